@@ -1,0 +1,63 @@
+"""Fixtures shared by the tests: one network with the golden weights, its checkpoint file, small videos."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from recipes import random_state_dict, synthetic_frames
+
+from utils.video_writer import VideoWriter
+from video_depth_anything.device import Execution
+from video_depth_anything.video_depth import VideoDepthAnything
+
+MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def golden_model() -> VideoDepthAnything:
+    """vits with the weights of the golden values; tests must not change it."""
+    model = VideoDepthAnything("vits").eval()
+    model.load_state_dict(random_state_dict(model.state_dict()), strict=True)
+    return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def checkpoint(golden_model: VideoDepthAnything, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The golden weights as a checkpoint file."""
+    path = tmp_path_factory.mktemp("weights") / "random_vits.pth"
+    torch.save(golden_model.state_dict(), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def fp32() -> Execution:
+    """Float32 on the CPU, several frames at once so that batching is exercised."""
+    return Execution(torch.device("cpu"), None, 3)
+
+
+@pytest.fixture
+def make_video(tmp_path: Path) -> MakeVideo:
+    """Write a small synthetic .mp4 with this repository's own writer and return its path."""
+
+    def make(
+        name: str = "clip.mp4", count: int = 5, height: int = 48, width: int = 64, fps: Fraction = Fraction(24)
+    ) -> Path:
+        path = tmp_path / name
+        writer = VideoWriter(path, (height, width), fps)
+        for frame in synthetic_frames(count, height, width, seed=count):
+            writer.write(frame)
+        writer.close()
+        return path
+
+    return make
+
+
+@pytest.fixture
+def frames() -> Callable[..., npt.NDArray[np.uint8]]:
+    return synthetic_frames

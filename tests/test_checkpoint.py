@@ -1,0 +1,120 @@
+"""Loading weights, and what a user reads when it fails."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from recipes import golden_json
+
+from video_depth_anything.checkpoint import CheckpointError, load_model
+from video_depth_anything.video_depth import VideoDepthAnything
+
+
+def test_loads_strictly_with_the_same_result(checkpoint: Path, golden_model: VideoDepthAnything) -> None:
+    model = load_model("vits", checkpoint=checkpoint, device="cpu")
+    assert not model.training
+    x = torch.randn(1, 2, 3, 28, 42, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(model(x), golden_model(x), atol=2e-5, rtol=1e-5)
+
+
+def test_half_precision_files_load_as_float32(tmp_path: Path, golden_model: VideoDepthAnything) -> None:
+    path = tmp_path / "half.pth"
+    torch.save({key: value.half() for key, value in golden_model.state_dict().items()}, path)
+    assert {p.dtype for p in load_model("vits", checkpoint=path, device="cpu").parameters()} == {torch.float32}
+
+
+def message(encoder: str = "vits", **arguments: object) -> str:
+    with pytest.raises(CheckpointError) as caught:
+        load_model(encoder, device="cpu", **arguments)  # type: ignore[arg-type]
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_missing_file_names_the_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = message("vitb")
+    assert str(Path("checkpoints/video_depth_anything_vitb.pth")) in text
+    assert "get_weights.sh vitb" in text
+    text = message("vits", metric=True)
+    assert str(Path("checkpoints/metric_video_depth_anything_vits.pth")) in text
+    assert "get_weights.sh metric_vits" in text
+    assert "nowhere.pth" in message(checkpoint="nowhere.pth")
+
+
+def test_public_name_in_the_checkpoint_folder(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "metric_video_depth_anything_vits.pth").symlink_to(checkpoint)
+    monkeypatch.chdir(tmp_path)
+    assert load_model("vits", metric=True, device="cpu").metric
+
+
+def test_wrong_encoder_says_which(tmp_path: Path) -> None:
+    shapes = golden_json("state_dict_vitb")
+    path = tmp_path / "b.pth"
+    torch.save({key: torch.zeros(1).expand(shape) for key, shape in shapes.items()}, path)
+    text = message("vits", checkpoint=path)
+    assert "a vitb checkpoint, not vits" in text
+    assert "keys differ" in text
+    assert "--encoder vitb" in text
+
+
+def test_foreign_and_missing_keys_are_counted(tmp_path: Path, golden_model: VideoDepthAnything) -> None:
+    weights = golden_model.state_dict()
+    del weights["pretrained.mask_token"], weights["head.projects.0.bias"]
+    weights["optimizer"] = torch.zeros(1)
+    weights["head.projects.1.bias"] = torch.zeros(7)
+    path = tmp_path / "other.pth"
+    torch.save(weights, path)
+    text = message(checkpoint=path)
+    assert "4 keys differ" in text
+    assert "2 missing (first: pretrained.mask_token)" in text
+    assert "1 foreign (first: optimizer)" in text
+    assert "1 of another shape (first: head.projects.1.bias)" in text
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (Path.touch, (Path("executed"),))  # type: ignore[return-value]
+
+
+def test_pickled_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "evil.pth"
+    torch.save({"pretrained.cls_token": Malicious()}, path)
+    assert "not a file of plain tensors" in message(checkpoint=path)
+    path.write_bytes(pickle.dumps(Malicious()))
+    assert "not a file of plain tensors" in message(checkpoint=path)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut off"])
+def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "broken.pth"
+    path.write_bytes(content)
+    assert f"checkpoint {path} cannot be read" in message(checkpoint=path)
+
+
+def test_truncated_download(tmp_path: Path, checkpoint: Path) -> None:
+    path = tmp_path / "half.pth"
+    path.write_bytes(checkpoint.read_bytes()[: 10**6])
+    assert "damaged" in message(checkpoint=path)
+
+
+def test_nested_dict_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "nested.pth"
+    torch.save({"model": {"a": torch.zeros(1)}}, path)
+    assert "not a flat state dict" in message(checkpoint=path)
+
+
+def test_unknown_names() -> None:
+    with pytest.raises(ValueError, match="unknown encoder 'vitg'"):
+        load_model("vitg")
+    with pytest.raises(ValueError, match="unknown device 'tpux'"):
+        load_model("vits", device="tpux")

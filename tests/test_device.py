@@ -1,0 +1,77 @@
+"""Choice of device and precision, and that both pipelines' halves stay on a device that this machine may not have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from video_depth_anything.device import DeviceError, Execution, choose_execution, cpu_has_bf16, resolve_precision
+from video_depth_anything.video_depth import VideoDepthAnything
+
+CPU = torch.device("cpu")
+
+
+def test_precisions() -> None:
+    assert resolve_precision("fp32", CPU) is None
+    assert resolve_precision("fp16", CPU) == torch.float16
+    assert resolve_precision("bf16", CPU) == torch.bfloat16
+    assert resolve_precision("auto", CPU) == (torch.bfloat16 if cpu_has_bf16() else None)
+    assert resolve_precision("auto", torch.device("cuda")) == torch.float16
+    assert resolve_precision("auto", torch.device("mps")) is None
+    with pytest.raises(DeviceError, match="unknown precision 'fp8'; use one of auto, fp32, fp16, bf16"):
+        resolve_precision("fp8", CPU)
+
+
+def test_auto_takes_what_is_there() -> None:
+    expected = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert choose_execution().device.type == expected
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_missing_gpu_is_said() -> None:
+    with pytest.raises(DeviceError, match="device cuda is not available"):
+        choose_execution("cuda")
+
+
+@contextmanager
+def forced_autocast(dtype: torch.dtype | None) -> Iterator[None]:
+    """torch.autocast switches itself off where there is no GPU; its switches work all the same."""
+    before = torch.is_autocast_enabled("cuda"), torch.get_autocast_dtype("cuda")
+    torch.set_autocast_enabled("cuda", dtype is not None)
+    torch.set_autocast_dtype("cuda", dtype or before[1])
+    try:
+        yield
+    finally:
+        torch.set_autocast_enabled("cuda", before[0])
+        torch.set_autocast_dtype("cuda", before[1])
+
+
+@pytest.mark.parametrize("dtype", [None, torch.float16, torch.bfloat16])
+def test_nothing_leaves_the_device(dtype: torch.dtype | None) -> None:
+    """Fake tensors carry device and type without a GPU: an operation across devices fails here as it would there."""
+    execution = Execution(torch.device("cuda"), dtype, 3)
+    with torch.device("meta"):
+        model = VideoDepthAnything("vits").eval()
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.no_grad():
+        weights = {key: torch.empty(value.shape, device="cuda") for key, value in model.state_dict().items()}
+        model.load_state_dict(weights, assign=True)
+        mode.allow_non_fake_inputs = False
+        images = torch.empty(4, 3, 56, 84, device="cuda")
+        with forced_autocast(dtype):
+            features = model.encode(images)
+            depths = list(model.decode(features.split_frames(), range(4), execution.frames_at_once))
+    assert {(x.device.type, x.dtype) for x in features} == {("cuda", dtype or torch.float32)}
+    assert [tuple(depth.shape) for depth in depths] == [(1, 3, 56, 84), (1, 1, 56, 84)]
+    for depth in depths:
+        assert (depth.device.type, depth.dtype) == ("cuda", torch.float32)
+
+
+def test_shapes_of_the_largest_model_without_memory() -> None:
+    with torch.device("meta"), torch.inference_mode():
+        model = VideoDepthAnything("vitl").eval()
+        depth = model(torch.empty(1, 2, 3, 518, 924))
+    assert depth.shape == (1, 2, 518, 924)

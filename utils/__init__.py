@@ -1,0 +1,1 @@
+"""Input, output and command line of the scripts; knows nothing of the network."""

@@ -1,0 +1,33 @@
+"""Consistent depth for long videos: the Video Depth Anything model and its inference pipelines."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .checkpoint import CheckpointError as CheckpointError
+    from .checkpoint import load_model as load_model
+    from .device import DeviceError as DeviceError
+    from .device import Execution as Execution
+    from .device import choose_execution as choose_execution
+    from .offline import infer_depth as infer_depth
+    from .video_depth import VideoDepthAnything as VideoDepthAnything
+
+# Loaded on first use: importing torch takes seconds, and `--help` needs none of it.
+_MODULES = {
+    "CheckpointError": "checkpoint",
+    "load_model": "checkpoint",
+    "DeviceError": "device",
+    "Execution": "device",
+    "choose_execution": "device",
+    "infer_depth": "offline",
+    "VideoDepthAnything": "video_depth",
+}
+__all__ = list(_MODULES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

@@ -1,0 +1,131 @@
+"""Finding and loading weights: strictly, without running pickled code, with one clear line when it fails."""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .config import ENCODERS, MODEL_CONFIGS, EncoderName, checkpoint_name, get_config
+from .device import resolve_device
+from .video_depth import VideoDepthAnything
+
+CHECKPOINT_DIR = Path("checkpoints")
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, unreadable or made for another network."""
+
+
+def find_checkpoint(encoder: EncoderName, metric: bool, checkpoint: str | Path | None = None) -> Path:
+    """The file to load: `checkpoint` if given, else the public one in ./checkpoints.
+
+    Raises:
+        CheckpointError: naming the file looked for and how to get it.
+    """
+    path = Path(checkpoint) if checkpoint is not None else CHECKPOINT_DIR / checkpoint_name(encoder, metric)
+    if path.is_file():
+        return path
+    if checkpoint is not None:
+        raise CheckpointError(
+            f"checkpoint {path} not found; check --checkpoint, or leave it out and run get_weights.sh"
+        )
+    name = f"{'metric_' if metric else ''}{encoder}"
+    raise CheckpointError(f"checkpoint {path} not found; fetch it with `bash get_weights.sh {name}` or name a file")
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read a flat state dict from a .pth file, on the CPU, as tensors only.
+
+    Raises:
+        CheckpointError: if the file is not a checkpoint, is damaged, or holds anything but tensors by name.
+    """
+    try:
+        content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+        # torch's own message runs over many lines and advises weights_only=False, which is just what must not be done.
+        raise CheckpointError(f"checkpoint {path} cannot be read: damaged, or not a file of plain tensors") from error
+    if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
+        raise CheckpointError(f"checkpoint {path} is not a flat state dict (tensors by name)")
+    return content
+
+
+def guess_encoder(state_dict: Mapping[str, Tensor]) -> EncoderName | None:
+    """The variant whose width the class token has, if any."""
+    token = state_dict.get("pretrained.cls_token")
+    for name in ENCODERS:
+        if token is not None and token.shape[-1] == MODEL_CONFIGS[name].embed_dim:
+            return name
+    return None
+
+
+def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, expected: Mapping[str, Tensor]) -> None:
+    """Compare keys and shapes with what the network of `encoder` has.
+
+    Raises:
+        CheckpointError: saying which encoder the weights are for, or how many keys differ, with the first of them.
+    """
+    found = guess_encoder(state_dict)
+    if found is not None and found != encoder:
+        differing = _num_differing(state_dict, expected)
+        raise CheckpointError(
+            f"this is a {found} checkpoint, not {encoder} ({differing} keys differ); use --encoder {found}"
+        )
+    problems = []
+    for kind, keys in (
+        ("missing", [k for k in expected if k not in state_dict]),
+        ("foreign", [k for k in state_dict if k not in expected]),
+        ("of another shape", [k for k in expected if k in state_dict and state_dict[k].shape != expected[k].shape]),
+    ):
+        if keys:
+            problems.append(f"{len(keys)} {kind} (first: {keys[0]})")
+    if problems:
+        total = _num_differing(state_dict, expected)
+        raise CheckpointError(
+            f"not a {encoder} checkpoint of Video Depth Anything: {total} keys differ: {', '.join(problems)}"
+        )
+
+
+def _num_differing(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> int:
+    same = sum(1 for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape)
+    return len(set(state_dict) | set(expected)) - same
+
+
+def load_model(
+    encoder: str = "vits",
+    metric: bool = False,
+    checkpoint: str | Path | None = None,
+    device: str | torch.device = "auto",
+) -> VideoDepthAnything:
+    """Build a model with its weights, ready for inference.
+
+    Args:
+        encoder: "vits", "vitb" or "vitl".
+        metric: whether the weights predict metres.
+        checkpoint: a .pth file; None takes the public one from ./checkpoints.
+        device: "auto", "cuda", "mps", "cpu", or a torch device.
+
+    Raises:
+        CheckpointError: if there are no fitting weights. DeviceError: if the device is not available.
+        ValueError: if the encoder is unknown.
+    """
+    get_config(encoder)
+    name: EncoderName = next(e for e in ENCODERS if e == encoder)
+    target = resolve_device(device)
+    path = find_checkpoint(name, metric, checkpoint)
+    # Weights are assigned, not copied into freshly drawn ones: loading takes no time and no second copy.
+    with torch.device("meta"):
+        model = VideoDepthAnything(name, metric=metric)
+    state_dict = read_state_dict(path)
+    try:
+        check_state_dict(state_dict, name, model.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from None
+    model.load_state_dict({k: v.float() for k, v in state_dict.items()}, strict=True, assign=True)
+    # Convolutions on token maps, which come out of the encoder channels-last, need no copies then.
+    return model.to(target).to(memory_format=torch.channels_last).eval().requires_grad_(False)

@@ -1,0 +1,53 @@
+"""Names and dimensions as data: variants, checkpoints, devices, precisions. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal, get_args
+
+EncoderName = Literal["vits", "vitb", "vitl"]
+DeviceName = Literal["auto", "cuda", "mps", "cpu"]
+PrecisionName = Literal["auto", "fp32", "fp16", "bf16"]
+ENCODERS: tuple[EncoderName, ...] = get_args(EncoderName)
+DEVICES: tuple[DeviceName, ...] = get_args(DeviceName)
+PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
+
+PATCH_SIZE = 14
+# The grid the position embeddings are stored for: 518 / 14, the resolution DINOv2 was trained at.
+POSITION_GRID = 37
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Dimensions of one variant; `taps` are the indices of the encoder blocks whose tokens the head reads."""
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    taps: tuple[int, int, int, int]
+    features: int
+    out_channels: tuple[int, int, int, int]
+
+
+MODEL_CONFIGS: Mapping[EncoderName, ModelConfig] = MappingProxyType(
+    {
+        "vits": ModelConfig(384, 12, 6, (2, 5, 8, 11), 64, (48, 96, 192, 384)),
+        "vitb": ModelConfig(768, 12, 12, (2, 5, 8, 11), 128, (96, 192, 384, 768)),
+        "vitl": ModelConfig(1024, 24, 16, (4, 11, 17, 23), 256, (256, 512, 1024, 1024)),
+    }
+)
+
+
+def checkpoint_name(encoder: EncoderName, metric: bool) -> str:
+    """File name of the public checkpoint, as get_weights.sh stores it."""
+    return f"{'metric_' if metric else ''}video_depth_anything_{encoder}.pth"
+
+
+def get_config(encoder: str) -> ModelConfig:
+    """Look a variant up; raises ValueError that names the known ones."""
+    for name, config in MODEL_CONFIGS.items():
+        if name == encoder:
+            return config
+    raise ValueError(f"unknown encoder {encoder!r}; choose one of {', '.join(ENCODERS)}")
