@@ -1,0 +1,182 @@
+"""run.py as a user meets it: real small files, every output, every mistake in one line."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import MakeVideo
+
+from utils.dc_utils import read_video_frames
+from video_depth_anything.video_depth import VideoDepthAnything
+
+ROOT = Path(__file__).resolve().parents[1]
+SMALL = ("--encoder", "vits", "--input_size", "56", "--device", "cpu", "--fp32")
+
+
+def run(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "run.py"), *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
+    )
+
+
+def frame_count(path: Path) -> tuple[int, int, int]:
+    frames, _ = read_video_frames(path)
+    return len(frames), frames.shape[1], frames.shape[2]
+
+
+@pytest.fixture
+def clip(make_video: MakeVideo) -> Path:
+    return make_video("my clip.mp4", count=25, fps=Fraction(24000, 1001))
+
+
+def test_everything_a_relative_run_writes(
+    clip: Path, checkpoint: Path, tmp_path: Path, golden_model: VideoDepthAnything
+) -> None:
+    out = tmp_path / "out" / "deep"
+    flags = ("--input_video", clip, "--output_dir", out, "--checkpoint", checkpoint, "--save_npz", "--save_exr")
+    result = run(*flags, *SMALL)
+    assert result.returncode == 0, result.stderr
+    assert "25/25" in result.stderr
+    assert result.stdout.count("\n") == 1
+    assert "25 frames in" in result.stdout
+    assert "frames/s, peak memory" in result.stdout
+    names = {"my clip_src.mp4", "my clip_vis.mp4", "my clip_depths.npz", "my clip_depths_exr"}
+    assert {path.name for path in out.iterdir()} == names
+    for name in names:
+        assert name in result.stdout
+    assert len(list((out / "my clip_depths_exr").glob("frame_000??.exr"))) == 25
+    frames, fps = read_video_frames(clip)
+    expected, _ = golden_model.infer_video_depth(frames, fps, input_size=56, fp32=True)
+    with np.load(out / "my clip_depths.npz") as archive:
+        depths = archive["depths"]
+    assert depths.dtype == np.float32
+    np.testing.assert_allclose(depths, expected, atol=5e-5 * float(np.ptp(expected)))
+    for name in ("my clip_src.mp4", "my clip_vis.mp4"):
+        assert frame_count(out / name) == (25, 48, 64)
+        assert cv2.VideoCapture(str(out / name)).get(cv2.CAP_PROP_FPS) == pytest.approx(24000 / 1001, abs=1e-6)
+
+
+def test_everything_a_metric_run_writes(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+    limits = ("--max_len", "3", "--max_res", "32", "--target_fps", "12", "--grayscale", "--metric")
+    flags = ("--input_video", clip, "--output_dir", tmp_path / "out", "--checkpoint", checkpoint)
+    result = run(*flags, *limits, *SMALL, "--focal-length-x", "100", "--focal-length-y", "50")
+    assert result.returncode == 0, result.stderr
+    names = {"my clip_src.mp4", "my clip_vis.mp4"} | {f"my clip_point{i:04d}.ply" for i in range(3)}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert frame_count(tmp_path / "out" / "my clip_vis.mp4") == (3, 24, 32)
+    vis, fps = read_video_frames(tmp_path / "out" / "my clip_vis.mp4")
+    assert fps == 12
+    assert np.ptp(vis.astype(int), axis=3).max() <= 6  # gray
+
+
+def test_defaults_of_the_original() -> None:
+    result = run("--help")
+    assert result.returncode == 0
+    text = " ".join(result.stdout.split())
+    for flag, default in {
+        "--output_dir OUTPUT_DIR": "outputs",
+        "--input_size INPUT_SIZE": "518",
+        "--max_res MAX_RES": "1280",
+        "--max_len MAX_LEN": "-1",
+        "--target_fps TARGET_FPS": "-1",
+        "--encoder {vits,vitb,vitl}": "vitl",
+        "--focal-length-x FOCAL_LENGTH_X": "470.4",
+        "--focal-length-y FOCAL_LENGTH_Y": "470.4",
+        "--device {auto,cuda,mps,cpu}": "auto",
+        "--precision {auto,fp32,fp16,bf16}": "auto",
+    }.items():
+        described = text.rpartition(flag)[2]
+        assert described.partition("(default: ")[2].split(")")[0] == default, flag
+    for flag in ("--metric", "--fp32", "--grayscale", "--save_npz", "--save_exr", "--checkpoint", "--input_video"):
+        assert flag in text
+
+
+def one_line(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
+    return result.stderr.strip().splitlines()[-1]
+
+
+def test_mistakes_end_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """In the order a user makes them; no folder is made, nothing is left."""
+    out = tmp_path / "out"
+    flags = ("--output_dir", out, *SMALL)
+    line = one_line(run("--input_video", clip, *flags, cwd=tmp_path))
+    assert "checkpoints/video_depth_anything_vits.pth" in line
+    assert "get_weights.sh vits" in line
+    line = one_line(run("--input_video", "none.mp4", "--checkpoint", checkpoint, *flags))
+    assert line == "error: input video none.mp4 not found"
+    (tmp_path / "bad.mp4").write_bytes(b"bad")
+    line = one_line(run("--input_video", tmp_path / "bad.mp4", "--checkpoint", checkpoint, *flags))
+    assert "not a video, or damaged" in line
+    assert "argument --max_len" in one_line(run("--input_video", clip, "--max_len", "0", *flags))
+    assert "argument --target_fps" in one_line(run("--input_video", clip, "--target_fps", "-5", *flags))
+    assert "argument --encoder" in one_line(run("--input_video", clip, "--encoder", "vitg", *flags))
+    assert not out.exists()
+
+
+def test_wrong_checkpoint_and_output_folder(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+    line = one_line(run("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", tmp_path / "out"))
+    assert "a vits checkpoint, not vitl" in line
+    line = one_line(run("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", clip, *SMALL))
+    assert f"output folder {clip} cannot be made" in line
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
+def test_no_gpu(clip: Path) -> None:
+    line = one_line(run("--input_video", clip, "--encoder", "vits", "--device", "cuda"))
+    assert line.startswith("error: device cuda is not available")
+
+
+def test_missing_open3d_is_said_before_inference(clip: Path, tmp_path: Path) -> None:
+    (tmp_path / "open3d.py").write_text("raise OSError('libusb-1.0.so.0: cannot open shared object file')\n")
+    result = run("--input_video", clip, "--metric", *SMALL, PYTHONPATH=str(tmp_path))
+    line = one_line(result)
+    assert "libusb-1.0.so.0" in line
+    assert "apt-get install libusb-1.0-0" in line
+
+
+def test_ctrl_c_keeps_the_frames_that_are_done(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+    path = make_video("long.mp4", count=400)
+    command = [sys.executable, str(ROOT / "run.py"), "--input_video", str(path), "--output_dir", str(tmp_path / "out")]
+    command += ["--checkpoint", str(checkpoint), "--save_npz", *SMALL]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    seen = ""
+    while not re.search(r"\b(2[4-9]|[3-9]\d|\d{3})/400", seen):
+        character = process.stderr.read(1)
+        assert character, seen
+        seen += character
+    process.send_signal(signal.SIGINT)
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stdout.startswith("interrupted: wrote ")
+    done = int(stdout.split(" frames in ")[0].split()[-1])
+    assert 24 <= done < 400
+    assert frame_count(tmp_path / "out" / "long_src.mp4") == (done, 48, 64)
+    assert frame_count(tmp_path / "out" / "long_vis.mp4") == (done, 48, 64)
+    assert len(np.load(tmp_path / "out" / "long_depths.npz")["depths"]) == done
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"long_src.mp4", "long_vis.mp4", "long_depths.npz"}
+
+
+def test_full_disk_ends_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+    """A file size limit stands for a full disk."""
+    if shutil.which("prlimit") is None:
+        pytest.skip("prlimit is not installed")
+    command = ["prlimit", "--fsize=60000", sys.executable, str(ROOT / "run.py"), "--input_video", str(clip)]
+    command += ["--output_dir", str(tmp_path / "out"), "--checkpoint", str(checkpoint), "--save_npz", *SMALL]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert "large" in one_line(result) or "cannot write" in one_line(result)
+    assert list((tmp_path / "out").iterdir()) == []

@@ -1,0 +1,91 @@
+"""Frame rates and the choice of frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from utils.dc_utils import parse_target_fps
+from utils.timing import TimedFrame, as_rate, choose_frames
+
+IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
+
+
+def frames_at(fps: float, count: int) -> Iterator[TimedFrame]:
+    return (TimedFrame(IMAGE, i / fps) for i in range(count))
+
+
+def chosen(fps: float, count: int, target: str | float) -> list[int]:
+    kept = choose_frames(frames_at(fps, count), fps, parse_target_fps(target))
+    return [round(frame.time * fps) for frame in kept]
+
+
+@pytest.mark.parametrize(
+    ("rounded", "exact"),
+    [
+        (29.97, "30000/1001"),
+        (23.98, "24000/1001"),
+        (23.976023976, "24000/1001"),
+        (59.94, "60000/1001"),
+        (24.0, "24"),
+        (12.5, "25/2"),
+        (0.5, "1/2"),
+        (10.1, "101/10"),
+    ],
+)
+def test_rounded_rates_are_recognised(rounded: float, exact: str) -> None:
+    assert as_rate(rounded) == Fraction(exact)
+
+
+@pytest.mark.parametrize("bad", [0.0, -3.0, float("inf"), float("nan")])
+def test_impossible_rates(bad: float) -> None:
+    with pytest.raises(ValueError, match="not a positive number"):
+        as_rate(bad)
+
+
+def test_all_frames() -> None:
+    assert chosen(30, 10, -1) == list(range(10))
+    assert chosen(30, 10, 60) == list(range(10))
+    assert chosen(30000 / 1001, 300, "29.97") == list(range(300))
+
+
+def test_whole_ratios_keep_every_nth() -> None:
+    assert chosen(30, 30, 10) == list(range(0, 30, 3))
+    assert chosen(60, 60, 30) == list(range(0, 60, 2))
+    assert chosen(60000 / 1001, 600, "30000/1001") == list(range(0, 600, 2))
+
+
+def test_other_ratios_keep_the_duration() -> None:
+    assert chosen(30, 6, 20) == [0, 2, 3, 5]
+    assert len(chosen(24, 240, 10)) == 100
+    assert len(chosen(25, 250, "24000/1001")) == 240
+
+
+def test_a_pause_is_not_filled() -> None:
+    times = [0.0, 0.1, 0.2, 1.0, 1.1, 1.2, 1.3]
+    kept = choose_frames((TimedFrame(IMAGE, t) for t in times), 10, Fraction(5))
+    assert [frame.time for frame in kept] == [0.0, 0.2, 1.0, 1.2]
+
+
+@given(st.floats(1, 120), st.integers(1, 400), st.floats(0.5, 130))
+def test_what_is_kept_plays_as_long_as_what_was_read(fps: float, count: int, target: float) -> None:
+    rate = as_rate(target)
+    indices = chosen(fps, count, str(rate))
+    assert indices[0] == 0
+    assert indices == sorted(set(indices))
+    if rate < fps * (1 - 2e-4):
+        error = abs(len(indices) / float(rate) - count / fps) * float(rate)
+        assert error <= 0.52 or len(indices) == 1
+
+
+@given(st.sampled_from([24.0, 25.0, 30.0, 30000 / 1001, 60.0]), st.integers(1, 60))
+def test_times_in_single_precision_give_the_same_choice(fps: float, target: int) -> None:
+    """decord gives them so, OpenCV does not."""
+    single = [TimedFrame(IMAGE, float(np.float32(i / fps))) for i in range(200)]
+    kept = choose_frames(iter(single), fps, Fraction(target))
+    assert [round(frame.time * fps) for frame in kept] == chosen(fps, 200, target)

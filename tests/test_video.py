@@ -1,0 +1,268 @@
+"""Reading and writing video: the same result from every reader, and files as other programs see them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import imageio_ffmpeg
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import MakeVideo
+from recipes import synthetic_frames
+
+from utils.colors import Colorizer, color_table
+from utils.dc_utils import VideoError, VideoSource, processed_size, read_video_frames, save_video
+from utils.files import OutputError
+from utils.video_readers import READERS, DecordReader, FfmpegReader, OpenCVReader, Reader, ReaderError, ffmpeg_header
+from utils.video_writer import VideoWriter
+
+READER_NAMES = [kind.name for kind in READERS]
+
+
+def run_ffmpeg(*arguments: str | Path) -> None:
+    import subprocess
+
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)]
+    subprocess.run(command, check=True)
+
+
+def psnr(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
+    return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_each_reader_gives_the_frames_with_their_times(kind: type[Reader], make_video: MakeVideo) -> None:
+    source = VideoSource(make_video(count=9), readers=[kind])
+    frames = list(source.timed())
+    assert (source.reader, source.size, source.fps, source.expected) == (kind.name, (48, 64), 24, 9)
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(9) / 24, atol=1e-5)
+    # Small saturated chequered noise loses its chroma in 4:2:0; the brightness must stay.
+    for frame, original in zip(frames, synthetic_frames(9, 48, 64, seed=9), strict=True):
+        assert psnr(frame.image.mean(axis=2), original.mean(axis=2)) > 28
+
+
+@pytest.mark.parametrize(
+    ("target", "max_len", "max_res"), [("10", -1, -1), ("-1", 7, 33), ("7/2", 3, 50), ("60", 2, 64)]
+)
+def test_readers_agree_on_frames_sizes_and_limits(
+    make_video: MakeVideo, target: str, max_len: int, max_res: int
+) -> None:
+    path = make_video(count=30, fps=Fraction(30000, 1001))
+    rate = None if target == "-1" else Fraction(target)
+    results = []
+    for kind in READERS:
+        source = VideoSource(path, max_res, rate, max_len, [kind])
+        frames = list(source.timed())
+        results.append((source.size, source.fps, [round(frame.time, 4) for frame in frames]))
+        assert {frame.image.shape for frame in frames} == {(*source.size, 3)}
+        assert source.expected == len(frames)
+    assert results[0] == results[1] == results[2]
+
+
+def test_sizes() -> None:
+    assert processed_size(1080, 1920, 1280) == (720, 1280)
+    assert processed_size(479, 853, 1280) == (479, 853)
+    assert processed_size(1920, 1081, 1280) == (1280, 722)
+    assert processed_size(4, 4000, 100) == (2, 100)
+    assert processed_size(2160, 3840, -1) == (2160, 3840)
+
+
+def test_read_video_frames(make_video: MakeVideo) -> None:
+    path = make_video(count=12)
+    frames, fps = read_video_frames(path, 4, target_fps=12, max_res=32)
+    assert (frames.shape, frames.dtype, fps) == ((4, 24, 32, 3), np.uint8, 12.0)
+    frames, fps = read_video_frames(str(path))
+    assert (len(frames), fps) == (12, 24.0)
+
+
+def test_missing_decord_and_opencv(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    path = make_video()
+    monkeypatch.setitem(sys.modules, "decord", None)
+    assert VideoSource(path).reader == "OpenCV"
+
+
+def test_gif_and_av1(tmp_path: Path, make_video: MakeVideo) -> None:
+    gif, av1 = tmp_path / "a.gif", tmp_path / "a.mkv"
+    run_ffmpeg("-i", make_video(count=6, fps=Fraction(10)), gif)
+    source = VideoSource(gif)
+    assert (source.reader, source.fps, len(list(source))) == ("OpenCV", 10, 6)
+    run_ffmpeg("-i", make_video(count=6), "-c:v", "libsvtav1", "-preset", "12", av1)
+    source = VideoSource(av1)
+    assert (source.reader, source.fps, len(list(source))) == ("ffmpeg", 24, 6)
+
+
+def test_tiny_frames_that_decord_mangles(tmp_path: Path) -> None:
+    path = tmp_path / "tiny.mp4"
+    writer = VideoWriter(path, (2, 2), Fraction(24))
+    for value in (10, 120, 240):
+        writer.write(np.full((2, 2, 3), value, dtype=np.uint8))
+    writer.close()
+    frames, _ = read_video_frames(path)
+    assert frames.shape == (3, 2, 2, 3)
+    np.testing.assert_allclose(frames.mean(axis=(1, 2, 3)), (10, 120, 240), atol=6)
+
+
+@pytest.mark.parametrize(("flag", "turn"), [("-display_hflip", "hflip"), ("-display_rotation", "rot")])
+def test_display_matrix(tmp_path: Path, make_video: MakeVideo, flag: str, turn: str) -> None:
+    plain = make_video(count=3)
+    tagged = tmp_path / "tagged.mp4"
+    value = ["90"] if turn == "rot" else []
+    run_ffmpeg(flag, *value, "-i", plain, "-c", "copy", tagged)
+    before, _ = read_video_frames(plain)
+    after, _ = read_video_frames(tagged)
+    expected = before[:, :, ::-1] if turn == "hflip" else np.rot90(before, axes=(1, 2))
+    assert after.shape == expected.shape
+    assert np.abs(after.astype(int) - expected).mean() < 1
+
+
+def test_variable_frame_rate_keeps_its_frames(tmp_path: Path, make_video: MakeVideo) -> None:
+    path = tmp_path / "vfr.mp4"
+    pick = r"select='not(mod(n,2))+lt(n,10)'"
+    run_ffmpeg("-i", make_video(count=30), "-vf", pick, "-fps_mode", "vfr", path)
+    for kind in READERS:
+        times = [frame.time for frame in VideoSource(path, readers=[kind]).timed()]
+        np.testing.assert_allclose(times, [n / 24 for n in range(30) if n % 2 == 0 or n < 10], atol=1e-4)
+
+
+def test_a_file_cut_off_is_read_as_far_as_it_goes(make_video: MakeVideo, caplog: pytest.LogCaptureFixture) -> None:
+    path = make_video(count=60, height=120, width=160)
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
+    with caplog.at_level(logging.WARNING):
+        frames = list(VideoSource(path))
+    assert 10 < len(frames) < 60
+    assert "it claims 60" in caplog.text or "stops after" in caplog.text
+
+
+def test_the_next_reader_goes_on_where_one_stops(make_video: MakeVideo, caplog: pytest.LogCaptureFixture) -> None:
+    class Failing(DecordReader):
+        """decord as it behaves on files with bit errors: raises on the way."""
+
+        def __iter__(self):  # type: ignore[no-untyped-def]
+            for index, frame in enumerate(super().__iter__()):
+                if index == 5:
+                    raise ReaderError("decord stopped on the way")
+                yield frame
+
+    path = make_video(count=12)
+    whole, _ = read_video_frames(path)
+    for following in (OpenCVReader, FfmpegReader):
+        caplog.clear()
+        frames = list(VideoSource(path, readers=[Failing, following]).timed())
+        assert f"decord stops after 5 frames, {following.name} goes on" in caplog.text
+        np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 24, atol=1e-5)
+        assert np.abs(np.stack([f.image for f in frames]).astype(int) - whole).max() <= 3
+
+
+@pytest.mark.parametrize("content", [b"", b"this is not a video", b"\x00\x00\x00\x18ftypmp42" + bytes(400)])
+def test_what_is_no_video_is_refused_in_one_line(
+    tmp_path: Path, content: bytes, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(content)
+    with pytest.raises(VideoError, match=re.escape(f"cannot read {path}: not a video, or damaged")):
+        VideoSource(path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_sound_alone_and_missing_files(tmp_path: Path) -> None:
+    path = tmp_path / "sound.m4a"
+    run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", path)
+    with pytest.raises(VideoError, match="no video stream"):
+        VideoSource(path)
+    with pytest.raises(VideoError, match=r"nowhere\.mp4 not found"):
+        VideoSource(tmp_path / "nowhere.mp4")
+    with pytest.raises(VideoError, match="is not a file"):
+        VideoSource(tmp_path)
+
+
+@pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60", "25/2", "1"])
+def test_written_rates_are_exact(tmp_path: Path, rate: str) -> None:
+    path = tmp_path / "rate.mp4"
+    writer = VideoWriter(path, (16, 16), Fraction(rate))
+    for frame in synthetic_frames(4, 16, 16, seed=0):
+        writer.write(frame)
+    writer.close()
+    capture = cv2.VideoCapture(str(path))
+    assert Fraction(capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001) == Fraction(rate)
+    assert capture.get(cv2.CAP_PROP_FRAME_COUNT) == 4
+
+
+def test_colours_survive_and_are_tagged(tmp_path: Path) -> None:
+    path = tmp_path / "colors.mp4"
+    colors = np.array(
+        [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255), (0, 0, 0), (240, 60, 30)], dtype=np.uint8
+    )
+    frame = np.repeat(np.repeat(colors[None], 16, axis=1), 32, axis=0)
+    writer = VideoWriter(path, (32, 96), Fraction(24))
+    for _ in range(3):
+        writer.write(frame)
+    writer.close()
+    assert "tv, smpte170m/" in ffmpeg_header(path)
+    for kind in READERS:
+        decoded = next(iter(VideoSource(path, readers=[kind]))).astype(int)
+        assert np.abs(decoded[16, 8::16] - colors).max() <= 8, kind.name
+
+
+def test_odd_sizes_are_padded_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "odd.mp4"
+    frames = synthetic_frames(3, 47, 63, seed=0)
+    with caplog.at_level(logging.INFO):
+        writer = VideoWriter(path, (47, 63), Fraction(24))
+    assert "padded to even sides: 64x48" in caplog.text
+    for frame in frames:
+        writer.write(frame)
+    writer.close()
+    decoded, _ = read_video_frames(path)
+    assert decoded.shape == (3, 48, 64, 3)
+    assert psnr(decoded[:, :47, :63].mean(axis=3), frames.mean(axis=3)) > 28
+    assert np.abs(decoded[:, 47].astype(int) - decoded[:, 46]).mean() < 12
+
+
+def test_nothing_is_left_of_a_video_that_was_not_finished(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.mp4", (16, 16), Fraction(24))
+    writer.write(np.zeros((16, 16, 3), dtype=np.uint8))
+    writer.abort()
+    assert list(tmp_path.iterdir()) == []
+    writer = VideoWriter(tmp_path / "nowhere" / "a.mp4", (16, 16), Fraction(24))
+    with pytest.raises(OutputError, match=r"cannot write .*nowhere"):
+        writer.close()
+
+
+def test_save_video(tmp_path: Path) -> None:
+    frames = synthetic_frames(4, 32, 48, seed=0)
+    save_video(frames, tmp_path / "frames.mp4", fps=15)
+    assert read_video_frames(tmp_path / "frames.mp4")[1] == 15
+    depths = np.linspace(0, 2, 4 * 32 * 48, dtype=np.float32).reshape(4, 32, 48)
+    save_video(depths, str(tmp_path / "gray.mp4"), fps=10, is_depths=True, grayscale=True)
+    gray, _ = read_video_frames(tmp_path / "gray.mp4")
+    np.testing.assert_allclose(gray.mean(axis=3), depths * 127.5, atol=6)
+    save_video(np.ones((2, 32, 48), dtype=np.float32), tmp_path / "constant.mp4", is_depths=True)
+    constant, _ = read_video_frames(tmp_path / "constant.mp4")
+    assert constant.max() < 8  # inferno begins black
+    with pytest.raises(ValueError, match="no frames"):
+        save_video([], tmp_path / "empty.mp4")
+
+
+def test_colours_are_the_originals() -> None:
+    import matplotlib
+
+    depth = np.random.default_rng(0).random((30, 40)).astype(np.float32) * 7 + 1
+    low, high = float(depth.min()), float(depth.max())
+    table = np.array(getattr(matplotlib.colormaps["inferno"], "colors"))  # noqa: B009
+    levels = ((depth - low) / (high - low) * 255).astype(np.uint8)
+    expected = (table[levels] * 255).astype(np.uint8)
+    found = Colorizer(low, high)(depth)
+    # The last bit of the level may fall the other way.
+    assert (found == expected).all(axis=2).mean() > 0.999
+    assert np.array_equal(color_table("inferno"), (table * 255).astype(np.uint8))
+    strange = np.array([[np.nan, np.inf, -np.inf, 99]], dtype=np.float32)
+    assert Colorizer(0, 1, None)(strange).tolist() == [[0, 255, 0, 255]]
+    with pytest.raises(ValueError, match="no colour map 'nonsense'"):
+        color_table("nonsense")

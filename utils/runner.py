@@ -1,0 +1,82 @@
+"""One video through inference into its outputs, reading, inference and writing overlapped. Knows no model."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .depth_writers import DepthMap, Frame, OutputWriter
+from .overlap import BackgroundConsumer, prefetch
+
+# Enough to bridge the pause that decoding a window makes, small beside a window's features.
+READ_AHEAD = 8
+# A window's frames become final all at once.
+WRITE_BEHIND = 24
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did: frames written, seconds taken, and whether the user ended it early."""
+
+    frames: int
+    seconds: float
+    interrupted: bool
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+
+def run_video(
+    frames: Iterable[Frame],
+    infer: Callable[[Iterator[Frame]], Iterator[DepthMap]],
+    writers: Sequence[OutputWriter],
+    on_frame: Callable[[], None],
+) -> RunSummary:
+    """Run inference over a video and write its outputs.
+
+    Memory: the frames that `infer` has taken and not given depth for, and two short queues.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB.
+        infer: from frames to one (H, W) float32 map per frame, in order.
+        writers: closed at the end, also when the user interrupts, with the frames done; aborted if anything fails.
+        on_frame: called after each frame that is handed to the writers.
+    """
+    start = time.monotonic()
+    waiting: deque[Frame] = deque()
+    reading = prefetch(frames, READ_AHEAD)
+
+    def taken() -> Iterator[Frame]:
+        for frame in reading:
+            waiting.append(frame)
+            yield frame
+
+    def consume(pair: tuple[Frame, DepthMap]) -> None:
+        for writer in writers:
+            writer.write(*pair)
+
+    writing = BackgroundConsumer(consume, WRITE_BEHIND)
+    done, interrupted = 0, False
+    try:
+        try:
+            for depth in infer(taken()):
+                writing.put((waiting.popleft(), depth))
+                done += 1
+                on_frame()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            reading.close()  # type: ignore[attr-defined]
+        writing.finish()
+        for writer in writers:
+            writer.close()
+    except BaseException:
+        writing.cancel()
+        for writer in writers:
+            writer.abort()
+        raise
+    return RunSummary(done, time.monotonic() - start, interrupted)
