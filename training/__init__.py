@@ -1,0 +1,1 @@
+"""Tools that make and train checkpoints; inference needs nothing from here."""
