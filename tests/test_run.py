@@ -18,6 +18,7 @@ import torch
 from conftest import MakeVideo
 
 from utils.dc_utils import read_video_frames
+from utils.video_readers import ffmpeg_header, ffmpeg_program
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -29,6 +30,11 @@ def run(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subproc
     return subprocess.run(
         command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
     )
+
+
+def shown(folder: Path) -> set[str]:
+    """Names of what a run wrote, as a user sees them."""
+    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
 def frame_count(path: Path) -> tuple[int, int, int]:
@@ -53,7 +59,7 @@ def test_everything_a_relative_run_writes(
     assert "25 frames in" in result.stdout
     assert "frames/s, peak memory" in result.stdout
     names = {"my clip_src.mp4", "my clip_vis.mp4", "my clip_depths.npz", "my clip_depths_exr"}
-    assert {path.name for path in out.iterdir()} == names
+    assert shown(out) == names
     for name in names:
         assert name in result.stdout
     assert len(list((out / "my clip_depths_exr").glob("frame_000??.exr"))) == 25
@@ -61,6 +67,9 @@ def test_everything_a_relative_run_writes(
     expected, _ = golden_model.infer_video_depth(frames, fps, input_size=56, fp32=True)
     with np.load(out / "my clip_depths.npz") as archive:
         depths = archive["depths"]
+        assert str(archive["kind"]) == "disparity"
+        assert float(archive["fps"]) == pytest.approx(24000 / 1001)
+        assert archive["source_size"].tolist() == [48, 64]
     assert depths.dtype == np.float32
     np.testing.assert_allclose(depths, expected, atol=5e-5 * float(np.ptp(expected)))
     for name in ("my clip_src.mp4", "my clip_vis.mp4"):
@@ -74,7 +83,7 @@ def test_everything_a_metric_run_writes(clip: Path, checkpoint: Path, tmp_path: 
     result = run(*flags, *limits, *SMALL, "--focal-length-x", "100", "--focal-length-y", "50")
     assert result.returncode == 0, result.stderr
     names = {"my clip_src.mp4", "my clip_vis.mp4"} | {f"my clip_point{i:04d}.ply" for i in range(3)}
-    assert {path.name for path in (tmp_path / "out").iterdir()} == names
+    assert shown(tmp_path / "out") == names
     assert frame_count(tmp_path / "out" / "my clip_vis.mp4") == (3, 24, 32)
     vis, fps = read_video_frames(tmp_path / "out" / "my clip_vis.mp4")
     assert fps == 12
@@ -168,7 +177,7 @@ def test_ctrl_c_keeps_the_frames_that_are_done(make_video: MakeVideo, checkpoint
     assert frame_count(tmp_path / "out" / "long_src.mp4") == (done, 48, 64)
     assert frame_count(tmp_path / "out" / "long_vis.mp4") == (done, 48, 64)
     assert len(np.load(tmp_path / "out" / "long_depths.npz")["depths"]) == done
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"long_src.mp4", "long_vis.mp4", "long_depths.npz"}
+    assert shown(tmp_path / "out") == {"long_src.mp4", "long_vis.mp4", "long_depths.npz"}
 
 
 def test_full_disk_ends_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
@@ -180,3 +189,60 @@ def test_full_disk_ends_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
     assert "large" in one_line(result) or "cannot write" in one_line(result)
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+    first, second = make_video("a.mp4", count=3), make_video("b.mp4", count=2)
+    flags = ("--output_dir", tmp_path / "out", "--checkpoint", checkpoint, *SMALL)
+    (tmp_path / "broken.mp4").write_bytes(b"broken")
+    command = [sys.executable, str(ROOT / "run.py"), "--input_video", "-", *map(str, flags)]
+    listed = f"{first}\n\n{tmp_path / 'broken.mp4'}\n{second}\n"
+    result = subprocess.run(command, cwd=ROOT, input=listed, capture_output=True, text=True, check=False, timeout=120)
+    assert one_line(result, 1).endswith("not a video, or damaged: no video stream in it")
+    assert "1 of 3 inputs failed" in result.stderr
+    assert result.stdout.count("wrote ") == 2
+    assert shown(tmp_path / "out") == {"a_src.mp4", "a_vis.mp4", "b_src.mp4", "b_vis.mp4"}
+    again = run("--input_video", first, second, "--resume", *flags)
+    assert again.returncode == 0
+    assert again.stderr.count("finished before, skipped") == 2
+    (tmp_path / "out" / "b_vis.mp4").unlink()
+    again = run("--input_video", first, second, "--resume", *flags)
+    assert (again.stderr.count("skipped"), again.stdout.count("wrote ")) == (1, 1)
+    again = run("--input_video", first, "--resume", *flags, "--grayscale")
+    assert again.stdout.count("wrote ") == 1
+
+
+def test_every_new_flag_at_once(tmp_path: Path, make_video: MakeVideo, checkpoint: Path) -> None:
+    silent = make_video("silent.mp4", count=48)
+    path = tmp_path / "my film.mkv"
+    command = [ffmpeg_program(), "-v", "error", "-i", str(silent), "-f", "lavfi", "-i", "sine=duration=2"]
+    subprocess.run([*command, "-map", "0", "-map", "1", "-c:v", "copy", str(path)], check=True)
+    flags = ["--save", "src", "vis", "npz", "exr", "png16", "mkv16", "ply", "--metric", "--keep_audio"]
+    flags += ["--vis", "side-by-side", "--colormap", "turbo", "--vis_range", "0.5", "4", "--start", "0.5", "--end", "1"]
+    flags += ["--fov", "60", "--principal-point", "30", "20", "--ply_every", "4", "--ply_stride", "2"]
+    flags += ["--ply_max_depth", "100", "--target_fps", "24/2"]
+    out = tmp_path / "out"
+    result = run("--input_video", path, "--output_dir", out, "--checkpoint", checkpoint, *flags, *SMALL)
+    assert result.returncode == 0, result.stderr
+    assert "disk: up to " in result.stderr
+    assert "focal length" not in result.stderr
+    names = {"_src.mp4", "_vis.mp4", "_depths.npz", "_depths_exr", "_depths_png16", "_depths16.mkv", "_depths16.json"}
+    assert shown(out) == {f"my film{name}" for name in names} | {f"my film_point{i:04d}.ply" for i in (0, 4)}
+    assert frame_count(out / "my film_vis.mp4") == (6, 48, 128)
+    with np.load(out / "my film_depths.npz") as archive:
+        assert str(archive["kind"]) == "depth_metres"
+        np.testing.assert_allclose(archive["timestamps"], np.arange(6) / 12, atol=1e-3)
+    for name in ("_src.mp4", "_vis.mp4"):
+        header = ffmpeg_header(out / f"my film{name}")
+        assert " Audio: " in header
+        assert float(header.split("Duration: 00:00:")[1].split(",")[0]) == pytest.approx(0.5, abs=0.06)
+
+
+def test_flags_that_make_no_sense(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+    flags = ("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", tmp_path / "out", *SMALL)
+    assert "--save ply needs metres" in one_line(run(*flags, "--save", "ply"))
+    assert "no colour map 'nope'" in one_line(run(*flags, "--colormap", "nope"))
+    assert "argument --vis_range: '5 1'" in one_line(run(*flags, "--vis_range", "5", "1"))
+    assert "argument --end" in one_line(run(*flags, "--start", "2", "--end", "1"))
+    assert "no frame after --start 60 seconds" in one_line(run(*flags, "--start", "60"))
+    assert shown(tmp_path / "out") == set()

@@ -10,14 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.dc_utils import parse_target_fps
-from utils.timing import TimedFrame, as_rate, choose_frames
+from utils.timing import PlayTime, TimedFrame, as_rate, choose_frames, parse_target_fps, trim
 
 IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
 
 
 def frames_at(fps: float, count: int) -> Iterator[TimedFrame]:
-    return (TimedFrame(IMAGE, i / fps) for i in range(count))
+    return (TimedFrame(IMAGE, i / fps, 1 / fps) for i in range(count))
 
 
 def chosen(fps: float, count: int, target: str | float) -> list[int]:
@@ -68,14 +67,20 @@ def test_other_ratios_keep_the_duration() -> None:
 
 def test_a_pause_is_not_filled() -> None:
     times = [0.0, 0.1, 0.2, 1.0, 1.1, 1.2, 1.3]
-    kept = choose_frames((TimedFrame(IMAGE, t) for t in times), 10, Fraction(5))
+    kept = list(choose_frames((TimedFrame(IMAGE, t, 0.1) for t in times), 10, Fraction(5)))
     assert [frame.time for frame in kept] == [0.0, 0.2, 1.0, 1.2]
+    np.testing.assert_allclose([frame.duration for frame in kept], [0.2, 0.8, 0.2, 0.2])
 
 
 @given(st.floats(1, 120), st.integers(1, 400), st.floats(0.5, 130))
 def test_what_is_kept_plays_as_long_as_what_was_read(fps: float, count: int, target: float) -> None:
     rate = as_rate(target)
-    indices = chosen(fps, count, str(rate))
+    kept = list(choose_frames(frames_at(fps, count), fps, parse_target_fps(str(rate))))
+    play = PlayTime()
+    for frame in kept:
+        play.add(frame.time, frame.duration)
+    assert play.seconds == pytest.approx(count / fps)
+    indices = [round(frame.time * fps) for frame in kept]
     assert indices[0] == 0
     assert indices == sorted(set(indices))
     if rate < fps * (1 - 2e-4):
@@ -86,6 +91,24 @@ def test_what_is_kept_plays_as_long_as_what_was_read(fps: float, count: int, tar
 @given(st.sampled_from([24.0, 25.0, 30.0, 30000 / 1001, 60.0]), st.integers(1, 60))
 def test_times_in_single_precision_give_the_same_choice(fps: float, target: int) -> None:
     """decord gives them so, OpenCV does not."""
-    single = [TimedFrame(IMAGE, float(np.float32(i / fps))) for i in range(200)]
+    single = [TimedFrame(IMAGE, float(np.float32(i / fps)), 1 / fps) for i in range(200)]
     kept = choose_frames(iter(single), fps, Fraction(target))
     assert [round(frame.time * fps) for frame in kept] == chosen(fps, 200, target)
+
+
+def test_trim() -> None:
+    kept = list(trim(frames_at(10, 100), 2.0, 3.0))
+    np.testing.assert_allclose([frame.time for frame in kept], np.arange(10) / 10, atol=1e-9)
+    assert len(list(trim(frames_at(10, 100), 9.95, None))) == 0
+    assert len(list(trim(frames_at(10, 100), 0, None))) == 100
+
+
+def test_play_time_of_variable_rates() -> None:
+    play = PlayTime()
+    for time, duration in ((0.0, 0.1), (0.1, 0.9), (1.0, 0.5)):
+        play.add(time, duration)
+    assert (play.count, play.seconds) == (3, 1.5)
+    assert play.rate(Fraction(2)) == 2
+    assert play.rate(Fraction(9, 4)) == Fraction(9, 4)  # 1.33 seconds: within half a frame
+    assert play.rate(Fraction(10)) == 2
+    assert PlayTime().rate(Fraction(24)) == 24

@@ -16,9 +16,18 @@ from conftest import MakeVideo
 from recipes import synthetic_frames
 
 from utils.colors import Colorizer, color_table
-from utils.dc_utils import VideoError, VideoSource, processed_size, read_video_frames, save_video
+from utils.dc_utils import read_video_frames, save_video
 from utils.files import OutputError
-from utils.video_readers import READERS, DecordReader, FfmpegReader, OpenCVReader, Reader, ReaderError, ffmpeg_header
+from utils.video_readers import (
+    READERS,
+    DecordReader,
+    FfmpegReader,
+    OpenCVReader,
+    ReaderError,
+    ReaderKind,
+    ffmpeg_header,
+)
+from utils.video_source import Selection, VideoError, VideoSource, open_video, processed_size
 from utils.video_writer import VideoWriter
 
 READER_NAMES = [kind.name for kind in READERS]
@@ -36,10 +45,11 @@ def psnr(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_each_reader_gives_the_frames_with_their_times(kind: type[Reader], make_video: MakeVideo) -> None:
+def test_each_reader_gives_the_frames_with_their_times(kind: ReaderKind, make_video: MakeVideo) -> None:
     source = VideoSource(make_video(count=9), readers=[kind])
     frames = list(source.timed())
     assert (source.reader, source.size, source.fps, source.expected) == (kind.name, (48, 64), 24, 9)
+    np.testing.assert_allclose([frame.duration for frame in frames], 1 / 24, atol=1e-5)
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(9) / 24, atol=1e-5)
     # Small saturated chequered noise loses its chroma in 4:2:0; the brightness must stay.
     for frame, original in zip(frames, synthetic_frames(9, 48, 64, seed=9), strict=True):
@@ -56,7 +66,7 @@ def test_readers_agree_on_frames_sizes_and_limits(
     rate = None if target == "-1" else Fraction(target)
     results = []
     for kind in READERS:
-        source = VideoSource(path, max_res, rate, max_len, [kind])
+        source = VideoSource(path, Selection(max_res, rate, max_len), [kind])
         frames = list(source.timed())
         results.append((source.size, source.fps, [round(frame.time, 4) for frame in frames]))
         assert {frame.image.shape for frame in frames} == {(*source.size, 3)}
@@ -85,16 +95,16 @@ def test_missing_decord_and_opencv(make_video: MakeVideo, monkeypatch: pytest.Mo
 
     path = make_video()
     monkeypatch.setitem(sys.modules, "decord", None)
-    assert VideoSource(path).reader == "OpenCV"
+    assert open_video(path).reader == "OpenCV"
 
 
 def test_gif_and_av1(tmp_path: Path, make_video: MakeVideo) -> None:
     gif, av1 = tmp_path / "a.gif", tmp_path / "a.mkv"
     run_ffmpeg("-i", make_video(count=6, fps=Fraction(10)), gif)
-    source = VideoSource(gif)
+    source = open_video(gif)
     assert (source.reader, source.fps, len(list(source))) == ("OpenCV", 10, 6)
     run_ffmpeg("-i", make_video(count=6), "-c:v", "libsvtav1", "-preset", "12", av1)
-    source = VideoSource(av1)
+    source = open_video(av1)
     assert (source.reader, source.fps, len(list(source))) == ("ffmpeg", 24, 6)
 
 
@@ -135,7 +145,7 @@ def test_a_file_cut_off_is_read_as_far_as_it_goes(make_video: MakeVideo, caplog:
     path = make_video(count=60, height=120, width=160)
     path.write_bytes(path.read_bytes()[: int(path.stat().st_size * 0.6)])
     with caplog.at_level(logging.WARNING):
-        frames = list(VideoSource(path))
+        frames = list(open_video(path))
     assert 10 < len(frames) < 60
     assert "it claims 60" in caplog.text or "stops after" in caplog.text
 
@@ -167,7 +177,7 @@ def test_what_is_no_video_is_refused_in_one_line(
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
     with pytest.raises(VideoError, match=re.escape(f"cannot read {path}: not a video, or damaged")):
-        VideoSource(path)
+        open_video(path)
     assert capfd.readouterr() == ("", "")
 
 
@@ -175,11 +185,11 @@ def test_sound_alone_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "sound.m4a"
     run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", path)
     with pytest.raises(VideoError, match="no video stream"):
-        VideoSource(path)
+        open_video(path)
     with pytest.raises(VideoError, match=r"nowhere\.mp4 not found"):
-        VideoSource(tmp_path / "nowhere.mp4")
+        open_video(tmp_path / "nowhere.mp4")
     with pytest.raises(VideoError, match="is not a file"):
-        VideoSource(tmp_path)
+        open_video(tmp_path)
 
 
 @pytest.mark.parametrize("rate", ["24000/1001", "30000/1001", "60", "25/2", "1"])

@@ -2,97 +2,240 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
-import threading
-from collections.abc import Iterator
+import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
+import imageio_ffmpeg
 import numpy as np
+import numpy.typing as npt
 import pytest
+from PIL import Image
 
-from utils.depth_writers import DepthSpool, ExrFrames, PointClouds, SpooledOutputs, write_npz
+from utils.array_writers import ExrFrames, NpzArchive, Png16Frames
+from utils.colors import color_table
+from utils.dc_utils import read_video_frames
+from utils.depth_writers import DepthFrame, DepthKind, OutputWriter, RunInfo, Spool
 from utils.files import OutputError, whole_file
-from utils.overlap import BackgroundConsumer, prefetch
-from utils.point_cloud import Intrinsics, require_open3d
-from utils.runner import run_video
-from utils.video_readers import ffmpeg_program
+from utils.point_cloud import CloudOptions, Intrinsics, PointClouds, require_open3d
+from utils.video_outputs import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
+from utils.video_readers import ffmpeg_header
+from utils.video_writer import VideoWriter
+from utils.vis_range import VisRange
 
 RNG = np.random.default_rng(0)
-DEPTHS = RNG.random((5, 12, 17)).astype(np.float32) * 9 + 1
-FRAMES = RNG.integers(0, 256, (5, 12, 17, 3)).astype(np.uint8)
+DEPTHS = RNG.random((5, 12, 18)).astype(np.float32) * 9 + 1
+IMAGES = np.repeat(np.repeat(RNG.integers(0, 256, (5, 2, 3, 3)).astype(np.uint8), 6, axis=1), 6, axis=2)
+FRAMES = [DepthFrame(image, depth, i / 24, 1 / 24) for i, (image, depth) in enumerate(zip(IMAGES, DEPTHS))]
+INFERNO = color_table("inferno")
 
 
-def test_npz(tmp_path: Path) -> None:
-    spool = DepthSpool(tmp_path, (12, 17))
-    for depth in DEPTHS:
-        spool.append(depth)
-    assert list(tmp_path.iterdir()) == []  # the spool has no name that could be left behind
-    assert (spool.low, spool.high) == (DEPTHS.min(), DEPTHS.max())
-    write_npz(tmp_path / "d.npz", spool, (5, 12, 17))
-    with np.load(tmp_path / "d.npz") as archive:
-        assert archive.files == ["depths"]
+def info(folder: Path, kind: DepthKind = "disparity", fps: Fraction = Fraction(24)) -> RunInfo:
+    return RunInfo(folder, "clip", "clip.mp4", kind, (12, 18), (24, 36), fps)
+
+
+def write(writer: OutputWriter, frames: list[DepthFrame] = FRAMES) -> None:
+    for frame in frames:
+        writer.write(frame)
+    writer.close()
+
+
+def decoded(path: Path, pixels: str, dtype: npt.DTypeLike, channels: int, size: tuple[int, int]) -> npt.NDArray[Any]:
+    """Raw frames of a file as the ffmpeg program reads it."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path), "-f", "rawvideo", "-pix_fmt", pixels]
+    result = subprocess.run([*command, "-fps_mode", "passthrough", "pipe:1"], capture_output=True, check=True)
+    return np.frombuffer(result.stdout, dtype).reshape(-1, channels, *size)
+
+
+@pytest.mark.parametrize("expected", [5, 7, 0, None])
+def test_npz(tmp_path: Path, expected: int | None) -> None:
+    """Whatever number of frames was announced."""
+    writer = NpzArchive(info(tmp_path, "depth_metres"), expected)
+    write(writer)
+    assert writer.written() == [str(tmp_path / "clip_depths.npz")]
+    assert [path.name for path in tmp_path.iterdir()] == ["clip_depths.npz"]
+    with np.load(tmp_path / "clip_depths.npz", allow_pickle=False) as archive:
         assert archive["depths"].dtype == np.float32
         np.testing.assert_array_equal(archive["depths"], DEPTHS)
+        assert str(archive["kind"]) == "depth_metres"
+        assert float(archive["fps"]) == 24
+        np.testing.assert_allclose(archive["timestamps"], np.arange(5) / 24)
+        assert archive["source_size"].tolist() == [24, 36]
 
 
-def test_range_leaves_out_what_is_no_number(tmp_path: Path) -> None:
-    spool = DepthSpool(tmp_path, (1, 3))
-    spool.append(np.array([[np.nan, 2, np.inf]], dtype=np.float32))
-    spool.append(np.array([[3, -np.inf, np.nan]], dtype=np.float32))
-    assert (spool.low, spool.high) == (2, 3)
+def test_npz_is_deflated(tmp_path: Path) -> None:
+    flat = [frame._replace(depth=np.ones((12, 18), np.float32)) for frame in FRAMES]
+    write(NpzArchive(info(tmp_path), 5), flat)
+    listing = subprocess.run(
+        [sys.executable, "-m", "zipfile", "-t", tmp_path / "clip_depths.npz"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    assert "Done testing" in listing.stdout
+    assert (tmp_path / "clip_depths.npz").stat().st_size < DEPTHS.nbytes / 2
 
 
-def test_exr_read_by_ffmpeg(tmp_path: Path) -> None:
-
-    writer = ExrFrames(tmp_path / "exr")
-    for frame, depth in zip(FRAMES, DEPTHS):
-        writer.write(frame, depth)
-    writer.close()
-    assert sorted(path.name for path in (tmp_path / "exr").iterdir()) == [f"frame_{i:05d}.exr" for i in range(5)]
-    command = [ffmpeg_program(), "-v", "error", "-i", str(tmp_path / "exr" / "frame_00003.exr")]
-    command += ["-f", "rawvideo", "-pix_fmt", "gbrpf32le", "pipe:1"]
-    result = subprocess.run(command, capture_output=True, check=True)
-    planes = np.frombuffer(result.stdout, np.float32).reshape(3, 12, 17)
-    for plane in planes:
-        np.testing.assert_array_equal(plane, DEPTHS[3])
-
-
-def test_exr_channel_z(tmp_path: Path) -> None:
+def test_exr(tmp_path: Path) -> None:
     import OpenEXR
 
-    writer = ExrFrames(tmp_path / "exr")
-    writer.write(FRAMES[0], DEPTHS[0])
-    channels = OpenEXR.File(str(tmp_path / "exr" / "frame_00000.exr"), separate_channels=True).channels()
-    assert set(channels) == set("RGBZ")
-    np.testing.assert_array_equal(channels["Z"].pixels, DEPTHS[0])
+    write(ExrFrames(info(tmp_path), {"focal_x": 20.0}))
+    folder = tmp_path / "clip_depths_exr"
+    assert sorted(path.name for path in folder.iterdir()) == [f"frame_{i:05d}.exr" for i in range(5)]
+    for plane in decoded(folder / "frame_00003.exr", "gbrpf32le", np.float32, 3, (12, 18))[0]:
+        np.testing.assert_array_equal(plane, DEPTHS[3])
+    file = OpenEXR.File(str(folder / "frame_00003.exr"), separate_channels=True)
+    assert set(file.channels()) == set("RGBZ")
+    np.testing.assert_array_equal(file.channels()["Z"].pixels, DEPTHS[3])
+    header = file.header()
+    assert (header["kind"], header["source"], header["fps"]) == ("disparity", "clip.mp4", 24)
+    assert header["focal_x"] == 20
+    assert header["time"] == pytest.approx(3 / 24)
+    assert header["compression"] == OpenEXR.ZIP_COMPRESSION
 
 
-def test_intrinsics_follow_the_frame_size() -> None:
-    intrinsics = Intrinsics.centered(470.4, 400.0, (1080, 1920), (540, 960))
+@pytest.mark.parametrize(("kind", "error"), [("disparity", 9 / 65535), ("depth_metres", 0.0006)])
+def test_png16(tmp_path: Path, kind: DepthKind, error: float) -> None:
+    write(Png16Frames(info(tmp_path, kind)))
+    mapping = json.loads((tmp_path / "clip_depths_png16" / "mapping.json").read_text())
+    assert mapping["kind"] == kind
+    assert len(mapping["files"]) == 5
+    for (name, values), depth in zip(mapping["files"].items(), DEPTHS):
+        levels = np.array(Image.open(tmp_path / "clip_depths_png16" / name))
+        assert levels.dtype == np.uint16
+        assert np.abs(levels * values["scale"] + values["offset"] - depth).max() <= error
+
+
+@pytest.mark.parametrize(("kind", "error"), [("disparity", 10 / 65535), ("depth_metres", 0.0006)])
+def test_mkv16_is_lossless(tmp_path: Path, kind: DepthKind, error: float) -> None:
+    write(TwoPassVideos(info(tmp_path, kind), None, True, None))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip_depths16.json", "clip_depths16.mkv"]
+    mapping = json.loads((tmp_path / "clip_depths16.json").read_text())
+    levels = decoded(tmp_path / "clip_depths16.mkv", "gray16le", np.uint16, 1, (12, 18))[:, 0]
+    assert "ffv1" in ffmpeg_header(tmp_path / "clip_depths16.mkv")
+    assert np.abs(levels * mapping["scale"] + mapping["offset"] - DEPTHS).max() <= error
+
+
+def blocks(value: float, other: float) -> list[DepthFrame]:
+    """Two frames, left half one value and right half the other."""
+    depth = np.full((12, 18), value, np.float32)
+    depth[:, 9:] = other
+    return [DepthFrame(IMAGES[0], depth, i / 24, 1 / 24) for i in range(2)]
+
+
+@pytest.mark.parametrize(("kind", "near"), [("disparity", slice(9, 18)), ("depth_metres", slice(0, 9))])
+@pytest.mark.parametrize("span", [VisRange(), VisRange("fixed", 1, 5), VisRange("percentile")])
+def test_near_is_bright_in_relative_and_metric_videos(
+    tmp_path: Path, kind: DepthKind, near: slice, span: VisRange
+) -> None:
+    style = VisStyle(None, span)
+    two_pass = span.kind == "video"
+    output = (
+        TwoPassVideos(info(tmp_path, kind), style, False, None)
+        if two_pass
+        else OnePassVis(info(tmp_path, kind), style, None)
+    )
+    write(output, blocks(1, 5))
+    frames, _ = read_video_frames(tmp_path / "clip_vis.mp4")
+    far = slice(0, 9) if near.start else slice(9, 18)
+    assert frames[1][:, near].mean() > 200
+    assert frames[1][:, far].mean() < 50
+
+
+def test_range_of_the_whole_video(tmp_path: Path) -> None:
+    frames = blocks(0, 1)[:1] + blocks(2, 4)[:1]
+    write(TwoPassVideos(info(tmp_path), VisStyle(None), False, None), frames)
+    gray, _ = read_video_frames(tmp_path / "clip_vis.mp4")
+    means = [gray[0][:, :8].mean(), gray[0][:, 10:].mean(), gray[1][:, :8].mean(), gray[1][:, 10:].mean()]
+    np.testing.assert_allclose(means, (0, 64, 128, 255), atol=6)
+
+
+@pytest.mark.parametrize("span", [VisRange(), VisRange("percentile")])
+def test_side_by_side(tmp_path: Path, span: VisRange) -> None:
+    style = VisStyle(INFERNO, span, "side-by-side")
+    output = (
+        TwoPassVideos(info(tmp_path), style, False, None)
+        if span.kind == "video"
+        else OnePassVis(info(tmp_path), style, None)
+    )
+    write(output)
+    frames, _ = read_video_frames(tmp_path / "clip_vis.mp4")
+    assert frames.shape == (5, 12, 36, 3)
+    assert np.abs(frames[:, 1:5, 1:5].astype(int).mean(axis=(1, 2)) - IMAGES[:, 0, 0]).max() < 16
+
+
+def test_frames_of_variable_duration_play_as_long_as_they_did(tmp_path: Path) -> None:
+    times = [0.0, 0.04, 0.08, 1.0, 1.04]
+    frames = [f._replace(time=t, duration=d) for f, t, d in zip(FRAMES, times, [0.04, 0.04, 0.92, 0.04, 0.04])]
+    for output in (
+        SourceVideo(info(tmp_path), None),
+        OnePassVis(info(tmp_path), VisStyle(INFERNO, VisRange("percentile")), None),
+        TwoPassVideos(info(tmp_path), None, True, None),
+    ):
+        write(output, frames)
+    for name in ("clip_src.mp4", "clip_vis.mp4", "clip_depths16.mkv"):
+        header = ffmpeg_header(tmp_path / name)
+        seconds = header.split("Duration: ")[1].split(",")[0].split(":")[-1]
+        assert float(seconds) == pytest.approx(1.08, abs=0.11), name
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_intrinsics() -> None:
+    intrinsics = Intrinsics.centered(470.4, 400.0, (1080, 1920)).scaled((1080, 1920), (540, 960))
     assert intrinsics == Intrinsics(235.2, 200.0, 480.0, 270.0)
     points = intrinsics.unproject(np.full((540, 960), 2.0, dtype=np.float32)).reshape(540, 960, 3)
     np.testing.assert_allclose(points[270, 480], (0, 0, 2))
     np.testing.assert_allclose(points[0, 0], (-480 / 235.2 * 2, -270 / 200 * 2, 2), rtol=1e-6)
+    wide = Intrinsics.from_fov(90, (100, 200))
+    assert wide.focal_x == wide.focal_y == pytest.approx(100)
+    left = wide.unproject(np.ones((100, 200), np.float32))[0]
+    assert np.degrees(np.arctan2(-left[0], left[2])) == pytest.approx(45)
 
 
-def test_ply_is_binary_and_gives_the_points_back(tmp_path: Path) -> None:
-    require_open3d()
-    intrinsics = Intrinsics.centered(20, 20, (12, 17), (12, 17))
-    writer = PointClouds(tmp_path / "clip_point", intrinsics)
-    for frame, depth in zip(FRAMES, DEPTHS):
-        writer.write(frame, depth)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f"clip_point{i:04d}.ply" for i in range(5)]
-    header, _, body = (tmp_path / "clip_point0004.ply").read_bytes().partition(b"end_header\n")
+def read_ply(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
+    header, _, body = path.read_bytes().partition(b"end_header\n")
     assert b"format binary_little_endian" in header
-    assert b"element vertex 204" in header
     kinds = [line.split()[1:] for line in header.decode().splitlines() if line.startswith("property")]
     sizes = {"double": "<f8", "float": "<f4", "uchar": "u1"}
     vertices = np.frombuffer(body, dtype=[(name, sizes[kind]) for kind, name in kinds])
     points = np.stack([vertices[axis] for axis in "xyz"], axis=1)
+    return points, np.stack([vertices[name] for name in ("red", "green", "blue")], axis=1)
+
+
+def test_ply_is_binary_and_gives_the_points_back(tmp_path: Path) -> None:
+    require_open3d()
+    intrinsics = Intrinsics.centered(20, 20, (12, 18))
+    write(PointClouds(info(tmp_path, "depth_metres"), intrinsics, CloudOptions()))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"clip_point{i:04d}.ply" for i in range(5)]
+    points, colors = read_ply(tmp_path / "clip_point0004.ply")
     np.testing.assert_array_equal(points.astype(np.float32), intrinsics.unproject(DEPTHS[4]))
-    colors = np.stack([vertices[name] for name in ("red", "green", "blue")], axis=1)
-    np.testing.assert_array_equal(colors, FRAMES[4].reshape(-1, 3))
+    np.testing.assert_array_equal(colors, IMAGES[4].reshape(-1, 3))
+
+
+def test_fewer_points(tmp_path: Path) -> None:
+    intrinsics = Intrinsics.centered(20, 20, (12, 18))
+    writer = PointClouds(info(tmp_path, "depth_metres"), intrinsics, CloudOptions(2, 3, 5.0))
+    write(writer)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"clip_point{i:04d}.ply" for i in (0, 2, 4)]
+    assert "(3 files)" in writer.written()[0]
+    points, colors = read_ply(tmp_path / "clip_point0002.ply")
+    kept = DEPTHS[2][::3, ::3] <= 5
+    full = intrinsics.unproject(DEPTHS[2]).reshape(12, 18, 3)[::3, ::3]
+    np.testing.assert_array_equal(points.astype(np.float32), full[kept])
+    np.testing.assert_array_equal(colors, IMAGES[2][::3, ::3][kept])
+
+
+def test_the_spool_has_no_name_that_could_be_left_behind(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, (12, 18), np.float32)
+    for depth in DEPTHS:
+        spool.append(depth)
+    assert list(tmp_path.iterdir()) == []
+    np.testing.assert_array_equal(np.stack(list(spool)), DEPTHS)
+    np.testing.assert_array_equal(np.stack(list(spool)), DEPTHS)
+    spool.close()
 
 
 def test_a_file_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:
@@ -108,58 +251,14 @@ def test_a_file_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:
     assert [path.read_text() for path in tmp_path.iterdir()] == ["old"]
 
 
-def test_prefetch_stays_a_bounded_number_ahead() -> None:
-    made: list[int] = []
-
-    def items() -> Iterator[int]:
-        for i in range(100):
-            made.append(i)
-            yield i
-
-    ahead = prefetch(items(), 3)
-    assert [next(ahead) for _ in range(10)] == list(range(10))
-    assert len(made) <= 10 + 3 + 1
-    ahead.close()  # type: ignore[attr-defined]
-    assert threading.active_count() == 1 or all(thread.name != "reader" for thread in threading.enumerate())
-
-
-def test_errors_come_out_of_the_threads() -> None:
-    def items() -> Iterator[int]:
-        yield 1
-        raise ValueError("in the reader")
-
-    with pytest.raises(ValueError, match="in the reader"):
-        list(prefetch(items(), 2))
-
-    def consume(item: int) -> None:
-        raise OutputError(f"in the writer at {item}")
-
-    consumer = BackgroundConsumer(consume, 2)
-    consumer.put(0)
-    with pytest.raises(OutputError, match="in the writer at 0"):
-        consumer.finish()
-    consumer.cancel()
-
-
-@pytest.mark.parametrize("stop", [None, KeyboardInterrupt, ValueError])
-def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, stop: type[BaseException] | None) -> None:
-    def infer(frames: object) -> object:
-        for index, _ in enumerate(frames):  # type: ignore[arg-type]
-            if stop is not None and index == 3:
-                raise stop
-            yield DEPTHS[index]
-
-    def outputs() -> SpooledOutputs:
-        return SpooledOutputs(tmp_path / "v.mp4", tmp_path / "d.npz", (12, 17), Fraction(24), "inferno")
-
-    advanced: list[None] = []
-    if stop is ValueError:
-        with pytest.raises(ValueError, match=r"^$"):
-            run_video(FRAMES, infer, [outputs()], lambda: advanced.append(None))  # type: ignore[arg-type]
-        assert list(tmp_path.iterdir()) == []
-        return
-    summary = run_video(FRAMES, infer, [outputs()], lambda: advanced.append(None))  # type: ignore[arg-type]
-    done = 5 if stop is None else 3
-    assert (summary.frames, summary.interrupted, len(advanced)) == (done, stop is not None, done)
-    np.testing.assert_array_equal(np.load(tmp_path / "d.npz")["depths"], DEPTHS[:done])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["d.npz", "v.mp4"]
+def test_nothing_is_left_of_outputs_that_were_given_up(tmp_path: Path) -> None:
+    style = VisStyle(INFERNO)
+    writers: list[OutputWriter] = [NpzArchive(info(tmp_path), 5), SourceVideo(info(tmp_path), None)]
+    writers += [TwoPassVideos(info(tmp_path), style, True, None)]
+    for writer in writers:
+        writer.write(FRAMES[0])
+        writer.abort()
+    assert list(tmp_path.iterdir()) == []
+    video = VideoWriter(tmp_path / "nowhere" / "a.mp4", (16, 16), Fraction(24))
+    with pytest.raises(OutputError, match=r"cannot write .*nowhere"):
+        video.close()

@@ -1,9 +1,14 @@
-"""Depth maps to pictures."""
+"""Depth maps to pictures, and the range that the colours span."""
 
 from __future__ import annotations
 
+from collections import deque
+
 import numpy as np
 import numpy.typing as npt
+
+# Outliers at either end would leave the rest of the picture few colours.
+PERCENTILES = (2.0, 98.0)
 
 
 def color_table(colormap: str) -> npt.NDArray[np.uint8]:
@@ -15,27 +20,61 @@ def color_table(colormap: str) -> npt.NDArray[np.uint8]:
     import matplotlib
 
     if colormap not in matplotlib.colormaps:
-        raise ValueError(f"matplotlib has no colour map {colormap!r}")
+        raise ValueError(f"matplotlib has no colour map {colormap!r}; for example inferno, magma, turbo, gray")
     colors = matplotlib.colormaps[colormap].resampled(256)(np.arange(256))
     return np.asarray(colors[:, :3] * 255).astype(np.uint8)
 
 
 class Colorizer:
-    """Maps [low, high] linearly to a colour table, or to gray.
+    """Maps values from `low` to `high` linearly to a colour table, or to gray.
 
     Args:
-        low, high: values of the first and the last colour; what lies beyond takes the end's colour. Equal ends (a
-            constant depth) give the first colour everywhere.
-        colormap: name of a matplotlib map; None for gray.
+        low, high: values of the first and the last colour; what lies beyond takes the end's colour. `low` may be the
+            greater one. Equal ends (a constant depth) give the first colour everywhere.
+        table: (256, 3) uint8 or the name of a matplotlib map; None for gray.
     """
 
-    def __init__(self, low: float, high: float, colormap: str | None = "inferno") -> None:
+    def __init__(self, low: float, high: float, table: npt.NDArray[np.uint8] | str | None = "inferno") -> None:
         self._low = low
-        self._scale = 255.0 / (high - low) if high > low else 0.0
-        self._table = None if colormap is None else color_table(colormap)
+        self._scale = 255.0 / (high - low) if high != low else 0.0
+        self._table = color_table(table) if isinstance(table, str) else table
 
     def __call__(self, depth: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
         """(H, W) float to (H, W, 3) uint8 RGB, or (H, W) uint8 for gray; pixels without a number take the first."""
-        levels = np.nan_to_num((depth - self._low) * self._scale, nan=0.0, posinf=255.0, neginf=0.0)
+        with np.errstate(invalid="ignore"):
+            levels = np.nan_to_num((depth - self._low) * self._scale, nan=0.0, posinf=255.0, neginf=0.0)
         indices = np.clip(levels, 0, 255).astype(np.uint8)
-        return indices if self._table is None else self._table[indices]
+        return indices if self._table is None else np.take(self._table, indices, axis=0)
+
+
+class RunningRange:
+    """Percentiles over the latest frames, smoothed, for videos whose end is not known. Holds two numbers per frame.
+
+    Args:
+        window: frames looked back on.
+        smoothing: share of the new percentiles in each step; the first frame sets the range outright.
+    """
+
+    def __init__(self, window: int = 60, smoothing: float = 0.1) -> None:
+        self._recent: deque[tuple[float, float]] = deque(maxlen=window)
+        self._smoothing = smoothing
+        self._range: tuple[float, float] | None = None
+
+    def update(self, depth: npt.NDArray[np.floating]) -> tuple[float, float]:
+        """Take a frame (H, W) and return the range (low, high) to colour it with."""
+        # Every fourth row and column: percentiles of a smooth map do not need more.
+        sample = depth[::4, ::4]
+        finite = sample[np.isfinite(sample)]
+        if finite.size:
+            low, high = np.percentile(finite, PERCENTILES)
+            self._recent.append((float(low), float(high)))
+        if not self._recent:
+            return 0.0, 0.0
+        wanted = min(low for low, _ in self._recent), max(high for _, high in self._recent)
+        if self._range is None:
+            self._range = wanted
+        else:
+            a = self._smoothing
+            self._range = tuple((1 - a) * old + a * new for old, new in zip(self._range, wanted))  # type: ignore[assignment]
+        assert self._range is not None
+        return self._range

@@ -1,60 +1,219 @@
-"""Which outputs a run has, where they go, and the line that says so at the end."""
+"""Which outputs a run has, what they need on disk, and the record by which a finished run is known."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import logging
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from .cli import peak_memory
-from .dc_utils import VideoSource
-from .depth_writers import ExrFrames, OutputWriter, PointClouds, SourceVideo, SpooledOutputs
-from .files import OutputError
-from .point_cloud import Intrinsics
+from .array_writers import ExrFrames, NpzArchive, Png16Frames
+from .colors import color_table
+from .depth_writers import DepthKind, OutputWriter, RunInfo
+from .files import OutputError, whole_file
+from .point_cloud import ORIGINAL_FOCAL, CloudOptions, Intrinsics, PointClouds, require_open3d
 from .runner import RunSummary
+from .video_outputs import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
+from .video_source import VideoSource
+from .video_writer import AudioTrack
+
+logger = logging.getLogger(__name__)
+
+# Bytes a frame, for each of its pixels: arrays and .ply as they are stored, videos and EXR by experience.
+BYTES_PER_PIXEL = {"src": 0.3, "vis": 0.3, "npz": 4.0, "exr": 4.5, "png16": 2.0, "mkv16": 2.0}
+BYTES_PER_POINT = 15.0
+SPOOLED_DEPTH, SPOOLED_IMAGE = 4.0, 3.0
 
 
-def make_writers(args: argparse.Namespace, source: VideoSource) -> list[OutputWriter]:
-    """The writers that a script's arguments ask for.
+@dataclass(frozen=True)
+class OutputPlan:
+    """What to write of every input, decided once from a script's arguments.
 
     Raises:
-        OutputError: if the output folder cannot be made or written to.
+        OutputError: from `from_arguments`, if something asked for is not to be had or makes no sense.
     """
-    folder: Path = args.output_dir
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"output folder {folder} cannot be made: {error.strerror}; choose another --output_dir"
-        ) from error
-    name = source.path.stem
-    writers: list[OutputWriter] = []
-    try:
-        writers.append(SourceVideo(folder / f"{name}_src.mp4", source.size, source.fps))
-        npz = folder / f"{name}_depths.npz" if args.save_npz else None
-        colormap = None if args.grayscale else "inferno"
-        writers.append(SpooledOutputs(folder / f"{name}_vis.mp4", npz, source.size, source.fps, colormap))
-        if args.save_exr:
-            writers.append(ExrFrames(folder / f"{name}_depths_exr"))
-        if args.metric:
-            intrinsics = Intrinsics.centered(args.focal_length_x, args.focal_length_y, source.source_size, source.size)
-            writers.append(PointClouds(folder / f"{name}_point", intrinsics))
-    except BaseException:
-        for writer in writers:
-            writer.abort()
-        raise
-    return writers
+
+    folder: Path
+    save: tuple[str, ...]
+    style: VisStyle
+    metric: bool
+    keep_audio: bool
+    start: float
+    clouds: CloudOptions
+    focal: tuple[float, float]
+    fov: float | None
+    principal_point: tuple[float, float] | None
+
+    @classmethod
+    def from_arguments(cls, args: argparse.Namespace) -> OutputPlan:
+        save = list(args.save) + ["npz"] * args.save_npz + ["exr"] * args.save_exr + ["ply"] * args.metric
+        if "ply" in save:
+            if not args.metric:
+                raise OutputError("--save ply needs metres: use --metric with a metric checkpoint")
+            require_open3d()
+        try:
+            table = None if args.grayscale else color_table(args.colormap)
+        except ValueError as error:
+            raise OutputError(f"--colormap: {error}") from error
+        return cls(
+            folder=args.output_dir,
+            save=tuple(dict.fromkeys(save)),
+            style=VisStyle(table, args.vis_range, args.vis),
+            metric=args.metric,
+            keep_audio=args.keep_audio,
+            start=args.start,
+            clouds=CloudOptions(args.ply_every, args.ply_stride, args.ply_max_depth),
+            focal=(args.focal_length_x, args.focal_length_y),
+            fov=args.fov,
+            principal_point=None if args.principal_point is None else tuple(args.principal_point),
+        )
+
+    @property
+    def two_pass(self) -> bool:
+        """Whether depth has to be kept on disk until the range of the whole video is known."""
+        return ("vis" in self.save and self.style.range.kind == "video") or "mkv16" in self.save
+
+    def intrinsics(self, source: VideoSource) -> Intrinsics:
+        """Of the processed frames; what the user gave is of the source's."""
+        if self.fov is not None:
+            own = Intrinsics.from_fov(self.fov, source.source_size)
+        else:
+            own = Intrinsics.centered(*self.focal, source.source_size)
+        if self.principal_point is not None:
+            own = Intrinsics(own.focal_x, own.focal_y, *self.principal_point)
+        return own.scaled(source.source_size, source.size)
+
+    def bytes_per_frame(self, size: tuple[int, int]) -> dict[str, float]:
+        """Upper estimate for each output, and for the spool, of frames of `size` (H, W)."""
+        pixels = size[0] * size[1]
+        needed = {name: BYTES_PER_PIXEL[name] * pixels for name in self.save if name != "ply"}
+        if "ply" in self.save:
+            needed["ply"] = BYTES_PER_POINT * pixels / self.clouds.stride**2 / self.clouds.every
+        if self.two_pass:
+            images = SPOOLED_IMAGE if self.style.layout == "side-by-side" else 0.0
+            needed["spool, removed at the end"] = (SPOOLED_DEPTH + images) * pixels
+        return needed
+
+    def check_disk(self, source: VideoSource) -> None:
+        """Say what the run needs on disk and refuse what does not fit.
+
+        Raises:
+            OutputError: naming what is needed, what is free, and ways out.
+        """
+        per_frame = self.bytes_per_frame(source.size)
+        if source.expected is None:
+            logger.info("disk: up to %s a frame", _readable(sum(per_frame.values())))
+            return
+        needed = {name: value * source.expected for name, value in per_frame.items()}
+        total, free = sum(needed.values()), shutil.disk_usage(self.folder).free
+        parts = ", ".join(f"{name} {_readable(value)}" for name, value in needed.items())
+        if total > free:
+            raise OutputError(
+                f"{source.location} needs up to {_readable(total)} on disk ({parts}), {_readable(free)} are free in "
+                f"{self.folder}; choose another --output_dir, fewer outputs, or --vis_range percentile"
+            )
+        logger.info("disk: up to %s (%s)", _readable(total), parts)
+
+    def make_writers(self, source: VideoSource) -> list[OutputWriter]:
+        """The writers for one input.
+
+        Raises:
+            OutputError: if the output folder cannot be made, or the disk is too full.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"{error.strerror}; choose another --output_dir"
+            raise OutputError(f"output folder {self.folder} cannot be made: {reason}") from error
+        self.check_disk(source)
+        if "ply" in self.save and self.fov is None and self.focal == (ORIGINAL_FOCAL, ORIGINAL_FOCAL):
+            logger.info(
+                "point clouds assume a focal length of %g pixels; --fov or --focal-length-x tell", ORIGINAL_FOCAL
+            )
+        writers: list[OutputWriter] = []
+        try:
+            for name in self._order():
+                writers.append(self._make(name, source))
+        except BaseException:
+            for writer in writers:
+                writer.abort()
+            raise
+        return writers
+
+    def _order(self) -> list[str]:
+        first = [name for name in self.save if name not in ("vis", "mkv16")]
+        if self.two_pass:
+            return [*first, "two-pass"] + (["vis"] if "vis" in self.save and self.style.range.kind != "video" else [])
+        return [*first, "vis"] if "vis" in self.save else first
+
+    def _make(self, name: str, source: VideoSource) -> OutputWriter:
+        info = self.run_info(source)
+        audio = AudioTrack(source.location, self.start) if self.keep_audio else None
+        intrinsics = self.intrinsics(source)
+        if name == "src":
+            return SourceVideo(info, audio)
+        if name == "vis":
+            return OnePassVis(info, self.style, audio)
+        if name == "two-pass":
+            style = self.style if "vis" in self.save and self.style.range.kind == "video" else None
+            return TwoPassVideos(info, style, "mkv16" in self.save, audio)
+        if name == "npz":
+            return NpzArchive(info, source.expected)
+        if name == "exr":
+            names = ("focal_x", "focal_y", "center_x", "center_y")
+            return ExrFrames(info, {n: getattr(intrinsics, n) for n in names} if self.metric else {})
+        if name == "png16":
+            return Png16Frames(info)
+        return PointClouds(info, intrinsics, self.clouds)
+
+    def run_info(self, source: VideoSource) -> RunInfo:
+        """What the outputs of one input have in common."""
+        kind: DepthKind = "depth_metres" if self.metric else "disparity"
+        return RunInfo(self.folder, source.name, source.location, kind, source.size, source.source_size, source.fps)
 
 
-def report(summary: RunSummary, writers: list[OutputWriter]) -> None:
-    """Print what was written, the frame rate reached and the peak memory, on one line."""
-    import torch
+class RunRecord:
+    """Hidden file beside the outputs that says with which settings they were finished; `--resume` looks for it."""
 
-    memory = f"{peak_memory():.2f} GiB"
-    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
-        memory += f" (GPU {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB)"
+    def __init__(self, folder: Path, name: str, location: str, settings: Mapping[str, str]) -> None:
+        self._path = folder / f".{name}_run.json"
+        self._settings = {"input": location, **settings}
+
+    def is_finished(self) -> bool:
+        """Whether a run with the same settings finished, and its files are still there."""
+        try:
+            record = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            return False
+        there = all(Path(path).exists() for path in record.get("files", []))
+        return there and record.get("settings") == self._settings
+
+    def write(self, writers: list[OutputWriter]) -> None:
+        """Note that everything is written."""
+        files = [text for writer in writers for text in writer.written() if not text.endswith(" files)")]
+        with whole_file(self._path) as partial:
+            partial.write_text(json.dumps({"settings": self._settings, "files": files}, indent=1) + "\n")
+
+    def forget(self) -> None:
+        """The outputs are about to change."""
+        self._path.unlink(missing_ok=True)
+
+
+def describe(summary: RunSummary, writers: list[OutputWriter], memory: str) -> str:
+    """The closing line: what was written, the frame rate reached and the peak memory."""
     files = ", ".join(written for writer in writers for written in writer.written())
     state = "interrupted: " if summary.interrupted else ""
-    print(
+    return (
         f"{state}wrote {files}: {summary.frames} frames in {summary.seconds:.1f} s, "
         f"{summary.rate:.2f} frames/s, peak memory {memory}"
     )
+
+
+def _readable(number: float) -> str:
+    for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
+        if number >= size:
+            return f"{number / size:.3g} {unit}"
+    return f"{number / 1e3:.3g} kB"

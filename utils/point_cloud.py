@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from .depth_writers import DepthFrame, RunInfo
 from .files import OutputError, whole_file
 
 OPEN3D_REMEDY = "pip install open3d; on Debian also apt-get install libusb-1.0-0 libgl1 libx11-6 libgomp1"
+# What the original assumes of every camera.
+ORIGINAL_FOCAL = 470.4
 
 
 @dataclass(frozen=True)
@@ -23,22 +27,31 @@ class Intrinsics:
     center_y: float
 
     @classmethod
-    def centered(
-        cls, focal_x: float, focal_y: float, source_size: tuple[int, int], size: tuple[int, int]
-    ) -> Intrinsics:
-        """Intrinsics of frames of `size` (H, W) that were scaled from `source_size`, to which the focal lengths belong.
+    def centered(cls, focal_x: float, focal_y: float, size: tuple[int, int]) -> Intrinsics:
+        """Principal point (W / 2, H / 2), as in the original."""
+        return cls(focal_x, focal_y, size[1] / 2, size[0] / 2)
 
-        The principal point is (W / 2, H / 2), as in the original.
+    @classmethod
+    def from_fov(cls, degrees: float, size: tuple[int, int]) -> Intrinsics:
+        """Square pixels, and a horizontal field of view of so many degrees over frames of `size` (H, W)."""
+        focal = size[1] / 2 / math.tan(math.radians(degrees) / 2)
+        return cls.centered(focal, focal, size)
+
+    def scaled(self, source_size: tuple[int, int], size: tuple[int, int]) -> Intrinsics:
+        """The intrinsics after frames of `source_size` (H, W) were scaled to `size`."""
+        rows, columns = size[0] / source_size[0], size[1] / source_size[1]
+        return Intrinsics(self.focal_x * columns, self.focal_y * rows, self.center_x * columns, self.center_y * rows)
+
+    def unproject(self, depth: npt.NDArray[np.floating], stride: int = 1) -> npt.NDArray[np.float32]:
+        """Depth (H, W) in metres to points (N, 3) float32 in metres, of every stride-th row and column.
+
+        x right, y down, z forward, row by row.
         """
-        (source_height, source_width), (height, width) = source_size, size
-        return cls(focal_x * width / source_width, focal_y * height / source_height, width / 2, height / 2)
-
-    def unproject(self, depth: npt.NDArray[np.floating]) -> npt.NDArray[np.float32]:
-        """Depth (H, W) in metres to points (H * W, 3) float32 in metres: x right, y down, z forward."""
         height, width = depth.shape
-        columns, rows = np.meshgrid(np.arange(width), np.arange(height))
+        columns, rows = np.meshgrid(np.arange(0, width, stride), np.arange(0, height, stride))
+        z = depth[::stride, ::stride]
         x, y = (columns - self.center_x) / self.focal_x, (rows - self.center_y) / self.focal_y
-        return np.stack((x * depth, y * depth, depth), axis=-1).reshape(-1, 3).astype(np.float32)
+        return np.stack((x * z, y * z, z), axis=-1).reshape(-1, 3).astype(np.float32)
 
 
 def require_open3d() -> None:
@@ -65,3 +78,48 @@ def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[n
     with whole_file(path) as partial:
         if not open3d.t.io.write_point_cloud(partial, cloud, write_ascii=False, compressed=False):
             raise OutputError(f"cannot write {path}: check that the folder is writable and the disk not full")
+
+
+@dataclass(frozen=True)
+class CloudOptions:
+    """Which points are written. every: each so manyth frame. stride: each so manyth row and column of a frame.
+
+    max_depth: metres beyond which points are left out.
+    """
+
+    every: int = 1
+    stride: int = 1
+    max_depth: float = math.inf
+
+
+class PointClouds:
+    """`<name>_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
+
+    def __init__(self, info: RunInfo, intrinsics: Intrinsics, options: CloudOptions) -> None:
+        self._info = info
+        self._intrinsics = intrinsics
+        self._options = options
+        self._index = 0
+        self._written = 0
+
+    def write(self, frame: DepthFrame) -> None:
+        index, self._index = self._index, self._index + 1
+        if index % self._options.every:
+            return
+        stride = self._options.stride
+        points = self._intrinsics.unproject(frame.depth, stride)
+        colors = frame.image[::stride, ::stride].reshape(-1, 3)
+        kept = np.isfinite(points[:, 2]) & (points[:, 2] <= self._options.max_depth)
+        if not kept.all():
+            points, colors = points[kept], colors[kept]
+        write_ply(self._info.path(f"_point{index:04d}.ply"), points, colors)
+        self._written += 1
+
+    def close(self) -> None:
+        """Every file is whole already."""
+
+    def abort(self) -> None:
+        """Every file is whole already, and stays."""
+
+    def written(self) -> list[str]:
+        return [f"{self._info.path('_point*.ply')} ({self._written} files)"]

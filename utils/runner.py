@@ -7,8 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from .depth_writers import DepthMap, Frame, OutputWriter
+import numpy as np
+import numpy.typing as npt
+
+from .depth_writers import DepthFrame, DepthMap, OutputWriter
 from .overlap import BackgroundConsumer, prefetch
+from .timing import TimedFrame
+
+Frame = npt.NDArray[np.uint8]
 
 # Enough to bridge the pause that decoding a window makes, small beside a window's features.
 READ_AHEAD = 8
@@ -31,7 +37,7 @@ class RunSummary:
 
 
 def run_video(
-    frames: Iterable[Frame],
+    frames: Iterable[TimedFrame],
     infer: Callable[[Iterator[Frame]], Iterator[DepthMap]],
     writers: Sequence[OutputWriter],
     on_frame: Callable[[], None],
@@ -41,30 +47,31 @@ def run_video(
     Memory: the frames that `infer` has taken and not given depth for, and two short queues.
 
     Args:
-        frames: (H, W, 3) uint8 RGB.
+        frames: in the order of time.
         infer: from frames to one (H, W) float32 map per frame, in order.
         writers: closed at the end, also when the user interrupts, with the frames done; aborted if anything fails.
         on_frame: called after each frame that is handed to the writers.
     """
     start = time.monotonic()
-    waiting: deque[Frame] = deque()
+    waiting: deque[TimedFrame] = deque()
     reading = prefetch(frames, READ_AHEAD)
 
     def taken() -> Iterator[Frame]:
         for frame in reading:
             waiting.append(frame)
-            yield frame
+            yield frame.image
 
-    def consume(pair: tuple[Frame, DepthMap]) -> None:
+    def consume(frame: DepthFrame) -> None:
         for writer in writers:
-            writer.write(*pair)
+            writer.write(frame)
 
     writing = BackgroundConsumer(consume, WRITE_BEHIND)
     done, interrupted = 0, False
     try:
         try:
             for depth in infer(taken()):
-                writing.put((waiting.popleft(), depth))
+                image, time_shown, duration = waiting.popleft()
+                writing.put(DepthFrame(image, depth, time_shown, duration))
                 done += 1
                 on_frame()
         except KeyboardInterrupt:

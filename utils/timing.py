@@ -1,13 +1,15 @@
-"""Frame rates as fractions, and the choice of frames by their time."""
+"""Frame rates as fractions, the choice of frames by their time, and how long what was chosen plays."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
 
 # A tie between two frames must fall the same way whichever reader rounded the times, so "nearest" stops short of half.
 NEAREST = 0.45
@@ -18,10 +20,16 @@ LAST_FRAME = 0.49
 
 
 class TimedFrame(NamedTuple):
-    """A decoded frame, (H, W, 3) uint8 RGB, and the time in seconds at which it is shown."""
+    """A decoded frame, (H, W, 3) uint8 RGB, the time in seconds at which it is shown, and for how long."""
 
     image: npt.NDArray[np.uint8]
     time: float
+    duration: float
+
+    @property
+    def end(self) -> float:
+        """When the next frame is due."""
+        return self.time + self.duration
 
 
 def as_rate(fps: float) -> Fraction:
@@ -39,11 +47,29 @@ def as_rate(fps: float) -> Fraction:
     return Fraction(fps).limit_denominator(1000) or Fraction(fps)
 
 
+def parse_target_fps(target_fps: float | str | Fraction) -> Fraction | None:
+    """A wanted frame rate as a fraction; None for all frames (-1).
+
+    Raises:
+        ValueError: if it is neither -1 nor a positive number or fraction.
+    """
+    try:
+        rate = Fraction(str(target_fps))
+    except ZeroDivisionError as error:
+        raise ValueError(f"{target_fps} is not a frame rate") from error
+    if rate == -1:
+        return None
+    if rate <= 0:
+        raise ValueError(f"{target_fps} is not a positive frame rate; -1 keeps all frames")
+    return as_rate(float(rate)) if rate.denominator > 1001 else rate
+
+
 def choose_frames(frames: Iterable[TimedFrame], source_fps: float, target_fps: Fraction | None) -> Iterator[TimedFrame]:
     """Thin frames out to `target_fps` by their times, so that what is kept plays as long as what was read.
 
     Frame k is the first one nearest to k / target_fps after the first frame's time. None, or a rate not below the
-    source's, keeps every frame. Holds one frame back, to know whether the last one fits.
+    source's, keeps every frame. A kept frame's duration lasts until the next kept one. Holds two frames back, to know
+    whether the last one fits.
 
     Args:
         frames: in rising order of time.
@@ -52,21 +78,65 @@ def choose_frames(frames: Iterable[TimedFrame], source_fps: float, target_fps: F
     if target_fps is None or target_fps >= source_fps * (1 - SAME_RATE):
         yield from frames
         return
-    period, source_period = 1 / float(target_fps), 1 / source_fps
-    held: TimedFrame | None = None
-    first, last, taken = 0.0, 0.0, 0
+    period, tolerance = 1 / float(target_fps), NEAREST / source_fps
+    held: list[TimedFrame] = []
+    first = end = 0.0
+    slots = 0
     for frame in frames:
-        if taken == 0:
-            first = frame.time
-        last = frame.time
-        if last - first < taken * period - NEAREST * source_period:
+        first = frame.time if slots == 0 else first
+        end = frame.end
+        elapsed = frame.time - first
+        if elapsed < slots * period - tolerance:
             continue
-        if held is not None:
-            yield held
-        held = frame
+        held.append(frame)
+        if len(held) > 2:
+            yield _until(held.pop(0), held[0].time)
         # A pause longer than a period leaves its slots empty instead of repeating what was shown before it.
-        taken = max(taken, int((last - first + NEAREST * source_period) / period)) + 1
-    if held is not None:
-        remaining = last + source_period - (first + (taken - 1) * period)
-        if taken == 1 or remaining >= LAST_FRAME * period:
-            yield held
+        slots = max(slots, int((elapsed + tolerance) / period)) + 1
+    if len(held) > 1 and end - (first + (slots - 1) * period) < LAST_FRAME * period:
+        held.pop()
+    for frame, following in zip(held, [*(f.time for f in held[1:]), end]):
+        yield _until(frame, following)
+
+
+def _until(frame: TimedFrame, time: float) -> TimedFrame:
+    return frame._replace(duration=time - frame.time)
+
+
+def trim(frames: Iterable[TimedFrame], start: float, end: float | None) -> Iterator[TimedFrame]:
+    """Frames shown at `start` seconds or later and before `end`; their times count from the first one kept."""
+    offset: float | None = None
+    for frame in frames:
+        # A time that was rounded in the file must not fall before the second it was meant to be.
+        if end is not None and frame.time > end - 1e-3:
+            return
+        if frame.time > start - 1e-3:
+            offset = frame.time if offset is None else offset
+            yield frame._replace(time=frame.time - offset)
+
+
+class PlayTime:
+    """How many frames have come and how long they play; a few numbers, whatever the video's length."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first = 0.0
+        self._end = 0.0
+
+    def add(self, time: float, duration: float) -> None:
+        """Count a frame."""
+        if self.count == 0:
+            self._first = time
+        self.count += 1
+        self._end = time + duration
+
+    @property
+    def seconds(self) -> float:
+        """From the first frame's start to the last one's end."""
+        return self._end - self._first
+
+    def rate(self, nominal: Fraction) -> Fraction:
+        """The rate at which the frames play as long as they did, to half a frame: `nominal` where that does."""
+        if self.count == 0 or abs(self.count - self.seconds * nominal) <= 0.5:
+            return nominal
+        return as_rate(self.count / self.seconds)

@@ -1,4 +1,4 @@
-"""H.264 files through an ffmpeg process: exact frame rates, odd sizes, colours tagged as what they are."""
+"""Video files through an ffmpeg process: exact frame rates, odd sizes, colours tagged as what they are, sound."""
 
 from __future__ import annotations
 
@@ -6,64 +6,86 @@ import contextlib
 import logging
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from .files import OutputError, commit, discard, partial_path
-from .video_readers import ReaderError, ffmpeg_program
+from .files import OutputError, discard, partial_path
+from .timing import as_rate
+from .video_readers import ReaderError, ffmpeg_header, ffmpeg_program
 
 logger = logging.getLogger(__name__)
 
-# Visually lossless for most material, and what the original writes.
-CRF = 18
+PixelFormat = Literal["rgb24", "gray16le"]
+
+# Visually lossless for most material, and what the original writes. Untagged video is read with one matrix by some
+# programs and another by others; BT.601 is what decoders that ignore tags assume, so this is read alike by all.
+H264 = ["-vf", "scale=out_color_matrix=bt601:out_range=tv", "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p"]
+H264 += ["-colorspace", "smpte170m", "-color_primaries", "bt709", "-color_trc", "iec61966-2-1", "-color_range", "tv"]
+H264 += ["-movflags", "+faststart", "-f", "mp4"]
+# Lossless, every frame on its own, with checksums.
+FFV1 = ["-c:v", "ffv1", "-level", "3", "-g", "1", "-slices", "4", "-slicecrc", "1", "-f", "matroska"]
+
+
+@dataclass(frozen=True)
+class AudioTrack:
+    """Sound to go with a video: that of `location`, from `start` seconds on."""
+
+    location: str
+    start: float = 0.0
+
+    def exists(self) -> bool:
+        """Whether there is sound."""
+        return " Audio: " in ffmpeg_header(self.location)
 
 
 class VideoWriter:
-    """Writes one .mp4; the file has its name only after `close`.
+    """Writes one video file, which has its name only after `close`.
 
     Args:
-        path: where to.
+        path: where to; .mp4 for colour.
         size: (H, W) of the frames. H.264 in its common form has even sizes, so an odd side is padded by one pixel that
             repeats its neighbour; a note says so.
         fps: exact frame rate.
+        pixels: "rgb24" for H.264, "gray16le" for lossless FFV1.
+        audio: sound to add, cut to the video's length.
 
     Raises:
         OutputError: if there is no ffmpeg program, here, or from `write` and `close` if ffmpeg fails.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], fps: Fraction) -> None:
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        fps: Fraction,
+        pixels: PixelFormat = "rgb24",
+        audio: AudioTrack | None = None,
+    ) -> None:
         self.path = path
         self._size = size
-        self._pad = (size[0] % 2, size[1] % 2)
+        self._fps = fps
+        self._audio = audio
+        self._count = 0
+        self._pad = (size[0] % 2, size[1] % 2) if pixels == "rgb24" else (0, 0)
+        height, width = (side + pad for side, pad in zip(size, self._pad))
         if any(self._pad):
-            logger.info("%s is padded to even sides: %dx%d", path.name, size[1] + self._pad[1], size[0] + self._pad[0])
-        try:
-            command = [ffmpeg_program(), *self._arguments(fps), str(partial_path(path))]
-        except ReaderError as error:
-            raise OutputError(f"cannot write {path}: {error}; pip install imageio-ffmpeg") from error
+            logger.info("%s is padded to even sides: %dx%d", path.name, width, height)
+        source = ["-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{width}x{height}", "-r", f"{fps}", "-i", "pipe:0"]
         self._messages: IO[bytes] = tempfile.TemporaryFile()
+        command = _command(path, *source, *(H264 if pixels == "rgb24" else FFV1), str(partial_path(path)))
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._messages)
 
-    def _arguments(self, fps: Fraction) -> list[str]:
-        height, width = (side + pad for side, pad in zip(self._size, self._pad))
-        source = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", f"{fps}", "-i", "pipe:0"]
-        codec = ["-c:v", "libx264", "-crf", str(CRF), "-pix_fmt", "yuv420p", "-movflags", "+faststart"]
-        # Untagged video is read with one matrix by some programs and another by others. BT.601 is what decoders
-        # that ignore tags assume, so this is read alike by all.
-        color = ["-vf", "scale=out_color_matrix=bt601:out_range=tv", "-colorspace", "smpte170m"]
-        color += ["-color_primaries", "bt709", "-color_trc", "iec61966-2-1", "-color_range", "tv"]
-        return ["-hide_banner", "-loglevel", "error", "-y", *source, *color, *codec, "-f", "mp4"]
-
-    def write(self, frame: npt.NDArray[np.uint8]) -> None:
-        """Append a frame, (H, W, 3) or (H, W) uint8, RGB or gray."""
-        if frame.ndim == 2:
+    def write(self, frame: npt.NDArray[Any]) -> None:
+        """Append a frame: (H, W, 3) uint8 RGB or (H, W) uint8 gray for H.264, (H, W) uint16 for FFV1."""
+        if frame.dtype == np.uint8 and frame.ndim == 2:
             frame = np.repeat(frame[..., None], 3, axis=2)
-        if frame.shape != (*self._size, 3) or frame.dtype != np.uint8:
-            raise ValueError(f"frame is {frame.shape} {frame.dtype}, the video has {self._size} uint8")
+        if frame.shape[:2] != self._size:
+            raise ValueError(f"frame is {frame.shape}, the video has {self._size}")
         if any(self._pad):
             frame = np.pad(frame, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
         assert self._process.stdin is not None
@@ -71,23 +93,54 @@ class VideoWriter:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
         except (BrokenPipeError, OSError) as error:
             raise OutputError(f"cannot write {self.path}: {self._failure()}") from error
+        self._count += 1
 
-    def close(self) -> None:
-        """Finish the file and give it its name."""
+    def close(self, seconds: float | None = None) -> None:
+        """Finish the file and give it its name.
+
+        Args:
+            seconds: how long it should play. If the frames at the nominal rate are off by more than half a frame, as
+                with variable frame rates, they are spread over that time at the mean rate.
+        """
         assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # the exit code tells
-            self._process.stdin.close()
-        code = self._process.wait()
-        failure = self._failure()
+        try:
+            with contextlib.suppress(BrokenPipeError):  # the exit code tells
+                self._process.stdin.close()
+            if self._process.wait():
+                raise OutputError(f"cannot write {self.path}: {self._failure()}")
+            self._finish(seconds)
+        except BaseException:
+            self.abort()
+            raise
         self._messages.close()
-        if code:
-            discard(self.path)
-            raise OutputError(f"cannot write {self.path}: {failure}")
-        commit(self.path)
+
+    def _finish(self, seconds: float | None) -> None:
+        rate = self._fps
+        if seconds is not None and self._count and abs(self._count / self._fps - seconds) * self._fps > 0.5:
+            rate = as_rate(self._count / seconds)
+        audio = self._audio if self._audio is not None and self._audio.exists() else None
+        if rate == self._fps and audio is None:
+            partial_path(self.path).replace(self.path)
+            return
+        arguments = ["-i", str(partial_path(self.path))]
+        if audio is not None:
+            arguments += ["-ss", f"{audio.start}", "-t", f"{float(self._count / rate)}", "-i", audio.location]
+            arguments += ["-map", "0:v", "-map", "1:a:0", "-c:a", "aac", "-b:a", "192k"]
+        factor = self._fps / rate
+        stretch = ":".join(f"{key}={key.upper()}*{factor}" for key in ("pts", "dts", "duration"))
+        arguments += ["-c:v", "copy", "-bsf:v", f"setts={stretch}", "-movflags", "+faststart"]
+        finished = self.path.with_name(f".finished_{self.path.name}")
+        result = subprocess.run(_command(self.path, *arguments, str(finished)), capture_output=True, check=False)
+        if result.returncode:
+            finished.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {self.path}: {_first_line(result.stderr)}")
+        finished.replace(self.path)
+        discard(self.path)
 
     def abort(self) -> None:
         """Stop and remove what was written."""
-        self._process.kill()
+        if self._process.poll() is None:
+            self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
@@ -96,8 +149,19 @@ class VideoWriter:
         discard(self.path)
 
     def _failure(self) -> str:
-        """The first line of ffmpeg's complaint, which names the cause."""
-        self._process.wait()
+        code = self._process.wait()
         self._messages.seek(0)
-        lines = self._messages.read().decode(errors="replace").strip().splitlines()
-        return lines[0] if lines else f"ffmpeg ended with code {self._process.returncode}"
+        return _first_line(self._messages.read()) or f"ffmpeg ended with code {code}"
+
+
+def _command(path: Path, *arguments: str) -> list[str]:
+    try:
+        return [ffmpeg_program(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *arguments]
+    except ReaderError as error:
+        raise OutputError(f"cannot write {path}: {error}; pip install imageio-ffmpeg") from error
+
+
+def _first_line(messages: bytes) -> str:
+    """The first line of ffmpeg's complaint, which names the cause."""
+    lines = messages.decode(errors="replace").strip().splitlines()
+    return lines[0] if lines else ""

@@ -1,0 +1,186 @@
+"""What --input_video may be."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+from conftest import MakeVideo
+from PIL import Image
+from recipes import synthetic_frames
+
+from utils.sources import Input, expand_inputs, natural_key
+from utils.video_source import Selection, VideoError
+
+FRAMES = synthetic_frames(12, 24, 36, seed=0)
+ALL = Selection()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "shots"
+    path.mkdir()
+    for index, frame in enumerate(FRAMES):
+        Image.fromarray(frame).save(path / f"frame{index + 1}.png")
+    (path / "notes.txt").write_text("not an image")
+    (path / ".hidden.png").write_bytes(b"not an image either")
+    return path
+
+
+def only(arguments: list[str]) -> Input:
+    (one,) = expand_inputs(arguments)
+    return one
+
+
+def test_folder_of_images_in_natural_order(folder: Path) -> None:
+    one = only([str(folder)])
+    assert one.name == "shots"
+    source = one.open(ALL, image_fps=12)
+    frames = list(source.timed())
+    assert (source.fps, source.expected, source.size) == (12, 12, (24, 36))
+    np.testing.assert_array_equal(np.stack([frame.image for frame in frames]), FRAMES)
+    np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 12)
+
+
+def test_patterns(folder: Path, make_video: MakeVideo) -> None:
+    one = only([str(folder / "frame1*.png")])
+    assert [path.name for path in one.images] == ["frame1.png", "frame10.png", "frame11.png", "frame12.png"]
+    for name in ("c2.mp4", "c10.mp4", "c1.mp4"):
+        make_video(name, count=2)
+    videos = expand_inputs([str(folder.parent / "*.mp4")])
+    assert [video.name for video in videos] == ["c1", "c2", "c10"]
+    with pytest.raises(VideoError, match=r"no file matches .*\*\.avi"):
+        expand_inputs([str(folder / "*.avi")])
+
+
+def test_names_never_collide() -> None:
+    inputs = expand_inputs(["a/clip.mp4", "b/clip.mp4", "clip.mkv", "http://host/clip.mp4?x=1", "rtsp://camera"])
+    assert [one.name for one in inputs] == ["clip", "clip_2", "clip_3", "clip_4", "camera"]
+
+
+def test_list_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("a.mp4\n\n b c.mp4 \n"))
+    assert [one.location for one in expand_inputs(["-"])] == ["a.mp4", "b c.mp4"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    with pytest.raises(VideoError, match="no inputs"):
+        expand_inputs(["-"])
+
+
+def test_natural_order() -> None:
+    names = ["f10.png", "f9.png", "F1.png", "f1b.png", "2.png", "10.png"]
+    assert [p.name for p in sorted(map(Path, names), key=natural_key)] == [
+        "2.png",
+        "10.png",
+        "F1.png",
+        "f1b.png",
+        "f9.png",
+        "f10.png",
+    ]
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "I;16", "P"])
+def test_kinds_of_images(tmp_path: Path, mode: str) -> None:
+    gray = Image.fromarray(FRAMES[0]).convert("L")
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    else:
+        image = gray if mode == "L" else Image.fromarray(FRAMES[0]).convert(mode)
+    image.save(tmp_path / "a.png")
+    (frame,) = only([str(tmp_path / "a.png")]).open(ALL, 24).timed()
+    assert frame.image.shape == (24, 36, 3)
+    if mode in ("L", "I;16"):
+        assert np.abs(frame.image.astype(int) - np.asarray(gray)[..., None]).max() <= 1
+    elif mode == "RGBA":
+        np.testing.assert_array_equal(frame.image, FRAMES[0])
+
+
+def test_unusable_folders(tmp_path: Path, folder: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(VideoError, match="holds no images"):
+        expand_inputs([str(tmp_path / "empty")])
+    Image.fromarray(FRAMES[0][:20]).save(folder / "frame3.png")
+    with pytest.raises(VideoError, match=r"frame3\.png is 36x20, but frame1\.png is 36x24"):
+        list(only([str(folder)]).open(ALL, 24))
+    (folder / "frame2.png").write_bytes(b"broken")
+    with pytest.raises(VideoError, match=r"cannot read the image .*frame2\.png"):
+        list(only([str(folder)]).open(ALL, 24))
+    (folder / "frame1.png").write_bytes(b"broken")
+    with pytest.raises(VideoError, match=r"cannot read the image .*frame1\.png"):
+        only([str(folder)]).open(ALL, 24)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    httpd = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path)))
+    thread = threading.Thread(target=httpd.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{httpd.server_port}"
+    httpd.shutdown()
+    thread.join()
+    httpd.server_close()
+
+
+def test_address(server: str, make_video: MakeVideo) -> None:
+    make_video("clip.mp4", count=7)
+    source = only([f"{server}/clip.mp4"]).open(ALL, 24)
+    assert (source.name, source.reader, source.fps) == ("clip", "OpenCV", 24)
+    assert len(list(source)) == 7
+    with pytest.raises(VideoError, match=r"cannot read http://.*/none\.mp4"):
+        only([f"{server}/none.mp4"]).open(ALL, 24)
+
+
+def test_start_and_end(make_video: MakeVideo) -> None:
+    one = only([str(make_video(count=48))])
+    source = one.open(Selection(start=0.5, end=1.5, max_len=100), 24)
+    frames = list(source.timed())
+    assert source.expected == len(frames) == 24
+    assert frames[0].time == 0
+    whole = list(one.open(ALL, 24))
+    np.testing.assert_array_equal(frames[0].image, whole[12])
+    np.testing.assert_array_equal(frames[-1].image, whole[35])
+    with pytest.raises(VideoError, match="no frame after --start 9 seconds"):
+        list(one.open(Selection(start=9), 24))
+
+
+@pytest.mark.parametrize("transfer", ["smpte2084", "arib-std-b67"])
+def test_hdr_is_mapped_to_the_ordinary_range(tmp_path: Path, transfer: str) -> None:
+    """A gray ramp in PQ or HLG: diffuse white, at 58 % or 75 % of the code range, must come out nearly white."""
+    path = tmp_path / "hdr.mp4"
+    ramp = np.repeat(np.linspace(64, 940, 8).astype("<u2"), 8)
+    raw = b"".join([np.tile(ramp, (48, 1)).tobytes(), np.full((48, 32), 512, "<u2").tobytes()] * 2)
+    tags = f"colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc"
+    command = [
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-v",
+        "error",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "yuv420p10le",
+        "-s",
+        "64x48",
+    ]
+    command += ["-r", "10", "-i", "-", "-c:v", "libx265", "-x265-params", f"log-level=error:crf=4:{tags}"]
+    command += ["-pix_fmt", "yuv420p10le", "-color_primaries", "bt2020", "-color_trc", transfer]
+    subprocess.run([*command, "-colorspace", "bt2020nc", "-color_range", "tv", str(path)], input=raw, check=True)
+    source = only([str(path)]).open(ALL, 24)
+    frames = list(source)
+    assert (source.reader, len(frames), source.fps) == ("ffmpeg", 2, Fraction(10))
+    levels = frames[0][24, 4::8].astype(int)
+    assert np.ptp(levels, axis=1).max() <= 3  # gray stays gray
+    assert (np.diff(levels[:, 1]) >= 0).all()
+    assert levels[0, 1] <= 2
+    assert levels[-1, 1] > 230

@@ -1,0 +1,35 @@
+"""Which values the colours of a depth video span; apart from the colours, so that arguments need no numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class VisRange:
+    """Of the whole `video`, a running `percentile`, or `fixed` from low to high."""
+
+    kind: Literal["video", "percentile", "fixed"] = "video"
+    low: float = 0.0
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.low:g} {self.high:g}" if self.kind == "fixed" else self.kind
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> VisRange:
+        """From command line words.
+
+        Raises:
+            ValueError: if they are neither "video" nor "percentile" nor two rising numbers.
+        """
+        if len(words) == 1 and words[0] == "video":
+            return cls("video")
+        if len(words) == 1 and words[0] == "percentile":
+            return cls("percentile")
+        low, high = (float(word) for word in words)
+        if not low < high:
+            raise ValueError(f"{low} is not below {high}")
+        return cls("fixed", low, high)
