@@ -157,7 +157,10 @@ def test_missing_open3d_is_said_before_inference(clip: Path, tmp_path: Path) -> 
     assert "apt-get install libusb-1.0-0" in line
 
 
-def test_ctrl_c_keeps_the_frames_that_are_done(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_frames_that_are_done(
+    make_video: MakeVideo, checkpoint: Path, tmp_path: Path, how: signal.Signals
+) -> None:
     path = make_video("long.mp4", count=400)
     command = [sys.executable, str(ROOT / "run.py"), "--input_video", str(path), "--output_dir", str(tmp_path / "out")]
     command += ["--checkpoint", str(checkpoint), "--save_npz", *SMALL]
@@ -168,7 +171,7 @@ def test_ctrl_c_keeps_the_frames_that_are_done(make_video: MakeVideo, checkpoint
         character = process.stderr.read(1)
         assert character, seen
         seen += character
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stdout.startswith("interrupted: wrote ")

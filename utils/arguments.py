@@ -110,7 +110,8 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """What is written."""
     group = parser.add_argument_group("output")
     group.add_argument("--output_dir", type=Path, default=Path("./outputs"), help="folder for the results")
-    group.add_argument("--save", nargs="+", choices=FORMATS, default=["src", "vis"], help="what to write")
+    what = "what to write; left out: src and vis, and ply with --metric"
+    group.add_argument("--save", nargs="+", choices=FORMATS, default=argparse.SUPPRESS, help=what)
     group.add_argument("--save_npz", action="store_true", help="also the depth of all frames as one .npz file")
     group.add_argument("--save_exr", action="store_true", help="also the depth of each frame as an .exr file")
     group.add_argument("--vis", choices=("depth", "side-by-side"), default="depth", help="layout of the depth video")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,6 +55,8 @@ def run_script(main: Callable[[], int]) -> int:
     logger = logging.getLogger()
     logger.handlers = [_Console()]
     logger.setLevel(logging.INFO)
+    # Being told to end is no reason to leave files half written.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return main()
     except KeyboardInterrupt:

@@ -49,7 +49,8 @@ class OutputPlan:
 
     @classmethod
     def from_arguments(cls, args: argparse.Namespace) -> OutputPlan:
-        save = list(args.save) + ["npz"] * args.save_npz + ["exr"] * args.save_exr + ["ply"] * args.metric
+        usual = ["src", "vis"] + ["ply"] * args.metric
+        save = list(getattr(args, "save", usual)) + ["npz"] * args.save_npz + ["exr"] * args.save_exr
         if "ply" in save:
             if not args.metric:
                 raise OutputError("--save ply needs metres: use --metric with a metric checkpoint")
