@@ -5,8 +5,14 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
 from utils import arguments, cli
+
+if TYPE_CHECKING:
+    from utils.depth_writers import OutputWriter
+    from utils.runner import RunSummary
+    from utils.video_source import VideoSource
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -16,15 +22,15 @@ def parse_arguments() -> argparse.Namespace:
     arguments.add_output_arguments(parser)
     arguments.add_camera_arguments(parser)
     args = parser.parse_args()
-    if args.end is not None and args.end <= args.start:
-        parser.error(f"argument --end: {args.end:g} is not after --start {args.start:g}")
+    arguments.check_times(parser, args)
     return args
 
 
 def main() -> int:
     args = parse_arguments()
-    from utils.batch import Batch
+    from utils.batch import Batch, settings_of
     from utils.outputs import OutputPlan
+    from utils.runner import run_video
     from utils.sources import expand_inputs
     from utils.video_source import Selection
     from video_depth_anything import choose_execution, infer_depth, load_model
@@ -34,9 +40,14 @@ def main() -> int:
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
     inputs = expand_inputs(args.input_video)
     model = load_model(args.encoder, args.metric, args.checkpoint, execution.device)
-    settings = {k: str(v) for k, v in vars(args).items() if k not in ("input_video", "output_dir", "resume")}
-    batch = Batch(plan, selection, args.image_fps, args.resume, settings)
-    return batch.run(inputs, lambda frames: infer_depth(model, frames, args.input_size, execution))
+
+    def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
+        with cli.progress(source.expected, source.name) as advance:
+            return run_video(
+                source.timed(), lambda frames: infer_depth(model, frames, args.input_size, execution), writers, advance
+            )
+
+    return Batch(plan, selection, args.image_fps, args.resume, settings_of(args)).run(inputs, process)
 
 
 if __name__ == "__main__":

@@ -24,9 +24,10 @@ def test_python_example_runs(checkpoint: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def test_every_flag_is_described() -> None:
-    text = subprocess.run(
-        [sys.executable, "run.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout
+    text = ""
+    for script in ("run.py", "run_streaming.py"):
+        command = [sys.executable, script, "--help"]
+        text += subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     flags = set(re.findall(r"--[a-z][a-z0-9_-]+", text)) - {"--help"}
     described = set(re.findall(r"`(--[a-z][a-z0-9_-]+)", README))
     assert flags <= described

@@ -94,8 +94,10 @@ def test_missing_decord_and_opencv(make_video: MakeVideo, monkeypatch: pytest.Mo
     import sys
 
     path = make_video()
+    assert open_video(path, readers=READERS).reader == "decord"
     monkeypatch.setitem(sys.modules, "decord", None)
-    assert open_video(path).reader == "OpenCV"
+    assert open_video(path, readers=READERS).reader == "OpenCV"
+    assert len(read_video_frames(path)[0]) == 5
 
 
 def test_gif_and_av1(tmp_path: Path, make_video: MakeVideo) -> None:

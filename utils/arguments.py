@@ -124,6 +124,24 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--resume", action="store_true", help="skip inputs that were finished with the same settings")
 
 
+def check_times(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End with the parser's error if --end is not after --start."""
+    if args.end is not None and args.end <= args.start:
+        parser.error(f"argument --end: {args.end:g} is not after --start {args.start:g}")
+
+
+def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
+    """What only streaming has. The end of a stream is not known, so the default range is a running one."""
+    parser.set_defaults(vis_range=VisRange("percentile"))
+    group = parser.add_argument_group("streaming; --input_video may also be a camera's number")
+    live = "take the newest frame and drop those that came meanwhile; a file is played at its speed"
+    group.add_argument("--realtime", action="store_true", help=live)
+    group.add_argument("--show", action="store_true", help="show source and depth in a window, q ends")
+    raw = "raw video on standard output: depth in 16 bits, or in colours"
+    group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
+    group.add_argument("--reset_on_cut", action="store_true", help="begin anew where the scene changes")
+
+
 def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     """The camera of point clouds, and which points are written."""
     group = parser.add_argument_group("point clouds (with --metric), in pixels of the source video")

@@ -2,36 +2,44 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from . import cli
-from .depth_writers import DepthMap
+from .depth_writers import OutputWriter
 from .outputs import OutputPlan, RunRecord, describe
-from .runner import run_video
+from .runner import RunSummary
 from .sources import Input
-from .video_source import Selection
+from .video_source import Selection, VideoSource
 
 logger = logging.getLogger(__name__)
 
-Infer = Callable[[Iterator[npt.NDArray[np.uint8]]], Iterator[DepthMap]]
+# Takes an input that is open and its writers, runs it to its end and closes the writers.
+Process = Callable[[VideoSource, list[OutputWriter]], RunSummary]
+
+
+def settings_of(args: argparse.Namespace) -> dict[str, str]:
+    """The arguments that change what is written."""
+    return {key: str(value) for key, value in vars(args).items() if key not in ("input_video", "output_dir", "resume")}
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What is done with every input. `settings` is all that changes the outputs, for `--resume` to compare."""
+    """What is done with every input.
+
+    settings: all that changes the outputs, for `--resume` to compare. say: where each input's closing line goes.
+    """
 
     plan: OutputPlan
     selection: Selection
     image_fps: float
     resume: bool
     settings: Mapping[str, str]
+    say: Callable[[str], None] = print
 
-    def run(self, inputs: Sequence[Input], infer: Infer) -> int:
+    def run(self, inputs: Sequence[Input], process: Process) -> int:
         """Run all inputs and return the exit code: 0, 1 if some of several failed, 130 if the user ended it.
 
         Raises:
@@ -40,7 +48,7 @@ class Batch:
         failed: list[str] = []
         for one in inputs:
             try:
-                if self._run_one(one, infer):
+                if self._run_one(one, process):
                     return 130
             except Exception as error:
                 line = cli.user_error(error)
@@ -54,7 +62,7 @@ class Batch:
                 logger.error("  %s", line)
         return 1 if failed else 0
 
-    def _run_one(self, one: Input, infer: Infer) -> bool:
+    def _run_one(self, one: Input, process: Process) -> bool:
         """Run one input and return whether the user interrupted it."""
         record = RunRecord(self.plan.folder, one.name, one.location, self.settings)
         if self.resume and record.is_finished():
@@ -64,11 +72,10 @@ class Batch:
         try:
             writers = self.plan.make_writers(source)
             record.forget()
-            with cli.progress(source.expected, one.name) as advance:
-                summary = run_video(source.timed(), infer, writers, advance)
+            summary = process(source, writers)
         finally:
             source.close()
         if not summary.interrupted:
             record.write(writers)
-        print(describe(summary, writers, cli.peak_memory()), flush=True)
+        self.say(describe(summary, writers, cli.peak_memory()))
         return summary.interrupted

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from .colors import Colorizer
 from .timing import as_rate, parse_target_fps
+from .video_readers import READERS
 from .video_source import Selection, open_video
 from .video_writer import VideoWriter
 
@@ -33,7 +34,7 @@ def read_video_frames(
     Raises:
         VideoError: if the file is missing, or no reader decodes a frame of it.
     """
-    source = open_video(video_path, Selection(max_res, parse_target_fps(target_fps), process_length))
+    source = open_video(video_path, Selection(max_res, parse_target_fps(target_fps), process_length), readers=READERS)
     return np.stack(list(source)), float(source.fps)
 
 

@@ -6,12 +6,13 @@ import glob
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import numpy as np
 
+from .live import CameraReader
 from .timing import TimedFrame
 from .video_source import Selection, VideoError, VideoSource, open_video
 
@@ -20,11 +21,15 @@ IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".pp
 
 @dataclass(frozen=True)
 class Input:
-    """One run's input: a video at `location`, or `images` in order; `name` is what its outputs are called."""
+    """One run's input: a video at `location`, `images` in order, or a camera whose number is the location.
+
+    `name` is what its outputs are called.
+    """
 
     name: str
     location: str
     images: tuple[Path, ...] = ()
+    camera: bool = False
 
     def open(self, selection: Selection, image_fps: float) -> VideoSource:
         """Open it.
@@ -35,6 +40,8 @@ class Input:
         Raises:
             VideoError: if it is missing or cannot be read.
         """
+        if self.camera:
+            return VideoSource(self.location, selection, [CameraReader], self.name)
         if not self.images:
             return open_video(self.location, selection, self.name)
         return VideoSource(self.location, selection, [lambda _: ImageReader(self.images, image_fps)], self.name)
@@ -75,23 +82,25 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
 
 
-def expand_inputs(arguments: Iterable[str]) -> list[Input]:
+def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input]:
     """Inputs that command line arguments name, each with a name of its own.
 
     An argument is a video file, a folder of images, a pattern (images that match are one input, videos one each), an
-    http, https or rtsp address, or `-` for a list of these on standard input, one a line.
+    http, https or rtsp address, or `-` for a list of these on standard input, one a line; with `cameras` also a
+    camera's number.
 
     Raises:
         VideoError: if a folder or a pattern holds no images or videos. A missing file is found out when it is opened.
     """
     inputs: list[Input] = []
     for argument in _lines(arguments):
-        for found in _expand(argument):
+        is_camera = cameras and argument.isdecimal()
+        for found in [Input(f"camera{argument}", argument, camera=True)] if is_camera else _expand(argument):
             taken = {other.name for other in inputs}
             name, number = found.name, 2
             while name in taken:
                 name, number = f"{found.name}_{number}", number + 1
-            inputs.append(Input(name, found.location, found.images))
+            inputs.append(replace(found, name=name))
     if not inputs:
         raise VideoError("no inputs: the list on standard input is empty")
     return inputs

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .timing import SAME_RATE, TimedFrame, as_rate, choose_frames, trim
-from .video_readers import READERS, Reader, ReaderError, ReaderKind, suitable_readers
+from .video_readers import STREAM_READERS, Reader, ReaderError, ReaderKind, suitable_readers
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class VideoSource:
         self,
         location: str | Path,
         selection: Selection = Selection(),
-        readers: Sequence[ReaderFactory] = READERS,
+        readers: Sequence[ReaderFactory] = STREAM_READERS,
         name: str | None = None,
     ) -> None:
         self.location = str(location)
@@ -156,8 +156,6 @@ class Opened:
 
 def _open_first(location: str, readers: list[ReaderFactory]) -> Opened:
     """The first reader that decodes a frame."""
-    if "://" not in location and not Path(location).exists():
-        raise VideoError(f"input video {location} not found")
     reasons: list[str] = [] if readers else ["no video stream in it"]
     while readers:
         opened = _try_open(location, readers, reasons)
@@ -209,8 +207,13 @@ def _resized(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray
     return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
-def open_video(location: str | Path, selection: Selection = Selection(), name: str | None = None) -> VideoSource:
-    """Open a video file or address with the readers that suit it.
+def open_video(
+    location: str | Path,
+    selection: Selection = Selection(),
+    name: str | None = None,
+    readers: Sequence[ReaderKind] = STREAM_READERS,
+) -> VideoSource:
+    """Open a video file or address with those of `readers` that suit it.
 
     Raises:
         VideoError: if it is missing, or no reader decodes a frame of it.
@@ -220,8 +223,4 @@ def open_video(location: str | Path, selection: Selection = Selection(), name: s
         path = Path(location)
         if not path.is_file():
             raise VideoError(f"input video {path} not found" if not path.exists() else f"input {path} is not a file")
-        candidates: Sequence[ReaderKind] = READERS
-    else:
-        # decord cannot seek in an address.
-        candidates = READERS[1:]
-    return VideoSource(text, selection, suitable_readers(text, candidates), name)
+    return VideoSource(text, selection, suitable_readers(text, readers), name)

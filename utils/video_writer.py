@@ -91,6 +91,7 @@ class VideoWriter:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(np.ascontiguousarray(frame).data)
+            self._process.stdin.flush()
         except (BrokenPipeError, OSError) as error:
             raise OutputError(f"cannot write {self.path}: {self._failure()}") from error
         self._count += 1

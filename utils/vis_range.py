@@ -20,12 +20,12 @@ class VisRange:
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> VisRange:
-        """From command line words.
+        """From command line words; "two-pass" is another name of "video".
 
         Raises:
             ValueError: if they are neither "video" nor "percentile" nor two rising numbers.
         """
-        if len(words) == 1 and words[0] == "video":
+        if len(words) == 1 and words[0] in ("video", "two-pass"):
             return cls("video")
         if len(words) == 1 and words[0] == "percentile":
             return cls("percentile")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .device import choose_execution as choose_execution
     from .offline import infer_depth as infer_depth
     from .video_depth import VideoDepthAnything as VideoDepthAnything
+    from .video_depth_stream import DepthStream as DepthStream
 
 # Loaded on first use: importing torch takes seconds, and `--help` needs none of it.
 _MODULES = {
@@ -23,6 +24,7 @@ _MODULES = {
     "choose_execution": "device",
     "infer_depth": "offline",
     "VideoDepthAnything": "video_depth",
+    "DepthStream": "video_depth_stream",
 }
 __all__ = list(_MODULES)
 

@@ -5,9 +5,8 @@ Shapes: B clips, T frames, N = B * T, C channels, h x w patches.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,14 +15,10 @@ from torch import Tensor, nn
 from .config import PATCH_SIZE, ModelConfig
 from .dinov2 import TokenMap
 from .dpt import DPTHead, resize
-from .motion_module import MotionModule
+from .motion_module import MotionModule, TemporalMemory, context_entries, float32_region
 
-
-def float32_region(device_type: str) -> AbstractContextManager[object]:
-    """Context in which autocast, if the device knows it at all (meta does not), is off."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
+# Applies the motion module of that number to all maps (N, C, .., ..) at hand.
+Motion = Callable[[int, Tensor], Tensor]
 
 
 class FrameFeatures(NamedTuple):
@@ -71,24 +66,22 @@ class DPTHeadTemporal(DPTHead):
         )
         return FrameFeatures(skip1, skip2, map3, map4)
 
-    def mix(self, map3: Tensor, map4: Tensor, size: tuple[int, int]) -> Tensor:
+    def mix(self, map3: Tensor, map4: Tensor, size: tuple[int, int], motion: Motion) -> Tensor:
         """Temporal half: everything up to the last motion module.
 
         Args:
-            map3, map4: (B, T, C, .., ..), all frames of a window, as in `FrameFeatures`.
+            map3, map4: (N, C, .., ..), all frames at hand, as in `FrameFeatures`.
             size: pixels of the second map of the pyramid (2h, 2w), which the result has.
+            motion: mixes the frames of a window, or a new frame with those remembered.
 
         Returns:
-            (B, T, features, 2h, 2w), the path that the finer levels refine frame by frame.
+            (N, features, 2h, 2w), the path that the finer levels refine frame by frame.
         """
-        batch = map3.shape[0]
-        map3, map4 = self.motion_modules[0](map3), self.motion_modules[1](map4)
-        path = self.scratch.narrow(4, map4.flatten(0, 1))
-        skip = self.scratch.fusion(3).skip(self.scratch.narrow(3, map3.flatten(0, 1)))
-        path = self.scratch.fusion(4)(path, None, (skip.shape[-2], skip.shape[-1]))
-        path = self.motion_modules[2](path.unflatten(0, (batch, -1))).flatten(0, 1)
-        path = self.scratch.fusion(3)(path, skip, size)
-        return self.motion_modules[3](path.unflatten(0, (batch, -1)))
+        map3, map4 = motion(0, map3), motion(1, map4)
+        skip = self.scratch.fusion(3).skip(self.scratch.narrow(3, map3))
+        path = self.scratch.fusion(4)(self.scratch.narrow(4, map4), None, (skip.shape[-2], skip.shape[-1]))
+        path = self.scratch.fusion(3)(motion(2, path), skip, size)
+        return motion(3, path)
 
     def render(self, path: Tensor, skip2: Tensor, skip1: Tensor, grid: tuple[int, int]) -> Tensor:
         """Per-frame end: (N, features, 2h, 2w) and the skip branches to depth (N, 14h, 14w), float32."""
@@ -113,7 +106,12 @@ class DPTHeadTemporal(DPTHead):
         """
         batch, _, h, w = window[0].map3.shape
         maps3, maps4 = (torch.stack([getattr(f, name) for f in window], dim=1) for name in ("map3", "map4"))
-        path = self.mix(maps3, maps4, (2 * h, 2 * w))
+
+        def motion(index: int, maps: Tensor) -> Tensor:
+            mixed: Tensor = self.motion_modules[index](maps.unflatten(0, (batch, -1)))
+            return mixed.flatten(0, 1)
+
+        path = self.mix(maps3.flatten(0, 1), maps4.flatten(0, 1), (2 * h, 2 * w), motion).unflatten(0, (batch, -1))
         for start in range(0, len(slots), frames_at_once):
             chosen = list(slots[start : start + frames_at_once])
             skip1, skip2 = (
@@ -122,3 +120,26 @@ class DPTHeadTemporal(DPTHead):
             )
             depth = self.render(path[:, chosen].flatten(0, 1), skip2, skip1, (h, w))
             yield depth.unflatten(0, (batch, -1))
+
+    @torch.no_grad()
+    def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
+        """Depth of a video's next frame, given what `memory` holds of those before; the frame is added to it.
+
+        Should it fail, the memory is as it was as far as the next call can tell.
+
+        Args:
+            features: of one frame of N = B videos, the same ones each time.
+
+        Returns:
+            (B, 14h, 14w) float32.
+        """
+        h, w = features.map3.shape[-2:]
+        entries = context_entries(memory.frames_seen)
+
+        def motion(index: int, maps: Tensor) -> Tensor:
+            return cast(MotionModule, self.motion_modules[index]).step(maps, memory.of_module(index), entries)
+
+        path = self.mix(features.map3, features.map4, (2 * h, 2 * w), motion)
+        depth = self.render(path, features.skip2, features.skip1, (h, w))
+        memory.frames_seen += 1
+        return depth

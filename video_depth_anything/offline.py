@@ -81,6 +81,14 @@ class FrameEncoder:
             return self._model.encode(images.to(self._execution.device)).split_frames()
 
 
+def resize_depth(depth: Tensor, frame_size: tuple[int, int]) -> Tensor:
+    """Resize depth (N, T, h, w) bilinearly to the frame's (H, W), in float32 as the end of the head is."""
+    if depth.shape[-2:] == frame_size:
+        return depth
+    with torch.autocast(depth.device.type, enabled=False):
+        return F.interpolate(depth, size=frame_size, mode="bilinear", align_corners=True)
+
+
 @torch.inference_mode()
 def decode_window(
     model: WindowModel,
@@ -93,11 +101,7 @@ def decode_window(
     parts = []
     with execution.autocast():
         for depth in model.decode(window, range(num_slots), execution.frames_at_once):
-            if depth.shape[-2:] != frame_size:
-                # The end of the pipeline stays in float32, as the end of the head does.
-                with torch.autocast(depth.device.type, enabled=False):
-                    depth = F.interpolate(depth, size=frame_size, mode="bilinear", align_corners=True)
-            parts.append(depth[0].cpu())
+            parts.append(resize_depth(depth, frame_size)[0].cpu())
     joined: DepthMap = torch.cat(parts).numpy()
     return joined
 

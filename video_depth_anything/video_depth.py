@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from .config import PATCH_SIZE, get_config
-from .device import choose_execution
+from .device import Execution, choose_execution
 from .dinov2 import DinoVisionTransformer
 from .dpt_temporal import DPTHeadTemporal, FrameFeatures
-from .motion_module import MAX_FRAMES
+from .motion_module import MAX_FRAMES, TemporalMemory
 from .offline import infer_depth
 
 
@@ -74,6 +74,18 @@ class VideoDepthAnything(nn.Module):
         """
         return self.head.decode(window, slots, frames_at_once)
 
+    def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
+        """Streaming's counterpart of `decode`: depth of a video's next frame. Not differentiable.
+
+        Args:
+            features: of one frame of N = B videos.
+            memory: what is kept of the frames before; a new one for a new video. The frame is added to it.
+
+        Returns:
+            (B, H, W) float32.
+        """
+        return self.head.step(features, memory)
+
     def forward(self, frames: Tensor) -> Tensor:
         """Depth of one window.
 
@@ -111,11 +123,18 @@ class VideoDepthAnything(nn.Module):
         Raises:
             ValueError: if there are no frames, their sizes differ, or the model lies on another device.
         """
-        own = next(self.parameters()).device
-        if device is not None and torch.device(device).type != own.type:
-            raise ValueError(f"the model is on {own}, not on {device}; move it there with model.to({str(device)!r})")
-        execution = choose_execution(own, "fp32" if fp32 else "auto")
-        depths = list(infer_depth(self, frames, input_size, execution))
+        depths = list(infer_depth(self, frames, input_size, self.execution(device, fp32)))
         if not depths:
             raise ValueError("the video has no frames")
         return np.stack(depths), target_fps
+
+    def execution(self, device: str | torch.device | None = None, fp32: bool = False) -> Execution:
+        """How the inference methods run: where the model is, in float32 or the device's usual precision.
+
+        Raises:
+            ValueError: if `device` is another one than the model's.
+        """
+        own = next(self.parameters()).device
+        if device is not None and torch.device(device).type != own.type:
+            raise ValueError(f"the model is on {own}, not on {device}; move it there with model.to({str(device)!r})")
+        return choose_execution(own, "fp32" if fp32 else "auto")

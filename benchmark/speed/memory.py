@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Peak memory of run.py against the length of the video.
+"""Peak memory of run.py, or run_streaming.py, against the length of the video.
 
     python benchmark/speed/memory.py --lengths 100 500 2000
+    python benchmark/speed/memory.py --script run_streaming.py --lengths 100 10000 --size 64x48 --input_size 28
 
-Each length is one run of run.py on a synthetic video, in a process of its own; its peak resident memory is what the
+Each length is one run of the script on a synthetic video, in a process of its own; its peak resident memory is what the
 operating system accounted when it ended. Weights are random unless a checkpoint is named.
 """
 
@@ -29,12 +30,13 @@ ORIGINAL_MB_PER_FRAME_720P = 11.8
 
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--script", choices=("run.py", "run_streaming.py"), default="run.py")
     parser.add_argument("--lengths", type=int, nargs="+", default=[100, 500, 2000], help="frames of the videos")
     parser.add_argument("--size", default="640x360", help="WIDTHxHEIGHT of the videos")
     parser.add_argument("--encoder", default="vits")
     parser.add_argument("--input_size", default="112")
     parser.add_argument("--checkpoint", type=Path, help="random weights if left out")
-    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="flags for run.py, last of all")
+    parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="flags for the script, last of all")
     return parser.parse_args()
 
 
@@ -74,9 +76,10 @@ def main() -> None:
         checkpoint = args.checkpoint or Path(folder, "random.pth")
         if args.checkpoint is None:
             make_checkpoint(checkpoint, args.encoder)
-        command = [sys.executable, str(ROOT / "run.py"), "--encoder", args.encoder, "--checkpoint", str(checkpoint)]
+        command = [sys.executable, str(ROOT / args.script), "--encoder", args.encoder, "--checkpoint", str(checkpoint)]
         command += ["--input_size", args.input_size, "--output_dir", str(Path(folder, "out")), *args.flags]
-        print(f"{args.size}, {args.encoder}, input size {args.input_size}, flags: {' '.join(args.flags) or 'none'}\n")
+        flags = " ".join(args.flags) or "none"
+        print(f"{args.script}, {args.size}, {args.encoder}, input size {args.input_size}, flags: {flags}\n")
         print("| frames | peak memory, MiB | against the first |\n|---|---|---|")
         peaks: list[float] = []
         for frames in args.lengths:

@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""Depth of live video, a camera, or files, frame by frame: each frame's depth is out before the next one is read."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from utils import arguments, cli
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    arguments.add_source_arguments(parser)
+    arguments.add_model_arguments(parser)
+    arguments.add_output_arguments(parser)
+    arguments.add_camera_arguments(parser)
+    arguments.add_streaming_arguments(parser)
+    args = parser.parse_args()
+    arguments.check_times(parser, args)
+    return args
+
+
+def main() -> int:
+    args = parse_arguments()
+    from utils.outputs import OutputPlan
+    from utils.sources import expand_inputs
+    from utils.streaming import StreamingBatch
+    from utils.video_source import Selection
+    from video_depth_anything import DepthStream, choose_execution, load_model
+
+    plan = OutputPlan.from_arguments(args)
+    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
+    selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
+    inputs = expand_inputs(args.input_video, cameras=True)
+    model = load_model(args.encoder, args.metric, args.checkpoint, execution.device)
+    stream = DepthStream(model, args.input_size, execution)
+    batch = StreamingBatch.from_arguments(args, plan, selection)
+    return batch.run(inputs, stream)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_script(main))
