@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from typing import TYPE_CHECKING
 
@@ -15,19 +14,9 @@ if TYPE_CHECKING:
     from utils.video_source import VideoSource
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    arguments.add_source_arguments(parser)
-    arguments.add_model_arguments(parser)
-    arguments.add_output_arguments(parser)
-    arguments.add_camera_arguments(parser)
-    args = parser.parse_args()
-    arguments.check_times(parser, args)
-    return args
-
-
 def main() -> int:
-    args = parse_arguments()
+    args = arguments.parse(__doc__)
+    # Heavy imports wait until the arguments are known: `--help` is instant.
     from utils.batch import Batch, settings_of
     from utils.outputs import OutputPlan
     from utils.runner import run_video

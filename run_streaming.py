@@ -3,26 +3,14 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 
 from utils import arguments, cli
 
 
-def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    arguments.add_source_arguments(parser)
-    arguments.add_model_arguments(parser)
-    arguments.add_output_arguments(parser)
-    arguments.add_camera_arguments(parser)
-    arguments.add_streaming_arguments(parser)
-    args = parser.parse_args()
-    arguments.check_times(parser, args)
-    return args
-
-
 def main() -> int:
-    args = parse_arguments()
+    args = arguments.parse(__doc__, streaming=True)
+    # Heavy imports wait until the arguments are known: `--help` is instant.
     from utils.outputs import OutputPlan
     from utils.sources import expand_inputs
     from utils.streaming import StreamingBatch

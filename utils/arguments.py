@@ -124,12 +124,6 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--resume", action="store_true", help="skip inputs that were finished with the same settings")
 
 
-def check_times(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End with the parser's error if --end is not after --start."""
-    if args.end is not None and args.end <= args.start:
-        parser.error(f"argument --end: {args.end:g} is not after --start {args.start:g}")
-
-
 def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
     """What only streaming has. The end of a stream is not known, so the default range is a running one."""
     parser.set_defaults(vis_range=VisRange("percentile"))
@@ -152,3 +146,18 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ply_every", type=positive_int, default=1, metavar="N", help="a cloud for each Nth frame")
     group.add_argument("--ply_stride", type=positive_int, default=1, metavar="P", help="each Pth row and column")
     group.add_argument("--ply_max_depth", type=positive_float, default=math.inf, metavar="M", help="metres at most")
+
+
+def parse(description: str | None, streaming: bool = False) -> argparse.Namespace:
+    """Parse the command line of a script; a mistake ends the process with the parser's message and exit code 2."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_source_arguments(parser)
+    add_model_arguments(parser)
+    add_output_arguments(parser)
+    add_camera_arguments(parser)
+    if streaming:
+        add_streaming_arguments(parser)
+    args = parser.parse_args()
+    if args.end is not None and args.end <= args.start:
+        parser.error(f"argument --end: {args.end:g} is not after --start {args.start:g}")
+    return args

@@ -42,15 +42,15 @@ class VisStyle:
         return np.concatenate((image, colored), axis=1)
 
 
-class SourceVideo:
-    """`_src.mp4`: the frames as they were processed."""
+class _OnePassVideo:
+    """A video written as frames come; it plays as long as they did."""
 
-    def __init__(self, info: RunInfo, audio: AudioTrack | None) -> None:
-        self._writer = VideoWriter(info.path("_src.mp4"), info.size, info.fps, audio=audio)
+    def __init__(self, info: RunInfo, ending: str, size: tuple[int, int], audio: AudioTrack | None) -> None:
+        self._writer = VideoWriter(info.path(ending), size, info.fps, audio=audio)
         self._play = PlayTime()
 
-    def write(self, frame: DepthFrame) -> None:
-        self._writer.write(frame.image)
+    def _append(self, picture: npt.NDArray[np.uint8], frame: DepthFrame) -> None:
+        self._writer.write(picture)
         self._play.add(frame.time, frame.duration)
 
     def close(self) -> None:
@@ -63,30 +63,29 @@ class SourceVideo:
         return [str(self._writer.path)]
 
 
-class OnePassVis:
+class SourceVideo(_OnePassVideo):
+    """`_src.mp4`: the frames as they were processed."""
+
+    def __init__(self, info: RunInfo, audio: AudioTrack | None) -> None:
+        super().__init__(info, "_src.mp4", info.size, audio)
+
+    def write(self, frame: DepthFrame) -> None:
+        self._append(frame.image, frame)
+
+
+class OnePassVis(_OnePassVideo):
     """`_vis.mp4` written as frames come, its range fixed or a running percentile."""
 
     def __init__(self, info: RunInfo, style: VisStyle, audio: AudioTrack | None) -> None:
-        self._writer = VideoWriter(info.path("_vis.mp4"), style.size(info.size), info.fps, audio=audio)
+        super().__init__(info, "_vis.mp4", style.size(info.size), audio)
         self._kind = info.kind
         self._style = style
         self._running = RunningRange() if style.range.kind == "percentile" else None
-        self._play = PlayTime()
 
     def write(self, frame: DepthFrame) -> None:
         fixed = (self._style.range.low, self._style.range.high)
         low, high = fixed if self._running is None else self._running.update(frame.depth)
-        self._writer.write(self._style.picture(self._kind, frame.depth, low, high, frame.image))
-        self._play.add(frame.time, frame.duration)
-
-    def close(self) -> None:
-        self._writer.close(self._play.seconds)
-
-    def abort(self) -> None:
-        self._writer.abort()
-
-    def written(self) -> list[str]:
-        return [str(self._writer.path)]
+        self._append(self._style.picture(self._kind, frame.depth, low, high, frame.image), frame)
 
 
 class TwoPassVideos:
