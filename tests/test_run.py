@@ -164,14 +164,16 @@ def test_ctrl_c_keeps_the_frames_that_are_done(
     path = make_video("long.mp4", count=400)
     command = [sys.executable, str(ROOT / "run.py"), "--input_video", str(path), "--output_dir", str(tmp_path / "out")]
     command += ["--checkpoint", str(checkpoint), "--save_npz", *SMALL]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     assert process.stderr is not None
     seen = ""
     while not re.search(r"\b(2[4-9]|[3-9]\d|\d{3})/400", seen):
         character = process.stderr.read(1)
         assert character, seen
         seen += character
-    process.send_signal(how)
+    # As a terminal does it: to the script and to every process it started.
+    os.killpg(process.pid, how)
     stdout, _ = process.communicate(timeout=60)
     assert process.returncode == 130
     assert stdout.startswith("interrupted: wrote ")

@@ -157,7 +157,9 @@ class FfmpegReader:
         command = [ffmpeg_program(), "-hide_banner", "-nostats", "-nostdin", "-i", self._location, "-map", "0:v:0"]
         command += ["-vf", self._filters, "-fps_mode", "passthrough"]
         command += ["-f", "rawvideo", "-pix_fmt", "rgb24", "pipe:1"]
-        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        self._process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+        )
         assert self._process.stdout is not None and self._process.stderr is not None
         infos: SimpleQueue[FrameInfo | None] = SimpleQueue()
         threading.Thread(target=_read_showinfo, args=(self._process.stderr, infos), daemon=True).start()

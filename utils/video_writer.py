@@ -78,7 +78,8 @@ class VideoWriter:
         source = ["-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{width}x{height}", "-r", f"{fps}", "-i", "pipe:0"]
         self._messages: IO[bytes] = tempfile.TemporaryFile()
         command = _command(path, *source, *(H264 if pixels == "rgb24" else FFV1), str(partial_path(path)))
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._messages)
+        # In a session of its own: Ctrl-C in a terminal reaches all processes of the group, and this one has to finish.
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._messages, start_new_session=True)
 
     def write(self, frame: npt.NDArray[Any]) -> None:
         """Append a frame: (H, W, 3) uint8 RGB or (H, W) uint8 gray for H.264, (H, W) uint16 for FFV1."""
@@ -131,7 +132,9 @@ class VideoWriter:
         stretch = ":".join(f"{key}={key.upper()}*{factor}" for key in ("pts", "dts", "duration"))
         arguments += ["-c:v", "copy", "-bsf:v", f"setts={stretch}", "-movflags", "+faststart"]
         finished = self.path.with_name(f".finished_{self.path.name}")
-        result = subprocess.run(_command(self.path, *arguments, str(finished)), capture_output=True, check=False)
+        result = subprocess.run(
+            _command(self.path, *arguments, str(finished)), capture_output=True, check=False, start_new_session=True
+        )
         if result.returncode:
             finished.unlink(missing_ok=True)
             raise OutputError(f"cannot write {self.path}: {_first_line(result.stderr)}")
