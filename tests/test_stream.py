@@ -28,15 +28,21 @@ def run(stream: DepthStream, frames: npt.NDArray[np.uint8]) -> Depths:
     return np.stack([stream.step(frame) for frame in frames])
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Maps of a few pixels gain nothing from more, and on a busy machine threads mostly wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def streaming_model(golden_model: video_depth.VideoDepthAnything) -> VideoDepthAnything:
     """The golden weights in the class that has a stream of its own."""
     model = VideoDepthAnything("vits").eval()
     model.load_state_dict(golden_model.state_dict(), strict=True)
     return model.requires_grad_(False)
-
-
-# --- golden values
 
 
 def test_depth_matches_golden(golden_model: video_depth.VideoDepthAnything, fp32: Execution) -> None:
@@ -62,9 +68,6 @@ def test_golden_depends_on_what_is_remembered(golden_model: video_depth.VideoDep
     golden = golden_arrays("streaming_vits")["depth"]
     late = run(DepthStream(golden_model, 56, fp32), synthetic_frames(75, 48, 64, seed=75)[70:])
     assert np.abs(late - golden[70:]).max() > 0.05
-
-
-# --- which frame stands in which slot
 
 
 class FrameRing:
@@ -115,9 +118,6 @@ def test_slots_of_any_frame(frame: int) -> None:
     # What is written is what the frame after 41 more reads last, and nobody in between overwrites.
     assert context_entries(frame + 41)[1] == entries[-1]
     assert entries[-1] not in [context_entries(later)[-1] for later in range(frame + 1, frame + 42)]
-
-
-# --- state
 
 
 def test_interleaved_streams_equal_separate_ones(golden_model: video_depth.VideoDepthAnything, fp32: Execution) -> None:
@@ -208,9 +208,6 @@ def test_state_does_not_grow(golden_model: video_depth.VideoDepthAnything, fp32:
     assert {x.keys.data_ptr() for i in range(4) for x in stream._memory.of_module(i)} == pointers
 
 
-# --- precision and device
-
-
 @pytest.mark.parametrize(("dtype", "bound"), [(torch.bfloat16, 0.08), (torch.float16, 0.01)])
 def test_half_precision(
     golden_model: video_depth.VideoDepthAnything, fp32: Execution, dtype: torch.dtype, bound: float
@@ -253,9 +250,6 @@ def test_clips_beside_each_other_equal_clips_alone(golden_model: video_depth.Vid
             depth = golden_model.step(golden_model.encode(images), together)
             expected = [golden_model.step(golden_model.encode(image[None]), m) for image, m in zip(images, alone)]
             torch.testing.assert_close(depth, torch.cat(expected), atol=2e-5, rtol=1e-5)
-
-
-# --- the original's interface
 
 
 def test_infer_video_depth_one(
