@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Protocol
 
 import torch
@@ -92,15 +92,7 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
     or a network shared by several threads, take a `DepthStream` each.
     """
 
-    def __init__(
-        self,
-        encoder: str = "vitl",
-        features: int | None = None,
-        out_channels: Sequence[int] | None = None,
-        metric: bool = False,
-    ) -> None:
-        super().__init__(encoder, features, out_channels, metric)
-        self._stream: DepthStream | None = None
+    _stream: DepthStream | None = None
 
     def reset_stream(self) -> None:
         """Forget the video; the next frame is the first of another one."""
