@@ -1,0 +1,36 @@
+"""What a training or test clip is, wherever it comes from: rendered scenes or RGB-D folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class Clip:
+    """T consecutive frames with depth and camera.
+
+    Attributes:
+        images: (T, H, W, 3) uint8, RGB.
+        depth: (T, H, W) float32, metres along the optical axis; `inf` is sky (disparity 0), 0 is unknown.
+        intrinsics: (3, 3) float64, in pixels of these images; pixel centres at whole numbers.
+        poses: (T, 4, 4) float64, camera to world in metres, OpenCV axes (x right, y down, z forward), or None.
+    """
+
+    images: npt.NDArray[np.uint8]
+    depth: npt.NDArray[np.float32]
+    intrinsics: npt.NDArray[np.float64]
+    poses: npt.NDArray[np.float64] | None
+
+    @property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """(T, H, W): where depth is known; sky is known."""
+        return self.depth > 0
+
+    @property
+    def disparity(self) -> npt.NDArray[np.float32]:
+        """(T, H, W) float32, 1/metres: 0 for sky, and 0 where it is unknown."""
+        with np.errstate(divide="ignore"):
+            return np.where(self.valid, np.float32(1) / self.depth, np.float32(0))
