@@ -1,11 +1,11 @@
-"""DPT head with motion modules: the half that sees one frame alone, and the half that mixes frames.
+"""DPT head with motion modules, in pieces: those that see one frame alone, and those that mix frames.
 
 Shapes: B clips, T frames, N = B * T, C channels, h x w patches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import torch
@@ -15,10 +15,7 @@ from torch import Tensor, nn
 from .config import PATCH_SIZE, ModelConfig
 from .dinov2 import TokenMap
 from .dpt import DPTHead, resize
-from .motion_module import MotionModule, TemporalMemory, context_entries, float32_region
-
-# Applies the motion module of that number to all maps (N, C, .., ..) at hand.
-Motion = Callable[[int, Tensor], Tensor]
+from .motion_module import AttentionMemory, MotionModule, float32_region
 
 
 class FrameFeatures(NamedTuple):
@@ -46,7 +43,7 @@ class FrameFeatures(NamedTuple):
 
 
 class DPTHeadTemporal(DPTHead):
-    """Token maps of a window of frames to depth."""
+    """Token maps of frames to depth; `decoding` says in which order the pieces run."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -66,80 +63,45 @@ class DPTHeadTemporal(DPTHead):
         )
         return FrameFeatures(skip1, skip2, map3, map4)
 
-    def mix(self, map3: Tensor, map4: Tensor, size: tuple[int, int], motion: Motion) -> Tensor:
-        """Temporal half: everything up to the last motion module.
+    def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]:
+        """From the two coarser maps, after their motion modules, to the path and the skip branch it meets.
 
         Args:
-            map3, map4: (N, C, .., ..), all frames at hand, as in `FrameFeatures`.
-            size: pixels of the second map of the pyramid (2h, 2w), which the result has.
-            motion: mixes the frames of a window, or a new frame with those remembered.
+            map3, map4: (N, C, .., ..) as in `FrameFeatures`.
 
         Returns:
-            (N, features, 2h, 2w), the path that the finer levels refine frame by frame.
+            path (N, features, h, w) before motion module 2, skip (N, features, h, w).
         """
-        map3, map4 = motion(0, map3), motion(1, map4)
         skip = self.scratch.fusion(3).skip(self.scratch.narrow(3, map3))
         path = self.scratch.fusion(4)(self.scratch.narrow(4, map4), None, (skip.shape[-2], skip.shape[-1]))
-        path = self.scratch.fusion(3)(motion(2, path), skip, size)
-        return motion(3, path)
+        return path, skip
 
-    def render(self, path: Tensor, skip2: Tensor, skip1: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Per-frame end: (N, features, 2h, 2w) and the skip branches to depth (N, 14h, 14w), float32."""
-        h, w = grid
-        path = self.scratch.fusion(2)(path, skip2, (4 * h, 4 * w))
-        path = self.scratch.fusion(1)(path, skip1, (8 * h, 8 * w))
-        out = resize(self.scratch.output_conv1(path), (PATCH_SIZE * h, PATCH_SIZE * w))
+    def fine(self, path: Tensor, skip: Tensor) -> Tensor:
+        """The path after motion module 2 to the next finer map (N, features, 2h, 2w), before motion module 3."""
+        return self.scratch.fusion(3)(path, skip, (2 * path.shape[-2], 2 * path.shape[-1]))
+
+    def refine(self, path: Tensor, skip2: Tensor, skip1: Tensor) -> Tensor:
+        """The path after motion module 3 and the skip branches to (N, features / 2, 8h, 8w)."""
+        height, width = path.shape[-2:]
+        path = self.scratch.fusion(2)(path, skip2, (2 * height, 2 * width))
+        path = self.scratch.fusion(1)(path, skip1, (4 * height, 4 * width))
+        return self.scratch.output_conv1(path)
+
+    def finish(self, maps: Tensor) -> Tensor:
+        """(N, features / 2, 8h, 8w) to depth (N, 14h, 14w), float32."""
+        height, width = (PATCH_SIZE * side // 8 for side in maps.shape[-2:])
+        out = resize(maps, (height, width))
         # Depth has more levels than half precision: the end of the head is float32 whatever the autocast type.
         with float32_region(out.device.type):
             return F.relu(self.scratch.output_conv2(out.float())).squeeze(1)
 
-    def decode(self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int) -> Iterator[Tensor]:
-        """Depth of chosen slots of a window.
+    def motion(self, index: int, maps: Tensor) -> Tensor:
+        """Motion module `index` on all frames of a window: (B, T, C, .., ..) to the same shape."""
+        mixed: Tensor = self.motion_modules[index](maps)
+        return mixed
 
-        Args:
-            window: one `FrameFeatures` per slot, N = B clips each.
-            slots: the slots to render; the others only take part in the mixing.
-            frames_at_once: slots rendered together, which bounds the memory of the high-resolution end.
-
-        Yields:
-            (B, n, 14h, 14w) float32 for the next n <= frames_at_once slots.
-        """
-        batch, _, h, w = window[0].map3.shape
-        maps3, maps4 = (torch.stack([getattr(f, name) for f in window], dim=1) for name in ("map3", "map4"))
-
-        def motion(index: int, maps: Tensor) -> Tensor:
-            mixed: Tensor = self.motion_modules[index](maps.unflatten(0, (batch, -1)))
-            return mixed.flatten(0, 1)
-
-        path = self.mix(maps3.flatten(0, 1), maps4.flatten(0, 1), (2 * h, 2 * w), motion).unflatten(0, (batch, -1))
-        for start in range(0, len(slots), frames_at_once):
-            chosen = list(slots[start : start + frames_at_once])
-            skip1, skip2 = (
-                torch.stack([getattr(window[s], name) for s in chosen], dim=1).flatten(0, 1)
-                for name in ("skip1", "skip2")
-            )
-            depth = self.render(path[:, chosen].flatten(0, 1), skip2, skip1, (h, w))
-            yield depth.unflatten(0, (batch, -1))
-
-    @torch.no_grad()
-    def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
-        """Depth of a video's next frame, given what `memory` holds of those before; the frame is added to it.
-
-        Should it fail, the memory is as it was as far as the next call can tell.
-
-        Args:
-            features: of one frame of N = B videos, the same ones each time.
-
-        Returns:
-            (B, 14h, 14w) float32.
-        """
-        h, w = features.map3.shape[-2:]
-        entries = context_entries(memory.frames_seen)
-
-        def motion(index: int, maps: Tensor) -> Tensor:
-            return cast(MotionModule, self.motion_modules[index]).step(maps, memory.of_module(index), entries)
-
-        path = self.mix(features.map3, features.map4, (2 * h, 2 * w), motion)
-        depth = self.render(path, features.skip2, features.skip1, (h, w))
-        memory.frames_seen += 1
-        return depth
+    def motion_step(
+        self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]
+    ) -> Tensor:
+        """Motion module `index` on one new frame (B, C, .., ..) and what `memories` hold of those before."""
+        return cast(MotionModule, self.motion_modules[index]).step(maps, memories, entries)

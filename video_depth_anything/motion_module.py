@@ -7,7 +7,7 @@ Shapes: B clips, T frames, C channels, h x w pixels of the map, P pixels of all 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
@@ -251,14 +251,24 @@ class TemporalTransformer(nn.Module):
         nn.init.zeros_(self.proj_out.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        batch, frames, channels, height, width = x.shape
-        pixels = self.norm(x.flatten(0, 1)).view(batch, frames, channels, height * width)
-        pixels = pixels.permute(0, 3, 1, 2).reshape(-1, frames, channels)  # (P, T, C)
+        frames, channels = x.shape[1:3]
         widest = frames * 8 * channels  # elements per pixel in the GEGLU's projection
-        chunks = pixels.split(max(MAX_CHUNK_ELEMENTS // widest, 1))
-        mixed = torch.cat([self._mix(chunk) for chunk in chunks])
-        mixed = mixed.view(batch, height * width, frames, channels).permute(0, 2, 3, 1)
-        return x + mixed.reshape(x.shape)
+        return self.mix_chunks(x, self.mix, max(MAX_CHUNK_ELEMENTS // widest, 1))
+
+    def mix_chunks(self, x: Tensor, mix: Callable[[Tensor], Tensor], pixels_at_once: int) -> Tensor:
+        """All but `mix` itself, which is given so that another backend can compute it.
+
+        Args:
+            x: (B, T, C, h, w).
+            mix: what the method of that name does.
+            pixels_at_once: most pixels that it is given.
+        """
+        batch, frames, channels, height, width = x.shape
+        pixels = self.norm(x.flatten(0, 1)).permute(0, 2, 3, 1).reshape(batch, frames, -1, channels)
+        pixels = pixels.transpose(1, 2).flatten(0, 1)  # (P, T, C)
+        mixed = torch.cat([mix(chunk) for chunk in pixels.split(pixels_at_once)])
+        mixed = mixed.unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, (height, width))  # (B, T, h, w, C)
+        return x + mixed.permute(0, 1, 4, 2, 3)
 
     def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]) -> Tensor:
         # One frame is a small part of what its memory holds, so its pixels need no chunks.
@@ -268,7 +278,8 @@ class TemporalTransformer(nn.Module):
             pixels = cast(TemporalBlock, block).step(pixels, memories, entries)
         return x + self.proj_out(pixels).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
-    def _mix(self, pixels: Tensor) -> Tensor:
+    def mix(self, pixels: Tensor) -> Tensor:
+        """The transformer without its norm and residual: (P, T, C) to the same shape, each pixel on its own."""
         pixels = self.proj_in(pixels)
         for block in self.transformer_blocks:
             pixels = block(pixels)

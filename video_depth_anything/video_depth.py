@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from .config import PATCH_SIZE, get_config
+from .decoding import decode, step
 from .device import Execution, choose_execution
 from .dinov2 import DinoVisionTransformer
 from .dpt_temporal import DPTHeadTemporal, FrameFeatures
@@ -72,7 +73,7 @@ class VideoDepthAnything(nn.Module):
         Yields:
             (B, n, H, W) float32, n <= frames_at_once, until all slots are done.
         """
-        return self.head.decode(window, slots, frames_at_once)
+        return decode(self.head, window, slots, frames_at_once)
 
     def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
         """Streaming's counterpart of `decode`: depth of a video's next frame. Not differentiable.
@@ -84,7 +85,7 @@ class VideoDepthAnything(nn.Module):
         Returns:
             (B, H, W) float32.
         """
-        return self.head.step(features, memory)
+        return step(self.head, features, memory)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Depth of one window.

@@ -48,13 +48,14 @@ class PlainModel:
 
     def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
         """As `VideoDepthAnything.step`; of `memory` it only counts the frames."""
-        h, w = features.map3.shape[-2:]
 
         def motion(index: int, maps: Tensor) -> Tensor:
             return self._mix(self._head.motion_modules[index], maps, memory.frames_seen)
 
-        path = self._head.mix(features.map3, features.map4, (2 * h, 2 * w), motion)
-        depth = self._head.render(path, features.skip2, features.skip1, (h, w))
+        head = self._head
+        path, skip = head.coarse(motion(0, features.map3), motion(1, features.map4))
+        path = motion(3, head.fine(motion(2, path), skip))
+        depth = head.finish(head.refine(path, features.skip2, features.skip1))
         memory.frames_seen += 1
         return depth
 

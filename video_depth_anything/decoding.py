@@ -1,0 +1,106 @@
+"""The temporal half of the network, in the order its pieces run: for a window of frames, and for a stream's next frame.
+
+Shapes: B clips, T frames, C channels, h x w patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from .dpt_temporal import FrameFeatures
+from .motion_module import AttentionMemory, TemporalMemory, context_entries
+
+
+class HeadPieces(Protocol):
+    """What `DPTHeadTemporal` offers, whatever computes it. All but the motion modules look at one frame alone."""
+
+    def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]: ...
+
+    def fine(self, path: Tensor, skip: Tensor) -> Tensor: ...
+
+    def refine(self, path: Tensor, skip2: Tensor, skip1: Tensor) -> Tensor: ...
+
+    def finish(self, maps: Tensor) -> Tensor: ...
+
+    def motion(self, index: int, maps: Tensor) -> Tensor: ...
+
+    def motion_step(
+        self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]
+    ) -> Tensor: ...
+
+
+def decode(
+    head: HeadPieces, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int
+) -> Iterator[Tensor]:
+    """Depth of chosen slots of a window.
+
+    Args:
+        window: one `FrameFeatures` per slot, N = B clips each; at most 32.
+        slots: the slots to render; the others only take part in the mixing.
+        frames_at_once: slots that go through the per-frame pieces together, which bounds memory.
+
+    Yields:
+        (B, n, 14h, 14w) float32 for the next n <= frames_at_once slots.
+    """
+    map3 = head.motion(0, stack_frames([features.map3 for features in window]))
+    map4 = head.motion(1, stack_frames([features.map4 for features in window]))
+    path, skip = _per_frame(head.coarse, frames_at_once, map3, map4)
+    (path,) = _per_frame(head.fine, frames_at_once, head.motion(2, path), skip)
+    path = head.motion(3, path)
+    for start in range(0, len(slots), frames_at_once):
+        chosen = list(slots[start : start + frames_at_once])
+        skip2 = stack_frames([window[slot].skip2 for slot in chosen])
+        skip1 = stack_frames([window[slot].skip1 for slot in chosen])
+        (maps,) = _per_frame(head.refine, len(chosen), path[:, chosen], skip2, skip1)
+        yield _per_frame(head.finish, len(chosen), maps)[0]
+
+
+@torch.no_grad()
+def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
+    """Depth of a video's next frame, given what `memory` holds of those before; the frame is added to it.
+
+    Should it fail, the memory is as it was as far as the next call can tell.
+
+    Args:
+        features: of one frame of N = B videos, the same ones each time.
+
+    Returns:
+        (B, 14h, 14w) float32.
+    """
+    entries = context_entries(memory.frames_seen)
+
+    def motion(index: int, maps: Tensor) -> Tensor:
+        return head.motion_step(index, maps, memory.of_module(index), entries)
+
+    path, skip = head.coarse(motion(0, features.map3), motion(1, features.map4))
+    path = motion(3, head.fine(motion(2, path), skip))
+    depth = head.finish(head.refine(path, features.skip2, features.skip1))
+    memory.frames_seen += 1
+    return depth
+
+
+def stack_frames(maps: Sequence[Tensor]) -> Tensor:
+    """T maps (B, C, .., ..) to (B, T, C, .., ..), with the channels innermost in memory.
+
+    So the convolutions get the layout that they like best, and the motion modules their rows of channels.
+    """
+    return torch.stack([x.permute(0, 2, 3, 1) for x in maps], dim=1).permute(0, 1, 4, 2, 3)
+
+
+def _per_frame(
+    piece: Callable[..., Tensor | tuple[Tensor, ...]], frames_at_once: int, *maps: Tensor
+) -> tuple[Tensor, ...]:
+    """Apply a piece that knows (N, ..) to maps (B, T, ..), some frames at a time, and join what it returns."""
+    batch, length = maps[0].shape[:2]
+    parts = []
+    for start in range(0, length, frames_at_once):
+        result = piece(*(x[:, start : start + frames_at_once].flatten(0, 1) for x in maps))
+        outputs = result if isinstance(result, tuple) else (result,)
+        parts.append([x.unflatten(0, (batch, -1)) for x in outputs])
+    if len(parts) == 1:
+        return tuple(parts[0])
+    return tuple(torch.cat(frames, dim=1) for frames in zip(*parts))
