@@ -22,18 +22,22 @@ def main() -> int:
     from utils.runner import run_video
     from utils.sources import expand_inputs
     from utils.video_source import Selection
-    from video_depth_anything import choose_execution, infer_depth, load_model
+    from video_depth_anything import choose_execution, infer_depth, load_backend, load_model
 
     plan = OutputPlan.from_arguments(args)
-    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
+    execution = choose_execution(args.device, arguments.precision(args), args.backend)
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
     inputs = expand_inputs(args.input_video)
     model = load_model(args.encoder, args.metric, args.checkpoint, execution.device)
+    network = load_backend(model, execution)
 
     def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
         with cli.progress(source.expected, source.name) as advance:
             return run_video(
-                source.timed(), lambda frames: infer_depth(model, frames, args.input_size, execution), writers, advance
+                source.timed(),
+                lambda frames: infer_depth(network, frames, args.input_size, execution),
+                writers,
+                advance,
             )
 
     return Batch(plan, selection, args.image_fps, args.resume, settings_of(args)).run(inputs, process)

@@ -7,7 +7,7 @@ import math
 from fractions import Fraction
 from pathlib import Path
 
-from video_depth_anything.config import DEVICES, ENCODERS, PRECISIONS
+from video_depth_anything.config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
 
 from .vis_range import VisRange
 
@@ -87,10 +87,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--metric", action="store_true", help="metric weights: depth in metres, point clouds")
     group.add_argument("--checkpoint", type=Path, help="weights file instead of the public one in checkpoints/")
     group.add_argument("--input_size", type=positive_int, default=518, help="shorter side of the network's input")
-    group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute")
-    precision = "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32"
-    group.add_argument("--precision", choices=PRECISIONS, default="auto", help=precision)
+    group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute; gpu and npu are Intel's")
+    backend = "what computes the network; auto: OpenVINO on a CPU where it is installed, else PyTorch"
+    group.add_argument("--backend", choices=BACKENDS, default="auto", help=backend)
+    automatic = "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32"
+    group.add_argument("--precision", choices=PRECISIONS, default="auto", help=automatic)
     group.add_argument("--fp32", action="store_true", help="the same as --precision fp32, and stronger")
+
+
+def precision(args: argparse.Namespace) -> str:
+    """The precision asked for."""
+    return "fp32" if args.fp32 else str(args.precision)
 
 
 def add_source_arguments(parser: argparse.ArgumentParser) -> None:

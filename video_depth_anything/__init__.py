@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .backends import load_backend as load_backend
     from .checkpoint import CheckpointError as CheckpointError
     from .checkpoint import load_model as load_model
     from .device import DeviceError as DeviceError
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 # Loaded on first use: importing torch takes seconds, and `--help` needs none of it.
 _MODULES = {
+    "load_backend": "backends",
     "CheckpointError": "checkpoint",
     "load_model": "checkpoint",
     "DeviceError": "device",

@@ -1,17 +1,18 @@
-"""Where and in which precision a model runs: everything that differs between CUDA, MPS and CPU."""
+"""Where, by what and in which precision a model runs: everything that differs between CUDA, MPS and CPU."""
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from .config import DEVICES, PRECISIONS
+from .config import BACKENDS, DEVICES, OPENVINO_DEVICES, PRECISIONS
 
 
 class DeviceError(ValueError):
-    """The wanted device or precision is not to be had on this machine."""
+    """The wanted device, precision or backend is not to be had on this machine."""
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,13 @@ class Execution:
     """Device, autocast type (None: float32) and how many frames go through the per-frame halves at once.
 
     A CPU gains nothing from larger batches and pays for them in cache misses and memory; a GPU needs them to be filled.
+    `openvino_device` is where OpenVINO computes the network ("CPU", "GPU", "NPU"); None: PyTorch does, on `device`.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None
     frames_at_once: int
+    openvino_device: str | None = None
 
     def autocast(self) -> torch.autocast:
         """Context in which the network runs."""
@@ -79,11 +82,46 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype | Non
     return {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def choose_execution(device: str | torch.device = "auto", precision: str = "auto") -> Execution:
-    """Decide device, precision and batch size once, for a whole run.
+def choose_execution(device: str | torch.device = "auto", precision: str = "auto", backend: str = "torch") -> Execution:
+    """Decide device, precision, backend and batch size once, for a whole run.
+
+    Args:
+        device: a name of `config.DEVICES`, or a torch device.
+        precision: a name of `config.PRECISIONS`.
+        backend: "torch"; "openvino"; "auto" is OpenVINO where the device is a CPU and it is installed, or where the
+            device is one that only OpenVINO drives.
 
     Raises:
-        DeviceError: if device or precision cannot be had here.
+        DeviceError: if device, precision or backend cannot be had here.
     """
-    resolved = resolve_device(device)
+    if backend not in BACKENDS:
+        raise DeviceError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
+    if device in OPENVINO_DEVICES:
+        if backend == "torch":
+            raise DeviceError(f"device {device} needs --backend openvino; PyTorch's devices are cuda, mps and cpu")
+        return _openvino_execution(str(device).upper(), precision)
+    resolved = torch.device("cpu") if device == "auto" and backend == "openvino" else resolve_device(device)
+    if backend == "openvino" and resolved.type != "cpu":
+        raise DeviceError(f"backend openvino does not compute on {resolved.type}; use --device cpu, gpu or npu")
+    if resolved.type == "cpu" and (backend == "openvino" or (backend == "auto" and has_openvino())):
+        return _openvino_execution("CPU", precision)
     return Execution(resolved, resolve_precision(precision, resolved), 1 if resolved.type == "cpu" else 8)
+
+
+def has_openvino() -> bool:
+    """Whether the optional package is installed."""
+    return importlib.util.find_spec("openvino") is not None
+
+
+def _openvino_execution(name: str, precision: str) -> Execution:
+    if not has_openvino():
+        raise DeviceError("backend openvino is not installed; run `pip install -r requirements-openvino.txt`")
+    import openvino as ov
+
+    available = ov.Core().available_devices
+    if not any(device.split(".")[0] == name for device in available):
+        raise DeviceError(f"OpenVINO finds no {name} here, only {', '.join(available)}; it needs Intel's driver")
+    cpu = torch.device("cpu")
+    # Intel's GPUs and NPUs compute in half precision at twice the speed or better.
+    dtype = torch.float16 if precision == "auto" and name != "CPU" else resolve_precision(precision, cpu)
+    return Execution(cpu, dtype, 1, name)

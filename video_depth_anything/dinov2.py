@@ -128,11 +128,12 @@ class DinoVisionTransformer(nn.Module):
         grid = F.interpolate(grid, scale_factor=scale, mode="bicubic", align_corners=False)
         return torch.cat((stored[:, :1], grid.flatten(2).transpose(1, 2)), dim=1)
 
-    def forward(self, images: Tensor) -> list[TokenMap]:
+    def forward(self, images: Tensor, position: Tensor | None = None) -> list[TokenMap]:
         """Encode images.
 
         Args:
             images: (N, 3, H, W) normalised RGB; H and W multiples of 14.
+            position: what `position_embedding` gives for this size, if it is known already.
 
         Returns:
             One `TokenMap` per tapped block, shallow to deep, each after the final LayerNorm.
@@ -148,8 +149,9 @@ class DinoVisionTransformer(nn.Module):
         x = torch.cat((class_token.to(x.dtype), x), dim=1)
         # In the parameters' type, so that under autocast the residual stream stays float32: with half-precision
         # residuals the error against float32 doubles.
-        position = self.position_embedding(height // PATCH_SIZE, width // PATCH_SIZE).to(self.pos_embed.dtype)
-        x = x + position
+        if position is None:
+            position = self.position_embedding(height // PATCH_SIZE, width // PATCH_SIZE)
+        x = x + position.to(self.pos_embed.dtype)
         outputs = []
         for index, block in enumerate(self.blocks):
             x = block(x)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -15,22 +14,11 @@ from torch import Tensor
 from .alignment import DepthMap, WindowAligner
 from .device import Execution
 from .dpt_temporal import FrameFeatures
+from .network import WindowNetwork
 from .transform import network_size, preprocess
 from .windows import INFER_LEN, KEYFRAMES, STEP, window_matters
 
 Frame = npt.NDArray[np.uint8]
-
-
-class WindowModel(Protocol):
-    """What offline inference needs of a network: its two halves."""
-
-    metric: bool
-
-    def encode(self, images: Tensor) -> FrameFeatures: ...
-
-    def decode(
-        self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int
-    ) -> Iterator[Tensor]: ...
 
 
 def check_frame(frame: Frame, index: int, size: tuple[int, int] | None) -> tuple[int, int]:
@@ -50,7 +38,7 @@ def check_frame(frame: Frame, index: int, size: tuple[int, int] | None) -> tuple
 class FrameEncoder:
     """Iterator of per-frame features, each frame encoded once; knows the frame size and how many have come."""
 
-    def __init__(self, model: WindowModel, frames: Iterable[Frame], input_size: int, execution: Execution) -> None:
+    def __init__(self, model: WindowNetwork, frames: Iterable[Frame], input_size: int, execution: Execution) -> None:
         self.frame_size: tuple[int, int] | None = None  # (H, W), known after the first frame
         self.count = 0
         self._model = model
@@ -91,7 +79,7 @@ def resize_depth(depth: Tensor, frame_size: tuple[int, int]) -> Tensor:
 
 @torch.inference_mode()
 def decode_window(
-    model: WindowModel,
+    model: WindowNetwork,
     window: Sequence[FrameFeatures],
     num_slots: int,
     frame_size: tuple[int, int],
@@ -107,7 +95,7 @@ def decode_window(
 
 
 def infer_depth(
-    model: WindowModel, frames: Iterable[Frame], input_size: int, execution: Execution
+    model: WindowNetwork, frames: Iterable[Frame], input_size: int, execution: Execution
 ) -> Iterator[DepthMap]:
     """Depth of a video, frame by frame.
 

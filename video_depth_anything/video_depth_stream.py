@@ -2,29 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Protocol
-
 import torch
-from torch import Tensor, nn
 
 from . import video_depth
 from .alignment import DepthMap
 from .device import Execution, choose_execution
-from .dpt_temporal import FrameFeatures
 from .motion_module import TemporalMemory
+from .network import StreamNetwork
 from .offline import Frame, check_frame, resize_depth
 from .transform import network_size, preprocess
-
-
-class StreamModel(Protocol):
-    """What streaming inference needs of a network: its per-frame half, and the temporal half for one new frame."""
-
-    def encode(self, images: Tensor) -> FrameFeatures: ...
-
-    def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor: ...
-
-    def parameters(self) -> Iterator[nn.Parameter]: ...
 
 
 class DepthStream:
@@ -40,7 +26,7 @@ class DepthStream:
         execution: device and precision; None takes the model's device in its usual precision.
     """
 
-    def __init__(self, model: StreamModel, input_size: int = 518, execution: Execution | None = None) -> None:
+    def __init__(self, model: StreamNetwork, input_size: int = 518, execution: Execution | None = None) -> None:
         self.input_size = input_size
         self.execution = execution or choose_execution(next(model.parameters()).device)
         self._model = model
