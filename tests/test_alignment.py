@@ -7,12 +7,14 @@ import logging
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipes import assert_close, golden_arrays
+from torch import Tensor
 
 from utils.util import compute_scale_and_shift, get_interpolate_frames
-from video_depth_anything.alignment import WindowAligner
+from video_depth_anything.aligner import WindowAligner
 from video_depth_anything.windows import window_schedule
 
 
@@ -85,21 +87,21 @@ def test_windows_of_any_scale_are_joined(frames: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     truth = (1 + rng.random((frames, 5, 6))).astype(np.float32)
     aligner = WindowAligner(metric=False)
-    out: list[npt.NDArray[np.float32]] = []
+    out: list[Tensor] = []
     for index, window in enumerate(windows_of(truth, rng)):
         shown = frames - 22 * index
         if shown > 3 or index == 0:
-            out += aligner.add(window[: min(shown, 32)])
+            out += aligner.add(torch.from_numpy(window[: min(shown, 32)]))
     out += aligner.finish()
     assert len(out) == frames
-    np.testing.assert_allclose(np.stack(out), truth, rtol=2e-4)
+    np.testing.assert_allclose(torch.stack(out).numpy(), truth, rtol=2e-4)
 
 
 def test_metric_windows_are_only_faded() -> None:
     first = np.full((32, 2, 2), 1.0, dtype=np.float32)
     second = np.full((32, 2, 2), 3.0, dtype=np.float32)
     aligner = WindowAligner(metric=True)
-    out = aligner.add(first) + aligner.add(second) + aligner.finish()
+    out = aligner.add(torch.from_numpy(first)) + aligner.add(torch.from_numpy(second)) + aligner.finish()
     values = [float(frame[0, 0]) for frame in out]
     assert len(values) == 54
     np.testing.assert_allclose(values[:24], 1)
@@ -119,12 +121,12 @@ def test_one_bad_window_does_not_poison_the_next(fault: str, caplog: pytest.LogC
     }[fault]
     aligner = WindowAligner(metric=False)
     with caplog.at_level(logging.WARNING):
-        out = [frame for window in windows for frame in aligner.add(window)] + aligner.finish()
+        out = [frame for window in windows for frame in aligner.add(torch.from_numpy(window))] + aligner.finish()
     assert len(out) == 98
     assert len(caplog.records) == 1
     assert "could not be aligned" in caplog.text
     if fault != "nan":
-        assert np.isfinite(np.stack(out)).all()
+        assert np.isfinite(torch.stack(out).numpy()).all()
 
 
 def test_pixels_without_a_number_are_left_out() -> None:
@@ -133,6 +135,7 @@ def test_pixels_without_a_number_are_left_out() -> None:
     windows = windows_of(truth, rng)[:2]
     windows[1][:, 2, 3] = np.inf
     aligner = WindowAligner(metric=False)
-    out = np.stack(aligner.add(windows[0]) + aligner.add(windows[1]) + aligner.finish())
+    first, second = (torch.from_numpy(window) for window in windows)
+    out = torch.stack(aligner.add(first) + aligner.add(second) + aligner.finish()).numpy()
     out[:, 2, 3] = truth[:, 2, 3]
     np.testing.assert_allclose(out, truth, rtol=2e-4)

@@ -10,6 +10,8 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from video_depth_anything.device import DeviceError, Execution, choose_execution, cpu_has_bf16, resolve_precision
+from video_depth_anything.offline import decode_window
+from video_depth_anything.transform import preprocess_tensor
 from video_depth_anything.video_depth import VideoDepthAnything
 
 CPU = torch.device("cpu")
@@ -60,13 +62,16 @@ def test_nothing_leaves_the_device(dtype: torch.dtype | None) -> None:
         weights = {key: torch.empty(value.shape, device="cuda") for key, value in model.state_dict().items()}
         model.load_state_dict(weights, assign=True)
         mode.allow_non_fake_inputs = False
-        images = torch.empty(4, 3, 56, 84, device="cuda")
+        images = preprocess_tensor(torch.empty(4, 48, 72, 3, dtype=torch.uint8, device="cuda"), (56, 84))
+        assert (images.device.type, images.dtype, images.shape) == ("cuda", torch.float32, (4, 3, 56, 84))
         with forced_autocast(dtype):
             features = model.encode(images)
             depths = list(model.decode(features.split_frames(), range(4), execution.frames_at_once))
+            resized = decode_window(model, features.split_frames(), 3, (48, 72), execution)
     assert {(x.device.type, x.dtype) for x in features} == {("cuda", dtype or torch.float32)}
     assert [tuple(depth.shape) for depth in depths] == [(1, 3, 56, 84), (1, 1, 56, 84)]
-    for depth in depths:
+    assert resized.shape == (3, 48, 72)
+    for depth in [*depths, resized]:
         assert (depth.device.type, depth.dtype) == ("cuda", torch.float32)
 
 

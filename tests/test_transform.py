@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from recipes import assert_close, golden_arrays, golden_json, synthetic_frames
 
-from video_depth_anything.transform import adjusted_input_size, network_size, preprocess
+from video_depth_anything.transform import adjusted_input_size, network_size, preprocess, preprocess_tensor
 
 
 def test_sizes_match_golden() -> None:
@@ -26,6 +27,14 @@ def test_preprocessed_frame_matches_golden() -> None:
     tensor = preprocess(golden["frame"], network_size(height, width, 56))
     assert tensor.dtype == np.float32
     assert_close(tensor, golden["preprocessed"], 2e-6)
+
+
+@pytest.mark.parametrize("size", [(28, 42), (56, 70), (98, 126), (48, 64)])
+def test_resizing_on_a_device_is_opencvs(size: tuple[int, int]) -> None:
+    frames = synthetic_frames(2, 48, 64, seed=3)
+    found = preprocess_tensor(torch.from_numpy(frames), size).numpy()
+    assert found.flags.c_contiguous
+    np.testing.assert_allclose(found, np.stack([preprocess(frame, size) for frame in frames]), atol=1e-5)
 
 
 def test_a_frame_of_the_right_size_is_only_normalised() -> None:

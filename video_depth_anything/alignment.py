@@ -1,20 +1,13 @@
-"""Scale and shift between windows, cross-fade, and the aligner that joins windows into one sequence."""
+"""Scale and shift between depth maps, and cross-fade: the mathematics of joining windows, on arrays."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from .windows import ALIGN_LEN, INTERP_LEN, KEYFRAMES, OVERLAP
-
-logger = logging.getLogger(__name__)
-
 Array = npt.NDArray[np.floating]
-# Weights of the new window in the cross-fade.
-FADE_WEIGHTS: tuple[float, ...] = tuple(i / (INTERP_LEN - 1) for i in range(INTERP_LEN))
 
 DepthMap = npt.NDArray[np.float32]
 
@@ -46,11 +39,11 @@ def compute_scale_and_shift(
     """
     if scale_only:
         return compute_scale(prediction, target, mask), 0.0
-    return _fit(prediction, target, mask) or (1.0, 0.0)
+    return fit_scale_and_shift(prediction, target, mask) or (1.0, 0.0)
 
 
-def _fit(prediction: Array, target: Array, mask: npt.ArrayLike) -> tuple[float, float] | None:
-    """Least-squares scale and shift, None where the system is singular."""
+def fit_scale_and_shift(prediction: Array, target: Array, mask: npt.ArrayLike) -> tuple[float, float] | None:
+    """As `compute_scale_and_shift`, but None where the system is singular."""
     p, t = _masked(prediction, target, mask)
     a00, a01, a11 = float(p @ p), float(p.sum()), float(p.size)
     b0, b1 = float(p @ t), float(t.sum())
@@ -76,78 +69,3 @@ def get_interpolate_frames(frame_list_pre: Sequence[Array], frame_list_post: Seq
         raise ValueError(f"cannot cross-fade {len(frame_list_pre)} frames with {len(frame_list_post)}")
     weights = np.linspace(0.0, 1.0, len(frame_list_pre)).tolist()
     return [pre * (1.0 - w) + post * w for w, pre, post in zip(weights, frame_list_pre, frame_list_post)]
-
-
-class WindowAligner:
-    """Joins the depth of consecutive windows into one sequence; one object per video.
-
-    Holds two reference maps and the eight frames that the next window may still change, whatever the video's length.
-    Relative models: each window is mapped onto what came before by the scale and shift that fit its slots 0 and 1.
-    Metric models predict metres already and are only cross-faded.
-    """
-
-    def __init__(self, metric: bool) -> None:
-        self._metric = metric
-        self._first: DepthMap | None = None  # frame 0 as window 0 predicted it
-        self._second: DepthMap | None = None  # what the next window shows in slot 1, aligned
-        self._tail: list[DepthMap] = []  # at most INTERP_LEN frames
-        self._scale_shift = (1.0, 0.0)
-        self._warned = False
-
-    def add(self, window: DepthMap) -> list[DepthMap]:
-        """Take the next window and return the frames that are final now.
-
-        Args:
-            window: (n, H, W) float32, depth of the window's slots 0..n-1. n is 32 but where the video ends inside the
-                window: then the slots after the video's last frame may be left out.
-
-        Returns:
-            Maps (H, W) float32, in the order of the video; as arrays of their own or views of `window`.
-        """
-        if self._first is None:
-            frames = list(window)
-            self._first = window[0]
-        else:
-            window = self._align(window)
-            post = window[ALIGN_LEN:OVERLAP]
-            # Weight zero is no weight at all: zero times infinity would be none.
-            faded = [pre * (1.0 - w) + new * w if w else pre for w, pre, new in zip(FADE_WEIGHTS, self._tail, post)]
-            frames = faded + list(window[OVERLAP:])
-        # Slots 24..31 are the next window's slots 2..9, which may still change them.
-        held = len(window) - KEYFRAMES[ALIGN_LEN]
-        final = frames[: len(frames) - max(held, 0)]
-        self._tail = frames[len(final) :]
-        # A window too short for this keyframe is the last one.
-        self._second = window[KEYFRAMES[1]] if len(window) > KEYFRAMES[1] else None
-        return final
-
-    def finish(self) -> list[DepthMap]:
-        """Return the frames held back for a next window that does not come."""
-        tail, self._tail = self._tail, []
-        return tail
-
-    def _align(self, window: DepthMap) -> DepthMap:
-        if self._metric:
-            return window
-        if self._first is None or self._second is None:
-            raise ValueError("the window before was cut short, so no window can follow it")
-        scale, shift = self._scale_and_shift(window[:ALIGN_LEN], np.stack([self._first, self._second]))
-        aligned = window * np.float32(scale)
-        aligned += np.float32(shift)
-        return np.maximum(aligned, 0, out=aligned)
-
-    def _scale_and_shift(self, prediction: DepthMap, target: DepthMap) -> tuple[float, float]:
-        """Scale and shift of this window; those of the window before where they cannot be found.
-
-        No window may poison the ones after it: non-finite pixels are left out, and a fit that is singular or turns
-        near and far around is not believed.
-        """
-        mask = np.isfinite(prediction) & np.isfinite(target)
-        fit = _fit(prediction, target, mask)
-        if fit is None or not np.isfinite(fit).all() or fit[0] <= 0:
-            if not self._warned:
-                logger.warning("a window could not be aligned to the one before; its scale and shift are kept")
-                self._warned = True
-            return self._scale_shift
-        self._scale_shift = fit
-        return fit

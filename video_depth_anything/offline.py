@@ -11,11 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .alignment import DepthMap, WindowAligner
+from .aligner import WindowAligner
+from .alignment import DepthMap
 from .device import Execution
 from .dpt_temporal import FrameFeatures
 from .network import WindowNetwork
-from .transform import network_size, preprocess
+from .transform import network_size, prepare
 from .windows import INFER_LEN, KEYFRAMES, STEP, window_matters
 
 Frame = npt.NDArray[np.uint8]
@@ -64,9 +65,10 @@ class FrameEncoder:
         if not frames or self.frame_size is None:
             return []
         size = network_size(*self.frame_size, self._input_size)
-        images = torch.from_numpy(np.stack([preprocess(frame, size) for frame in frames]))
-        with torch.inference_mode(), self._execution.autocast():
-            return self._model.encode(images.to(self._execution.device)).split_frames()
+        with torch.inference_mode():
+            images = prepare(frames, size, self._execution.device)
+            with self._execution.autocast():
+                return self._model.encode(images).split_frames()
 
 
 def resize_depth(depth: Tensor, frame_size: tuple[int, int]) -> Tensor:
@@ -84,14 +86,37 @@ def decode_window(
     num_slots: int,
     frame_size: tuple[int, int],
     execution: Execution,
-) -> DepthMap:
-    """Depth (num_slots, H, W) float32 of a window's first slots, resized to the frame."""
+) -> Tensor:
+    """Depth (num_slots, H, W) float32 of a window's first slots, resized to the frame, on the device."""
     parts = []
     with execution.autocast():
         for depth in model.decode(window, range(num_slots), execution.frames_at_once):
-            parts.append(resize_depth(depth, frame_size)[0].cpu())
-    joined: DepthMap = torch.cat(parts).numpy()
-    return joined
+            parts.append(resize_depth(depth, frame_size)[0])
+    return torch.cat(parts)
+
+
+class HostCopy:
+    """Depth maps on their way to the host. On CUDA the copy runs while the device goes on with the next window."""
+
+    def __init__(self, maps: Sequence[Tensor]) -> None:
+        self._copied: torch.cuda.Event | None = None
+        self._maps = list(maps)
+        if maps and maps[0].device.type == "cuda" and torch.cuda.is_available():
+            self._maps = [torch.empty_like(x, device="cpu", pin_memory=True).copy_(x, non_blocking=True) for x in maps]
+            self._copied = torch.cuda.Event()
+            self._copied.record()
+
+    @property
+    def ready(self) -> bool:
+        """Whether waiting would cost nothing."""
+        return self._copied is None or self._copied.query()
+
+    def wait(self) -> Iterator[DepthMap]:
+        """The maps (H, W) float32."""
+        if self._copied is not None:
+            self._copied.synchronize()
+        for x in self._maps:
+            yield x.cpu().numpy()
 
 
 def infer_depth(
@@ -123,8 +148,13 @@ def infer_depth(
         # The video repeats its last frame past its end; those slots are mixed in, but nobody looks at their depth.
         window += window[-1:] * (INFER_LEN - len(window))
         num_slots = min(INFER_LEN, source.count - STEP * index)
-        yield from aligner.add(decode_window(model, window, num_slots, source.frame_size, execution))
+        depth = HostCopy(aligner.add(decode_window(model, window, num_slots, source.frame_size, execution)))
         keyframes = [window[slot] for slot in KEYFRAMES]
-        window = keyframes + list(islice(source, STEP))
+        if depth.ready:
+            yield from depth.wait()
+            window = keyframes + list(islice(source, STEP))
+        else:
+            window = keyframes + list(islice(source, STEP))
+            yield from depth.wait()
         index += 1
-    yield from aligner.finish()
+    yield from HostCopy(aligner.finish()).wait()

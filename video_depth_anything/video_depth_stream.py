@@ -10,7 +10,7 @@ from .device import Execution, choose_execution
 from .motion_module import TemporalMemory
 from .network import StreamNetwork
 from .offline import Frame, check_frame, resize_depth
-from .transform import network_size, preprocess
+from .transform import network_size, prepare
 
 
 class DepthStream:
@@ -62,9 +62,9 @@ class DepthStream:
             ValueError: if the frame has another size, shape or type.
         """
         frame_size = check_frame(frame, self.frames_seen, self._frame_size)
-        image = torch.from_numpy(preprocess(frame, network_size(*frame_size, self.input_size)))
+        image = prepare([frame], network_size(*frame_size, self.input_size), self.execution.device)
         with self.execution.autocast():
-            features = self._model.encode(image.unsqueeze(0).to(self.execution.device))
+            features = self._model.encode(image)
             depth = self._model.step(features, self._memory)
         self._frame_size = frame_size
         resized: DepthMap = resize_depth(depth.unsqueeze(0), frame_size)[0, 0].cpu().numpy()
