@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from video_depth_anything.device import DeviceError, Execution, choose_execution, cpu_has_bf16, resolve_precision
-from video_depth_anything.offline import decode_window
+from video_depth_anything.offline import resize_depth
 from video_depth_anything.transform import preprocess_tensor
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -67,10 +67,10 @@ def test_nothing_leaves_the_device(dtype: torch.dtype | None) -> None:
         with forced_autocast(dtype):
             features = model.encode(images)
             depths = list(model.decode(features.split_frames(), range(4), execution.frames_at_once))
-            resized = decode_window(model, features.split_frames(), 3, (48, 72), execution)
+            resized = resize_depth(depths[0], (48, 72))
     assert {(x.device.type, x.dtype) for x in features} == {("cuda", dtype or torch.float32)}
     assert [tuple(depth.shape) for depth in depths] == [(1, 3, 56, 84), (1, 1, 56, 84)]
-    assert resized.shape == (3, 48, 72)
+    assert resized.shape == (1, 3, 48, 72)
     for depth in [*depths, resized]:
         assert (depth.device.type, depth.dtype) == ("cuda", torch.float32)
 
