@@ -25,7 +25,7 @@ def main() -> int:
     from video_depth_anything import choose_execution, infer_depth, load_backend, load_model
 
     plan = OutputPlan.from_arguments(args)
-    execution = choose_execution(args.device, arguments.precision(args), args.backend)
+    execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
     inputs = expand_inputs(args.input_video)
     model = load_model(args.encoder, args.metric, args.checkpoint, execution.device)

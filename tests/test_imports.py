@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # Networks know torch and each other, but no files, no pipelines.
-NETWORKS = {"config", "decoding", "dinov2", "dpt", "dpt_temporal", "motion_module", "network"}
+NETWORKS = {"config", "decoding", "dinov2", "dpt", "dpt_temporal", "motion_module", "network", "temporal_memory"}
 SCRIPTS = ("run", "run_streaming")
 HEAVY = {"torch", "cv2", "numpy", "open3d", "decord", "matplotlib"}
 

@@ -17,7 +17,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from video_depth_anything import video_depth
 from video_depth_anything.device import Execution
-from video_depth_anything.motion_module import ANCHOR, MAX_FRAMES, RING, TemporalMemory, context_entries
+from video_depth_anything.motion_module import MAX_FRAMES
+from video_depth_anything.temporal_memory import (
+    ANCHOR,
+    RING,
+    TemporalMemory,
+    context_entries,
+)
 from video_depth_anything.transform import preprocess
 from video_depth_anything.video_depth_stream import DepthStream, VideoDepthAnything
 

@@ -93,6 +93,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     automatic = "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32"
     group.add_argument("--precision", choices=PRECISIONS, default="auto", help=automatic)
     group.add_argument("--fp32", action="store_true", help="the same as --precision fp32, and stronger")
+    group.add_argument("--compile", action="store_true", help="let PyTorch compile the network; long videos gain")
 
 
 def precision(args: argparse.Namespace) -> str:

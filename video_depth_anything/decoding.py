@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .dpt_temporal import FrameFeatures
-from .motion_module import AttentionMemory, TemporalMemory, context_entries
+from .temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
 
 
 class HeadPieces(Protocol):
@@ -29,7 +29,7 @@ class HeadPieces(Protocol):
     def motion(self, index: int, maps: Tensor) -> Tensor: ...
 
     def motion_step(
-        self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]
+        self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries
     ) -> Tensor: ...
 
 
@@ -71,7 +71,7 @@ def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> T
     Returns:
         (B, 14h, 14w) float32.
     """
-    entries = context_entries(memory.frames_seen)
+    entries = memory.next_entries(features.map3.device)
 
     def motion(index: int, maps: Tensor) -> Tensor:
         return head.motion_step(index, maps, memory.of_module(index), entries)
@@ -79,7 +79,7 @@ def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> T
     path, skip = head.coarse(motion(0, features.map3), motion(1, features.map4))
     path = motion(3, head.fine(motion(2, path), skip))
     depth = head.finish(head.refine(path, features.skip2, features.skip1))
-    memory.frames_seen += 1
+    memory.advance()
     return depth
 
 

@@ -20,17 +20,22 @@ class Execution:
     """Device, autocast type (None: float32) and how many frames go through the per-frame halves at once.
 
     A CPU gains nothing from larger batches and pays for them in cache misses and memory; a GPU needs them to be filled.
-    `openvino_device` is where OpenVINO computes the network ("CPU", "GPU", "NPU"); None: PyTorch does, on `device`.
+    `openvino_device` is where OpenVINO computes the network ("CPU", "GPU", "NPU"); None: PyTorch does, on `device`,
+    with its pieces compiled if `compile` is set, and then on CUDA a stream's frames as one recorded graph.
     """
 
     device: torch.device
     autocast_dtype: torch.dtype | None
     frames_at_once: int
     openvino_device: str | None = None
+    compile: bool = False
 
     def autocast(self) -> torch.autocast:
         """Context in which the network runs."""
-        return torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=self.autocast_dtype is not None)
+        # Weights are cast beforehand, so there is nothing to cache; and a recorded graph must not read a cache that is
+        # gone when it is replayed.
+        enabled = self.autocast_dtype is not None
+        return torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=enabled, cache_enabled=False)
 
 
 def resolve_device(device: str | torch.device = "auto") -> torch.device:
@@ -82,7 +87,9 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype | Non
     return {"fp32": None, "fp16": torch.float16, "bf16": torch.bfloat16}[precision]
 
 
-def choose_execution(device: str | torch.device = "auto", precision: str = "auto", backend: str = "torch") -> Execution:
+def choose_execution(
+    device: str | torch.device = "auto", precision: str = "auto", backend: str = "torch", compile: bool = False
+) -> Execution:
     """Decide device, precision, backend and batch size once, for a whole run.
 
     Args:
@@ -90,12 +97,15 @@ def choose_execution(device: str | torch.device = "auto", precision: str = "auto
         precision: a name of `config.PRECISIONS`.
         backend: "torch"; "openvino"; "auto" is OpenVINO where the device is a CPU and it is installed, or where the
             device is one that only OpenVINO drives.
+        compile: whether PyTorch compiles the network; then "auto" is PyTorch.
 
     Raises:
         DeviceError: if device, precision or backend cannot be had here.
     """
     if backend not in BACKENDS:
         raise DeviceError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
+    if compile and (backend == "openvino" or device in OPENVINO_DEVICES):
+        raise DeviceError("--compile is for PyTorch; OpenVINO always compiles")
     if device in OPENVINO_DEVICES:
         if backend == "torch":
             raise DeviceError(f"device {device} needs --backend openvino; PyTorch's devices are cuda, mps and cpu")
@@ -103,9 +113,10 @@ def choose_execution(device: str | torch.device = "auto", precision: str = "auto
     resolved = torch.device("cpu") if device == "auto" and backend == "openvino" else resolve_device(device)
     if backend == "openvino" and resolved.type != "cpu":
         raise DeviceError(f"backend openvino does not compute on {resolved.type}; use --device cpu, gpu or npu")
-    if resolved.type == "cpu" and (backend == "openvino" or (backend == "auto" and has_openvino())):
+    if resolved.type == "cpu" and (backend == "openvino" or (backend == "auto" and not compile and has_openvino())):
         return _openvino_execution("CPU", precision)
-    return Execution(resolved, resolve_precision(precision, resolved), 1 if resolved.type == "cpu" else 8)
+    frames_at_once = 1 if resolved.type == "cpu" else 8
+    return Execution(resolved, resolve_precision(precision, resolved), frames_at_once, compile=compile)
 
 
 def has_openvino() -> bool:

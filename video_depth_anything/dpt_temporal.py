@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from .config import PATCH_SIZE, ModelConfig
 from .dinov2 import TokenMap
 from .dpt import DPTHead, resize
-from .motion_module import AttentionMemory, MotionModule, float32_region
+from .motion_module import MotionModule
+from .temporal_memory import AttentionMemory, ContextEntries, float32_region
 
 
 class FrameFeatures(NamedTuple):
@@ -101,7 +102,7 @@ class DPTHeadTemporal(DPTHead):
         return mixed
 
     def motion_step(
-        self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]
+        self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries
     ) -> Tensor:
         """Motion module `index` on one new frame (B, C, .., ..) and what `memories` hold of those before."""
         return cast(MotionModule, self.motion_modules[index]).step(maps, memories, entries)

@@ -8,49 +8,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .temporal_memory import NUM_ATTENTIONS, NUM_HEADS, AttentionMemory, ContextEntries
+
 # Length of the position tables, hence the most frames one window can hold.
 MAX_FRAMES = 32
-NUM_HEADS = 8
 NUM_GROUPS = 32
 # Pixels are independent of each other, so any number can go through the block at once. The widest activation is kept
 # below this many elements: 64 MiB in float32 fills any GPU, and keeps a 518-high window of vitl out of the gigabytes.
 MAX_CHUNK_ELEMENTS = 1 << 24
-NUM_ATTENTIONS = 2  # per motion module
-
-# Streaming keeps what frame 0 became, for ever, and what the latest `RING` frames became.
-LATEST = 29  # frames before the new one that take part in its attention
-OLDEST = 41  # how far back the one frame lies that takes part besides those and frame 0
-RING = OLDEST + 1
-ANCHOR = RING  # the entry of frame 0, behind the ring
-
-
-def context_entries(frame: int) -> list[int]:
-    """Which entries of the memory stand in the position slots 0, 1, .. while `frame` (counted from 0) is new.
-
-    The last one is the new frame's own. Frame 0 is a window of its own; later ones see frame 0, frame - 41, the latest
-    29 and themselves. What would lie before frame 0 is frame 0: it is what the whole ring holds at the start, so no
-    entry ever stands in two slots. The ring has room for 42 frames because frame - 41 is needed once more when the new
-    frame is written.
-
-    Source: the streaming mode of the original implementation, which keeps a list of states and drops its second one.
-    """
-    if frame == 0:
-        return [ANCHOR]
-    return [ANCHOR, *(past % RING for past in (frame - OLDEST, *range(frame - LATEST, frame + 1)))]
-
-
-def float32_region(device_type: str) -> AbstractContextManager[object]:
-    """Context in which autocast, if the device knows it at all (meta does not), is off."""
-    if torch.amp.is_autocast_available(device_type):
-        return torch.autocast(device_type, enabled=False)
-    return nullcontext()
 
 
 def sinusoid_table(length: int, channels: int) -> Tensor:
@@ -76,91 +47,6 @@ class PositionTable(nn.Module):
         self.register_buffer("pe", sinusoid_table(MAX_FRAMES, channels))
 
 
-class AttentionMemory:
-    """Keys and values that one temporal attention projected for the past frames of one video, and attention to them.
-
-    They are stored without their positions, which change from frame to frame: the projections are linear, without bias,
-    so the position's part can be added at use.
-
-    Pixels are the innermost dimension, since a pixel has one query, and 32 keys that no other pixel shares: too small
-    for matrix routines, but vector arithmetic along the pixels reads each entry once, where it lies. (37x66 patches of
-    vits, two cores: 60 ms a frame; batched matrix products 95, masked SDPA 150, SDPA on gathered keys 550.)
-
-    keys, values: (RING + 1, heads, C / heads, P) in the type the projections have; empty before the first frame.
-    """
-
-    def __init__(self) -> None:
-        self.keys = self.values = torch.empty(0)
-        # Projected position tables (heads, C / heads, slots), float32.
-        self._key_table = self._value_table = torch.empty(0)
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes held."""
-        return sum(x.nbytes for x in (self.keys, self.values, self._key_table, self._value_table))
-
-    def start(self, key: Tensor, value: Tensor, key_table: Tensor, value_table: Tensor) -> None:
-        """Allocate, and fill all entries with frame 0's (P, C); the tables are projected positions (slots, C)."""
-        self.keys, self.values = (
-            _by_heads(x).contiguous().expand(RING + 1, -1, -1, -1).contiguous() for x in (key, value)
-        )
-        self._key_table, self._value_table = (_by_heads(x.float()).contiguous() for x in (key_table, value_table))
-
-    def write(self, entry: int, key: Tensor, value: Tensor) -> None:
-        """Overwrite one entry with (P, C) projections."""
-        self.keys[entry].copy_(_by_heads(key))
-        self.values[entry].copy_(_by_heads(value))
-
-    def attend(self, query: Tensor, entries: Sequence[int]) -> Tensor:
-        """Attention of one query per pixel to the entries, the i-th of which stands in position slot i.
-
-        Computed in float32 whatever the stored type.
-
-        Args:
-            query: (P, C).
-
-        Returns:
-            (P, C) float32.
-        """
-        with float32_region(query.device.type):
-            q = _by_heads(query.float()).contiguous()  # (heads, C / heads, P)
-            heads, width, pixels = q.shape
-            q *= width**-0.5
-            product = torch.empty_like(q)
-            scores = q.new_empty(heads, len(entries), pixels)
-            for slot, entry in enumerate(entries):
-                torch.mul(self.keys[entry], q, out=product)
-                torch.sum(product, dim=1, out=scores[:, slot])
-            key_table, value_table = (x[..., : len(entries)] for x in (self._key_table, self._value_table))
-            weights = torch.baddbmm(scores, key_table.transpose(1, 2), q).softmax(1)
-            mixed = torch.bmm(value_table, weights)  # (heads, C / heads, P)
-            for slot, entry in enumerate(entries):
-                mixed.addcmul_(self.values[entry], weights[:, slot].unsqueeze(1))
-            return mixed.flatten(0, 1).t()
-
-
-def _by_heads(x: Tensor) -> Tensor:
-    """View of (P, C) as (heads, C / heads, P)."""
-    return x.t().unflatten(0, (NUM_HEADS, -1))
-
-
-class TemporalMemory:
-    """What streaming remembers of one video. The network itself remembers nothing."""
-
-    def __init__(self) -> None:
-        self.frames_seen = 0
-        self._attentions: dict[int, list[AttentionMemory]] = {}
-
-    def of_module(self, index: int) -> list[AttentionMemory]:
-        """The memories of one motion module's attentions."""
-        return self._attentions.setdefault(index, [AttentionMemory() for _ in range(NUM_ATTENTIONS)])
-
-    @property
-    def num_bytes(self) -> int:
-        """Bytes held; does not change after the first frame."""
-        return sum(memory.num_bytes for module in self._attentions.values() for memory in module)
-
-
 class TemporalAttention(nn.Module):
     """Self-attention over the T frames of one pixel."""
 
@@ -180,7 +66,7 @@ class TemporalAttention(nn.Module):
         x = F.scaled_dot_product_attention(q, k, v)  # (P, heads, T, C / heads)
         return self.to_out[0](x.transpose(1, 2).reshape(pixels, frames, dim))
 
-    def step(self, x: Tensor, memory: AttentionMemory, entries: Sequence[int]) -> Tensor:
+    def step(self, x: Tensor, memory: AttentionMemory, entries: ContextEntries) -> Tensor:
         """One new frame (P, C): written into the last of the entries, it attends to all of them."""
         table = self.pos_encoder.pe[0].to(x.dtype)
         key, value = self.to_k(x), self.to_v(x)
@@ -230,7 +116,7 @@ class TemporalBlock(nn.Module):
             x = x + attention(norm(x))
         return x + self.ff(self.ff_norm(x))
 
-    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]) -> Tensor:
+    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries) -> Tensor:
         """The same for one new frame, (P, C) to (P, C)."""
         for attention, norm, memory in zip(self.attention_blocks, self.norms, memories):
             x = x + cast(TemporalAttention, attention).step(norm(x), memory, entries)
@@ -270,7 +156,7 @@ class TemporalTransformer(nn.Module):
         mixed = mixed.unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, (height, width))  # (B, T, h, w, C)
         return x + mixed.permute(0, 1, 4, 2, 3)
 
-    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]) -> Tensor:
+    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries) -> Tensor:
         # One frame is a small part of what its memory holds, so its pixels need no chunks.
         batch, channels, height, width = x.shape
         pixels = self.proj_in(self.norm(x).permute(0, 2, 3, 1).reshape(-1, channels))  # (P, C)
@@ -298,11 +184,11 @@ class MotionModule(nn.Module):
             raise ValueError(f"a window holds at most {MAX_FRAMES} frames, got {x.shape[1]}")
         return self.temporal_transformer(x)
 
-    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: Sequence[int]) -> Tensor:
+    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries) -> Tensor:
         """One new frame of B clips, (B, C, h, w) to the same shape.
 
         Args:
             memories: of this module's attentions; the new frame is written into the last of `entries`.
-            entries: as `context_entries` gives them.
+            entries: as `TemporalMemory.next_entries` gives them.
         """
         return self.temporal_transformer.step(x, memories, entries)

@@ -8,7 +8,7 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from .dpt_temporal import FrameFeatures
-from .motion_module import TemporalMemory
+from .temporal_memory import TemporalMemory
 
 
 class WindowNetwork(Protocol):

@@ -15,8 +15,9 @@ from .decoding import decode, step
 from .device import Execution, choose_execution
 from .dinov2 import DinoVisionTransformer
 from .dpt_temporal import DPTHeadTemporal, FrameFeatures
-from .motion_module import MAX_FRAMES, TemporalMemory
+from .motion_module import MAX_FRAMES
 from .offline import infer_depth
+from .temporal_memory import TemporalMemory
 
 
 class VideoDepthAnything(nn.Module):

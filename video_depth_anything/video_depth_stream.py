@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from . import video_depth
 from .alignment import DepthMap
 from .device import Execution, choose_execution
-from .motion_module import TemporalMemory
 from .network import StreamNetwork
 from .offline import Frame, check_frame, resize_depth
+from .recorded_step import RecordedStep
+from .temporal_memory import TemporalMemory
 from .transform import network_size, prepare
 
 
@@ -35,6 +37,7 @@ class DepthStream:
     def reset(self) -> None:
         """Forget the video; the next frame is the first of another one, of any size."""
         self._memory = TemporalMemory()
+        self._recorded: RecordedStep | None = None
         self._frame_size: tuple[int, int] | None = None
 
     @property
@@ -63,12 +66,19 @@ class DepthStream:
         """
         frame_size = check_frame(frame, self.frames_seen, self._frame_size)
         image = prepare([frame], network_size(*frame_size, self.input_size), self.execution.device)
-        with self.execution.autocast():
-            features = self._model.encode(image)
-            depth = self._model.step(features, self._memory)
+        if self.execution.compile and image.device.type == "cuda" and self.frames_seen > 0:
+            self._recorded = self._recorded or RecordedStep(self._depth, image, self._memory)
+            depth = self._recorded(image)
+        else:
+            depth = self._depth(image)
         self._frame_size = frame_size
         resized: DepthMap = resize_depth(depth.unsqueeze(0), frame_size)[0, 0].cpu().numpy()
         return resized
+
+    def _depth(self, image: Tensor) -> Tensor:
+        """Depth (1, h, w) of the next frame from the network's input (1, 3, h, w)."""
+        with self.execution.autocast():
+            return self._model.step(self._model.encode(image), self._memory)
 
 
 class VideoDepthAnything(video_depth.VideoDepthAnything):

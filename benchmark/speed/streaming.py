@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from video_depth_anything import DepthStream, Execution, VideoDepthAnything, choose_execution, load_model
 from video_depth_anything.config import DEVICES, ENCODERS, PRECISIONS
 from video_depth_anything.dpt_temporal import FrameFeatures
-from video_depth_anything.motion_module import LATEST, NUM_HEADS, TemporalMemory
+from video_depth_anything.temporal_memory import LATEST, NUM_HEADS, TemporalMemory
 
 Frame = npt.NDArray[np.uint8]
 
