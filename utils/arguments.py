@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import NoReturn
 
 from video_depth_anything.config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
 
@@ -156,13 +158,56 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--ply_max_depth", type=positive_float, default=math.inf, metavar="M", help="metres at most")
 
 
-def parse(description: str | None, streaming: bool = False) -> argparse.Namespace:
-    """Parse the command line of a script; a mistake ends the process with the parser's message and exit code 2."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+def add_page_arguments(parser: argparse.ArgumentParser) -> None:
+    """What only the web page has. Encoder, metric and input size are what it begins with."""
+    parser.set_defaults(encoder=None)
+    group = parser.add_argument_group("page")
+    group.add_argument("--server_name", default="127.0.0.1", help="address to listen at, 0.0.0.0: the whole network")
+    group.add_argument("--server_port", type=positive_int, default=7860, help="port to listen at")
+    group.add_argument("--share", action="store_true", help="also a public address, through Gradio's servers")
+    group.add_argument("--max_upload_mb", type=positive_int, default=200, help="size of an uploaded video at most")
+    group.add_argument("--max_frames", type=positive_int, default=2000, help="number of frames of a job at most")
+
+
+def _add_offline_arguments(parser: argparse.ArgumentParser) -> None:
     add_source_arguments(parser)
     add_model_arguments(parser)
     add_output_arguments(parser)
     add_camera_arguments(parser)
+
+
+class UsageError(ValueError):
+    """A setting is not one that the command would take; the message names the flag."""
+
+
+class _RaisingParser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def parse_words(words: Sequence[str]) -> argparse.Namespace:
+    """The arguments of run.py from `words`, for callers that must not end.
+
+    Raises:
+        UsageError: where the command would end with the parser's message.
+    """
+    parser = _RaisingParser()
+    _add_offline_arguments(parser)
+    return parser.parse_args(words)
+
+
+def parse_page(description: str | None) -> argparse.Namespace:
+    """Parse the command line of the web page's script, as `parse` does."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    add_model_arguments(parser)
+    add_page_arguments(parser)
+    return parser.parse_args()
+
+
+def parse(description: str | None, streaming: bool = False) -> argparse.Namespace:
+    """Parse the command line of a script; a mistake ends the process with the parser's message and exit code 2."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    _add_offline_arguments(parser)
     if streaming:
         add_streaming_arguments(parser)
     args = parser.parse_args()

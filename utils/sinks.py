@@ -11,7 +11,7 @@ import numpy as np
 
 from .array_writers import LEVELS, mapping_of, to_16_bit
 from .colors import RunningRange
-from .depth_writers import DepthFrame, RunInfo
+from .depth_writers import DepthFrame, DepthKind, RunInfo
 from .files import OutputError
 from .stream_runner import Finished
 from .video_outputs import VisStyle
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 RawFormat = Literal["gray16le", "rgb24"]
 
 
-class _Shown:
+class Shown:
     """Depth as the colour video shows it, frame by frame."""
 
-    def __init__(self, info: RunInfo, style: VisStyle) -> None:
-        self._kind = info.kind
+    def __init__(self, kind: DepthKind, style: VisStyle) -> None:
+        self._kind = kind
         self._style = style
         self._running = None if style.range.kind == "fixed" else RunningRange()
 
@@ -51,7 +51,7 @@ class RawOutput:
     def __init__(self, info: RunInfo, style: VisStyle, pixels: RawFormat, stream: BinaryIO | None = None) -> None:
         self._info = info
         self._pixels = pixels
-        self._shown = _Shown(info, style)
+        self._shown = Shown(info.kind, style)
         self._stream = stream or sys.stdout.buffer
         height, width = style.size(info.size) if pixels == "rgb24" else info.size
         reading = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -r {info.fps} -i -"
@@ -96,7 +96,7 @@ class Window:
 
         self._cv2 = cv2
         self._title = f"{info.name}: q ends"
-        self._shown = _Shown(info, style)
+        self._shown = Shown(info.kind, style)
         try:
             cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
         except cv2.error as error:

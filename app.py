@@ -1,0 +1,72 @@
+#!/usr/bin/env python3
+"""A web page on which a video becomes a depth video: upload it or record one, look, download; and a live camera."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from utils import arguments, cli
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from utils.depth_writers import DepthMap
+    from utils.runner import Frame
+    from utils.stream_runner import Stream
+    from video_depth_anything import VideoDepthAnything
+
+
+def networks_there(args: argparse.Namespace) -> tuple[list[tuple[str, bool]], tuple[str, bool]]:
+    """(encoder, metric) of each checkpoint that is there, the largest encoder first, and of the one to begin with.
+
+    Raises:
+        CheckpointError: if there is none, or not the one asked for.
+    """
+    from video_depth_anything.checkpoint import CheckpointError, find_checkpoint, guess_encoder, read_state_dict
+    from video_depth_anything.config import ENCODERS
+
+    if args.checkpoint is not None:
+        path = find_checkpoint(ENCODERS[0], args.metric, args.checkpoint)
+        only = (args.encoder or guess_encoder(read_state_dict(path)) or ENCODERS[0], args.metric)
+        return [only], only
+    there: list[tuple[str, bool]] = []
+    for encoder, metric in ((e, m) for e in reversed(ENCODERS) for m in (False, True)):
+        with suppress(CheckpointError):
+            find_checkpoint(encoder, metric)
+            there.append((encoder, metric))
+    for name in there:
+        if name[0] == (args.encoder or name[0]) and name[1] == args.metric:
+            return there, name
+    find_checkpoint(args.encoder or ENCODERS[0], args.metric)  # says how to get it
+    return there, there[0]
+
+
+def main() -> int:
+    args = arguments.parse_page(__doc__)
+    # Heavy imports wait until the arguments are known: `--help` is instant.
+    from utils.web_server import serve
+    from video_depth_anything import DepthStream, choose_execution, infer_depth, load_model
+
+    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
+    networks, begin = networks_there(args)
+
+    @lru_cache(maxsize=1)
+    def network(encoder: str, metric: bool) -> VideoDepthAnything:
+        return load_model(encoder, metric, args.checkpoint, execution.device)
+
+    def infer(job: argparse.Namespace, frames: Iterator[Frame]) -> Iterator[DepthMap]:
+        return infer_depth(network(job.encoder, job.metric), frames, job.input_size, execution)
+
+    def make_stream(name: tuple[str, bool], input_size: int) -> Stream:
+        return DepthStream(network(*name), input_size, execution)
+
+    network(*begin)  # a checkpoint that cannot be used is found out now
+    return serve(args, networks, begin, infer, make_stream)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_script(main))
