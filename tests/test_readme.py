@@ -25,7 +25,7 @@ def test_python_example_runs(checkpoint: Path, tmp_path: Path, monkeypatch: pyte
 
 def test_every_flag_is_described() -> None:
     text = ""
-    for script in ("run.py", "run_streaming.py"):
+    for script in ("run.py", "run_streaming.py", "app.py"):
         command = [sys.executable, script, "--help"]
         text += subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     flags = set(re.findall(r"--[a-z][a-z0-9_-]+", text)) - {"--help"}

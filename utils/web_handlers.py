@@ -21,6 +21,8 @@ from .web_sessions import Session, Sessions
 NetworkName = tuple[str, bool]
 # A new stream with that network and input size.
 MakeStream = Callable[[NetworkName, int], Stream]
+# How long the server waits at its end for a job to notice.
+STOP_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,9 @@ class Handlers:
         self._sessions.close(str(request.session_hash))
 
     def stop(self) -> None:
-        """The server ends."""
+        """The server ends: so do the jobs."""
         self._sessions.cancel_all()
+        self._runner.wait(STOP_SECONDS)
 
     def run(
         self,
@@ -123,8 +126,9 @@ class Handlers:
         return _shown(result)
 
     def cancel(self, request: gr.Request) -> str:
-        """End this page's job."""
-        return "Cancelled." if self._session(request).cancel() else "Nothing is running."
+        """End this page's job; one that waits in the queue Gradio takes out itself."""
+        self._session(request).cancel()
+        return "Cancelled."
 
     def show_cloud(self, frame: int, request: gr.Request) -> Any:
         """Another frame's point cloud."""

@@ -106,6 +106,11 @@ class JobRunner:
                 path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
             raise
 
+    def wait(self, seconds: float) -> None:
+        """Wait until no job runs, so many seconds at most."""
+        if self._turn.acquire(timeout=seconds):
+            self._turn.release()
+
     def _run(self, job: Job, args: argparse.Namespace) -> JobResult:
         job.check()
         selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)

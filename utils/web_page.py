@@ -16,6 +16,8 @@ COLORMAPS = ("inferno", "magma", "viridis", "turbo", "Spectral", "gray")
 DOWNLOADS = [("NumPy (.npz)", "npz"), ("OpenEXR (.zip)", "exr"), ("16-bit PNG (.zip)", "png16")]
 # Sessions whose cameras are served at the same time; others wait.
 LIVE_SESSIONS = 4
+# Gradio would ask for 1920x1440; the network sees a few hundred rows.
+CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
 STYLE = """
 .gradio-container { width: 100% !important; max-width: 1320px !important; margin: 0 auto !important; }
 #title h1 { margin-bottom: 0; font-weight: 650; letter-spacing: -0.01em; }
@@ -169,7 +171,7 @@ def _live_tab(handlers: Handlers, networks: Sequence[NetworkName], start: Start)
         with gr.Column():
             camera = gr.Image(
                 sources=["webcam"], streaming=True, type="numpy", label="Camera", elem_id="camera", height=400,
-                webcam_options=gr.WebcamOptions(mirror=False),
+                webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
             )  # fmt: skip
             network = _network(networks, start)
             with gr.Row():

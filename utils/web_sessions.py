@@ -25,12 +25,11 @@ class Session:
     live: LiveDepth | None = None
     live_settings: tuple[object, ...] = ()
 
-    def cancel(self) -> bool:
-        """End the job, if there is one; returns whether there was."""
+    def cancel(self) -> None:
+        """End the job, if there is one."""
         job = self.job
         if job is not None:
             job.cancel()
-        return job is not None
 
 
 class Sessions:

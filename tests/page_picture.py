@@ -1,0 +1,46 @@
+#!/usr/bin/env python3
+"""Takes the README's picture of the web page: python tests/page_picture.py --checkpoint FILE assets/web_page.jpg"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from chromium import WAIT_MS, browsing, choose_example, finish, serving
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("output", type=Path, help="picture to write, .jpg or .png")
+    parser.add_argument("--checkpoint", type=Path, help="weights; left out: those that app.py finds by itself")
+    parser.add_argument("--input_size", default="280", help="shorter side of the network's input")
+    parser.add_argument("--max_len", default="90", help="frames of the example that are processed")
+    args = parser.parse_args()
+    flags = ["--checkpoint", str(args.checkpoint.resolve())] if args.checkpoint is not None else []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(Path(folder), *flags, "--input_size", args.input_size) as server,
+        browsing() as browser,
+    ):
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.set_default_timeout(10 * WAIT_MS)
+        page.goto(server.address)
+        choose_example(page)
+        page.locator("#max_len input").fill(args.max_len)
+        page.locator("#run").click()
+        page.get_by_text(f"{args.max_len} frames in").wait_for()
+        finish(page, int(args.max_len))
+        # Both at the same frame, and their controls gone.
+        page.evaluate("document.querySelectorAll('#source video, #depth video').forEach(v => v.pause())")
+        page.evaluate("document.querySelectorAll('#source video, #depth video').forEach(v => v.currentTime = 1.5)")
+        page.mouse.move(0, 0)
+        page.wait_for_timeout(3000)
+        page.screenshot(path=args.output, **({"quality": 88} if args.output.suffix == ".jpg" else {}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,312 @@
+"""The web page's parts without a browser: its jobs, its files and who may read them, its arguments, the camera."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import subprocess
+import sys
+import threading
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import MakeVideo
+
+from utils import arguments
+from utils.files import OutputError
+from utils.runner import Frame
+from utils.video_source import VideoError
+from utils.web_files import COOKIE, OwnerGate, PageFiles
+from utils.web_jobs import Cancelled, Job, JobRunner, message_of
+from utils.web_live import LiveDepth
+from utils.web_sessions import Sessions
+from video_depth_anything import DepthStream, Execution, infer_depth
+from video_depth_anything.video_depth import VideoDepthAnything
+
+ROOT = Path(__file__).resolve().parents[1]
+WORDS = ("--encoder", "vits", "--input_size=56")
+
+
+def ignore(taken: int, done: int, expected: int | None, line: str) -> None:
+    """No progress wanted."""
+
+
+@pytest.fixture
+def runner(golden_model: VideoDepthAnything, fp32: Execution) -> JobRunner:
+    def infer(args: argparse.Namespace, frames: Iterator[Frame]) -> Iterator[Any]:
+        return infer_depth(golden_model, frames, args.input_size, fp32)
+
+    return JobRunner(infer, max_frames=40)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    path = tmp_path / "job"
+    path.mkdir()
+    return path
+
+
+@pytest.fixture
+def files() -> Iterator[PageFiles]:
+    made = PageFiles()
+    yield made
+    made.close()
+
+
+def test_a_job_is_a_run_of_the_command(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
+    video = make_video("a [1] clip.mp4", count=36)
+    reports: list[tuple[int, int, int | None]] = []
+    words = [*WORDS, "--max_len=34", "--save", "src", "vis", "npz", "exr", "png16"]
+    result = runner.run(Job(video, words, folder, lambda *report: reports.append(report[:3])))
+    assert result.source.is_file()
+    assert result.depth.is_file()
+    names = ["a [1] clip_depths.npz", "a [1] clip_depths_exr.zip", "a [1] clip_depths_png16.zip"]
+    assert sorted(path.name for path in result.downloads) == names
+    with zipfile.ZipFile(folder / names[1]) as archive:
+        assert len(archive.namelist()) == 34
+        assert archive.testzip() is None
+    with np.load(folder / names[0]) as archive:
+        assert archive["depths"].shape == (34, 48, 64)
+    assert result.clouds == {}
+    # Frames are reported as the network takes them and as windows finish: never fewer, all in the end.
+    assert reports[-1] == (34, 34, 34)
+    assert reports == sorted(reports, key=lambda report: report[0] + report[1])
+    assert reports[31] == (32, 0, 34)
+    assert result.line.startswith("34 frames in ")
+
+
+def test_a_metric_job_has_point_clouds_for_viewers(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
+    import open3d
+
+    words = [*WORDS, "--metric", "--fov=60", "--save", "src", "vis", "npz", "ply"]
+    result = runner.run(Job(make_video(count=13), words, folder, ignore))
+    assert list(result.clouds) == [0, 3, 6, 9, 12]
+    cloud = open3d.t.io.read_point_cloud(result.clouds[6])
+    points, colors = cloud.point.positions.numpy(), cloud.point.colors.numpy()
+    with np.load(result.downloads[0]) as archive:
+        depth = archive["depths"][6]
+    assert points.shape == (48 * 64, 3)
+    assert colors.dtype == np.uint8
+    np.testing.assert_allclose(points[:, 2], -depth.ravel(), rtol=1e-6)
+    assert (points[: 64 * 20, 1] >= 0).all()  # the upper rows are above the axis
+    assert points[: 64 * 20, 1].max() > 0
+
+
+def test_cancelling_ends_a_job_at_the_next_frame(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
+    for frames, depths in ((3, 0), (0, 5)):
+        reports: list[tuple[int, int]] = []
+
+        def stop(taken: int, done: int, _expected: int | None, _line: str) -> None:
+            reports.append((taken, done))  # noqa: B023 - called within this turn
+            if taken >= frames and done >= depths:  # noqa: B023
+                job.cancel()  # noqa: B023
+
+        job = Job(make_video(count=40), WORDS, folder, stop)
+        with pytest.raises(Cancelled):
+            runner.run(job)
+        assert [report for report in reports if report[0] >= frames and report[1] >= depths] == reports[-1:]
+        assert list(folder.iterdir()) == []
+    assert runner.run(Job(make_video(count=2), WORDS, folder, ignore)).depth.is_file()
+
+
+def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, folder: Path) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def infer(_: argparse.Namespace, frames: Iterator[Frame]) -> Iterator[Any]:
+        begun.set()
+        release.wait(20)
+        return (np.zeros(frame.shape[:2], np.float32) for frame in frames)
+
+    runner = JobRunner(infer, 40)
+    other = folder / "other"
+    other.mkdir()
+    errors: list[BaseException] = []
+    first = Job(make_video("first.mp4"), WORDS, other, ignore)
+    second = Job(make_video("second.mp4"), WORDS, folder, ignore)
+    thread = threading.Thread(target=runner.run, args=(first,))
+    thread.start()
+    assert begun.wait(20)
+
+    def run_second() -> None:
+        try:
+            runner.run(second)
+        except Cancelled as error:
+            errors.append(error)
+
+    waiting = threading.Thread(target=run_second)
+    waiting.start()
+    waiting.join(0.3)
+    assert waiting.is_alive()  # one at a time
+    second.cancel()
+    release.set()
+    thread.join(20)
+    waiting.join(20)
+    assert len(errors) == 1
+
+
+def test_limits_and_mistakes(runner: JobRunner, make_video: MakeVideo, folder: Path, tmp_path: Path) -> None:
+    long = make_video("long.mp4", count=41)
+    job = Job(long, WORDS, folder, ignore)
+    with pytest.raises(VideoError, match="41 frames, this page takes 40"):
+        runner.run(job)
+    bad = tmp_path / "<b>bad.mp4"
+    bad.write_bytes(b"no video")
+    for video, words, said in (
+        (long, ["--input_size=0"], "argument --input_size: 0 is not a positive number"),
+        (long, ["--target_fps=-3"], "not a positive number or fraction"),
+        (long, ["--max_len=3", "--colormap", "none"], "matplotlib has no colour map"),
+        (bad, [], "cannot read &lt;b&gt;bad.mp4: not a video, or damaged"),
+    ):
+        job = Job(video, [*WORDS, *words], folder, ignore)
+        with pytest.raises((arguments.UsageError, VideoError, OutputError)) as caught:
+            runner.run(job)
+        message = message_of(caught.value, job)
+        assert said in message
+        assert str(tmp_path) not in message
+        assert list(folder.iterdir()) == []
+    assert message_of(ZeroDivisionError("secret"), job) == "the server made a mistake; its log says more"
+
+
+def test_a_wrong_frame_count_does_not_pass_the_limit(make_video: MakeVideo, folder: Path) -> None:
+    from utils.video_source import VideoSource
+
+    runner = JobRunner(lambda _, frames: (np.zeros(frame.shape[:2], np.float32) for frame in frames), 10)
+    claimed = pytest.MonkeyPatch()
+    claimed.setattr(VideoSource, "_expected", lambda _, __: 5)
+    try:
+        with pytest.raises(VideoError, match="takes 10 at most"):
+            runner.run(Job(make_video(count=12), WORDS, folder, ignore))
+    finally:
+        claimed.undo()
+    assert list(folder.iterdir()) == []
+
+
+def test_files_belong_to_their_owners(files: PageFiles) -> None:
+    (files.root / "example").mkdir()
+    files.publish_present()
+    a, b = "a" * 64, "b" * 64
+    mine = files.new_folder(a)
+    (mine / "x.npz").write_bytes(b"depth")
+    assert files.may_read(a, str(mine / "x.npz"))
+    assert not files.may_read(b, str(mine / "x.npz"))
+    assert files.may_read(b, str(files.root / "example" / "box.mp4"))
+    for outside in (
+        "/etc/passwd",
+        "https://example.org/x",
+        str(files.root),
+        str(files.root / "unknown" / "x"),
+        str(files.root / "example" / ".." / mine.name / "x.npz"),
+        str(files.root / "example" / ".." / ".." / "x"),
+        "\0",
+    ):
+        assert not files.may_read(b, outside), outside
+    (files.root / "hash").mkdir()
+    for owner in (a, b):
+        files.note_upload(owner, str(files.root / "hash" / "clip.mp4"))
+    files.forget(a)
+    assert not mine.exists()
+    assert (files.root / "hash").exists()  # b uploaded the same
+    files.forget(b)
+    assert not (files.root / "hash").exists()
+    assert (files.root / "example").exists()
+
+
+def test_the_last_page_of_a_browser_takes_its_files_along(files: PageFiles, tmp_path: Path) -> None:
+    sessions = Sessions(files)
+    owner = "c" * 64
+    one, other = sessions.get("one", owner), sessions.get("other", owner)
+    assert sessions.get("one", owner) is one
+    one.results, upload = files.new_folder(owner), files.new_folder(owner)
+    other.job = Job(tmp_path, (), tmp_path, ignore)
+    sessions.close("one")
+    assert not one.results.exists()
+    assert upload.exists()
+    other.job.check()
+    sessions.close("other")
+    assert not upload.exists()
+    with pytest.raises(Cancelled):
+        other.job.check()
+    sessions.close("other")  # said twice
+
+
+def ask(gate: OwnerGate, path: str, cookie: str = "", method: str = "GET") -> tuple[int, dict[str, str]]:
+    """Status and headers of a request."""
+    sent: list[Any] = []
+
+    async def receive() -> Any:
+        return {"type": "http.request", "body": b""}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"cookie", f"{COOKIE}={cookie}".encode())] if cookie else []
+    scope = {"type": "http", "method": method, "path": path, "headers": headers}
+    asyncio.run(gate(scope, receive, send))
+    return sent[0]["status"], {key.decode(): value.decode() for key, value in sent[0]["headers"]}
+
+
+def test_the_gate(files: PageFiles) -> None:
+    upload = files.root / "hash" / "clip.mp4"
+    upload.parent.mkdir()
+
+    async def app(_scope: Any, _receive: Any, send: Any) -> None:
+        body = f'["{upload}"]'.encode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": body[:5], "more_body": True})
+        await send({"type": "http.response.body", "body": body[5:]})
+
+    gate = OwnerGate(app, files)
+    status, headers = ask(gate, "/")
+    assert status == 200
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert "HttpOnly" in headers["set-cookie"]
+    mine = headers["set-cookie"].split(";")[0].split("=")[1]
+    theirs = ask(gate, "/")[1]["set-cookie"].split(";")[0].split("=")[1]
+    assert mine != theirs
+    assert "set-cookie" not in ask(gate, "/", mine)[1]
+    assert "set-cookie" in ask(gate, "/", "chosen by somebody")[1]
+    for form in ("/gradio_api/file=", "/gradio_api/file/"):
+        assert ask(gate, f"{form}{upload}", mine)[0] == 404
+        ask(gate, "/gradio_api/upload", mine, "POST")
+        assert ask(gate, f"{form}{upload}", mine)[0] == 200
+        assert ask(gate, f"{form}{upload}", theirs)[0] == 404
+        assert ask(gate, f"{form}{upload}")[0] == 404
+        assert ask(gate, f"{form}https://example.org/", mine)[0] == 404
+        files.forget(mine)
+        upload.parent.mkdir()
+    assert ask(gate, "/gradio_api/proxy=https://example.org/", mine)[0] == 404
+
+
+def test_live_depth_is_that_of_a_stream(golden_model: VideoDepthAnything, fp32: Execution, frames: Any) -> None:
+    stream = DepthStream(golden_model, 56, fp32)
+    live = LiveDepth(stream, metric=False, colormap="magma")
+    texts = [live.step(frame) for frame in frames(3, 48, 64, seed=1)]
+    assert stream.frames_seen == 3
+    assert "3 frames" in texts[-1]
+    assert 'src="data:image/jpeg;base64,' in texts[-1]
+    live.step(frames(1, 64, 48, seed=1)[0])  # a camera of another size is another video
+    assert stream.frames_seen == 1
+
+
+def test_arguments() -> None:
+    result = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
+    text = " ".join(result.stdout.split())
+    for flag in ("--checkpoint", "--encoder", "--device", "--server_name", "--server_port", "--share"):
+        assert flag in text
+    assert "(default: 127.0.0.1)" in text
+
+
+def test_without_checkpoints_it_says_so(tmp_path: Path) -> None:
+    for flags, said in (
+        (["--encoder", "vitb"], "get_weights.sh vitb"),
+        (["--checkpoint", "none.pth"], "checkpoint none.pth not found"),
+    ):
+        command = [sys.executable, str(ROOT / "app.py"), *flags, "--device", "cpu"]
+        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert result.returncode == 2
+        assert said in result.stderr
+        assert result.stderr.count("\n") == 1
