@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from utils.depth_writers import DepthMap
     from utils.runner import Frame
     from utils.stream_runner import Stream
-    from video_depth_anything import VideoDepthAnything
+    from video_depth_anything.network import Network
 
 
 def networks_there(args: argparse.Namespace) -> tuple[list[tuple[str, bool]], tuple[str, bool]]:
@@ -49,14 +49,14 @@ def main() -> int:
     args = arguments.parse_page(__doc__)
     # Heavy imports wait until the arguments are known: `--help` is instant.
     from utils.web_server import serve
-    from video_depth_anything import DepthStream, choose_execution, infer_depth, load_model
+    from video_depth_anything import DepthStream, choose_execution, infer_depth, load_backend, load_model
 
-    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
+    execution = choose_execution(args.device, arguments.precision(args), args.backend)
     networks, begin = networks_there(args)
 
     @lru_cache(maxsize=1)
-    def network(encoder: str, metric: bool) -> VideoDepthAnything:
-        return load_model(encoder, metric, args.checkpoint, execution.device)
+    def network(encoder: str, metric: bool) -> Network:
+        return load_backend(load_model(encoder, metric, args.checkpoint, execution.device), execution)
 
     def infer(job: argparse.Namespace, frames: Iterator[Frame]) -> Iterator[DepthMap]:
         return infer_depth(network(job.encoder, job.metric), frames, job.input_size, execution)

@@ -39,7 +39,7 @@ def main() -> None:
         page.evaluate("document.querySelectorAll('#source video, #depth video').forEach(v => v.currentTime = 1.5)")
         page.mouse.move(0, 0)
         page.wait_for_timeout(3000)
-        page.screenshot(path=args.output, **({"quality": 88} if args.output.suffix == ".jpg" else {}))
+        page.screenshot(path=args.output, quality=88 if args.output.suffix == ".jpg" else None)
 
 
 if __name__ == "__main__":

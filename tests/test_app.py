@@ -130,6 +130,11 @@ def test_cancel_stops_the_work(server: Server, context: BrowserContext, make_vid
     upload(page, make_video("short.mp4", count=3))
     page.locator("#run").click()
     finish(page, 3)
+    choose_example(page)
+    page.locator("#run").click()
+    until(lambda: len(server.jobs()) == 2, "the job does not begin")
+    page.close()
+    until(lambda: not server.jobs(), "the job goes on without its page", 10)
 
 
 def test_mistakes_are_said_in_the_page(server: Server, context: BrowserContext, make_video: MakeVideo) -> None:

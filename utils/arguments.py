@@ -160,7 +160,8 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
 
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """What only the web page has. Encoder, metric and input size are what it begins with."""
-    parser.set_defaults(encoder=None)
+    # OpenVINO keeps a converted network for each size of video, in memory and on disk: visitors bring any size.
+    parser.set_defaults(encoder=None, backend="torch")
     group = parser.add_argument_group("page")
     group.add_argument("--server_name", default="127.0.0.1", help="address to listen at, 0.0.0.0: the whole network")
     group.add_argument("--server_port", type=positive_int, default=7860, help="port to listen at")
