@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import subprocess
 import sys
 import threading
@@ -233,12 +234,14 @@ def test_the_last_page_of_a_browser_takes_its_files_along(files: PageFiles, tmp_
     sessions.close("other")  # said twice
 
 
-def ask(gate: OwnerGate, path: str, cookie: str = "", method: str = "GET") -> tuple[int, dict[str, str]]:
+def ask(
+    gate: OwnerGate, path: str, cookie: str = "", method: str = "GET", body: bytes = b""
+) -> tuple[int, dict[str, str]]:
     """Status and headers of a request."""
     sent: list[Any] = []
 
     async def receive() -> Any:
-        return {"type": "http.request", "body": b""}
+        return {"type": "http.request", "body": body}
 
     async def send(message: Any) -> None:
         sent.append(message)
@@ -279,6 +282,10 @@ def test_the_gate(files: PageFiles) -> None:
         files.forget(mine)
         upload.parent.mkdir()
     assert ask(gate, "/gradio_api/proxy=https://example.org/", mine)[0] == 404
+    for path, expected in ((str(upload), 200), ("https://example.org/x.mp4", 404), ("HTTP://10.0.0.1/", 404)):
+        body = json.dumps({"data": [{"video": {"path": path, "meta": {"_type": "gradio.FileData"}}}]}).encode()
+        assert ask(gate, "/gradio_api/queue/join", mine, "POST", body)[0] == expected
+    assert ask(gate, "/gradio_api/queue/join", mine, "POST", b"no JSON")[0] == 200
 
 
 def test_live_depth_is_that_of_a_stream(golden_model: VideoDepthAnything, fp32: Execution, frames: Any) -> None:

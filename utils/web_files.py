@@ -107,7 +107,7 @@ def owner_of(cookies: str) -> str | None:
 class OwnerGate:
     """ASGI middleware: gives each browser its cookie, notes uploads, and answers for files only to their owner.
 
-    Addresses elsewhere, which Gradio would fetch for whoever asks, are refused as well.
+    Addresses elsewhere, which Gradio would fetch for whoever asks or names one as a file, are refused as well.
     """
 
     def __init__(self, app: ASGIApp, files: PageFiles) -> None:
@@ -125,8 +125,54 @@ class OwnerGate:
         if asked and (asked[1] or not self._files.may_read(owner, asked[2])):
             await _refuse(send)
             return
-        answer = _Answer(send, self._files, owner, new=known is None, upload=scope["path"].endswith("/upload"))
-        await self._app(scope, receive, answer)
+        upload = scope["path"].endswith("/upload")
+        if scope["method"] == "POST" and not upload:
+            body = await _read(receive)
+            if names_address(body):
+                await _refuse(send)
+                return
+            receive = _replay(body, receive)
+        await self._app(scope, receive, _Answer(send, self._files, owner, new=known is None, upload=upload))
+
+
+def names_address(body: bytes) -> bool:
+    """Whether a JSON body has a file in it, `{"path": ...}`, that is an address instead."""
+    try:
+        waiting = [json.loads(body)]
+    except ValueError:
+        return False
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if str(value.get("path", "")).strip().lower().startswith(("http:", "https:")):
+                return True
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return False
+
+
+async def _read(receive: Receive) -> bytes:
+    body, more = b"", True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """Give a body that was read once more, then what comes after it."""
+    given = False
+
+    async def again() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return again
 
 
 class _Answer:

@@ -92,7 +92,7 @@ def _video_tab(handlers: Handlers, networks: Sequence[NetworkName], start: Start
         with gr.Column(scale=2, min_width=320):
             video = gr.Video(
                 label="Video", sources=["upload", "webcam"], include_audio=True, elem_id="video",
-                webcam_options=gr.WebcamOptions(mirror=False),
+                webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
             )  # fmt: skip
             gr.Examples([[str(path)] for path in examples], [video], label="Examples", cache_examples=False)
             settings = _settings(networks, start)
