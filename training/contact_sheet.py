@@ -1,0 +1,59 @@
+"""A contact sheet of procedural scenes: colour beside disparity, one column pair per scene.
+
+python -m training.contact_sheet --out sheet.png --count 48
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+
+from utils.arguments import positive_int
+from utils.cli import run_script
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(description="Draw procedural scenes on one sheet: colour and, beside it, disparity.")
+    out.add_argument("--out", type=Path, required=True, help="the picture to write, .png or .jpg")
+    out.add_argument("--count", type=positive_int, default=24, help="how many scenes (24)")
+    out.add_argument("--seed", type=int, default=0, help="the first scene's number (0)")
+    out.add_argument("--kinds", nargs="+", help="only these kinds of scenes (all)")
+    out.add_argument("--furniture", type=Path, help="folder that training/fetch_furniture.py filled")
+    out.add_argument("--width", type=positive_int, default=168, help="width of one picture in pixels (168)")
+    out.add_argument("--clean", action="store_true", help="without the camera's faults")
+    return out
+
+
+def main() -> int:
+    """Render the sheet."""
+    arguments = parser().parse_args()
+    import cv2
+    import numpy as np
+
+    from training.scenes import KINDS, SceneOptions, render_clip
+
+    height = arguments.width * 3 // 4
+    options = SceneOptions(kinds=tuple(arguments.kinds or KINDS), clean=arguments.clean, furniture=arguments.furniture)
+    cells = []
+    for seed in range(arguments.seed, arguments.seed + arguments.count):
+        clip = render_clip(seed, options)
+        near = clip.disparity[0] / max(float(np.percentile(clip.disparity[0], 99)), 1e-6)
+        drawn = cv2.applyColorMap((np.clip(near, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
+        pair = [
+            cv2.resize(p, (arguments.width, height), interpolation=cv2.INTER_AREA)
+            for p in (clip.images[0][..., ::-1], drawn)
+        ]
+        cells.append(np.hstack(pair))
+    columns = max(1, round(math.sqrt(len(cells) / 1.5)))
+    cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
+    sheet = np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
+    if not cv2.imwrite(str(arguments.out), sheet):
+        raise OSError(f"{arguments.out}: cannot be written; choose a .png or .jpg file in an existing folder")
+    print(arguments.out)
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))

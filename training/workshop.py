@@ -1,0 +1,199 @@
+"""The workshop of a scene: draws colours and finishes, and collects meshes."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from training import textures
+from training.mesh import Mesh, merge
+from training.world import Materials, Moving
+
+
+class Paint(NamedTuple):
+    """A material and how wide its texture tile is, in metres."""
+
+    material: int
+    tile: float = 1.0
+
+
+class Workshop:
+    """Draws all that a layout needs from one random generator.
+
+    Attributes:
+        rng: the generator.
+        materials: the table that paints are added to.
+        still: meshes that stand.
+        moving: meshes that move.
+    """
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.rng = rng
+        self.materials = Materials()
+        self.still: list[Mesh] = []
+        self.moving: list[Moving] = []
+
+    # Drawing -------------------------------------------------------------------------------------------------------
+
+    def uniform(self, low: float, high: float) -> float:
+        """A float between the two."""
+        return float(self.rng.uniform(low, high))
+
+    def count(self, low: int, high: int) -> int:
+        """A whole number from `low` to `high`, both included."""
+        return int(self.rng.integers(low, high + 1))
+
+    def chance(self, share: float) -> bool:
+        """True with that probability."""
+        return bool(self.rng.random() < share)
+
+    def pick(self, *options: str) -> str:
+        """One of the names."""
+        return options[int(self.rng.integers(len(options)))]
+
+    # Colours and finishes ------------------------------------------------------------------------------------------
+
+    def colour(
+        self, value: tuple[float, float] = (0.1, 0.9), saturation: tuple[float, float] = (0.0, 1.0)
+    ) -> npt.NDArray[np.float32]:
+        """A random linear colour; brightness and saturation in those ranges (as displayed)."""
+        rgb = colorsys.hsv_to_rgb(self.rng.random(), self.uniform(*saturation) ** 1.5, self.uniform(*value))
+        return np.array(rgb, np.float32) ** np.float32(2.2)
+
+    def grey(self, low: float = 0.05, high: float = 0.95) -> npt.NDArray[np.float32]:
+        """A nearly colourless linear colour, a little warm or cool."""
+        return np.clip(self.uniform(low, high) + self.rng.normal(0, 0.02, 3), 0.01, 1).astype(np.float32) ** np.float32(
+            2.2
+        )
+
+    def brown(self) -> npt.NDArray[np.float32]:
+        """A colour of wood, linear."""
+        rgb = colorsys.hsv_to_rgb(self.uniform(0.05, 0.12), self.uniform(0.2, 0.75), self.uniform(0.2, 0.9))
+        return np.array(rgb, np.float32) ** np.float32(2.2)
+
+    def green(self) -> npt.NDArray[np.float32]:
+        """A colour of leaves, linear."""
+        rgb = colorsys.hsv_to_rgb(self.uniform(0.17, 0.4), self.uniform(0.3, 0.9), self.uniform(0.15, 0.7))
+        return np.array(rgb, np.float32) ** np.float32(2.2)
+
+    def toned(
+        self, *families: str, base: npt.NDArray[np.float32] | None = None, depth: float = 0.6, **finish: float
+    ) -> int:
+        """A texture in two tones of one colour."""
+        light = self.colour() if base is None else base
+        dark = light * np.float32(1 - depth * self.uniform(0.3, 1))
+        if self.chance(0.15):
+            dark = self.colour()
+        return self.materials.two_tone(textures.draw(self.rng, *families), dark, light, **finish)
+
+    def paint(self, name: str) -> Paint:
+        """A new paint of a kind: wall, floor, wood, metal, fabric, plastic, stone, leaf, ground, asphalt, any."""
+        return getattr(self, f"_{name}")()
+
+    def cover(self, mesh: Mesh, paint: Paint | str) -> Mesh:
+        """The mesh in a paint, its texture at a random place."""
+        chosen = self.paint(paint) if isinstance(paint, str) else paint
+        shift = (self.uniform(0, 1), self.uniform(0, 1))
+        return mesh.painted(chosen.material, chosen.tile, shift, self.chance(0.3))
+
+    def poster(self, *families: str, emission: float = 0.0, gain: float = 0.8) -> int:
+        """A picture to show once on a fitted quad."""
+        picture = textures.draw(self.rng, *(families or ("picture", "picture", "page", "clouds")))
+        return self.materials.tinted(picture, np.full(3, gain), emission=emission, specular=0.05)
+
+    def _wall(self) -> Paint:
+        base = self.grey(0.55, 0.95) if self.chance(0.6) else self.colour((0.4, 0.95), (0, 0.6))
+        style = self.rng.random()
+        if style < 0.45:
+            return Paint(self.materials.plain(base))
+        if style < 0.75:
+            return Paint(self.toned("plaster", "clouds", base=base, depth=0.25), self.uniform(0.5, 3))
+        if style < 0.85:
+            return Paint(self.toned("tiles", "tiles", base=base, specular=0.3, shininess=80), self.uniform(0.3, 1.2))
+        return Paint(self.toned("bricks", "stripes", "wood", "checker", "planks", base=base), self.uniform(0.5, 2))
+
+    def _floor(self) -> Paint:
+        shiny = {"specular": self.uniform(0, 0.3), "shininess": self.uniform(20, 120)}
+        if self.chance(0.3):
+            shiny["mirror"] = self.uniform(0.1, 0.6)
+        style = self.rng.random()
+        if style < 0.35:
+            return Paint(self.toned("planks", "wood", base=self.brown(), **shiny), self.uniform(0.5, 1.6))
+        if style < 0.6:
+            return Paint(self.toned("carpet", "fabric", "speckle"), self.uniform(0.3, 1.5))
+        if style < 0.8:
+            return Paint(self.toned("tiles", "marble", "checker", **shiny), self.uniform(0.6, 2))
+        if style < 0.9:
+            return Paint(self.materials.plain(self.grey(0.2, 0.8), **shiny))
+        return Paint(self.toned("stains", "clouds", "plaster", base=self.grey(0.2, 0.7), **shiny), self.uniform(1, 3))
+
+    def _wood(self) -> Paint:
+        base = self.brown() if self.chance(0.75) else self.grey(0.15, 0.95)
+        shine = self.uniform(0, 0.3)
+        if self.chance(0.25):
+            return Paint(self.materials.plain(base, specular=shine))
+        return Paint(self.toned("wood", "wood", "planks", base=base, depth=0.5, specular=shine), self.uniform(0.4, 1.5))
+
+    def _metal(self) -> Paint:
+        base = self.grey(0.15, 0.85) if self.chance(0.8) else self.colour()
+        mirror = self.uniform(0.2, 0.8) if self.chance(0.4) else 0.0
+        return Paint(
+            self.materials.plain(base, specular=self.uniform(0.3, 1), shininess=self.uniform(20, 200), mirror=mirror)
+        )
+
+    def _fabric(self) -> Paint:
+        base = self.colour((0.15, 0.9), (0, 0.8)) if self.chance(0.6) else self.grey(0.1, 0.9)
+        if self.chance(0.35):
+            return Paint(self.materials.plain(base))
+        return Paint(
+            self.toned("fabric", "fabric", "carpet", "stripes", "checker", "plaster", base=base),
+            self.uniform(0.15, 0.8),
+        )
+
+    def _plastic(self) -> Paint:
+        base = self.colour() if self.chance(0.55) else self.grey()
+        return Paint(self.materials.plain(base, specular=self.uniform(0, 0.6), shininess=self.uniform(10, 150)))
+
+    def _stone(self) -> Paint:
+        base = self.grey(0.2, 0.85) if self.chance(0.7) else self.brown()
+        return Paint(
+            self.toned("marble", "speckle", "stains", "cells", "clouds", "bricks", base=base), self.uniform(0.4, 3)
+        )
+
+    def _leaf(self) -> Paint:
+        base = self.green() if self.chance(0.85) else self.colour((0.3, 0.8), (0.3, 0.9))
+        return Paint(self.toned("cells", "clouds", "speckle", "stains", base=base, depth=0.8), self.uniform(0.2, 1.0))
+
+    def _ground(self) -> Paint:
+        base = self.green() if self.chance(0.5) else self.brown() if self.chance(0.6) else self.grey(0.3, 0.9)
+        return Paint(
+            self.toned("speckle", "carpet", "cells", "stains", "clouds", base=base, depth=0.8), self.uniform(1, 8)
+        )
+
+    def _asphalt(self) -> Paint:
+        wet = {"mirror": self.uniform(0.2, 0.9), "specular": 0.3} if self.chance(0.25) else {}
+        return Paint(
+            self.toned("speckle", "stains", "clouds", base=self.grey(0.2, 0.6), depth=0.5, **wet), self.uniform(1, 6)
+        )
+
+    def _any(self) -> Paint:
+        if self.chance(0.3):
+            return self.paint(self.pick("wood", "metal", "fabric", "plastic", "stone"))
+        if self.chance(0.3):
+            return Paint(self.materials.plain(self.colour() if self.chance(0.6) else self.grey()))
+        if self.chance(0.3):
+            return Paint(self.poster("picture", "page"), self.uniform(0.1, 1))
+        return Paint(self.toned(*textures.FAMILIES), self.uniform(0.1, 2))
+
+    # Collecting ----------------------------------------------------------------------------------------------------
+
+    def add(self, mesh: Mesh, at: npt.ArrayLike = (0, 0, 0), yaw: float = 0.0) -> None:
+        """Put a mesh into the scene."""
+        self.still.append(mesh.moved(at, yaw))
+
+    def whole(self) -> Mesh:
+        """All still meshes as one."""
+        return merge(self.still)
