@@ -25,9 +25,10 @@ def texture(family: str, number: int) -> Texture:
     return np.ascontiguousarray((np.clip(drawn, 0, 1) * 255).astype(np.uint8))
 
 
-def draw(rng: np.random.Generator, *families: str) -> Texture:
-    """A random texture of one of the families."""
-    return texture(families[int(rng.integers(len(families)))], int(rng.integers(POOL)))
+def draw(rng: np.random.Generator, families: tuple[str, ...], first: int) -> Texture:
+    """A random texture of one of the families, out of a few from number `first` on: a scene holds not too many."""
+    family = families[int(rng.integers(len(families)))]
+    return texture(family, first + int(rng.integers(14 if family == "picture" else 4)))
 
 
 def noise(rng: np.random.Generator, cells: tuple[int, int] = (8, 8), octaves: int = 5, gain: float = 0.5) -> Field:

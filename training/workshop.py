@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import colorsys
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from training import textures
 from training.mesh import Mesh, merge
-from training.world import Materials, Moving
+from training.world import Materials, Moving, Texture
 
 
 class Paint(NamedTuple):
@@ -20,21 +20,32 @@ class Paint(NamedTuple):
     tile: float = 1.0
 
 
+class Library(Protocol):
+    """Real furniture by role."""
+
+    def draw(self, role: str, shop: Workshop) -> Mesh | None:
+        """A random piece for a role, its materials added to the workshop's; None where there is none."""
+        ...
+
+
 class Workshop:
     """Draws all that a layout needs from one random generator.
 
     Attributes:
         rng: the generator.
+        library: real furniture, if any.
         materials: the table that paints are added to.
         still: meshes that stand.
         moving: meshes that move.
     """
 
-    def __init__(self, rng: np.random.Generator) -> None:
+    def __init__(self, rng: np.random.Generator, library: Library | None = None) -> None:
         self.rng = rng
+        self.library = library
         self.materials = Materials()
         self.still: list[Mesh] = []
         self.moving: list[Moving] = []
+        self._first = int(rng.integers(textures.POOL))
 
     # Drawing -------------------------------------------------------------------------------------------------------
 
@@ -87,7 +98,7 @@ class Workshop:
         dark = light * np.float32(1 - depth * self.uniform(0.3, 1))
         if self.chance(0.15):
             dark = self.colour()
-        return self.materials.two_tone(textures.draw(self.rng, *families), dark, light, **finish)
+        return self.materials.two_tone(self.texture(*families), dark, light, **finish)
 
     def paint(self, name: str) -> Paint:
         """A new paint of a kind: wall, floor, wood, metal, fabric, plastic, stone, leaf, ground, asphalt, any."""
@@ -99,9 +110,13 @@ class Workshop:
         shift = (self.uniform(0, 1), self.uniform(0, 1))
         return mesh.painted(chosen.material, chosen.tile, shift, self.chance(0.3))
 
+    def texture(self, *families: str) -> Texture:
+        """A random texture of one of the families."""
+        return textures.draw(self.rng, families, self._first)
+
     def poster(self, *families: str, emission: float = 0.0, gain: float = 0.8) -> int:
         """A picture to show once on a fitted quad."""
-        picture = textures.draw(self.rng, *(families or ("picture", "picture", "page", "clouds")))
+        picture = self.texture(*(families or ("picture", "picture", "page", "clouds")))
         return self.materials.tinted(picture, np.full(3, gain), emission=emission, specular=0.05)
 
     def _wall(self) -> Paint:
@@ -179,6 +194,13 @@ class Workshop:
             self.toned("speckle", "stains", "clouds", base=self.grey(0.2, 0.6), depth=0.5, **wet), self.uniform(1, 6)
         )
 
+    def _cardboard(self) -> Paint:
+        base = np.float32([0.42, 0.28, 0.16]) * np.float32(self.uniform(0.5, 1.5))
+        return Paint(self.toned("plaster", "speckle", "stripes", base=base, depth=0.15), self.uniform(0.1, 0.5))
+
+    def _paper(self) -> Paint:
+        return Paint(self.toned("stripes", base=self.grey(0.8, 0.98), depth=0.2), 0.05)
+
     def _any(self) -> Paint:
         if self.chance(0.3):
             return self.paint(self.pick("wood", "metal", "fabric", "plastic", "stone"))
@@ -187,6 +209,12 @@ class Workshop:
         if self.chance(0.3):
             return Paint(self.poster("picture", "page"), self.uniform(0.1, 1))
         return Paint(self.toned(*textures.FAMILIES), self.uniform(0.1, 2))
+
+    # Real furniture ------------------------------------------------------------------------------------------------
+
+    def piece(self, role: str) -> Mesh | None:
+        """A piece of real furniture for a role, standing at the origin, front to -y; None without a library."""
+        return None if self.library is None else self.library.draw(role, self)
 
     # Collecting ----------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ Colour = npt.NDArray[np.float32]
 Texture = npt.NDArray[np.uint8]
 TEXTURE_SIZE = 256
 LEVELS = 7
+_ROWS = 100  # OpenCV's look-up takes pictures of up to 32767 rows
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -88,8 +89,7 @@ class TextureAtlas:
             size = TEXTURE_SIZE >> level
             if level:
                 tiles = [cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA) for tile in tiles]
-            # A border of one texel, wrapped round, lets the bilinear look-up tile without a seam.
-            self.levels.append(np.concatenate([np.pad(tile, ((1, 1), (1, 1), (0, 0)), "wrap") for tile in tiles]))
+            self.levels.append(_mosaic(tiles, size))
 
     def sample(
         self, slots: npt.NDArray[np.int32], uv: npt.NDArray[np.float32], level: npt.NDArray[np.float32]
@@ -104,14 +104,27 @@ class TextureAtlas:
             if not len(chosen):
                 continue
             size = TEXTURE_SIZE >> index
-            x = fraction[chosen, 0] * size + 0.5
-            y = fraction[chosen, 1] * size + (0.5 + slots[chosen].astype(np.float32) * (size + 2))
+            column, row = np.divmod(slots[chosen], _ROWS)
+            x = fraction[chosen, 0] * size + (0.5 + column * (size + 2)).astype(np.float32)
+            y = fraction[chosen, 1] * size + (0.5 + row * (size + 2)).astype(np.float32)
             # Look-ups are folded into rows, because OpenCV limits the size of its pictures.
             padded = -len(chosen) % 256
             maps = [np.pad(v.astype(np.float32), (0, padded)).reshape(-1, 256) for v in (x, y)]
             texels = cv2.remap(self.levels[index], maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             out[chosen] = texels.reshape(-1, 3)[: len(chosen)] * np.float32(1 / 255)
         return out
+
+
+def _mosaic(tiles: list[npt.NDArray[np.uint8]], size: int) -> npt.NDArray[np.uint8]:
+    """Tiles below each other in columns of `_ROWS`, each with a border of one texel wrapped round, for look-ups."""
+    columns = -(-len(tiles) // _ROWS)
+    out = np.zeros((min(len(tiles), _ROWS), size + 2, columns, size + 2, 3), np.uint8)
+    for k, tile in enumerate(tiles):
+        cell = out[k % _ROWS, :, k // _ROWS]
+        cell[1:-1, 1:-1] = tile
+        cell[0, 1:-1], cell[-1, 1:-1] = tile[-1], tile[0]
+        cell[:, 0], cell[:, -1] = cell[:, -2], cell[:, 1]
+    return out.reshape(-1, columns * (size + 2), 3)
 
 
 @dataclass(frozen=True)

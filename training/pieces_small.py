@@ -1,0 +1,288 @@
+"""Things that stand on tables and shelves. Every maker returns a mesh that stands on z = 0, in metres."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from training import shapes
+from training.mesh import Mesh, merge, random_rotation, rotation_z
+from training.workshop import Paint, Workshop
+
+
+def carton(shop: Workshop, size: tuple[float, float, float] | None = None) -> Mesh:
+    """A package: printed on its front and side, plain elsewhere."""
+    w, d, h = size or tuple(shop.rng.uniform(0.04, 0.35, 3))
+    body = shop.cover(shapes.block((-w / 2, -d / 2, 0), (w / 2, d / 2, h)), shop.pick("plastic", "any", "cardboard"))
+    parts = [body]
+    if shop.chance(0.7):
+        print_ = shop.poster("picture")
+        e = 0.001
+        parts.append(shapes.quad((-w / 2, -d / 2 - e, 0), (w, 0, 0), (0, 0, h), True).painted(print_))
+        parts.append(shapes.quad((w / 2, d / 2 + e, 0), (-w, 0, 0), (0, 0, h), True).painted(print_))
+        side = shop.poster("page", "picture")
+        parts.append(shapes.quad((w / 2 + e, -d / 2, 0), (0, d, 0), (0, 0, h), True).painted(side))
+        parts.append(shapes.quad((-w / 2 - e, d / 2, 0), (0, -d, 0), (0, 0, h), True).painted(side))
+        if shop.chance(0.5):
+            parts.append(shapes.quad((-w / 2, -d / 2, h + e), (w, 0, 0), (0, d, 0), True).painted(print_))
+    return merge(parts)
+
+
+def open_box(shop: Workshop, size: tuple[float, float, float] | None = None) -> Mesh:
+    """A box without a lid, perhaps tipped on its side, with things in it."""
+    w, d, h = size or (shop.uniform(0.15, 0.5), shop.uniform(0.12, 0.4), shop.uniform(0.06, 0.35))
+    t = shop.uniform(0.003, 0.015)
+    paint = shop.paint(shop.pick("cardboard", "cardboard", "plastic", "wood", "any"))
+    low, high = np.array([-w / 2, -d / 2, 0]), np.array([w / 2, d / 2, h])
+    walls = [
+        shapes.block(low, (w / 2, d / 2, t)),
+        shapes.block(low, (-w / 2 + t, d / 2, h)), shapes.block((w / 2 - t, -d / 2, 0), high),
+        shapes.block(low, (w / 2, -d / 2 + t, h)), shapes.block((-w / 2, d / 2 - t, 0), high),
+    ]  # fmt: skip
+    shell = merge([shop.cover(wall, paint) for wall in walls])
+    if shop.chance(0.35):
+        # On its side, open to the front, things standing on what was the wall.
+        tipped = shell.moved(rotation=np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])).centred()
+        w, d, h = w, h, d
+        shell = tipped
+    things = [
+        small(shop, 0.5 * min(w, d), h * 1.2).moved((shop.uniform(-0.3, 0.3) * w, shop.uniform(-0.3, 0.3) * d, t))
+        for _ in range(shop.count(0, 6))
+    ]
+    return merge([shell, *things])
+
+
+def book(shop: Workshop) -> Mesh:
+    """A closed book lying flat."""
+    w, d, h = shop.uniform(0.1, 0.22), shop.uniform(0.14, 0.3), shop.uniform(0.006, 0.05)
+    pages = shop.cover(shapes.block((-w / 2 + 0.004, -d / 2 + 0.004, 0.002), (w / 2 - 0.002, d / 2 - 0.004, h - 0.002)), "paper")
+    cover = shop.paint("plastic")
+    parts = [pages]
+    for z in (0.0, h - 0.002):
+        parts.append(shop.cover(shapes.block((-w / 2, -d / 2, z), (w / 2, d / 2, z + 0.002)), cover))
+    parts.append(shop.cover(shapes.block((-w / 2, -d / 2, 0), (-w / 2 + 0.003, d / 2, h)), cover))
+    parts.append(shapes.quad((-w / 2, -d / 2, h + 0.0005), (w, 0, 0), (0, d, 0), True).painted(shop.poster("picture")))
+    return merge(parts)
+
+
+def books(shop: Workshop) -> Mesh:
+    """A pile of books or papers."""
+    parts, top = [], 0.0
+    for _ in range(shop.count(1, 7)):
+        one = book(shop).moved((shop.uniform(-0.02, 0.02), shop.uniform(-0.02, 0.02), top), shop.rng.normal(0, 0.15))
+        parts.append(one)
+        top = float(one.bounds[1, 2])
+    return merge(parts)
+
+
+def book_row(shop: Workshop, width: float, height: float, depth: float) -> Mesh:
+    """Books upright side by side along x, spines to -y."""
+    parts, x = [], 0.0
+    while x < width - 0.01:
+        w, h = min(shop.uniform(0.012, 0.06), width - x), height * shop.uniform(0.6, 0.95)
+        d = depth * shop.uniform(0.6, 0.95)
+        lean = shapes.block((x, -d, 0), (x + w, 0, h))
+        paint = shop.paint("plastic") if shop.chance(0.6) else Paint(shop.poster("picture"), 0.3)
+        parts.append(shop.cover(lean, paint))
+        x += w + (shop.uniform(0, 0.08) if shop.chance(0.1) else 0.001)
+    return merge(parts).moved((-width / 2, depth, 0))
+
+
+def bottle(shop: Workshop) -> Mesh:
+    """A bottle, jar or can of random profile, perhaps with a label."""
+    r, h = shop.uniform(0.015, 0.06), shop.uniform(0.08, 0.34)
+    neck, shoulder = r * shop.uniform(0.25, 1.0), h * shop.uniform(0.55, 0.9)
+    profile = [0, r * 0.95, r, r, neck, neck * shop.uniform(0.9, 1.2), 0]
+    heights = [0, 0, 0.01 * h, shoulder, min(shoulder + 0.15 * h, 0.95 * h), h, h]
+    parts = [shop.cover(shapes.lathe(profile, heights), "plastic")]
+    if shop.chance(0.6):
+        low, high = sorted((shop.uniform(0.1, 0.4) * shoulder, shop.uniform(0.5, 0.95) * shoulder))
+        ring = shapes.lathe([r * 1.01, r * 1.01], [high, low])
+        uv = ring.uv / np.maximum(ring.uv.max((0, 1)), 1e-6) * np.float32([2, 1])
+        parts.append(Mesh(ring.vertices, ring.triangles, ring.normals, uv, ring.material).painted(shop.poster("picture")))
+    if shop.chance(0.7):
+        cap = shapes.cylinder(neck * 1.15, h * 0.12).moved((0, 0, h * 0.92))
+        parts.append(shop.cover(cap, "plastic"))
+    return merge(parts)
+
+
+def cup(shop: Workshop) -> Mesh:
+    """A cup, mug, glass or bowl: a hollow profile, perhaps with a handle."""
+    r, h = shop.uniform(0.025, 0.06), shop.uniform(0.05, 0.14)
+    base, wall = r * shop.uniform(0.5, 1.0), 0.003
+    t = np.linspace(0, 1, 6)
+    bulge = shop.uniform(0.5, 2)
+    outer = base + (r - base) * t**bulge
+    radii = [0, *outer, *(outer[::-1] - wall), 0]
+    heights = [0, *(t * h), *(t[::-1] * (h - 0.005) + 0.005), 0.005]
+    paint = shop.paint(shop.pick("plastic", "plastic", "metal", "any"))
+    parts = [shop.cover(shapes.lathe(radii, heights), paint)]
+    if shop.chance(0.5):
+        ring = shapes.torus(h * 0.3, 0.005, 14).moved((r * 0.95, 0, h * 0.5), rotation=np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]))
+        parts.append(shop.cover(ring, paint))
+    return merge(parts)
+
+
+def vase(shop: Workshop) -> Mesh:
+    """A vase, pot or lamp foot with a wavy profile."""
+    h, r = shop.uniform(0.08, 0.4), shop.uniform(0.03, 0.12)
+    t = np.linspace(0, 1, 12)
+    radii = r * (0.6 + 0.4 * np.sin(t * shop.uniform(2, 6) + shop.uniform(0, 6.3)))
+    return shop.cover(shapes.lathe([0, *radii], [0, *(t * h)]), shop.pick("plastic", "stone", "any", "metal"))
+
+
+def bowl(shop: Workshop) -> Mesh:
+    """A bowl, basket or plate with fruit."""
+    r, h = shop.uniform(0.07, 0.2), shop.uniform(0.015, 0.12)
+    t = np.linspace(0, 1, 6)
+    outer = r * (0.4 + 0.6 * t ** shop.uniform(0.3, 1))
+    dish = shapes.lathe([0, *outer, *(outer[::-1] - 0.004), 0], [0, *(t * h), *(t[::-1] * (h - 0.004) + 0.006), 0.006])
+    parts = [shop.cover(dish, shop.pick("plastic", "wood", "any", "metal"))]
+    for _ in range(shop.count(0, 8)):
+        a, b, s = shop.uniform(0, 6.3), shop.uniform(0, 0.6) * r, shop.uniform(0.02, 0.045)
+        fruit = shapes.superquadric((s, s, s * shop.uniform(0.8, 1.3)), sides=14)
+        fruit = fruit.moved((b * np.cos(a), b * np.sin(a), h * 0.4 + s * shop.uniform(0.5, 1.5)), rotation=random_rotation(shop.rng))
+        parts.append(shop.cover(fruit, "plastic"))
+    return merge(parts)
+
+
+def screen(shop: Workshop, width: float | None = None) -> Mesh:
+    """A monitor or television on a foot, front to -y."""
+    w = width or shop.uniform(0.35, 0.75)
+    h, z = w * shop.uniform(0.5, 0.7), shop.uniform(0.06, 0.16)
+    frame = shop.paint("plastic") if shop.chance(0.2) else Paint(shop.materials.plain(shop.grey(0.03, 0.25), specular=0.2))
+    parts = [
+        shop.cover(shapes.block((-w / 2, 0, z), (w / 2, 0.03, z + h)), frame),
+        shop.cover(shapes.block((-0.02, 0.03, 0), (0.02, 0.06, z + h / 2)), frame),
+        shop.cover(shapes.block((-w / 5, -0.05, 0), (w / 5, 0.13, 0.012)), frame),
+    ]
+    on = shop.chance(0.5)
+    face = shop.poster("picture", "page", emission=shop.uniform(0.4, 1.2)) if on else shop.materials.plain(np.full(3, 0.01), specular=0.5, mirror=0.5)
+    parts.append(shapes.quad((-w / 2 + 0.012, -0.001, z + 0.012), (w - 0.024, 0, 0), (0, 0, h - 0.024), True).painted(face))
+    return merge(parts)
+
+
+def laptop(shop: Workshop) -> Mesh:
+    """A laptop, opened."""
+    w, d, angle = shop.uniform(0.28, 0.38), shop.uniform(0.2, 0.26), shop.uniform(1.5, 2.3)
+    body = shop.paint("metal")
+    c, s = np.cos(angle), np.sin(angle)
+    lid = shapes.block((-w / 2, -d, 0), (w / 2, 0, 0.008))
+    show = shapes.quad((-w / 2 + 0.01, -d + 0.01, -0.001), (w - 0.02, 0, 0), (0, d - 0.02, 0), True)
+    face = shop.poster("picture", "page", emission=shop.uniform(0, 1))
+    turn = np.array([[1.0, 0, 0], [0, -c, s], [0, -s, -c]])
+    turn = np.array([[1.0, 0, 0], [0, c, s], [0, -s, c]])
+    parts = [shop.cover(shapes.block((-w / 2, -d, 0), (w / 2, 0, 0.015)), body)]
+    parts.append(shop.cover(lid.moved((0, 0, 0.015), rotation=turn), body))
+    parts.append(show.painted(face).moved((0, 0, 0.015), rotation=turn))
+    keys = shop.materials.tinted(shop.texture("checker", "tiles"), np.full(3, 0.2))
+    parts.append(shapes.quad((-w * 0.42, -d * 0.55, 0.0155), (w * 0.84, 0, 0), (0, d * 0.5, 0), True).painted(keys))
+    return merge(parts)
+
+
+def papers(shop: Workshop) -> Mesh:
+    """Sheets of paper lying about, or a magazine."""
+    parts = []
+    for k in range(shop.count(1, 6)):
+        w, d = 0.21 * shop.uniform(0.5, 1.1), 0.297 * shop.uniform(0.5, 1.1)
+        sheet = shapes.quad((-w / 2, -d / 2, 0.001 + 0.0012 * k), (w, 0, 0), (0, d, 0), True).painted(shop.poster("page", "page", "picture"))
+        parts.append(sheet.moved((shop.uniform(-0.1, 0.1), shop.uniform(-0.1, 0.1), 0), shop.uniform(0, 6.3)))
+    return merge(parts)
+
+
+def lump(shop: Workshop) -> Mesh:
+    """A stone, bag, crumpled paper or soft toy."""
+    r = shop.uniform(0.03, 0.15)
+    mesh = shapes.blob(shop.rng, r, shop.uniform(0.1, 0.6)).scaled(shop.rng.uniform(0.5, 1.3, 3))
+    return shop.cover(mesh, shop.pick("fabric", "plastic", "stone", "leaf", "any")).centred()
+
+
+def solid(shop: Workshop) -> Mesh:
+    """A superquadric, ring, cone or prism in any position."""
+    s = shop.uniform(0.03, 0.15)
+    style = shop.count(0, 3)
+    if style == 0:
+        mesh = shapes.superquadric(s * shop.rng.uniform(0.4, 1, 3), shop.uniform(0.1, 2), shop.uniform(0.1, 2))
+    elif style == 1:
+        mesh = shapes.torus(s, s * shop.uniform(0.1, 0.45))
+    elif style == 2:
+        mesh = shapes.cylinder(s * 0.7, s * shop.uniform(0.4, 2.5), top=s * shop.uniform(0, 0.9))
+    else:
+        n = shop.count(3, 9)
+        angle = np.sort(shop.rng.uniform(0, 2 * np.pi, n)) if shop.chance(0.3) else np.arange(n) * 2 * np.pi / n
+        radius = s * shop.rng.uniform(0.6, 1.2, n)
+        mesh = shapes.extrusion(np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1), s * shop.uniform(0.1, 2))
+    if shop.chance(0.4):
+        mesh = mesh.moved(rotation=random_rotation(shop.rng))
+    return shop.cover(mesh, "any").centred()
+
+
+def desk_lamp(shop: Workshop) -> Mesh:
+    """A lamp with a jointed arm."""
+    paint = shop.paint("metal")
+    a, b = np.array([0, 0, 0.02]), np.array([shop.uniform(-0.15, 0.05), 0, shop.uniform(0.15, 0.3)])
+    c = b + [shop.uniform(0.05, 0.2), 0, shop.uniform(-0.02, 0.15)]
+    parts = [shapes.cylinder(0.08, 0.02), shapes.rod(a, b, 0.008), shapes.rod(b, c, 0.008)]
+    hood = shapes.lathe([0.02, 0.03, 0.08], [0.1, 0.06, 0]).moved(c - [0, 0, 0.08])
+    return merge([shop.cover(part, paint) for part in [*parts, hood]])
+
+
+def cable(shop: Workshop) -> Mesh:
+    """A cable lying about."""
+    n = 24
+    steps = np.cumsum(shop.rng.normal(0, 0.5, n))
+    path = np.cumsum(np.stack([np.cos(steps), np.sin(steps), np.zeros(n)], -1), 0) * shop.uniform(0.01, 0.04)
+    path -= path.mean(0)
+    path[:, 2] = 0.004 + 0.01 * (1 + np.sin(np.arange(n) * 0.8))
+    return shop.cover(shapes.tube(path, shop.uniform(0.002, 0.006), 6), "plastic")
+
+
+def potted_plant(shop: Workshop, height: float | None = None) -> Mesh:
+    """A plant in a pot: leaves bent outwards."""
+    h = height or shop.uniform(0.15, 0.5)
+    r = h * shop.uniform(0.12, 0.25)
+    pot = shapes.lathe([0, r * 0.7, r, r * 0.9, 0], [0, 0, h * 0.3, h * 0.29, h * 0.27])
+    parts = [shop.cover(pot, shop.pick("plastic", "stone", "any"))]
+    leaf = shop.paint("leaf")
+    slim = shop.uniform(0.03, 0.14)
+    for _ in range(shop.count(8, 28)):
+        a, reach, rise = shop.uniform(0, 6.3), h * shop.uniform(0.2, 0.6), h * shop.uniform(0.2, 0.75)
+        t = np.linspace(0, 1, 5)
+        spine = np.stack([reach * t, np.zeros(5), h * 0.28 + rise * np.sin(t * shop.uniform(1.3, 2.6))], -1)
+        half = h * slim * np.sin(np.pi * np.clip(t + 0.08, 0, 1))
+        blade = np.stack([spine + [0, 1, 0] * half[:, None], spine + [0, 0, -0.01], spine - [0, 1, 0] * half[:, None]], 1)
+        parts.append(shop.cover(shapes.surface(blade), leaf).moved(yaw=a))
+    return merge(parts)
+
+
+SMALL: dict[str, tuple[Callable[[Workshop], Mesh], float]] = {
+    "carton": (carton, 3.0),
+    "open box": (open_box, 1.0),
+    "books": (books, 2.0),
+    "bottle": (bottle, 3.0),
+    "cup": (cup, 2.0),
+    "vase": (vase, 1.0),
+    "bowl": (bowl, 1.0),
+    "screen": (screen, 0.4),
+    "laptop": (laptop, 0.4),
+    "papers": (papers, 1.0),
+    "lump": (lump, 1.0),
+    "solid": (solid, 1.0),
+    "lamp": (desk_lamp, 0.4),
+    "cable": (cable, 0.5),
+    "plant": (potted_plant, 0.7),
+}
+
+
+def small(shop: Workshop, width: float = 0.4, height: float = 0.5) -> Mesh:
+    """A random small thing no wider than `width` and no taller than `height`, turned at random."""
+    real = shop.piece("small") if shop.chance(0.35) else None
+    if real is None:
+        names = [name for name in SMALL if name != "open box" or width > 0.25]
+        weights = np.array([SMALL[name][1] for name in names])
+        real = SMALL[names[int(shop.rng.choice(len(names), p=weights / weights.sum()))]][0](shop)
+    size = real.bounds[1] - real.bounds[0]
+    shrink = min(1.0, width / max(float(size[:2].max()), 1e-3), height / max(float(size[2]), 1e-3))
+    yaw = shop.uniform(0, 2 * np.pi) if shop.chance(0.6) else float(shop.rng.normal(0, 0.2))
+    return real.scaled(shrink).moved(rotation=rotation_z(yaw)).centred()
