@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from training.raycast import Camera, Renderer
+from training.raycast import Camera, Tracer
 from training.world import View
 
 Poses = npt.NDArray[np.float64]
@@ -77,7 +77,7 @@ def _shake(rng: np.random.Generator, frames: int, fps: float, amount: float, axe
 
 
 def choose(
-    rng: np.random.Generator, renderer: Renderer, views: list[View], frames: int, height: int, width: int, fps: float
+    rng: np.random.Generator, tracer: Tracer, views: list[View], frames: int, height: int, width: int, fps: float
 ) -> tuple[Poses, npt.NDArray[np.float64]]:
     """Poses (T, 4, 4) and intrinsics (3, 3) of the first drawn path that sees enough; the best of the drawn otherwise."""
     best: tuple[float, Poses, npt.NDArray[np.float64]] | None = None
@@ -85,7 +85,7 @@ def choose(
         view = views[int(rng.integers(len(views)))]
         poses = path(rng, view, frames, fps)
         matrix = intrinsics(float(rng.uniform(*view.fov)), height, width, tuple(rng.normal(0, 0.01 * width, 2)))
-        score = min(_worth(renderer, poses[k], matrix, height, width, view) for k in {0, frames // 2, frames - 1})
+        score = min(_worth(tracer, poses[k], matrix, height, width, view) for k in {0, frames // 2, frames - 1})
         if best is None or score > best[0]:
             best = (score, poses, matrix)
         if score >= 1:
@@ -95,7 +95,7 @@ def choose(
 
 
 def _worth(
-    renderer: Renderer,
+    tracer: Tracer,
     pose: npt.NDArray[np.float64],
     matrix: npt.NDArray[np.float64],
     height: int,
@@ -105,7 +105,7 @@ def _worth(
     """1 for a good view; less the nearer, flatter or emptier it is."""
     small = matrix.copy()
     small[:2] *= 32 / width
-    depth = renderer.depth(Camera(pose, small), 32, max(8, round(32 * height / width)))
+    depth = tracer.depth(Camera(pose, small), 32, max(8, round(32 * height / width)))
     near = np.where(np.isfinite(depth), 1 / np.maximum(depth, 1e-3), 0)
     limit = 0.12 * min(view.step, 1.0) + 0.08
     crowded = float((depth < limit).mean())

@@ -70,9 +70,24 @@ def wall(shop: Workshop, shell: Shell, side: int, paint: Paint, trim: Paint) -> 
     style = shop.rng.random()
     if style < 0.3 and long > 1.6:
         w, low = shop.uniform(0.6, min(2.6, long - 0.6)), shop.uniform(0.0, 1.1)
-        opening(shop, shell, side, paint, trim, (shop.uniform(-0.5, 0.5) * (long - w - 0.4), w, low, min(low + shop.uniform(0.9, 2), h - 0.15)))
+        opening(
+            shop,
+            shell,
+            side,
+            paint,
+            trim,
+            (shop.uniform(-0.5, 0.5) * (long - w - 0.4), w, low, min(low + shop.uniform(0.9, 2), h - 0.15)),
+        )
     elif style < 0.55 and long > 1.4:
-        opening(shop, shell, side, paint, trim, (shop.uniform(-0.5, 0.5) * (long - 1.2), shop.uniform(0.75, 1.0), 0.0, 2.05), door=True)
+        opening(
+            shop,
+            shell,
+            side,
+            paint,
+            trim,
+            (shop.uniform(-0.5, 0.5) * (long - 1.2), shop.uniform(0.75, 1.0), 0.0, 2.05),
+            door=True,
+        )
     else:
         panel = shapes.quad((-long / 2, away, 0), (long, 0, 0), (0, 0, h))
         shop.add(shop.cover(panel, paint), yaw=TURNS[side])
@@ -88,7 +103,13 @@ def wall(shop: Workshop, shell: Shell, side: int, paint: Paint, trim: Paint) -> 
 
 
 def opening(
-    shop: Workshop, shell: Shell, side: int, paint: Paint, trim: Paint, hole: tuple[float, float, float, float], door: bool = False
+    shop: Workshop,
+    shell: Shell,
+    side: int,
+    paint: Paint,
+    trim: Paint,
+    hole: tuple[float, float, float, float],
+    door: bool = False,
 ) -> None:
     """A wall around a hole (middle, width, bottom, top), with a door leaf, or glass bars and perhaps a curtain."""
     long, away = wall_frame(shell, side)
@@ -112,7 +133,12 @@ def opening(
     elif not door:
         parts.append(shop.cover(shapes.block((left - t, away - 0.08, low - t), (right + t, away + deep, low)), trim))
         bars = [(left + w * k / n, n) for n in [shop.count(1, 3)] for k in range(1, n)]
-        parts += [shop.cover(shapes.block((b - 0.025, away + deep * 0.5, low), (b + 0.025, away + deep * 0.5 + 0.04, high)), trim) for b, _ in bars]
+        parts += [
+            shop.cover(
+                shapes.block((b - 0.025, away + deep * 0.5, low), (b + 0.025, away + deep * 0.5 + 0.04, high)), trim
+            )
+            for b, _ in bars
+        ]
         if shop.chance(0.4):
             parts.append(curtain(shop, left, right, low, high, away))
     shop.add(merge(parts), yaw=TURNS[side])
@@ -125,7 +151,9 @@ def curtain(shop: Workshop, left: float, right: float, low: float, high: float, 
     x = np.linspace(left - 0.1, left - 0.1 + cover, 40)
     y = away - 0.1 + 0.03 * np.sin(np.arange(40) * shop.uniform(0.6, 1.3))
     z = np.linspace(high + 0.1, max(low - shop.uniform(0, 1), 0.05), 4)
-    points = np.stack([np.broadcast_to(x, (4, 40)), np.broadcast_to(y, (4, 40)), np.broadcast_to(z[:, None], (4, 40))], -1)
+    points = np.stack(
+        [np.broadcast_to(x, (4, 40)), np.broadcast_to(y, (4, 40)), np.broadcast_to(z[:, None], (4, 40))], -1
+    )
     return shop.cover(shapes.surface(points), "fabric")
 
 
@@ -148,7 +176,9 @@ def outside(shop: Workshop, away: float, yaw: float, indoors: bool) -> None:
     shop.add(merge(parts), yaw=yaw)
 
 
-def lighting(shop: Workshop, shell: Shell) -> tuple[list[Light], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+def lighting(
+    shop: Workshop, shell: Shell
+) -> tuple[list[Light], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
     """Ceiling lamps, daylight from a side, and the light that walls throw back."""
     bright = shop.uniform(0.15, 0.6)
     tint = np.exp(shop.rng.normal(0, 0.08, 3)) * [1.0, 0.97, 0.92]
@@ -157,17 +187,34 @@ def lighting(shop: Workshop, shell: Shell) -> tuple[list[Light], tuple[npt.NDArr
     for _ in range(shop.count(1, 2)):
         x, y = shop.rng.uniform(-0.7, 0.7, 2) * shell.half
         colour = tuple(shop.uniform(0.2, 0.9) * tint * [1, 0.92, 0.8])
-        lights.append(Light((x, y, shell.height - shop.uniform(0.1, 0.6)), colour, shop.uniform(0.05, 0.4), reach=shop.uniform(1.5, 3)))
+        lights.append(
+            Light(
+                (x, y, shell.height - shop.uniform(0.1, 0.6)),
+                colour,
+                shop.uniform(0.05, 0.4),
+                reach=shop.uniform(1.5, 3),
+            )
+        )
     if shop.chance(0.3):
         a = shop.uniform(0, 6.3)
-        lights[-1] = Light((np.cos(a), np.sin(a), shop.uniform(0.3, 1)), tuple(shop.uniform(1, 3) * np.array([1, 0.95, 0.85])), 0.03, True)
+        lights[-1] = Light(
+            (np.cos(a), np.sin(a), shop.uniform(0.3, 1)),
+            tuple(shop.uniform(1, 3) * np.array([1, 0.95, 0.85])),
+            0.03,
+            True,
+        )
     return lights, ambient
 
 
 def day_sky(shop: Workshop) -> Sky:
     """What windows show."""
     light = shop.uniform(0.6, 2.5)
-    return Sky(tuple(light * np.array([0.5, 0.7, 1.0])), tuple(light * np.array([0.9, 0.95, 1.0])), shop.texture("clouds"), shop.uniform(0, 0.8))
+    return Sky(
+        tuple(light * np.array([0.5, 0.7, 1.0])),
+        tuple(light * np.array([0.9, 0.95, 1.0])),
+        shop.texture("clouds"),
+        shop.uniform(0, 0.8),
+    )
 
 
 def views(shop: Workshop, shell: Shell) -> list[View]:
@@ -186,7 +233,14 @@ def finish(shop: Workshop, shell: Shell, extra: list[View] | None = None) -> Wor
         walker(shop, shell.half)
     lights, ambient = lighting(shop, shell)
     return World(
-        shop.whole(), shop.moving, shop.materials, lights, ambient, day_sky(shop), [*views(shop, shell), *(extra or [])], shop.uniform(0.3, 1.0)
+        shop.whole(),
+        shop.moving,
+        shop.materials,
+        lights,
+        ambient,
+        day_sky(shop),
+        [*views(shop, shell), *(extra or [])],
+        shop.uniform(0.3, 1.0),
     )
 
 

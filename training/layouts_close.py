@@ -23,7 +23,9 @@ def close_light(shop: Workshop, reach: float) -> tuple[list[Light], tuple[np.nda
     for _ in range(shop.count(1, 2)):
         x, y = shop.rng.uniform(-1.5, 1.5, 2) * reach
         colour = tuple(shop.uniform(0.3, 1.2) * tint)
-        lights.append(Light((x, y, reach * shop.uniform(1, 3)), colour, shop.uniform(0.03, 0.3) * reach, reach=2 * reach))
+        lights.append(
+            Light((x, y, reach * shop.uniform(1, 3)), colour, shop.uniform(0.03, 0.3) * reach, reach=2 * reach)
+        )
     return lights, (np.float32(bright * tint), np.float32(bright * tint * shop.uniform(0.4, 0.9)))
 
 
@@ -66,7 +68,12 @@ def tabletop(shop: Workshop) -> World:
         if shop.chance(0.2):
             shop.add(small(shop, 0.2, 0.25), (x, y, float(thing.bounds[1, 2])))
     if shop.chance(0.25):
-        path = Motion((shop.uniform(-0.2, 0.2), shop.uniform(-0.2, 0.2), 0.0), shop.uniform(0, 6.3), shop.uniform(0.02, 0.3), shop.uniform(-1, 1))
+        path = Motion(
+            (shop.uniform(-0.2, 0.2), shop.uniform(-0.2, 0.2), 0.0),
+            shop.uniform(0, 6.3),
+            shop.uniform(0.02, 0.3),
+            shop.uniform(-1, 1),
+        )
         shop.moving.append(Moving(small(shop, 0.2, 0.3), path))
     lights, ambient = close_light(shop, 1.0)
     focus = [[-0.15, -0.1, 0.0], [0.15, 0.2, 0.15]]
@@ -75,7 +82,9 @@ def tabletop(shop: Workshop) -> World:
         box_view([[-0.6, -1.0, 0.2], [0.6, -0.4, 0.9]], focus, step=0.35, fov=(40, 75)),
         box_view([[-0.3, -0.5, 0.4], [0.3, 0.0, 1.0]], focus, step=0.3, fov=(40, 70), roll=0.4),
     ]
-    return World(shop.whole(), shop.moving, shop.materials, lights, ambient, day_sky(shop), views, shop.uniform(0.08, 0.3))
+    return World(
+        shop.whole(), shop.moving, shop.materials, lights, ambient, day_sky(shop), views, shop.uniform(0.08, 0.3)
+    )
 
 
 def inside(shop: Workshop) -> World:
@@ -89,8 +98,12 @@ def inside(shop: Workshop) -> World:
         shop.add(piece, (x + size[0] / 2, 0.43 - size[1] / 2, -floor), float(shop.rng.normal(0, 0.02)))
         x += size[0] + shop.uniform(0, 0.1)
     lights, ambient = close_light(shop, 1.6)
-    near = box_view([[-0.8, -1.0, -0.4], [0.8, -0.25, 0.5]], [[-0.7, 0.2, -0.6], [0.7, 0.4, 0.5]], step=0.35, fov=(40, 80))
-    return World(shop.whole(), shop.moving, shop.materials, lights, ambient, day_sky(shop), [near], shop.uniform(0.1, 0.4))
+    near = box_view(
+        [[-0.8, -1.0, -0.4], [0.8, -0.25, 0.5]], [[-0.7, 0.2, -0.6], [0.7, 0.4, 0.5]], step=0.35, fov=(40, 80)
+    )
+    return World(
+        shop.whole(), shop.moving, shop.materials, lights, ambient, day_sky(shop), [near], shop.uniform(0.1, 0.4)
+    )
 
 
 def clutter(shop: Workshop) -> World:
@@ -98,10 +111,17 @@ def clutter(shop: Workshop) -> World:
     scale = float(np.exp(shop.uniform(np.log(0.5), np.log(8))))
     floating = shop.chance(0.4)
     if not floating or shop.chance(0.5):
-        shop.add(shop.cover(shapes.quad((-9 * scale, -9 * scale, 0), (18 * scale, 0, 0), (0, 18 * scale, 0)), shop.pick("floor", "ground", "any")))
+        shop.add(
+            shop.cover(
+                shapes.quad((-9 * scale, -9 * scale, 0), (18 * scale, 0, 0), (0, 18 * scale, 0)),
+                shop.pick("floor", "ground", "any"),
+            )
+        )
     if shop.chance(0.7):
         for k in range(4):
-            panel = shapes.quad((-9 * scale, shop.uniform(2, 6) * scale, -6 * scale), (18 * scale, 0, 0), (0, 0, 15 * scale))
+            panel = shapes.quad(
+                (-9 * scale, shop.uniform(2, 6) * scale, -6 * scale), (18 * scale, 0, 0), (0, 0, 15 * scale)
+            )
             shop.add(shop.cover(panel, shop.pick("wall", "any")), yaw=k * np.pi / 2)
     makers = [SMALL[name][0] for name in ("carton", "bottle", "vase", "lump", "cup", "open box")]
     for _ in range(shop.count(20, 60)):
@@ -112,7 +132,12 @@ def clutter(shop: Workshop) -> World:
         at = shop.rng.uniform(-1, 1, 3) * np.array([2.5, 2.5, 1.2]) * scale
         at[2] = at[2] + 1.2 * scale if floating else 0
         if shop.chance(0.1):
-            path = Motion((float(at[0]), float(at[1]), float(at[2])), shop.uniform(0, 6.3), shop.uniform(0, 0.5) * scale, shop.uniform(-2, 2))
+            path = Motion(
+                (float(at[0]), float(at[1]), float(at[2])),
+                shop.uniform(0, 6.3),
+                shop.uniform(0, 0.5) * scale,
+                shop.uniform(-2, 2),
+            )
             shop.moving.append(Moving(mesh.moved(rotation=turn), path))
         else:
             shop.still.append(mesh.moved(at, rotation=turn))
@@ -135,7 +160,11 @@ def pile(shop: Workshop) -> World:
         while z < shop.uniform(0.3, 2.4):
             h, d = shop.uniform(0.12, 0.6), deep * shop.uniform(0.6, 1.2)
             box = shapes.block((0, -d, 0), (w * shop.uniform(0.8, 0.99), 0, h))
-            parts.append(shop.cover(box, common if shop.chance(0.6) else "any").moved((x, 0.8 + shop.uniform(-0.1, 0.1), z), float(shop.rng.normal(0, 0.04))))
+            parts.append(
+                shop.cover(box, common if shop.chance(0.6) else "any").moved(
+                    (x, 0.8 + shop.uniform(-0.1, 0.1), z), float(shop.rng.normal(0, 0.04))
+                )
+            )
             z += h
         x += w
     shop.still.append(merge(parts))

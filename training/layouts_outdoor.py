@@ -29,7 +29,9 @@ def weather(shop: Workshop, night: bool = False) -> tuple[Sky, list[Light], Ambi
     clouds = shop.texture("clouds") if shop.chance(0.75) else None
     sky = Sky(tuple(zenith), tuple(horizon), clouds, shop.uniform(0.1, 0.9), fog)
     angle, strength = shop.uniform(0, 6.3), shop.uniform(0.1, 0.4) if cloudy else shop.uniform(0.6, 1.4)
-    sun = Light((np.cos(angle), np.sin(angle), shop.uniform(0.25, 2)), tuple(strength * warm), 0.3 if cloudy else 0.015, True)
+    sun = Light(
+        (np.cos(angle), np.sin(angle), shop.uniform(0.25, 2)), tuple(strength * warm), 0.3 if cloudy else 0.015, True
+    )
     bright = shop.uniform(0.3, 0.5) if cloudy else shop.uniform(0.15, 0.4)
     return sky, [sun], (np.float32(bright * np.array([0.9, 0.95, 1.05])), np.float32(bright * 0.5 * np.ones(3)))
 
@@ -59,7 +61,9 @@ class Ground:
         i, j = int(v), int(u)
         a, b = v - i, u - j
         h = self.heights
-        return float((h[i, j] * (1 - b) + h[i, j + 1] * b) * (1 - a) + (h[i + 1, j] * (1 - b) + h[i + 1, j + 1] * b) * a)
+        return float(
+            (h[i, j] * (1 - b) + h[i, j + 1] * b) * (1 - a) + (h[i + 1, j] * (1 - b) + h[i + 1, j + 1] * b) * a
+        )
 
 
 def street(shop: Workshop) -> World:
@@ -72,7 +76,9 @@ def street(shop: Workshop) -> World:
     shop.add(shop.cover(shapes.quad((-60, -20, 0), (120, 0, 0), (0, length + 60, 0)), "asphalt"))
     stone = shop.paint(shop.pick("stone", "asphalt"))
     for s in (-1, 1):
-        slab = shapes.block((min(s * half, s * (half + path)), -20, 0), (max(s * half, s * (half + path)), length, kerb))
+        slab = shapes.block(
+            (min(s * half, s * (half + path)), -20, 0), (max(s * half, s * (half + path)), length, kerb)
+        )
         shop.add(shop.cover(slab, stone))
         houses(shop, s, half + path, length)
     marks(shop, half, length)
@@ -82,7 +88,14 @@ def street(shop: Workshop) -> World:
         shop.add(end, (shop.uniform(-5, 5), length * shop.uniform(0.4, 1), 0))
     for _ in range(shop.count(1, 2) if night else 0):
         colour = tuple(shop.uniform(0.5, 1.5) * np.array([1, shop.uniform(0.6, 1), shop.uniform(0.3, 1)]))
-        lights.append(Light((shop.uniform(-half, half), shop.uniform(0, 20), shop.uniform(4, 7)), colour, 0.2, reach=shop.uniform(4, 9)))
+        lights.append(
+            Light(
+                (shop.uniform(-half, half), shop.uniform(0, 20), shop.uniform(4, 7)),
+                colour,
+                0.2,
+                reach=shop.uniform(4, 9),
+            )
+        )
     high = shop.uniform(1.0, 1.9) if shop.chance(0.8) else shop.uniform(2, 8)
     eye = [[-half - path + 0.4, -5, high], [half + path - 0.4, length * 0.2, high + 0.2]]
     views = [
@@ -106,7 +119,11 @@ def houses(shop: Workshop, side: int, away: float, length: float) -> None:
             if len(models) < 3 or shop.chance(0.3):
                 models.append(building(shop, w, shop.uniform(6, 12), max(3.0, shop.uniform(0.5, 1.4) * tall)))
             # The front (-y) turns to the street: on the right side it looks to -x.
-            shop.add(models[shop.count(0, len(models) - 1)], (side * (away + shop.uniform(0, 1.5)), y + w / 2, 0), -side * np.pi / 2)
+            shop.add(
+                models[shop.count(0, len(models) - 1)],
+                (side * (away + shop.uniform(0, 1.5)), y + w / 2, 0),
+                -side * np.pi / 2,
+            )
         y += w
 
 
@@ -174,7 +191,9 @@ def nature(shop: Workshop) -> World:
             shop.add(model.scaled(shop.uniform(0.6, 1.4)), (x, y, level(x, y) - 0.05), shop.uniform(0, 6.3))
     for _ in range(shop.count(0, 4)):
         x, y = shop.rng.uniform(-10, 10, 2)
-        shop.moving.append(Moving(person(shop), Motion((float(x), float(y), level(x, y)), shop.uniform(0, 6.3), shop.uniform(0, 1.5))))
+        shop.moving.append(
+            Moving(person(shop), Motion((float(x), float(y), level(x, y)), shop.uniform(0, 6.3), shop.uniform(0, 1.5)))
+        )
     z = height * 0.3 + shop.uniform(0.5, 2)
     eye = [[-6, -6, z], [6, 6, z + 0.5]]
     views = [box_view(eye, [[-20, -20, z - 2], [20, 20, z + 1]], step=1.2, fov=(45, 90))]
@@ -189,7 +208,11 @@ def _stone(shop: Workshop) -> Mesh:
 def plaza(shop: Workshop) -> World:
     """A square or hall with a crowd, some near, some walking."""
     sky, lights, ambient = weather(shop)
-    shop.add(shop.cover(shapes.quad((-80, -80, 0), (160, 0, 0), (0, 160, 0)), shop.pick("stone", "floor", "ground", "asphalt")))
+    shop.add(
+        shop.cover(
+            shapes.quad((-80, -80, 0), (160, 0, 0), (0, 160, 0)), shop.pick("stone", "floor", "ground", "asphalt")
+        )
+    )
     for k in range(4):
         if shop.chance(0.7):
             block = building(shop, shop.uniform(15, 60), 10, shop.uniform(5, 25))
@@ -200,7 +223,9 @@ def plaza(shop: Workshop) -> World:
         r, a = 1 + 16 * shop.uniform(0, 1) ** 1.5, shop.uniform(0, 6.3)
         x, y = r * np.cos(a), r * np.sin(a)
         if shop.chance(0.4):
-            shop.moving.append(Moving(figure, Motion((x, y, 0.0), shop.uniform(0, 6.3), shop.uniform(0.2, 1.8), 0.0, 0.03, 1.8)))
+            shop.moving.append(
+                Moving(figure, Motion((x, y, 0.0), shop.uniform(0, 6.3), shop.uniform(0.2, 1.8), 0.0, 0.03, 1.8))
+            )
         else:
             shop.add(figure, (x, y, 0), shop.uniform(0, 6.3))
     for _ in range(shop.count(2, 12)):
@@ -220,7 +245,10 @@ def structure(shop: Workshop) -> World:
     t = np.linspace(0, 2 * np.pi, 90)
     r, h = shop.uniform(8, 18), shop.uniform(5, 15)
     wave = [np.sin(t * k + shop.uniform(0, 6.3)) * shop.uniform(0, 1) / k for k in (1, 2, 3)]
-    path = np.stack([r * np.cos(t) * (1 + 0.3 * wave[0]), r * np.sin(t) * (1 + 0.3 * wave[1]), h * (1 + 0.5 * (wave[0] + wave[2]))], -1)
+    path = np.stack(
+        [r * np.cos(t) * (1 + 0.3 * wave[0]), r * np.sin(t) * (1 + 0.3 * wave[1]), h * (1 + 0.5 * (wave[0] + wave[2]))],
+        -1,
+    )
     for offset in (-0.6, 0.6):
         shop.add(shop.cover(shapes.tube(path * [1 + offset / r, 1 + offset / r, 1], shop.uniform(0.1, 0.25)), rail))
     parts: list[Mesh] = []
@@ -229,13 +257,20 @@ def structure(shop: Workshop) -> World:
         feet = [top * [1, 1, 0] + [*shop.rng.normal(0, 1.5, 2), 0] for _ in range(shop.count(1, 3))]
         parts += [shapes.rod(foot, top, shop.uniform(0.08, 0.25), 6) for foot in feet]
         other = path[(k + 9) % 90]
-        parts += [shapes.rod(top * [1, 1, z], other * [1, 1, shop.uniform(0, 1)], 0.08, 6) for z in shop.rng.uniform(0, 1, shop.count(0, 3))]
-    parts += [shapes.rod(p * [1 - 0.7 / r, 1 - 0.7 / r, 1], p * [1 + 0.7 / r, 1 + 0.7 / r, 1], 0.05, 4) for p in path[::1]]
+        parts += [
+            shapes.rod(top * [1, 1, z], other * [1, 1, shop.uniform(0, 1)], 0.08, 6)
+            for z in shop.rng.uniform(0, 1, shop.count(0, 3))
+        ]
+    parts += [
+        shapes.rod(p * [1 - 0.7 / r, 1 - 0.7 / r, 1], p * [1 + 0.7 / r, 1 + 0.7 / r, 1], 0.05, 4) for p in path[::1]
+    ]
     shop.add(merge([shop.cover(part, beam) for part in parts]))
     wagon = merge([car(shop).scaled(0.6)])
     for _ in range(shop.count(0, 3)):
         at = path[shop.count(0, 89)]
-        shop.moving.append(Moving(wagon, Motion((float(at[0]), float(at[1]), float(at[2])), shop.uniform(0, 6.3), shop.uniform(1, 8))))
+        shop.moving.append(
+            Moving(wagon, Motion((float(at[0]), float(at[1]), float(at[2])), shop.uniform(0, 6.3), shop.uniform(1, 8)))
+        )
     for _ in range(shop.count(0, 12)):
         a = shop.uniform(0, 6.3)
         shop.add(tree(shop) if shop.chance(0.8) else lamp_post(shop), (r * 2 * np.cos(a), r * 2 * np.sin(a), 0))

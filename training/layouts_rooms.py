@@ -35,7 +35,15 @@ def line_walls(shop: Workshop, shell: Shell, roles: tuple[str, ...], density: fl
             top = float(piece.bounds[1, 2])
             if 0.3 < top < 1.6 and shop.chance(0.5):
                 for _ in range(shop.count(1, 3)):
-                    put(shop, shell, side, small(shop, 0.35), x + w * shop.uniform(0.2, 0.8), shop.uniform(0.05, 0.15), top)
+                    put(
+                        shop,
+                        shell,
+                        side,
+                        small(shop, 0.35),
+                        x + w * shop.uniform(0.2, 0.8),
+                        shop.uniform(0.05, 0.15),
+                        top,
+                    )
             x += w + shop.uniform(0.02, 0.5)
 
 
@@ -95,7 +103,9 @@ def counter(shop: Workshop, shell: Shell, side: int, front: Paint, top: Paint) -
     put(shop, shell, side, shop.cover(slab, top), (low + high) / 2, z=h - 0.04)
     if shop.chance(0.6):
         panel = shapes.block((-width / 2, -0.01, 0), (width / 2, 0, shop.uniform(0.3, 0.6)))
-        tiles = Paint(shop.toned("tiles", "bricks", "plaster", base=shop.grey(0.3, 0.95), specular=0.3), shop.uniform(0.4, 1))
+        tiles = Paint(
+            shop.toned("tiles", "bricks", "plaster", base=shop.grey(0.3, 0.95), specular=0.3), shop.uniform(0.4, 1)
+        )
         put(shop, shell, side, shop.cover(panel, tiles), (low + high) / 2, 0.001, h)
     if shop.chance(0.75):
         above = shop.uniform(1.35, 1.55)
@@ -105,7 +115,15 @@ def counter(shop: Workshop, shell: Shell, side: int, front: Paint, top: Paint) -
     if shop.chance(0.6):
         tap(shop, shell, side, shop.uniform(low + 0.3, high - 0.3), deep, h)
     for _ in range(shop.count(3, 16)):
-        put(shop, shell, side, small(shop, 0.35, 0.4), shop.uniform(low + 0.1, high - 0.1), shop.uniform(0.02, deep - 0.2), h)
+        put(
+            shop,
+            shell,
+            side,
+            small(shop, 0.35, 0.4),
+            shop.uniform(low + 0.1, high - 0.1),
+            shop.uniform(0.02, deep - 0.2),
+            h,
+        )
 
 
 def tap(shop: Workshop, shell: Shell, side: int, x: float, deep: float, h: float) -> None:
@@ -139,7 +157,12 @@ def kitchen(shop: Workshop) -> World:
         group(shop, (float(at[0]), float(at[1])), shop.count(1, 6))
     litter(shop, shell, shop.count(0, 3))
     hx, hy = shell.half
-    worktop = box_view([[-hx + 0.5, -hy + 0.5, 1.1], [hx - 0.5, hy - 0.5, 1.7]], [[-hx, -hy, 0.8], [hx, hy, 1.2]], step=0.5, fov=(45, 75))
+    worktop = box_view(
+        [[-hx + 0.5, -hy + 0.5, 1.1], [hx - 0.5, hy - 0.5, 1.7]],
+        [[-hx, -hy, 0.8], [hx, hy, 1.2]],
+        step=0.5,
+        fov=(45, 75),
+    )
     return finish(shop, shell, [worktop])
 
 
@@ -148,12 +171,16 @@ def workplace(shop: Workshop) -> Mesh:
     size = (shop.uniform(1.1, 1.8), shop.uniform(0.6, 0.9), shop.uniform(0.7, 0.78))
     parts = [table(shop, size, 0)]
     for _ in range(shop.count(0, 2)):
-        parts.append(screen(shop).moved((shop.uniform(-0.3, 0.3) * size[0], size[1] * 0.2, size[2]), shop.uniform(-0.3, 0.3)))
+        parts.append(
+            screen(shop).moved((shop.uniform(-0.3, 0.3) * size[0], size[1] * 0.2, size[2]), shop.uniform(-0.3, 0.3))
+        )
     keys = shapes.block((-0.22, -0.07, 0), (0.22, 0.07, 0.02))
     parts.append(shop.cover(keys, "plastic").moved((shop.uniform(-0.2, 0.2), -size[1] * 0.25, size[2])))
     parts += spread(shop, size[0], size[1], size[2], shop.count(2, 12), 0.3)
     turn = np.pi + float(shop.rng.normal(0, 0.5))
-    parts.append(furniture(shop, "chair").moved((shop.uniform(-0.3, 0.3), -size[1] / 2 - shop.uniform(0.1, 0.5), 0), turn))
+    parts.append(
+        furniture(shop, "chair").moved((shop.uniform(-0.3, 0.3), -size[1] / 2 - shop.uniform(0.1, 0.5), 0), turn)
+    )
     return merge(parts)
 
 
@@ -184,17 +211,25 @@ def corridor(shop: Workshop) -> World:
                 leaf = merge(
                     [
                         shop.cover(shapes.block((-0.5, -0.03, 0), (0.5, 0.0, 2.1)), "wood"),
-                        shop.cover(shapes.block((-0.44, -0.04, 0.02), (0.44, -0.03, 2.04)), shop.pick("wood", "plastic")),
+                        shop.cover(
+                            shapes.block((-0.44, -0.04, 0.02), (0.44, -0.03, 2.04)), shop.pick("wood", "plastic")
+                        ),
                         shop.cover(shapes.rod((0.36, -0.09, 1.0), (0.24, -0.09, 1.0), 0.011, 6), "metal"),
                     ]
                 )
                 put(shop, shell, side, leaf, x, 0)
             elif shop.chance(0.5):
-                roles = ("cabinet", "shelf", "plant", "stool", "chair") if shell.width > 1.6 else ("stool", "chair", "plant")
+                roles = (
+                    ("cabinet", "shelf", "plant", "stool", "chair")
+                    if shell.width > 1.6
+                    else ("stool", "chair", "plant")
+                )
                 put(shop, shell, side, furniture(shop, shop.pick(*roles)), x)
     litter(shop, shell, shop.count(0, 5))
     hx, hy = shell.half
-    ahead = box_view([[-hx + 0.4, -hy + 0.4, 0.8], [hx - 0.4, -hy * 0.2, 1.8]], [[-hx, hy * 0.5, 0.5], [hx, hy, 1.8]], fov=(45, 85))
+    ahead = box_view(
+        [[-hx + 0.4, -hy + 0.4, 0.8], [hx - 0.4, -hy * 0.2, 1.8]], [[-hx, hy * 0.5, 0.5], [hx, hy, 1.8]], fov=(45, 85)
+    )
     return finish(shop, shell, [ahead, ahead, ahead])
 
 
@@ -215,6 +250,12 @@ def store(shop: Workshop) -> World:
         shop.add(thing, (*(shop.rng.uniform(-0.9, 0.9, 2) * shell.half), 0), shop.uniform(0, 6.3))
     middle = float(rows[len(rows) // 2]) + (gap + 0.5) / 2
     hy = shell.half[1]
-    along = box_view([[middle - 0.3, -hy + 0.5, 0.8], [middle + 0.3, 0, 1.8]], [[middle - 1, hy * 0.3, 0.3], [middle + 1, hy, 1.8]])
-    face = box_view([[middle - 0.2, -hy * 0.5, 0.8], [middle + 0.2, hy * 0.5, 1.7]], [[middle - 1.2, -hy * 0.6, 0.3], [middle + 1.2, hy * 0.6, 1.7]], step=0.5)
+    along = box_view(
+        [[middle - 0.3, -hy + 0.5, 0.8], [middle + 0.3, 0, 1.8]], [[middle - 1, hy * 0.3, 0.3], [middle + 1, hy, 1.8]]
+    )
+    face = box_view(
+        [[middle - 0.2, -hy * 0.5, 0.8], [middle + 0.2, hy * 0.5, 1.7]],
+        [[middle - 1.2, -hy * 0.6, 0.3], [middle + 1.2, hy * 0.6, 1.7]],
+        step=0.5,
+    )
     return finish(shop, shell, [along, along, face, face])

@@ -88,16 +88,17 @@ def from_triangles(
     points = np.asarray(vertices, np.float32)
     faces = np.asarray(triangles, np.int32)
     corners = points[faces]
-    face = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
-    flat = face / np.maximum(np.linalg.norm(face, axis=-1, keepdims=True), 1e-20)
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    face = np.stack([a[:, i] * b[:, j] - a[:, j] * b[:, i] for i, j in ((1, 2), (2, 0), (0, 1))], -1)
+    flat = face / np.sqrt(np.maximum(np.einsum("ni,ni->n", face, face), 1e-30))[:, None]
     normals = np.broadcast_to(flat[:, None], corners.shape)
     if crease < 1:
         summed = np.stack(
             [np.bincount(faces.ravel(), np.repeat(face[:, k], 3), minlength=len(points)) for k in range(3)], axis=1
         ).astype(np.float32)
-        summed /= np.maximum(np.linalg.norm(summed, axis=-1, keepdims=True), 1e-20)
+        summed /= np.sqrt(np.maximum(np.einsum("ni,ni->n", summed, summed), 1e-30))[:, None]
         smooth = summed[faces]
-        normals = np.where((smooth * normals).sum(-1, keepdims=True) > crease, smooth, normals)
+        normals = np.where(np.einsum("nki,ni->nk", smooth, flat)[..., None] > crease, smooth, normals)
     if uv is None:
         uv = box_mapping(corners, flat)
     return Mesh(points, faces, np.ascontiguousarray(normals, np.float32), uv, np.zeros(len(faces), np.int32))

@@ -58,12 +58,22 @@ def chair(shop: Workshop) -> Mesh:
             parts.append(shop.cover(shapes.rod(foot, foot + lift, 0.009, 6), frame))
         parts.append(shop.cover(shapes.rod(left + lift, right + lift, 0.02), frame))
     else:
-        board = shapes.cushion((w, 0.05, (top - h) * shop.uniform(0.4, 0.9))) if style == 2 else shapes.box((w, 0.02, (top - h) * 0.6))
+        board = (
+            shapes.cushion((w, 0.05, (top - h) * shop.uniform(0.4, 0.9)))
+            if style == 2
+            else shapes.box((w, 0.02, (top - h) * 0.6))
+        )
         parts.append(shop.cover(board.moved(left * [0, 1, 1] + lift * 0.65), pad))
     if shop.chance(0.25):
         for s in (-1, 1):
-            parts.append(shop.cover(shapes.block((s * w / 2 - 0.02, -d / 2, h + 0.2), (s * w / 2 + 0.02, d / 2, h + 0.23)), frame))
-            parts.append(shop.cover(shapes.rod((s * w / 2, -d / 2 + 0.03, h), (s * w / 2, -d / 2 + 0.03, h + 0.2), 0.012), frame))
+            parts.append(
+                shop.cover(
+                    shapes.block((s * w / 2 - 0.02, -d / 2, h + 0.2), (s * w / 2 + 0.02, d / 2, h + 0.23)), frame
+                )
+            )
+            parts.append(
+                shop.cover(shapes.rod((s * w / 2, -d / 2 + 0.03, h), (s * w / 2, -d / 2 + 0.03, h + 0.2), 0.012), frame)
+            )
     return merge(parts)
 
 
@@ -71,7 +81,9 @@ def stool(shop: Workshop) -> Mesh:
     """A round stool, ottoman or bin."""
     r, h = shop.uniform(0.15, 0.25), shop.uniform(0.3, 0.75)
     if shop.chance(0.4):
-        return shop.cover(shapes.cylinder(r, h * 0.7, top=r * shop.uniform(0.8, 1.2)), shop.pick("fabric", "plastic", "metal"))
+        return shop.cover(
+            shapes.cylinder(r, h * 0.7, top=r * shop.uniform(0.8, 1.2)), shop.pick("fabric", "plastic", "metal")
+        )
     seat = shop.cover(shapes.cylinder(r, 0.05).moved((0, 0, h)), shop.pick("wood", "fabric", "plastic"))
     return merge([seat, *legs(shop, r * 1.6, r * 1.6, h, shop.paint(shop.pick("wood", "metal")), 0)])
 
@@ -92,7 +104,9 @@ def table(shop: Workshop, size: tuple[float, float, float] | None = None, things
         parts += legs(shop, w, d, h - thick, leg)
         if shop.chance(0.4):
             x = shop.uniform(0.3, 0.45)
-            side = shapes.block((w / 2 - x, -d / 2 + 0.03, shop.uniform(0.05, 0.5)), (w / 2 - 0.02, d / 2 - 0.03, h - thick))
+            side = shapes.block(
+                (w / 2 - x, -d / 2 + 0.03, shop.uniform(0.05, 0.5)), (w / 2 - 0.02, d / 2 - 0.03, h - thick)
+            )
             parts.append(shop.cover(side, top))
     return merge([*parts, *spread(shop, w, d, h, shop.count(0, 8) if things is None else things)])
 
@@ -121,7 +135,9 @@ def sofa(shop: Workshop) -> Mesh:
         parts.append(shapes.cushion((0.63, d * 0.75, 0.16), soft).moved((x, -0.08, h * 0.75 + 0.05)))
     out = [shop.cover(part, cloth) for part in parts]
     for _ in range(shop.count(0, 3)):
-        pillow = shapes.cushion((0.42, 0.14, 0.4), 0.5).moved((shop.uniform(-0.35, 0.35) * w, d * 0.2, h + 0.25), shop.uniform(-0.4, 0.4))
+        pillow = shapes.cushion((0.42, 0.14, 0.4), 0.5).moved(
+            (shop.uniform(-0.35, 0.35) * w, d * 0.2, h + 0.25), shop.uniform(-0.4, 0.4)
+        )
         out.append(shop.cover(pillow, "fabric"))
     return merge(out)
 
@@ -199,7 +215,13 @@ def floor_lamp(shop: Workshop) -> Mesh:
     h, r, metal = shop.uniform(1.1, 1.9), shop.uniform(0.1, 0.25), shop.paint("metal")
     shade = shapes.lathe([r, r * shop.uniform(0.4, 1)], [0, r * 1.5]).moved((0, 0, h - r))
     glow = Paint(shop.materials.plain(shop.grey(0.6, 0.95), emission=shop.uniform(0, 2)))
-    return merge([shop.cover(shapes.cylinder(0.14, 0.02), metal), shop.cover(shapes.rod((0, 0, 0), (0, 0, h), 0.012), metal), shop.cover(shade, glow)])
+    return merge(
+        [
+            shop.cover(shapes.cylinder(0.14, 0.02), metal),
+            shop.cover(shapes.rod((0, 0, 0), (0, 0, h), 0.012), metal),
+            shop.cover(shade, glow),
+        ]
+    )
 
 
 def big_plant(shop: Workshop) -> Mesh:

@@ -15,7 +15,11 @@ def person(shop: Workshop) -> Mesh:
     if real is not None:
         return real
     h = shop.uniform(1.5, 1.9) if shop.chance(0.85) else shop.uniform(0.9, 1.4)
-    shirt, legs, skin = shop.paint("fabric"), shop.paint("fabric"), Paint(shop.materials.plain(shop.brown() * np.float32([1.1, 0.8, 0.65])))
+    shirt, legs, skin = (
+        shop.paint("fabric"),
+        shop.paint("fabric"),
+        Paint(shop.materials.plain(shop.brown() * np.float32([1.1, 0.8, 0.65]))),
+    )
     hip, neck, wide = 0.52 * h, 0.83 * h, 0.11 * h
     swing = shop.uniform(-0.25, 0.25) * h
     parts = []
@@ -24,17 +28,25 @@ def person(shop: Workshop) -> Mesh:
         foot = np.array([s * 0.055 * h, -s * swing * 0.8, 0.03 * h])
         parts.append(shop.cover(shapes.capsule((s * 0.05 * h, 0, hip), knee, 0.048 * h, 0.036 * h), legs))
         parts.append(shop.cover(shapes.capsule(knee, foot, 0.036 * h, 0.025 * h), legs))
-        parts.append(shop.cover(shapes.cushion((0.06 * h, 0.15 * h, 0.05 * h), 0.5, 12).moved(foot - [0, 0.04 * h, 0]), "plastic"))
+        parts.append(
+            shop.cover(
+                shapes.cushion((0.06 * h, 0.15 * h, 0.05 * h), 0.5, 12).moved(foot - [0, 0.04 * h, 0]), "plastic"
+            )
+        )
         elbow = np.array([s * (wide + shop.uniform(0.01, 0.12) * h), s * swing * 0.4, 0.63 * h])
         hand = elbow + [shop.uniform(-0.1, 0.05) * s * h, -shop.uniform(0, 0.15) * h, -shop.uniform(-0.1, 0.16) * h]
         parts.append(shop.cover(shapes.capsule((s * wide, 0, neck - 0.02 * h), elbow, 0.032 * h, 0.026 * h), shirt))
         parts.append(shop.cover(shapes.capsule(elbow, hand, 0.026 * h, 0.02 * h), shirt if shop.chance(0.5) else skin))
     parts.append(shop.cover(shapes.superquadric((wide, 0.065 * h, 0.19 * h), 0.6, 0.8).moved((0, 0, 0.67 * h)), shirt))
     if shop.chance(0.3):
-        skirt = shapes.lathe([0.1 * h, 0.12 * h, shop.uniform(0.12, 0.2) * h], [0.58 * h, 0.5 * h, shop.uniform(0.1, 0.35) * h])
+        skirt = shapes.lathe(
+            [0.1 * h, 0.12 * h, shop.uniform(0.12, 0.2) * h], [0.58 * h, 0.5 * h, shop.uniform(0.1, 0.35) * h]
+        )
         parts.append(shop.cover(skirt, legs))
     parts.append(shop.cover(shapes.capsule((0, 0, neck), (0, 0, 0.88 * h), 0.03 * h), skin))
-    parts.append(shop.cover(shapes.superquadric((0.045 * h, 0.055 * h, 0.065 * h), sides=16).moved((0, 0, 0.93 * h)), skin))
+    parts.append(
+        shop.cover(shapes.superquadric((0.045 * h, 0.055 * h, 0.065 * h), sides=16).moved((0, 0, 0.93 * h)), skin)
+    )
     hair = shapes.superquadric((0.05 * h, 0.058 * h, 0.05 * h), sides=16).moved((0, 0.012 * h, 0.955 * h))
     parts.append(shop.cover(hair, Paint(shop.materials.plain(shop.brown() * np.float32(shop.uniform(0.05, 1))))))
     if shop.chance(0.3):
@@ -100,13 +112,19 @@ def car(shop: Workshop) -> Mesh:
     kind = shop.count(0, 2)
     w = shop.uniform(1.6, 1.95) if kind < 2 else 2.4
     length, h = ((shop.uniform(3.6, 4.8), 1.45), (shop.uniform(4.5, 6), 2.1), (shop.uniform(7, 11), 3.0))[kind]
-    coat = Paint(shop.materials.plain(shop.colour() if shop.chance(0.5) else shop.grey(), specular=0.8, shininess=60, mirror=0.3))
+    coat = Paint(
+        shop.materials.plain(shop.colour() if shop.chance(0.5) else shop.grey(), specular=0.8, shininess=60, mirror=0.3)
+    )
     glass = Paint(shop.materials.plain(np.full(3, 0.02), specular=0.9, shininess=100, mirror=0.5))
     black = Paint(shop.materials.plain(np.full(3, 0.02)))
     parts = []
     if kind == 0:
         parts.append(shop.cover(shapes.cushion((w, length, 0.62), 0.3).moved((0, 0, 0.58)), coat))
-        parts.append(shop.cover(shapes.cushion((w * 0.88, length * 0.55, h - 0.65), 0.4).moved((0, 0.25, 0.65 + (h - 0.65) / 2)), glass))
+        parts.append(
+            shop.cover(
+                shapes.cushion((w * 0.88, length * 0.55, h - 0.65), 0.4).moved((0, 0.25, 0.65 + (h - 0.65) / 2)), glass
+            )
+        )
         parts.append(shop.cover(shapes.cushion((w * 0.84, length * 0.42, 0.1), 0.3).moved((0, 0.3, h - 0.02)), coat))
     else:
         parts.append(shop.cover(shapes.cushion((w, length, h - 0.3), 0.12).moved((0, 0, 0.3 + (h - 0.3) / 2)), coat))
@@ -125,7 +143,9 @@ def car(shop: Workshop) -> Mesh:
 
 def building(shop: Workshop, width: float, depth: float, height: float) -> Mesh:
     """A house or tower: walls of windows, a roof, doors and signs at its foot; front to -y."""
-    facade = shop.materials.tinted(shop.texture("windows"), np.clip(shop.grey(0.6, 1) * shop.uniform(0.6, 1.2), 0, 1), specular=0.1)
+    facade = shop.materials.tinted(
+        shop.texture("windows"), np.clip(shop.grey(0.6, 1) * shop.uniform(0.6, 1.2), 0, 1), specular=0.1
+    )
     walls = shapes.block((-width / 2, 0, 0), (width / 2, depth, height)).painted(facade, shop.uniform(4, 12))
     parts = [walls]
     if shop.chance(0.3):
@@ -178,7 +198,10 @@ def fence(shop: Workshop, length: float) -> Mesh:
     """A fence or railing along x."""
     h, step, paint = shop.uniform(0.6, 1.8), shop.uniform(0.1, 0.5), shop.paint(shop.pick("wood", "metal"))
     thin = shop.uniform(0.01, 0.06)
-    parts = [shapes.block((x - thin, -0.01, 0), (x + thin, 0.01, h)) for x in np.arange(-length / 2, length / 2, max(step, thin * 3))]
+    parts = [
+        shapes.block((x - thin, -0.01, 0), (x + thin, 0.01, h))
+        for x in np.arange(-length / 2, length / 2, max(step, thin * 3))
+    ]
     parts += [shapes.block((-length / 2, -0.02, z * h), (length / 2, 0.02, z * h + 0.05)) for z in (0.25, 0.9)]
     return merge([shop.cover(part, paint) for part in parts])
 
@@ -186,6 +209,8 @@ def fence(shop: Workshop, length: float) -> Mesh:
 def bin_(shop: Workshop) -> Mesh:
     """A bin, bollard, hydrant or crate."""
     if shop.chance(0.5):
-        return shop.cover(shapes.cylinder(shop.uniform(0.08, 0.3), shop.uniform(0.5, 1.1)), shop.pick("metal", "plastic"))
+        return shop.cover(
+            shapes.cylinder(shop.uniform(0.08, 0.3), shop.uniform(0.5, 1.1)), shop.pick("metal", "plastic")
+        )
     size = shop.rng.uniform(0.3, 1.1, 3)
     return shop.cover(shapes.box(size, (0, 0, size[2] / 2)), shop.pick("metal", "plastic", "wood", "any"))

@@ -56,7 +56,9 @@ def open_box(shop: Workshop, size: tuple[float, float, float] | None = None) -> 
 def book(shop: Workshop) -> Mesh:
     """A closed book lying flat."""
     w, d, h = shop.uniform(0.1, 0.22), shop.uniform(0.14, 0.3), shop.uniform(0.006, 0.05)
-    pages = shop.cover(shapes.block((-w / 2 + 0.004, -d / 2 + 0.004, 0.002), (w / 2 - 0.002, d / 2 - 0.004, h - 0.002)), "paper")
+    pages = shop.cover(
+        shapes.block((-w / 2 + 0.004, -d / 2 + 0.004, 0.002), (w / 2 - 0.002, d / 2 - 0.004, h - 0.002)), "paper"
+    )
     cover = shop.paint("plastic")
     parts = [pages]
     for z in (0.0, h - 0.002):
@@ -100,7 +102,9 @@ def bottle(shop: Workshop) -> Mesh:
         low, high = sorted((shop.uniform(0.1, 0.4) * shoulder, shop.uniform(0.5, 0.95) * shoulder))
         ring = shapes.lathe([r * 1.01, r * 1.01], [high, low])
         uv = ring.uv / np.maximum(ring.uv.max((0, 1)), 1e-6) * np.float32([2, 1])
-        parts.append(Mesh(ring.vertices, ring.triangles, ring.normals, uv, ring.material).painted(shop.poster("picture")))
+        parts.append(
+            Mesh(ring.vertices, ring.triangles, ring.normals, uv, ring.material).painted(shop.poster("picture"))
+        )
     if shop.chance(0.7):
         cap = shapes.cylinder(neck * 1.15, h * 0.12).moved((0, 0, h * 0.92))
         parts.append(shop.cover(cap, "plastic"))
@@ -119,7 +123,9 @@ def cup(shop: Workshop) -> Mesh:
     paint = shop.paint(shop.pick("plastic", "plastic", "metal", "any"))
     parts = [shop.cover(shapes.lathe(radii, heights), paint)]
     if shop.chance(0.5):
-        ring = shapes.torus(h * 0.3, 0.005, 14).moved((r * 0.95, 0, h * 0.5), rotation=np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]]))
+        ring = shapes.torus(h * 0.3, 0.005, 14).moved(
+            (r * 0.95, 0, h * 0.5), rotation=np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+        )
         parts.append(shop.cover(ring, paint))
     return merge(parts)
 
@@ -142,7 +148,9 @@ def bowl(shop: Workshop) -> Mesh:
     for _ in range(shop.count(0, 8)):
         a, b, s = shop.uniform(0, 6.3), shop.uniform(0, 0.6) * r, shop.uniform(0.02, 0.045)
         fruit = shapes.superquadric((s, s, s * shop.uniform(0.8, 1.3)), sides=14)
-        fruit = fruit.moved((b * np.cos(a), b * np.sin(a), h * 0.4 + s * shop.uniform(0.5, 1.5)), rotation=random_rotation(shop.rng))
+        fruit = fruit.moved(
+            (b * np.cos(a), b * np.sin(a), h * 0.4 + s * shop.uniform(0.5, 1.5)), rotation=random_rotation(shop.rng)
+        )
         parts.append(shop.cover(fruit, "plastic"))
     return merge(parts)
 
@@ -151,15 +159,23 @@ def screen(shop: Workshop, width: float | None = None) -> Mesh:
     """A monitor or television on a foot, front to -y."""
     w = width or shop.uniform(0.35, 0.75)
     h, z = w * shop.uniform(0.5, 0.7), shop.uniform(0.06, 0.16)
-    frame = shop.paint("plastic") if shop.chance(0.2) else Paint(shop.materials.plain(shop.grey(0.03, 0.25), specular=0.2))
+    frame = (
+        shop.paint("plastic") if shop.chance(0.2) else Paint(shop.materials.plain(shop.grey(0.03, 0.25), specular=0.2))
+    )
     parts = [
         shop.cover(shapes.block((-w / 2, 0, z), (w / 2, 0.03, z + h)), frame),
         shop.cover(shapes.block((-0.02, 0.03, 0), (0.02, 0.06, z + h / 2)), frame),
         shop.cover(shapes.block((-w / 5, -0.05, 0), (w / 5, 0.13, 0.012)), frame),
     ]
     on = shop.chance(0.5)
-    face = shop.poster("picture", "page", emission=shop.uniform(0.4, 1.2)) if on else shop.materials.plain(np.full(3, 0.01), specular=0.5, mirror=0.5)
-    parts.append(shapes.quad((-w / 2 + 0.012, -0.001, z + 0.012), (w - 0.024, 0, 0), (0, 0, h - 0.024), True).painted(face))
+    face = (
+        shop.poster("picture", "page", emission=shop.uniform(0.4, 1.2))
+        if on
+        else shop.materials.plain(np.full(3, 0.01), specular=0.5, mirror=0.5)
+    )
+    parts.append(
+        shapes.quad((-w / 2 + 0.012, -0.001, z + 0.012), (w - 0.024, 0, 0), (0, 0, h - 0.024), True).painted(face)
+    )
     return merge(parts)
 
 
@@ -186,7 +202,9 @@ def papers(shop: Workshop) -> Mesh:
     parts = []
     for k in range(shop.count(1, 6)):
         w, d = 0.21 * shop.uniform(0.5, 1.1), 0.297 * shop.uniform(0.5, 1.1)
-        sheet = shapes.quad((-w / 2, -d / 2, 0.001 + 0.0012 * k), (w, 0, 0), (0, d, 0), True).painted(shop.poster("page", "page", "picture"))
+        sheet = shapes.quad((-w / 2, -d / 2, 0.001 + 0.0012 * k), (w, 0, 0), (0, d, 0), True).painted(
+            shop.poster("page", "page", "picture")
+        )
         parts.append(sheet.moved((shop.uniform(-0.1, 0.1), shop.uniform(-0.1, 0.1), 0), shop.uniform(0, 6.3)))
     return merge(parts)
 
@@ -212,7 +230,9 @@ def solid(shop: Workshop) -> Mesh:
         n = shop.count(3, 9)
         angle = np.sort(shop.rng.uniform(0, 2 * np.pi, n)) if shop.chance(0.3) else np.arange(n) * 2 * np.pi / n
         radius = s * shop.rng.uniform(0.6, 1.2, n)
-        mesh = shapes.extrusion(np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1), s * shop.uniform(0.1, 2))
+        mesh = shapes.extrusion(
+            np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1), s * shop.uniform(0.1, 2)
+        )
     if shop.chance(0.4):
         mesh = mesh.moved(rotation=random_rotation(shop.rng))
     return shop.cover(mesh, "any").centred()
@@ -251,7 +271,9 @@ def potted_plant(shop: Workshop, height: float | None = None) -> Mesh:
         t = np.linspace(0, 1, 5)
         spine = np.stack([reach * t, np.zeros(5), h * 0.28 + rise * np.sin(t * shop.uniform(1.3, 2.6))], -1)
         half = h * slim * np.sin(np.pi * np.clip(t + 0.08, 0, 1))
-        blade = np.stack([spine + [0, 1, 0] * half[:, None], spine + [0, 0, -0.01], spine - [0, 1, 0] * half[:, None]], 1)
+        blade = np.stack(
+            [spine + [0, 1, 0] * half[:, None], spine + [0, 0, -0.01], spine - [0, 1, 0] * half[:, None]], 1
+        )
         parts.append(shop.cover(shapes.surface(blade), leaf).moved(yaw=a))
     return merge(parts)
 

@@ -11,7 +11,8 @@ from training.cameras import Poses, choose
 from training.clips import Clip
 from training.layouts import LAYOUTS
 from training.photo import develop, draw_lens, metered
-from training.raycast import Camera, Renderer
+from training.raycast import Camera
+from training.shading import Renderer
 from training.workshop import Workshop
 
 KINDS = tuple(LAYOUTS)
@@ -62,7 +63,7 @@ def render_clip(seed: int, options: SceneOptions) -> Clip:
     renderer = Renderer(world, draws[2])
     fps = options.fps or float(draws[3].uniform(8, 30))
     size = (options.height, options.width)
-    poses, matrix = choose(draws[3], renderer, world.views, options.num_frames, *size, fps)
+    poses, matrix = choose(draws[3], renderer.tracer, world.views, options.num_frames, *size, fps)
     return _film(renderer, poses, matrix, fps, options, draws[4])
 
 
@@ -72,7 +73,7 @@ def _film(
     lens = draw_lens(rng, options.clean)
     images, depths, gain = [], [], 0.0
     for k, pose in enumerate(poses):
-        renderer.set_time(k / fps)
+        renderer.tracer.set_time(k / fps)
         colour, depth = renderer.render(Camera(pose, matrix), options.width, options.height)
         gain = gain or metered(colour)
         flow = _flow(poses, k, matrix)

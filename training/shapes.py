@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import cv2
@@ -18,13 +19,22 @@ _BOX_FACES = np.array(
     ],
     np.int32,
 )  # fmt: skip
+# The two axes across each of these faces, in pairs: x, x, y, y, z, z.
+_BOX_AXES = np.repeat([[1, 2], [0, 2], [0, 1]], 4, axis=0)
 
 
 def box(size: npt.ArrayLike, centre: npt.ArrayLike = (0, 0, 0)) -> Mesh:
     """A box of `size` (x, y, z) metres about `centre`."""
-    return from_triangles(
-        _BOX_CORNERS * np.asarray(size, np.float32) + np.asarray(centre, np.float32), _BOX_FACES, crease=1
-    )
+    extent = np.asarray(size, np.float32)
+    unit = _unit_box()
+    vertices = unit.vertices * extent + np.asarray(centre, np.float32)
+    # Textures are in metres: each face by the two sizes across it.
+    return replace(unit, vertices=vertices, uv=unit.uv * extent[_BOX_AXES][:, None])
+
+
+@cache
+def _unit_box() -> Mesh:
+    return from_triangles(_BOX_CORNERS, _BOX_FACES, crease=1)
 
 
 def block(low: npt.ArrayLike, high: npt.ArrayLike) -> Mesh:
@@ -91,8 +101,16 @@ def lathe(radii: npt.ArrayLike, heights: npt.ArrayLike, sides: int = 20) -> Mesh
 
 def cylinder(radius: float, height: float, sides: int = 20, top: float | None = None) -> Mesh:
     """A closed cylinder standing on z = 0, or a cone's stump with another `top` radius."""
-    upper = radius if top is None else top
-    return lathe([0, radius, upper, 0], [0, 0, height, height], sides)
+    if top is not None and top != radius:
+        return lathe([0, radius, top, 0], [0, 0, height, height], sides)
+    unit = _unit_cylinder(sides)
+    scale = np.array([radius, radius, height], np.float32)
+    return replace(unit, vertices=unit.vertices * scale, uv=unit.uv * np.float32([radius, height]))
+
+
+@cache
+def _unit_cylinder(sides: int) -> Mesh:
+    return lathe([0, 1, 1, 0], [0, 0, 1, 1], sides)
 
 
 def rod(start: npt.ArrayLike, end: npt.ArrayLike, radius: float, sides: int = 8, top: float | None = None) -> Mesh:
