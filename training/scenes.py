@@ -9,6 +9,7 @@ import numpy as np
 
 from training.cameras import Poses, choose
 from training.clips import Clip
+from training.furniture import FurnitureLibrary
 from training.layouts import LAYOUTS
 from training.photo import develop, draw_lens, metered
 from training.raycast import Camera
@@ -57,7 +58,8 @@ def render_clip(seed: int, options: SceneOptions) -> Clip:
     # Separate streams, so that a clean clip shows the same scene along the same path.
     draws = [np.random.default_rng([seed, k]) for k in range(5)]
     kind = options.kinds[int(draws[0].integers(len(options.kinds)))]
-    world = LAYOUTS[kind](Workshop(draws[1]))
+    library = FurnitureLibrary(options.furniture) if options.furniture else None
+    world = LAYOUTS[kind](Workshop(draws[1], library))
     if options.clean:
         world = replace(world, sky=replace(world.sky, fog=0.0))
     renderer = Renderer(world, draws[2])

@@ -1,0 +1,77 @@
+"""Fetch real furniture for the procedural scenes: Debian's package sweethome3d-furniture, 820 models with real sizes.
+
+    python -m training.fetch_furniture --out furniture
+
+It needs apt-get and dpkg, but no root. Nothing of the models is in this repository; CREDITS in the folder names the
+author and the licence of each model (CC0 or CC-BY 3.0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import tempfile
+from pathlib import Path
+
+from utils.cli import run_script
+
+PACKAGE = "sweethome3d-furniture"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    out = argparse.ArgumentParser(description="Fetch and prepare furniture models for the procedural scenes.")
+    out.add_argument("--out", type=Path, required=True, help="folder to fill")
+    out.add_argument(
+        "--package", type=Path, help=f"a {PACKAGE} .deb file that is there already; none: apt-get download"
+    )
+    out.add_argument("--packs", nargs="+", help="only these packs, such as BlendSwap-CC-0 (all)")
+    out.add_argument("--triangles", type=int, default=5000, help="merge vertices of models with more triangles (5000)")
+    return out
+
+
+def fetch(folder: Path) -> Path:
+    """Download the package into a folder with apt-get; no root is needed.
+
+    Raises:
+        VideoError: apt-get is missing or fails.
+    """
+    from utils.video_source import VideoError
+
+    try:
+        subprocess.run(["apt-get", "download", PACKAGE], cwd=folder, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        detail = getattr(error, "stderr", None) or str(error)
+        raise VideoError(
+            f"apt-get download {PACKAGE}: {detail.strip().splitlines()[-1]}; on other systems pass the .deb file with --package"
+        ) from error
+    return next(folder.glob(f"{PACKAGE}_*.deb"))
+
+
+def main() -> int:
+    """Fetch, unpack, convert."""
+    arguments = parser().parse_args()
+    from tqdm import tqdm
+
+    from training.furniture_cache import convert, pieces, write_index
+
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        unpacked = Path(scratch)
+        package = arguments.package.resolve() if arguments.package else fetch(unpacked)
+        subprocess.run(["dpkg", "-x", str(package), str(unpacked / "root")], check=True)
+        archives = sorted((unpacked / "root").rglob("*.sh3f"))
+        done = []
+        found = [piece for archive in archives for piece in pieces(archive, unpacked / archive.stem, arguments.packs)]
+        for piece in tqdm(found, unit="model", disable=None):
+            try:
+                done.append(convert(piece, arguments.out, arguments.triangles))
+            except (ValueError, OSError) as error:
+                tqdm.write(f"left out: {error}")
+    write_index(done, arguments.out)
+    print(f"{arguments.out}: {len(done)} of {len(found)} models")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(run_script(main))
