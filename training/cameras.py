@@ -79,7 +79,7 @@ def _shake(rng: np.random.Generator, frames: int, fps: float, amount: float, axe
 def choose(
     rng: np.random.Generator, tracer: Tracer, views: list[View], frames: int, height: int, width: int, fps: float
 ) -> tuple[Poses, npt.NDArray[np.float64]]:
-    """Poses (T, 4, 4) and intrinsics (3, 3) of the first drawn path that sees enough; the best of the drawn otherwise."""
+    """Poses (T, 4, 4) and intrinsics (3, 3) of the first path drawn that sees enough, else of the best."""
     best: tuple[float, Poses, npt.NDArray[np.float64]] | None = None
     for _ in range(12):
         view = views[int(rng.integers(len(views)))]

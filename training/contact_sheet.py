@@ -33,6 +33,14 @@ def main() -> int:
     import numpy as np
 
     from training.scenes import KINDS, SceneOptions, render_clip
+    from utils.files import whole_file
+    from utils.video_source import VideoError
+
+    unknown = set(arguments.kinds or ()) - set(KINDS)
+    if unknown:
+        raise VideoError(f"--kinds {' '.join(sorted(unknown))}: unknown; choose from {', '.join(KINDS)}")
+    if arguments.out.suffix not in (".png", ".jpg"):
+        raise VideoError(f"--out {arguments.out}: must end in .png or .jpg")
 
     height = arguments.width * 3 // 4
     options = SceneOptions(kinds=tuple(arguments.kinds or KINDS), clean=arguments.clean, furniture=arguments.furniture)
@@ -49,8 +57,8 @@ def main() -> int:
     columns = max(1, round(math.sqrt(len(cells) / 1.5)))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     sheet = np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
-    if not cv2.imwrite(str(arguments.out), sheet):
-        raise OSError(f"{arguments.out}: cannot be written; choose a .png or .jpg file in an existing folder")
+    with whole_file(arguments.out) as part:
+        part.write_bytes(cv2.imencode(arguments.out.suffix, sheet)[1].tobytes())
     print(arguments.out)
     return 0
 

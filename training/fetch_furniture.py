@@ -30,6 +30,20 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
+def unpack(package: Path, folder: Path) -> None:
+    """Unpack a Debian package into a folder.
+
+    Raises:
+        VideoError: dpkg is missing, or it is no package.
+    """
+    from utils.video_source import VideoError
+
+    try:
+        subprocess.run(["dpkg", "-x", str(package), str(folder)], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise VideoError(f"{package}: dpkg cannot unpack it; is it the {PACKAGE} package?") from error
+
+
 def fetch(folder: Path) -> Path:
     """Download the package into a folder with apt-get; no root is needed.
 
@@ -43,7 +57,8 @@ def fetch(folder: Path) -> Path:
     except (OSError, subprocess.CalledProcessError) as error:
         detail = getattr(error, "stderr", None) or str(error)
         raise VideoError(
-            f"apt-get download {PACKAGE}: {detail.strip().splitlines()[-1]}; on other systems pass the .deb file with --package"
+            f"apt-get download {PACKAGE}: {detail.strip().splitlines()[-1]}; "
+            "where there is no apt-get, pass the .deb file with --package"
         ) from error
     return next(folder.glob(f"{PACKAGE}_*.deb"))
 
@@ -59,7 +74,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         unpacked = Path(scratch)
         package = arguments.package.resolve() if arguments.package else fetch(unpacked)
-        subprocess.run(["dpkg", "-x", str(package), str(unpacked / "root")], check=True)
+        unpack(package, unpacked / "root")
         archives = sorted((unpacked / "root").rglob("*.sh3f"))
         done = []
         found = [piece for archive in archives for piece in pieces(archive, unpacked / archive.stem, arguments.packs)]

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 ROLES = (
     (
         "stand-alone",
-        r"swimming|crossing|rails|arrow|parking slot|jacuzzi|sandpit|living room|sidewalk|elevator|staircase|curtain|pool|blind|fountain|fence",
+        r"swimming|crossing|rails|arrow|parking slot|jacuzzi|sandpit|living room|sidewalk|elevator|"
+        r"staircase|curtain|pool|blind|fountain|fence",
     ),
     ("hanging", r"ceiling|hanging|chandelier|pendant|track|spotlight|wall (light|lamp|hanger|socket|double)|wall flat"),
     ("plant", r"plant|ficus|bamboo|yucca|cactus|orchid|lily|tulips|spath|bonsai|tree"),
@@ -52,7 +53,7 @@ class FurnitureLibrary:
         self.roles = _roles(folder)
 
     def draw(self, role: str, shop: Workshop) -> Mesh | None:
-        """A random piece of a role with its materials added to the workshop's, colours varied; None if there is none."""
+        """A random piece of a role, colours varied, its materials added to the workshop's; None if there is none."""
         paths = self.roles.get(role)
         if not paths:
             return None

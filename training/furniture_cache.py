@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.obj import Material, ObjMesh, read_mtl, read_obj
+from training.mesh import floats
+from training.obj import Material, read_mtl, read_obj
 from training.world import TEXTURE_SIZE
 from utils.files import whole_file
 
@@ -98,7 +99,7 @@ def convert(piece: Piece, out: Path, triangles: int) -> Piece:
             stream,
             vertices=vertices,
             triangles=faces,
-            uv=(mesh.uv[keep][rows] * np.float32([1, -1])).astype(np.float32),
+            uv=(mesh.uv[keep][rows] * floats([1, -1])).astype(np.float32),
             material=mesh.material[keep][rows],
             # Kd is as displayed; light is reckoned linear.
             colours=np.array([np.clip(m.colour, 0, 1) for m in materials], np.float32) ** np.float32(2.2),

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import shapes
-from training.mesh import Mesh, merge
+from training.mesh import Mesh, floats, merge
 from training.motion import Motion
 from training.pieces_outdoor import building, person, tree
 from training.workshop import Paint, Workshop
@@ -113,7 +113,7 @@ def opening(
 ) -> None:
     """A wall around a hole (middle, width, bottom, top), with a door leaf, or glass bars and perhaps a curtain."""
     long, away = wall_frame(shell, side)
-    x, w, low, high = hole
+    _, w, low, high = hole
     h, left, right = shell.height, hole[0] - hole[1] / 2, hole[0] + hole[1] / 2
     pieces = [(-long / 2, left, 0, h), (right, long / 2, 0, h), (left, right, high, h), (left, right, 0, low)]
     parts = [
@@ -182,7 +182,7 @@ def lighting(
     """Ceiling lamps, daylight from a side, and the light that walls throw back."""
     bright = shop.uniform(0.15, 0.6)
     tint = np.exp(shop.rng.normal(0, 0.08, 3)) * [1.0, 0.97, 0.92]
-    ambient = (np.float32(bright * tint), np.float32(bright * tint * shop.uniform(0.4, 0.9) * [1, 0.92, 0.85]))
+    ambient = (floats(bright * tint), floats(bright * tint * shop.uniform(0.4, 0.9) * [1, 0.92, 0.85]))
     lights = []
     for _ in range(shop.count(1, 2)):
         x, y = shop.rng.uniform(-0.7, 0.7, 2) * shell.half

@@ -7,7 +7,7 @@ import numpy as np
 from training import shapes
 from training.interior import day_sky
 from training.layouts_rooms import box_view
-from training.mesh import merge, random_rotation, rotation_z
+from training.mesh import Floats, floats, merge, random_rotation, rotation_z
 from training.motion import Motion
 from training.pieces_indoor import cabinet, furniture, shelf
 from training.pieces_small import SMALL, open_box, small, solid
@@ -15,7 +15,7 @@ from training.workshop import Workshop
 from training.world import Light, Moving, World
 
 
-def close_light(shop: Workshop, reach: float) -> tuple[list[Light], tuple[np.ndarray, np.ndarray]]:
+def close_light(shop: Workshop, reach: float) -> tuple[list[Light], tuple[Floats, Floats]]:
     """Lamps above a scene of `reach` metres, and the light around."""
     bright = shop.uniform(0.15, 0.6)
     tint = np.exp(shop.rng.normal(0, 0.1, 3))
@@ -26,7 +26,7 @@ def close_light(shop: Workshop, reach: float) -> tuple[list[Light], tuple[np.nda
         lights.append(
             Light((x, y, reach * shop.uniform(1, 3)), colour, shop.uniform(0.03, 0.3) * reach, reach=2 * reach)
         )
-    return lights, (np.float32(bright * tint), np.float32(bright * tint * shop.uniform(0.4, 0.9)))
+    return lights, (floats(bright * tint), floats(bright * tint * shop.uniform(0.4, 0.9)))
 
 
 def backdrop(shop: Workshop, depth: float, floor: float) -> None:

@@ -6,13 +6,13 @@ import numpy as np
 
 from training import shapes
 from training.layouts_rooms import box_view
-from training.mesh import Mesh, merge
+from training.mesh import Floats, Mesh, floats, merge
 from training.motion import Motion
 from training.pieces_outdoor import bench, bin_, building, bush, car, fence, lamp_post, person, tree
 from training.workshop import Workshop
 from training.world import Light, Moving, Sky, World
 
-Ambient = tuple[np.ndarray, np.ndarray]
+Ambient = tuple[Floats, Floats]
 
 
 def weather(shop: Workshop, night: bool = False) -> tuple[Sky, list[Light], Ambient]:
@@ -33,10 +33,10 @@ def weather(shop: Workshop, night: bool = False) -> tuple[Sky, list[Light], Ambi
         (np.cos(angle), np.sin(angle), shop.uniform(0.25, 2)), tuple(strength * warm), 0.3 if cloudy else 0.015, True
     )
     bright = shop.uniform(0.3, 0.5) if cloudy else shop.uniform(0.15, 0.4)
-    return sky, [sun], (np.float32(bright * np.array([0.9, 0.95, 1.05])), np.float32(bright * 0.5 * np.ones(3)))
+    return sky, [sun], (floats(bright * np.array([0.9, 0.95, 1.05])), floats(bright * 0.5 * np.ones(3)))
 
 
-def terrain(shop: Workshop, size: float, height: float, flat: float = 0.0) -> tuple[Mesh, "Ground"]:
+def terrain(shop: Workshop, size: float, height: float, flat: float = 0.0) -> tuple[Mesh, Ground]:
     """Hilly ground `size` metres wide; nearly level within `flat` metres of the y axis."""
     n = 48
     bumps = shapes.smooth_noise(shop.rng, (n, n), shop.count(2, 6), 3) * height
@@ -82,7 +82,7 @@ def street(shop: Workshop) -> World:
         shop.add(shop.cover(slab, stone))
         houses(shop, s, half + path, length)
     marks(shop, half, length)
-    furnish(shop, half, path, length, night)
+    furnish(shop, half, path, length)
     if shop.chance(0.6):
         end = building(shop, shop.uniform(20, 50), 10, shop.uniform(8, 40))
         shop.add(end, (shop.uniform(-5, 5), length * shop.uniform(0.4, 1), 0))
@@ -139,7 +139,7 @@ def marks(shop: Workshop, half: float, length: float) -> None:
             shop.add(shapes.quad((x, start, 0.006), (0.5, 0, 0), (0, 3, 0)).painted(white))
 
 
-def furnish(shop: Workshop, half: float, path: float, length: float, night: bool) -> None:
+def furnish(shop: Workshop, half: float, path: float, length: float) -> None:
     """Cars parked and driving, people, lamps, trees, benches."""
     models = [car(shop) for _ in range(3)]
     for s in (-1, 1):

@@ -93,7 +93,7 @@ def room(shop: Workshop) -> World:
 
 def counter(shop: Workshop, shell: Shell, side: int, front: Paint, top: Paint) -> None:
     """A kitchen line: base units, worktop, splashback, wall units, things on top."""
-    long, away = wall_frame(shell, side)
+    long, _ = wall_frame(shell, side)
     low, high = sorted(shop.rng.uniform(-0.5, 0.5, 2) * long)
     low, high = (low, high) if high - low > 1.5 else (-0.48 * long, 0.48 * long)
     deep, h = shop.uniform(0.55, 0.68), shop.uniform(0.84, 0.95)
@@ -104,7 +104,8 @@ def counter(shop: Workshop, shell: Shell, side: int, front: Paint, top: Paint) -
     if shop.chance(0.6):
         panel = shapes.block((-width / 2, -0.01, 0), (width / 2, 0, shop.uniform(0.3, 0.6)))
         tiles = Paint(
-            shop.toned("tiles", "bricks", "plaster", base=shop.grey(0.3, 0.95), specular=0.3), shop.uniform(0.4, 1)
+            shop.toned("tiles", "bricks", "plaster", base=shop.grey(0.3, 0.95), finish={"specular": 0.3}),
+            shop.uniform(0.4, 1),
         )
         put(shop, shell, side, shop.cover(panel, tiles), (low + high) / 2, 0.001, h)
     if shop.chance(0.75):
@@ -244,7 +245,7 @@ def store(shop: Workshop) -> World:
     for x in rows:
         for y in np.arange(-shell.half[1] + 1, shell.half[1] - 1, size[0] + 0.02):
             if shop.chance(0.85):
-                shop.add(models[shop.count(0, 2)], (x, y, 0), shop.pick("+", "-") == "+" and np.pi / 2 or -np.pi / 2)
+                shop.add(models[shop.count(0, 2)], (x, y, 0), np.pi / 2 if shop.chance(0.5) else -np.pi / 2)
     for _ in range(shop.count(0, 8)):
         thing = SMALL["carton"][0](shop).scaled(shop.uniform(1, 3))
         shop.add(thing, (*(shop.rng.uniform(-0.9, 0.9, 2) * shell.half), 0), shop.uniform(0, 6.3))

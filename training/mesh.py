@@ -12,6 +12,11 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int32]
 
 
+def floats(values: npt.ArrayLike) -> Floats:
+    """An array in float32."""
+    return np.asarray(values, np.float32)
+
+
 @dataclass(frozen=True)
 class Mesh:
     """V vertices and T triangles, in metres, z up.

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from training.world import LUMA
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -49,7 +51,7 @@ def draw_lens(rng: np.random.Generator, clean: bool) -> Lens:
 
 def metered(colour: Floats) -> float:
     """The gain that brings a linear picture to a usual brightness."""
-    luma = colour @ np.float32([0.299, 0.587, 0.114])
+    luma = colour @ LUMA
     middle = float(np.exp(np.log(luma + 1e-3).mean()))
     return float(0.22 / max(0.6 * middle + 0.4 * float(luma.mean()), 1e-3))
 
@@ -72,12 +74,12 @@ def develop(
         light = _defocused(light, depth, lens)
     length = float(np.hypot(*flow)) * lens.shutter
     if length > 1:
-        light = cv2.filter2D(light, -1, _streak(flow, min(length, 25.0)))
+        light = _array(cv2.filter2D(light, -1, _streak(flow, min(length, 25.0))))
     if lens.glow:
         bright = np.clip(light - 0.9, 0, 4)
         light = light + lens.glow * cv2.GaussianBlur(bright, (0, 0), 6)
     if lens.blur:
-        light = cv2.GaussianBlur(light, (0, 0), lens.blur)
+        light = _array(cv2.GaussianBlur(light, (0, 0), lens.blur))
     height, width = depth.shape
     if lens.vignette:
         y, x = np.ogrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -89,16 +91,21 @@ def develop(
     shown = _tone(light, lens)
     if lens.jpeg:
         coded = cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, lens.jpeg])[1]
-        shown = cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1]
+        shown = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
     return np.ascontiguousarray(shown)
+
+
+def _array(picture: npt.ArrayLike) -> Floats:
+    """OpenCV's results, whose type its stubs leave open, in float32."""
+    return np.asarray(picture, np.float32)
 
 
 def _tone(light: Floats, lens: Lens) -> npt.NDArray[np.uint8]:
     """Linear light to sRGB-like bytes, with a soft shoulder for highlights."""
-    x = np.clip(light, 0, None)
-    x = x * (1 + x / 4) / (1 + x)  # after Reinhard 2002, white at 2
+    bright = np.clip(light, 0, None)
+    x = bright * (1 + bright / 4) / (1 + bright)  # after Reinhard 2002, white at 2
     x = np.clip(x * 1.25, 0, 1) ** np.float32(1 / 2.2)
-    grey = (x @ np.float32([0.299, 0.587, 0.114]))[..., None]
+    grey = (x @ LUMA)[..., None]
     x = grey + (x - grey) * np.float32(lens.saturation)
     x = (x - 0.5) * np.float32(lens.contrast) + 0.5
     return (np.clip(x, 0, 1) * 255 + 0.5).astype(np.uint8)

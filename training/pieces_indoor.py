@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -170,7 +171,7 @@ def shelf(shop: Workshop, size: tuple[float, float, float] | None = None) -> Mes
     levels = np.linspace(0.06, h - t, rows + 1)
     parts += [shapes.block((-w / 2, -d / 2, z), (w / 2, d / 2, z + t)) for z in levels]
     out = [shop.cover(part, board) for part in parts]
-    for z, upper in zip(levels[:-1], levels[1:]):
+    for z, upper in pairwise(levels):
         gap = upper - z - t
         if shop.chance(0.45):
             width = w * shop.uniform(0.3, 0.95)

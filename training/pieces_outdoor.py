@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from training import shapes
-from training.mesh import Mesh, merge
+from training.mesh import Mesh, floats, from_triangles, merge
 from training.workshop import Paint, Workshop
 
 
@@ -18,7 +18,7 @@ def person(shop: Workshop) -> Mesh:
     shirt, legs, skin = (
         shop.paint("fabric"),
         shop.paint("fabric"),
-        Paint(shop.materials.plain(shop.brown() * np.float32([1.1, 0.8, 0.65]))),
+        Paint(shop.materials.plain(shop.brown() * floats([1.1, 0.8, 0.65]))),
     )
     hip, neck, wide = 0.52 * h, 0.83 * h, 0.11 * h
     swing = shop.uniform(-0.25, 0.25) * h
@@ -34,7 +34,8 @@ def person(shop: Workshop) -> Mesh:
             )
         )
         elbow = np.array([s * (wide + shop.uniform(0.01, 0.12) * h), s * swing * 0.4, 0.63 * h])
-        hand = elbow + [shop.uniform(-0.1, 0.05) * s * h, -shop.uniform(0, 0.15) * h, -shop.uniform(-0.1, 0.16) * h]
+        reach = [shop.uniform(-0.1, 0.05) * s, -shop.uniform(0, 0.15), -shop.uniform(-0.1, 0.16)]
+        hand = elbow + np.array(reach) * h
         parts.append(shop.cover(shapes.capsule((s * wide, 0, neck - 0.02 * h), elbow, 0.032 * h, 0.026 * h), shirt))
         parts.append(shop.cover(shapes.capsule(elbow, hand, 0.026 * h, 0.02 * h), shirt if shop.chance(0.5) else skin))
     parts.append(shop.cover(shapes.superquadric((wide, 0.065 * h, 0.19 * h), 0.6, 0.8).moved((0, 0, 0.67 * h)), shirt))
@@ -75,7 +76,7 @@ def tree(shop: Workshop, height: float | None = None) -> Mesh:
         t = shop.uniform(bare / h, 0.9)
         a, reach = shop.uniform(0, 6.3), h * shop.uniform(0.1, 0.3)
         start = top * t
-        end = start + [reach * np.cos(a), reach * np.sin(a), reach * shop.uniform(0.2, 1)]
+        end = start + reach * np.array([np.cos(a), np.sin(a), shop.uniform(0.2, 1)])
         parts.append(shop.cover(shapes.rod(start, end, r * 0.4, 6, r * 0.1), bark))
         if style == 1:
             crown = shapes.blob(shop.rng, h * shop.uniform(0.08, 0.17), shop.uniform(0.2, 0.6), 16)
@@ -92,8 +93,8 @@ def leaf_cloud(shop: Workshop, centre: np.ndarray, radius: float, count: int, pa
     axes = rng.normal(size=(2, count, 3)) * radius * shop.uniform(0.12, 0.3)
     points = np.stack([middle - axes[0], middle + axes[1], middle + axes[0], middle - axes[1]], 1).reshape(-1, 3)
     first = np.arange(count)[:, None] * 4
-    faces = np.concatenate([first + [0, 1, 2], first + [0, 2, 3]])
-    return shop.cover(shapes.from_triangles(points, faces, crease=1), paint)
+    faces = np.concatenate([first + np.array(corners) for corners in ([0, 1, 2], [0, 2, 3])])
+    return shop.cover(from_triangles(points, faces, crease=1), paint)
 
 
 def bush(shop: Workshop) -> Mesh:
@@ -137,7 +138,7 @@ def car(shop: Workshop) -> Mesh:
     for s in (-1, 1):
         for y, colour in ((-1, (1, 0.95, 0.8)), (1, (0.8, 0.02, 0.02))):
             lamp = shapes.box((0.25, 0.06, 0.12), (s * w * 0.36, y * length * 0.485, 0.65))
-            parts.append(lamp.painted(shop.materials.plain(np.float32(colour), emission=0.5)))
+            parts.append(lamp.painted(shop.materials.plain(floats(colour), emission=0.5)))
     return merge(parts)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from training import shapes
-from training.mesh import Mesh, merge, random_rotation, rotation_z
+from training.mesh import Mesh, floats, merge, random_rotation, rotation_z
 from training.workshop import Paint, Workshop
 
 
@@ -101,7 +101,7 @@ def bottle(shop: Workshop) -> Mesh:
     if shop.chance(0.6):
         low, high = sorted((shop.uniform(0.1, 0.4) * shoulder, shop.uniform(0.5, 0.95) * shoulder))
         ring = shapes.lathe([r * 1.01, r * 1.01], [high, low])
-        uv = ring.uv / np.maximum(ring.uv.max((0, 1)), 1e-6) * np.float32([2, 1])
+        uv = ring.uv / np.maximum(ring.uv.max((0, 1)), 1e-6) * floats([2, 1])
         parts.append(
             Mesh(ring.vertices, ring.triangles, ring.normals, uv, ring.material).painted(shop.poster("picture"))
         )
@@ -242,7 +242,7 @@ def desk_lamp(shop: Workshop) -> Mesh:
     """A lamp with a jointed arm."""
     paint = shop.paint("metal")
     a, b = np.array([0, 0, 0.02]), np.array([shop.uniform(-0.15, 0.05), 0, shop.uniform(0.15, 0.3)])
-    c = b + [shop.uniform(0.05, 0.2), 0, shop.uniform(-0.02, 0.15)]
+    c = b + np.array([shop.uniform(0.05, 0.2), 0, shop.uniform(-0.02, 0.15)])
     parts = [shapes.cylinder(0.08, 0.02), shapes.rod(a, b, 0.008), shapes.rod(b, c, 0.008)]
     hood = shapes.lathe([0.02, 0.03, 0.08], [0.1, 0.06, 0]).moved(c - [0, 0, 0.08])
     return merge([shop.cover(part, paint) for part in [*parts, hood]])
@@ -272,7 +272,7 @@ def potted_plant(shop: Workshop, height: float | None = None) -> Mesh:
         spine = np.stack([reach * t, np.zeros(5), h * 0.28 + rise * np.sin(t * shop.uniform(1.3, 2.6))], -1)
         half = h * slim * np.sin(np.pi * np.clip(t + 0.08, 0, 1))
         blade = np.stack(
-            [spine + [0, 1, 0] * half[:, None], spine + [0, 0, -0.01], spine - [0, 1, 0] * half[:, None]], 1
+            [spine + [0, 1, 0] * half[:, None], spine - np.array([0, 0, 0.01]), spine - [0, 1, 0] * half[:, None]], 1
         )
         parts.append(shop.cover(shapes.surface(blade), leaf).moved(yaw=a))
     return merge(parts)

@@ -23,8 +23,11 @@ def dot(a: Floats, b: Floats) -> Floats:
 
 def normalised(a: Floats) -> Floats:
     """(N, 3) vectors of length 1."""
-    unit: Floats = a * (1 / np.sqrt(np.maximum(dot(a, a), 1e-20)))[:, None]
-    return unit
+    return a * _inverse(np.sqrt(np.maximum(dot(a, a), 1e-20)))[:, None]
+
+
+def _inverse(a: Floats) -> Floats:
+    return np.reciprocal(a)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class Renderer:
         way = direction[seen]
         point = (origin if origin.ndim == 1 else origin[seen]) + hits.distance[seen, None] * way
         length = np.sqrt(dot(way, way))
-        way = way / length[:, None]
+        way = way * _inverse(length)[:, None]
         triangle, place = hits.triangle[seen], hits.place[seen]
         normal = normalised(_blend(self.tracer.normals[triangle], place))
         facing = -dot(normal, way)
@@ -214,11 +217,12 @@ def _arrival(light: Light, point: Floats) -> tuple[Floats, Floats]:
     target = np.array(light.position, np.float32)
     colour = np.array(light.colour, np.float32)
     if light.distant:
-        return np.broadcast_to(target / np.linalg.norm(target), point.shape), colour
+        return np.broadcast_to(normalised(target[None]), point.shape), colour
     way = target - point
     square = dot(way, way)
-    falloff = light.reach**2 / (square + 0.1 * light.reach**2)
-    return way * (1 / np.sqrt(np.maximum(square, 1e-12)))[:, None], colour * falloff[:, None]
+    near = np.float32(light.reach**2)
+    falloff = near * _inverse(square + np.float32(0.1) * near)
+    return normalised(way), colour * falloff[:, None]
 
 
 def _sky_colour(sky: Sky, direction: Floats) -> Floats:
@@ -266,7 +270,8 @@ def _denoise(
     packed = np.zeros((size, 3 + 2 * channels), np.float32)
     g = guide[spots, None]
     packed[spots] = np.concatenate([np.ones_like(g), g, g * g, found, found * g], 1)
-    sums = cv2.boxFilter(packed.reshape(*picture, -1), -1, (7, 7), normalize=False).reshape(size, -1)
+    sums = cv2.boxFilter(packed.reshape(*picture, -1), -1, (7, 7), normalize=False)
+    sums = np.asarray(sums, np.float32).reshape(size, -1)
     sums /= np.maximum(sums[:, :1], 1)
     average, base = sums[:, 1:2], sums[:, 3 : 3 + channels]
     slope = (sums[:, 3 + channels :] - base * average) / (sums[:, 2:3] - average**2 + 2e-3)

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.mesh import Mesh, from_triangles, rotation_between
+from training.mesh import Mesh, floats, from_triangles, rotation_between
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
 _BOX_FACES = np.array(
@@ -105,7 +105,7 @@ def cylinder(radius: float, height: float, sides: int = 20, top: float | None = 
         return lathe([0, radius, top, 0], [0, 0, height, height], sides)
     unit = _unit_cylinder(sides)
     scale = np.array([radius, radius, height], np.float32)
-    return replace(unit, vertices=unit.vertices * scale, uv=unit.uv * np.float32([radius, height]))
+    return replace(unit, vertices=unit.vertices * scale, uv=unit.uv * floats([radius, height]))
 
 
 @cache
@@ -184,7 +184,7 @@ def extrusion(outline: npt.ArrayLike, height: float) -> Mesh:
     flat = np.asarray(outline, np.float64)
     n = len(flat)
     low = np.concatenate([flat, np.zeros((n, 1))], 1)
-    high = low + [0, 0, height]
+    high = low + np.array([0, 0, height])
     middle = flat.mean(0)
     points = np.concatenate([low, high, [[*middle, 0], [*middle, height]]])
     i, j = np.arange(n), (np.arange(n) + 1) % n

@@ -69,7 +69,8 @@ def _speckle(rng: np.random.Generator) -> Field:
 def _warp(field: Field, rng: np.random.Generator, amount: float) -> Field:
     x, y = np.meshgrid(np.arange(SIZE, dtype=np.float32), np.arange(SIZE, dtype=np.float32))
     dx, dy = ((noise(rng, (4, 4), 3) - 0.5) * amount for _ in range(2))
-    return cv2.remap(field, np.mod(x + dx, SIZE - 1), np.mod(y + dy, SIZE - 1), cv2.INTER_LINEAR)
+    bent = cv2.remap(field, np.mod(x + dx, SIZE - 1), np.mod(y + dy, SIZE - 1), cv2.INTER_LINEAR)
+    return np.asarray(bent, np.float32)
 
 
 def _wood(rng: np.random.Generator) -> Field:
@@ -204,7 +205,7 @@ def _picture(rng: np.random.Generator) -> Field:
     for _ in range(int(rng.integers(0, 4))):
         left, top = (int(c) for c in rng.integers(5, 180, 2))
         _text(picture, rng, (left, top, int(rng.integers(left + 40, SIZE)), int(rng.integers(top + 20, SIZE))))
-    return picture.astype(np.float32) / 255
+    return picture.astype(np.float32) * np.float32(1 / 255)
 
 
 def _page(rng: np.random.Generator) -> Field:
@@ -220,7 +221,7 @@ def _page(rng: np.random.Generator) -> Field:
         top = int(rng.integers(10, 130))
         colour = tuple(int(c) for c in rng.integers(0, 256, 3))
         cv2.rectangle(picture, (int(rng.integers(10, 120)), top), (235, top + int(rng.integers(30, 110))), colour, -1)
-    return picture.astype(np.float32) / 255
+    return picture.astype(np.float32) * np.float32(1 / 255)
 
 
 def _windows(rng: np.random.Generator) -> Field:

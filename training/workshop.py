@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training import textures
-from training.mesh import Mesh, merge
+from training.mesh import Mesh, floats, merge
 from training.world import Materials, Moving, Texture
 
 
@@ -91,14 +91,18 @@ class Workshop:
         return np.array(rgb, np.float32) ** np.float32(2.2)
 
     def toned(
-        self, *families: str, base: npt.NDArray[np.float32] | None = None, depth: float = 0.6, **finish: float
+        self,
+        *families: str,
+        base: npt.NDArray[np.float32] | None = None,
+        depth: float = 0.6,
+        finish: dict[str, float] | None = None,
     ) -> int:
-        """A texture in two tones of one colour."""
+        """A texture in two tones of one colour; `finish` as for `Materials.add`."""
         light = self.colour() if base is None else base
         dark = light * np.float32(1 - depth * self.uniform(0.3, 1))
         if self.chance(0.15):
             dark = self.colour()
-        return self.materials.two_tone(self.texture(*families), dark, light, **finish)
+        return self.materials.two_tone(self.texture(*families), dark, light, **(finish or {}))
 
     def paint(self, name: str) -> Paint:
         """A new paint of a kind: wall, floor, wood, metal, fabric, plastic, stone, leaf, ground, asphalt, any."""
@@ -127,30 +131,37 @@ class Workshop:
         if style < 0.75:
             return Paint(self.toned("plaster", "clouds", base=base, depth=0.25), self.uniform(0.5, 3))
         if style < 0.85:
-            return Paint(self.toned("tiles", "tiles", base=base, specular=0.3, shininess=80), self.uniform(0.3, 1.2))
+            return Paint(
+                self.toned("tiles", "tiles", base=base, finish={"specular": 0.3, "shininess": 80}),
+                self.uniform(0.3, 1.2),
+            )
         return Paint(self.toned("bricks", "stripes", "wood", "checker", "planks", base=base), self.uniform(0.5, 2))
 
     def _floor(self) -> Paint:
-        shiny = {"specular": self.uniform(0, 0.3), "shininess": self.uniform(20, 120)}
-        if self.chance(0.3):
-            shiny["mirror"] = self.uniform(0.1, 0.6)
+        mirror = self.uniform(0.1, 0.6) if self.chance(0.3) else 0.0
+        shiny = {"specular": self.uniform(0, 0.3), "shininess": self.uniform(20, 120), "mirror": mirror}
         style = self.rng.random()
         if style < 0.35:
-            return Paint(self.toned("planks", "wood", base=self.brown(), **shiny), self.uniform(0.5, 1.6))
+            return Paint(self.toned("planks", "wood", base=self.brown(), finish=shiny), self.uniform(0.5, 1.6))
         if style < 0.6:
             return Paint(self.toned("carpet", "fabric", "speckle"), self.uniform(0.3, 1.5))
         if style < 0.8:
-            return Paint(self.toned("tiles", "marble", "checker", **shiny), self.uniform(0.6, 2))
+            return Paint(self.toned("tiles", "marble", "checker", finish=shiny), self.uniform(0.6, 2))
         if style < 0.9:
             return Paint(self.materials.plain(self.grey(0.2, 0.8), **shiny))
-        return Paint(self.toned("stains", "clouds", "plaster", base=self.grey(0.2, 0.7), **shiny), self.uniform(1, 3))
+        return Paint(
+            self.toned("stains", "clouds", "plaster", base=self.grey(0.2, 0.7), finish=shiny), self.uniform(1, 3)
+        )
 
     def _wood(self) -> Paint:
         base = self.brown() if self.chance(0.75) else self.grey(0.15, 0.95)
         shine = self.uniform(0, 0.3)
         if self.chance(0.25):
             return Paint(self.materials.plain(base, specular=shine))
-        return Paint(self.toned("wood", "wood", "planks", base=base, depth=0.5, specular=shine), self.uniform(0.4, 1.5))
+        return Paint(
+            self.toned("wood", "wood", "planks", base=base, depth=0.5, finish={"specular": shine}),
+            self.uniform(0.4, 1.5),
+        )
 
     def _metal(self) -> Paint:
         base = self.grey(0.15, 0.85) if self.chance(0.8) else self.colour()
@@ -191,11 +202,12 @@ class Workshop:
     def _asphalt(self) -> Paint:
         wet = {"mirror": self.uniform(0.2, 0.9), "specular": 0.3} if self.chance(0.25) else {}
         return Paint(
-            self.toned("speckle", "stains", "clouds", base=self.grey(0.2, 0.6), depth=0.5, **wet), self.uniform(1, 6)
+            self.toned("speckle", "stains", "clouds", base=self.grey(0.2, 0.6), depth=0.5, finish=wet),
+            self.uniform(1, 6),
         )
 
     def _cardboard(self) -> Paint:
-        base = np.float32([0.42, 0.28, 0.16]) * np.float32(self.uniform(0.5, 1.5))
+        base = floats([0.42, 0.28, 0.16]) * np.float32(self.uniform(0.5, 1.5))
         return Paint(self.toned("plaster", "speckle", "stripes", base=base, depth=0.15), self.uniform(0.1, 0.5))
 
     def _paper(self) -> Paint:

@@ -84,11 +84,11 @@ class TextureAtlas:
 
     def __init__(self, textures: list[Texture]) -> None:
         self.levels = []
-        tiles = textures
+        tiles: list[npt.NDArray[np.uint8]] = list(textures)
         for level in range(LEVELS):
             size = TEXTURE_SIZE >> level
             if level:
-                tiles = [cv2.resize(tile, (size, size), interpolation=cv2.INTER_AREA) for tile in tiles]
+                tiles = [np.asarray(cv2.resize(t, (size, size), interpolation=cv2.INTER_AREA), np.uint8) for t in tiles]
             self.levels.append(_mosaic(tiles, size))
 
     def sample(
