@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training import shapes
+from training import contact_sheet, shapes
 from training.cameras import intrinsics, look_at
 from training.clips import Clip
 from training.mesh import Mesh
@@ -20,8 +19,8 @@ from training.raycast import Camera
 from training.scenes import KINDS, SceneOptions, render_clip
 from training.shading import Renderer
 from training.world import Light, Materials, Moving, Sky, World
+from utils.cli import run_script
 
-ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT = 96, 72
 MATRIX = intrinsics(70, HEIGHT, WIDTH, (3.3, -2.1))
 
@@ -172,13 +171,15 @@ def test_wrong_options_are_named() -> None:
         render_clip(0, SceneOptions(num_frames=0))
 
 
-def test_contact_sheet(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "training.contact_sheet", "--count", "2", "--kinds", "pile", "--width", "40"]
-    done = subprocess.run([*command, "--out", str(tmp_path / "a.png")], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+def test_contact_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(kind: str, out: Path) -> int:
+        words = ["contact_sheet", "--count", "2", "--width", "40", "--kinds", kind, "--out", str(out)]
+        monkeypatch.setattr(sys, "argv", words)
+        return run_script(contact_sheet.main)
+
+    assert run("pile", tmp_path / "a.png") == 0
     sheet = cv2.imread(str(tmp_path / "a.png"))
     assert sheet is not None and sheet.shape[1] % 80 == 0 and sheet.std() > 5
-    bad = [*command[:5], "--kinds", "ocean", "--out", str(tmp_path / "b.png")]
-    wrong = subprocess.run(bad, cwd=ROOT, capture_output=True, text=True)
-    assert wrong.returncode == 2 and "ocean" in wrong.stderr and "Traceback" not in wrong.stderr
+    assert run("ocean", tmp_path / "b.png") == 2
+    assert "ocean" in capsys.readouterr().err
     assert not (tmp_path / "b.png").exists()

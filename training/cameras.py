@@ -85,7 +85,8 @@ def choose(
         view = views[int(rng.integers(len(views)))]
         poses = path(rng, view, frames, fps)
         matrix = intrinsics(float(rng.uniform(*view.fov)), height, width, tuple(rng.normal(0, 0.01 * width, 2)))
-        score = min(_worth(tracer, poses[k], matrix, height, width, view) for k in {0, frames // 2, frames - 1})
+        wanted = float(rng.uniform(0, 0.12))
+        score = min(_worth(tracer, poses[k], matrix, height, width, view, wanted) for k in {0, frames // 2, frames - 1})
         if best is None or score > best[0]:
             best = (score, poses, matrix)
         if score >= 1:
@@ -101,8 +102,9 @@ def _worth(
     height: int,
     width: int,
     view: View,
+    wanted: float,
 ) -> float:
-    """1 for a good view; less the nearer, flatter or emptier it is."""
+    """1 for a good view; less if too near, flat or empty, or if outlines fill less than the share `wanted`."""
     small = matrix.copy()
     small[:2] *= 32 / width
     depth = tracer.depth(Camera(pose, small), 32, max(8, round(32 * height / width)))
@@ -112,4 +114,7 @@ def _worth(
     empty = float((near == 0).mean())
     low, high = np.percentile(near, [5, 95])
     spread = float((high - low) / max(high, 1e-6))
-    return 1 - max(0.0, crowded - 0.02) * 5 - max(0.0, empty - 0.7) - max(0.0, 0.25 - spread)
+    step = np.abs(np.diff(near, axis=1))[1:] + np.abs(np.diff(near, axis=0))[:, 1:]
+    outlines = float((step > 0.12 * np.maximum(near[1:, 1:], 1e-6)).mean())
+    bare = max(0.0, wanted - outlines) * 2
+    return 1 - max(0.0, crowded - 0.02) * 5 - max(0.0, empty - 0.7) - max(0.0, 0.25 - spread) - bare

@@ -91,9 +91,15 @@ def wall(shop: Workshop, shell: Shell, side: int, paint: Paint, trim: Paint) -> 
     else:
         panel = shapes.quad((-long / 2, away, 0), (long, 0, 0), (0, 0, h))
         shop.add(shop.cover(panel, paint), yaw=TURNS[side])
+        door = shop.piece("opening") if shop.chance(0.4) else None
+        if door is not None:
+            put(shop, shell, side, door, shop.uniform(-0.35, 0.35) * long, 0.0)
     if shop.chance(0.7):
         skirt = shapes.block((-long / 2, away - 0.015, 0), (long / 2, away, shop.uniform(0.05, 0.15)))
         shop.add(shop.cover(skirt, trim), yaw=TURNS[side])
+    fixture = shop.piece("hanging") if shop.chance(0.5) else None
+    if fixture is not None:
+        put(shop, shell, side, fixture, shop.uniform(-0.4, 0.4) * long, 0.0, shop.uniform(1.0, 1.7))
     for _ in range(shop.count(0, 4)):
         w, high = (shop.uniform(0.15, 0.9), shop.uniform(0.15, 0.8)) if shop.chance(0.7) else (0.08, 0.08)
         x, z = shop.uniform(-0.45, 0.45) * long, shop.uniform(0.9, 1.9)
@@ -180,13 +186,13 @@ def lighting(
     shop: Workshop, shell: Shell
 ) -> tuple[list[Light], tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
     """Ceiling lamps, daylight from a side, and the light that walls throw back."""
-    bright = shop.uniform(0.15, 0.6)
+    bright = shop.uniform(0.06, 0.4)
     tint = np.exp(shop.rng.normal(0, 0.08, 3)) * [1.0, 0.97, 0.92]
     ambient = (floats(bright * tint), floats(bright * tint * shop.uniform(0.4, 0.9) * [1, 0.92, 0.85]))
     lights = []
     for _ in range(shop.count(1, 2)):
         x, y = shop.rng.uniform(-0.7, 0.7, 2) * shell.half
-        colour = tuple(shop.uniform(0.2, 0.9) * tint * [1, 0.92, 0.8])
+        colour = tuple(shop.uniform(0.3, 1.1) * tint * [1, 0.92, 0.8])
         lights.append(
             Light(
                 (x, y, shell.height - shop.uniform(0.1, 0.6)),
@@ -229,7 +235,7 @@ def views(shop: Workshop, shell: Shell) -> list[View]:
 
 def finish(shop: Workshop, shell: Shell, extra: list[View] | None = None) -> World:
     """The world of what was collected in a room, with a walking person now and then."""
-    if shop.chance(0.2):
+    if shop.chance(0.25):
         walker(shop, shell.half)
     lights, ambient = lighting(shop, shell)
     return World(

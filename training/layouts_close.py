@@ -17,7 +17,7 @@ from training.world import Light, Moving, World
 
 def close_light(shop: Workshop, reach: float) -> tuple[list[Light], tuple[Floats, Floats]]:
     """Lamps above a scene of `reach` metres, and the light around."""
-    bright = shop.uniform(0.15, 0.6)
+    bright = shop.uniform(0.06, 0.45)
     tint = np.exp(shop.rng.normal(0, 0.1, 3))
     lights = []
     for _ in range(shop.count(1, 2)):

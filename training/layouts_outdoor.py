@@ -20,7 +20,7 @@ def weather(shop: Workshop, night: bool = False) -> tuple[Sky, list[Light], Ambi
     if night:
         dim = shop.uniform(0.01, 0.06)
         sky = Sky((dim * 0.3, dim * 0.4, dim), (dim, dim, dim * 1.2), None, 0.0, 0.0)
-        return sky, [], (np.full(3, shop.uniform(0.04, 0.15), np.float32), np.full(3, 0.05, np.float32))
+        return sky, [], (np.full(3, shop.uniform(0.03, 0.12), np.float32), np.full(3, 0.05, np.float32))
     cloudy = shop.chance(0.45)
     fog = float(np.exp(shop.uniform(np.log(0.001), np.log(0.03)))) if shop.chance(0.4) else 0.0
     warm = np.array([1.0, shop.uniform(0.75, 1), shop.uniform(0.5, 1)])

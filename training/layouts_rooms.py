@@ -7,8 +7,10 @@ import numpy as np
 from training import shapes
 from training.interior import Shell, build_shell, finish, put, wall_frame
 from training.mesh import Mesh, merge
+from training.pieces_desk import screen
 from training.pieces_indoor import cabinet, furniture, shelf, spread, table
-from training.pieces_small import SMALL, screen, small
+from training.pieces_outdoor import person
+from training.pieces_small import SMALL, small
 from training.workshop import Paint, Workshop
 from training.world import View, World
 
@@ -71,6 +73,12 @@ def litter(shop: Workshop, shell: Shell, count: int) -> None:
         w, d = shop.uniform(0.8, 2.5), shop.uniform(0.6, 2)
         rug = shapes.block((-w / 2, -d / 2, 0), (w / 2, d / 2, 0.012))
         shop.add(shop.cover(rug, "fabric"), (*(shop.rng.uniform(-0.4, 0.4, 2) * shell.half), 0), shop.uniform(0, 6.3))
+    for _ in range(shop.count(0, 2)):
+        thing = shop.piece("other")
+        if thing is not None:
+            shop.add(thing, (*(shop.rng.uniform(-0.8, 0.8, 2) * shell.half), 0), shop.uniform(0, 6.3))
+    if shop.chance(0.15):
+        shop.add(person(shop), (*(shop.rng.uniform(-0.7, 0.7, 2) * shell.half), 0), shop.uniform(0, 6.3))
     for _ in range(count):
         shop.add(small(shop, 0.6, 0.8), (*(shop.rng.uniform(-0.9, 0.9, 2) * shell.half), 0))
 

@@ -33,12 +33,12 @@ class Lens:
 def draw_lens(rng: np.random.Generator, clean: bool) -> Lens:
     """A random camera, or one without faults if `clean`."""
     if clean:
-        return Lens(1.0, np.ones(3, np.float32), 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
+        return Lens(1.0, np.ones(3, np.float32), 1.2, 1.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
     return Lens(
         exposure=float(np.exp(rng.normal(0, 0.35))),
         balance=np.exp(rng.normal(0, 0.08, 3)).astype(np.float32),
-        contrast=float(rng.uniform(0.8, 1.25)),
-        saturation=float(rng.uniform(0.5, 1.3)),
+        contrast=float(rng.uniform(0.9, 1.6)),
+        saturation=float(rng.uniform(0.5, 1.6)),
         vignette=float(rng.uniform(0, 0.5) * (rng.random() < 0.5)),
         noise=float(np.exp(rng.uniform(np.log(0.002), np.log(0.04)))),
         blur=float(rng.uniform(0.3, 1.3) * (rng.random() < 0.4)),

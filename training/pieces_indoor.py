@@ -9,7 +9,8 @@ import numpy as np
 
 from training import shapes
 from training.mesh import Mesh, merge
-from training.pieces_small import book_row, potted_plant, small
+from training.pieces_desk import potted_plant
+from training.pieces_small import book_row, small
 from training.workshop import Paint, Workshop
 
 

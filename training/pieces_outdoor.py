@@ -208,7 +208,10 @@ def fence(shop: Workshop, length: float) -> Mesh:
 
 
 def bin_(shop: Workshop) -> Mesh:
-    """A bin, bollard, hydrant or crate."""
+    """A bin, bollard, hydrant, crate, or any real thing that stands outdoors."""
+    real = shop.piece("outdoor") if shop.chance(0.5) else None
+    if real is not None:
+        return real
     if shop.chance(0.5):
         return shop.cover(
             shapes.cylinder(shop.uniform(0.08, 0.3), shop.uniform(0.5, 1.1)), shop.pick("metal", "plastic")
