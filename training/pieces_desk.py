@@ -41,7 +41,6 @@ def laptop(shop: Workshop) -> Mesh:
     lid = shapes.block((-w / 2, -d, 0), (w / 2, 0, 0.008))
     show = shapes.quad((-w / 2 + 0.01, -d + 0.01, -0.001), (w - 0.02, 0, 0), (0, d - 0.02, 0), True)
     face = shop.poster("picture", "page", emission=shop.uniform(0, 1))
-    turn = np.array([[1.0, 0, 0], [0, -c, s], [0, -s, -c]])
     turn = np.array([[1.0, 0, 0], [0, c, s], [0, -s, c]])
     parts = [shop.cover(shapes.block((-w / 2, -d, 0), (w / 2, 0, 0.015)), body)]
     parts.append(shop.cover(lid.moved((0, 0, 0.015), rotation=turn), body))
