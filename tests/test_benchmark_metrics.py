@@ -165,8 +165,10 @@ def test_points_behind_the_camera_hide_nothing_when_corrected() -> None:
 
 def test_lost_poses_are_left_out_and_counted() -> None:
     poses = [forward(0.0), np.full((4, 4), -np.inf), forward(0.0), forward(0.0)]
-    found = temporal_alignment_error([np.ones((12, 16))] * 4, poses, K)
-    assert (found.error, found.terms, found.skipped) == (0, 2, 4)
+    depths = [np.full((12, 16), metres) for metres in (1.0, 1.0, 1.0, 2.0)]
+    # Half a metre off by two metres, one by one; as published, the four skipped terms count as right.
+    assert temporal_alignment_error(depths, poses, K, "paper") == (pytest.approx(100 * 1.5 / 6), 2, 4)
+    assert temporal_alignment_error(depths, poses, K, "corrected") == (pytest.approx(100 * 1.5 / 2), 2, 4)
     with pytest.raises(ValueError, match="2 depth maps for 4 poses"):
         temporal_alignment_error([np.ones((12, 16))] * 2, poses, K)
     with pytest.raises(ValueError, match="more depth maps"):

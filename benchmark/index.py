@@ -1,0 +1,109 @@
+"""Index files: which image, ground truth and camera make a frame, and which frames a scene. No images are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from utils.files import whole_file
+from utils.video_source import VideoError
+
+Matrix = list[list[float]]
+
+
+class BenchmarkError(VideoError):
+    """Data of the benchmark, or predictions for it, are missing or damaged; the message names the file."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One frame. Paths are relative to the index file; `factor` is one metre in the ground truth's image.
+
+    `intrinsics` (3 x 3 or 4 x 4) are those of the uncropped ground truth in pixels, `pose` (4 x 4) is camera to world
+    in metres with OpenCV axes; None where they are not known. A lost pose holds infinities.
+    """
+
+    image: str
+    gt_depth: str
+    factor: float
+    intrinsics: Matrix | None = None
+    pose: Matrix | None = None
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Consecutive frames of one video."""
+
+    name: str
+    frames: tuple[Frame, ...]
+
+
+def write_index(path: Path, dataset: str, scenes: Iterable[Scene]) -> None:
+    """Write `{dataset: [{scene: [{"image", "gt_depth", "factor"[, "K", "pose"]}]}]}`, a frame a line."""
+    listed = []
+    for scene in scenes:
+        frames = ",\n".join(json.dumps(_entry(frame)) for frame in scene.frames)
+        listed.append(f"{{{json.dumps(scene.name)}: [\n{frames}]}}")
+    text = ",\n".join(listed)
+    with whole_file(path) as partial:
+        partial.write_text(f"{{{json.dumps(dataset)}: [\n{text}]}}\n")
+
+
+def _entry(frame: Frame) -> dict[str, object]:
+    entry: dict[str, object] = {"image": frame.image, "gt_depth": frame.gt_depth, "factor": frame.factor}
+    if frame.intrinsics is not None:
+        entry["K"] = frame.intrinsics
+    if frame.pose is not None:
+        entry["pose"] = frame.pose
+    return entry
+
+
+def read_index(path: Path) -> dict[str, list[Scene]]:
+    """Scenes by dataset.
+
+    Raises:
+        BenchmarkError: if the file is missing or not an index.
+    """
+    if not path.is_file():
+        raise BenchmarkError(f"index file {path} not found; dataset_extract_*.py writes it beside the extracted images")
+    try:
+        content = json.loads(path.read_text())
+        return {
+            dataset: [_scene(name, entries) for scene in scenes for name, entries in scene.items()]
+            for dataset, scenes in content.items()
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise BenchmarkError(f"{path} is not an index file ({type(error).__name__}: {error})") from error
+
+
+def _scene(name: str, entries: Sequence[dict[str, Any]]) -> Scene:
+    return Scene(name, tuple(_frame(entry) for entry in entries))
+
+
+def _frame(entry: dict[str, Any]) -> Frame:
+    return Frame(str(entry["image"]), str(entry["gt_depth"]), float(entry["factor"]), entry.get("K"), entry.get("pose"))
+
+
+def scenes_of(path: Path, dataset: str) -> list[Scene]:
+    """Scenes of one dataset in an index file.
+
+    Raises:
+        BenchmarkError: if there are none.
+    """
+    indexed = read_index(path)
+    if not indexed.get(dataset):
+        raise BenchmarkError(f"{path} has no scenes of {dataset!r}, only of {', '.join(indexed) or 'nothing'}")
+    return indexed[dataset]
+
+
+def prediction_path(infer_path: Path, dataset: str, image: str) -> Path:
+    """Where the prediction for an image of the index lies."""
+    return (infer_path / dataset / image).with_suffix(".npy")
+
+
+def with_frames(scenes: Iterable[Scene], frames: slice) -> Iterator[Scene]:
+    """The same scenes with a part of their frames."""
+    return (Scene(scene.name, scene.frames[frames]) for scene in scenes)
