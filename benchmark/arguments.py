@@ -5,6 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+# As in eval/metrics.py and eval/tae.py, which need numpy; a test holds them together.
+ALIGNMENTS = ("scale_shift", "scale", "median", "none")
+PROTOCOLS = ("paper", "corrected")
+
 
 def extraction_parser(description: str | None, root: str) -> argparse.ArgumentParser:
     """Parser of a dataset_extract script; `root` says what --root should hold."""
@@ -18,3 +22,27 @@ def extraction_parser(description: str | None, root: str) -> argparse.ArgumentPa
     parser.set_defaults(link=False)
     parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="scenes to take; left out: those of the protocol")
     return parser
+
+
+def evaluation_parser(description: str | None) -> argparse.ArgumentParser:
+    """Parser with what eval.py and eval_tae.py share."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--infer_path", type=Path, required=True, help="folder with the predictions")
+    where = "folder that dataset_extract_*.py wrote to, with a folder of each dataset in it"
+    parser.add_argument("--benchmark_path", type=Path, required=True, help=where)
+    add_measure_arguments(parser)
+    parser.add_argument("--per_scene", action="store_true", help="also a line for each scene")
+    parser.add_argument("--out", type=Path, help="folder for the result files; left out: --infer_path")
+    return parser
+
+
+def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
+    """How predictions are measured."""
+    how = "how predictions are fitted to the ground truth, once a scene; none is for metric models"
+    parser.add_argument("--alignment", choices=ALIGNMENTS, default="scale_shift", help=how)
+    what = "paper: as the published numbers were made; corrected: see benchmark/README.md"
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="paper", help=what)
+    kind = "what the predictions are; auto: what infer.py noted, disparity where there is no note"
+    parser.add_argument("--prediction", choices=("auto", "disparity", "depth"), default="auto", help=kind)
+    missing = "leave out frames without a prediction, and count them in the result"
+    parser.add_argument("--allow_missing", action="store_true", help=missing)

@@ -65,9 +65,8 @@ def extract(
         write_index(root / name, dataset, with_frames(cropped, listed))
         written.append(root / name)
     tae = TAE_SETS.get(dataset)
-    if tae is not None:
-        posed = [s for s in with_frames(uncropped, tae.frames) if all(frame.pose is not None for frame in s.frames)]
-        write_index(root / tae.index, dataset, posed)
+    if tae is not None and root / tae.index not in written:
+        write_index(root / tae.index, dataset, with_frames(uncropped, tae.frames))
         written.append(root / tae.index)
     return written
 

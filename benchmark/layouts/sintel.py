@@ -42,7 +42,7 @@ def read_cam(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float6
     numbers = np.frombuffer(data[4:], "<f8")
     world_to_camera = np.eye(4)
     world_to_camera[:3] = numbers[9:].reshape(3, 4)
-    pose: npt.NDArray[np.float64] = np.linalg.inv(world_to_camera)
+    pose = np.asarray(np.linalg.inv(world_to_camera), dtype=np.float64)
     return numbers[:9].reshape(3, 3).astype(np.float64), pose
 
 

@@ -1,0 +1,65 @@
+#!/usr/bin/env python3
+"""Temporal alignment error of predictions on the benchmark: a table, and results_*_tae.json and .md."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from benchmark.arguments import evaluation_parser
+from benchmark.datasets import EVALUATION_SETS, TAE_SETS, TaeSet
+from utils import cli
+
+
+def parse() -> argparse.Namespace:
+    parser = evaluation_parser(__doc__)
+    datasets = sorted({entry.dataset for entry in EVALUATION_SETS.values()})
+    parser.add_argument("--datasets", nargs="+", choices=datasets, default=["scannet"], help="sets to evaluate")
+    table = "; left out: as the protocol has it for the set"
+    parser.add_argument("--start_idx", type=int, help=f"first frame of a scene that counts{table}")
+    parser.add_argument("--end_idx", type=int, help=f"frame after the last that counts{table}")
+    parser.add_argument("--eval_scenes_num", type=int, help=f"how many scenes count{table}")
+    crop = f"predictions show the uncropped frame{table}"
+    parser.add_argument("--hard_crop", action=argparse.BooleanOptionalAction, help=crop)
+    return parser.parse_args()
+
+
+def chosen(entry: TaeSet, args: argparse.Namespace) -> TaeSet:
+    """The set with what the command line changes."""
+    changes = {
+        "first": args.start_idx,
+        "last": args.end_idx,
+        "num_scenes": args.eval_scenes_num,
+        "hard_crop": args.hard_crop,
+    }
+    return replace(entry, **{key: value for key, value in changes.items() if value is not None})
+
+
+def main() -> int:
+    args = parse()
+    from benchmark.eval.evaluation import evaluate_scene_tae
+    from benchmark.eval.sequence import PredictionSource
+    from benchmark.eval.session import Measure, run_evaluation
+    from benchmark.index import BenchmarkError, Scene, with_frames
+
+    for name in args.datasets:
+        if name not in TAE_SETS:
+            raise BenchmarkError(f"{name} comes without camera poses; TAE is for {', '.join(TAE_SETS)}")
+        entry = chosen(TAE_SETS[name], args)
+
+        def choose(scenes: list[Scene], entry: TaeSet = entry) -> list[Scene]:
+            return list(with_frames(scenes[: entry.num_scenes], slice(entry.first, entry.last)))
+
+        def measure(source: PredictionSource, entry: TaeSet = entry) -> Measure:
+            return lambda sequence, advance: evaluate_scene_tae(sequence, entry, args.alignment, source, advance)
+
+        run_evaluation(f"{name}_tae", entry, args, choose, measure, entry.hard_crop)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_script(main))

@@ -1,0 +1,152 @@
+"""Evaluation of predictions for a dataset: align each scene, measure its frames, take the means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.datasets import EvaluationSet, TaeSet
+from benchmark.eval.boundaries import boundary_f1
+from benchmark.eval.flicker import flicker
+from benchmark.eval.metrics import (
+    Alignment,
+    FrameMetrics,
+    ScaleShift,
+    SequenceFit,
+    align_depth,
+    frame_metrics,
+    sequence_metrics,
+    valid_mask,
+)
+from benchmark.eval.sequence import PredictionSource, Sequence
+from benchmark.eval.tae import crop_intrinsics, temporal_alignment_error
+from benchmark.index import BenchmarkError, Scene
+
+Array = npt.NDArray[Any]
+Advance = Callable[[], None]
+
+
+@dataclass(frozen=True)
+class SceneResult:
+    """Metrics of one scene. `per_frame` holds None for frames without valid ground truth."""
+
+    name: str
+    num_frames: int
+    num_missing: int
+    fit: ScaleShift
+    metrics: dict[str, float]
+    per_frame: list[FrameMetrics | None] = field(default_factory=list)
+
+
+def fit_sequence(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> ScaleShift:
+    """The scale and shift of a scene.
+
+    Raises:
+        BenchmarkError: if there is nothing to fit to.
+    """
+    fit = SequenceFit(alignment)
+    for index in range(len(sequence)):
+        truth, disparity = sequence.pair(index)
+        fit.add(disparity, truth, valid_mask(truth, max_depth))
+        advance()
+    try:
+        return fit.solve()
+    except ValueError as error:
+        raise BenchmarkError(f"{sequence.name}: {error}") from error
+
+
+class _PairMetrics:
+    """What is measured besides the frame metrics: boundaries, and flicker from one frame to the next."""
+
+    def __init__(self) -> None:
+        self._boundaries: list[float] = []
+        self._flicker: list[float] = []
+        self._before: tuple[Array, Array, Array] | None = None
+
+    def add(self, depth: Array, truth: Array, valid: Array) -> None:
+        score = boundary_f1(depth, truth, valid)
+        if score is not None:
+            self._boundaries.append(score)
+        disparity, true = 1 / depth, 1 / np.where(valid, truth, 1.0)
+        if self._before is not None:
+            p1, q1, valid1 = self._before
+            term = flicker((p1, disparity), (q1, true), valid & valid1)
+            if term is not None:
+                self._flicker.append(term)
+        self._before = (disparity, true, valid)
+
+    def means(self) -> dict[str, float]:
+        return {"boundary_f1": _mean(self._boundaries), "flicker": _mean(self._flicker)}
+
+
+def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> SceneResult:
+    """Align a scene and measure it, in two passes over its files."""
+    fit = fit_sequence(sequence, max_depth, alignment, advance)
+    frames: list[FrameMetrics | None] = []
+    pairs = _PairMetrics()
+    for index in range(len(sequence)):
+        truth, disparity = sequence.pair(index)
+        valid = valid_mask(truth, max_depth)
+        depth = align_depth(disparity, fit, max_depth)
+        frames.append(frame_metrics(depth, truth, valid))
+        pairs.add(depth, truth, valid)
+        advance()
+    try:
+        metrics = sequence_metrics(frames) | pairs.means()
+    except ValueError as error:
+        raise BenchmarkError(f"{sequence.name}: {error}") from error
+    return SceneResult(sequence.name, len(sequence), sequence.num_missing, fit, metrics, frames)
+
+
+def evaluate_scene_tae(
+    sequence: Sequence, entry: TaeSet, alignment: Alignment, source: PredictionSource, advance: Advance
+) -> SceneResult:
+    """Align a scene and measure its temporal alignment error.
+
+    Raises:
+        BenchmarkError: if a frame has no camera or pose.
+    """
+    fit = fit_sequence(sequence, entry.max_depth, alignment, advance)
+    cameras, poses = [], []
+    for frame in sequence.frames:
+        if frame.intrinsics is None or frame.pose is None:
+            raise BenchmarkError(f"{sequence.name}: the index has no camera and pose for {frame.image}")
+        camera = np.array(frame.intrinsics)
+        # The published numbers project cropped depth with the uncropped image's camera.
+        corrected = source.protocol == "corrected"
+        cameras.append(crop_intrinsics(camera, entry.crop.top, entry.crop.left) if corrected else camera)
+        poses.append(np.array(frame.pose))
+
+    def depths() -> Iterator[Array]:
+        for index in range(len(sequence)):
+            yield align_depth(sequence.pair(index)[1], fit, entry.max_depth)
+            advance()
+
+    tae = temporal_alignment_error(depths(), poses, cameras, source.protocol)
+    metrics = {"tae": tae.error, "pairs": float(tae.terms), "skipped_pairs": float(tae.skipped)}
+    return SceneResult(sequence.name, len(sequence), sequence.num_missing, fit, metrics)
+
+
+def open_sequences(
+    scenes: Iterable[Scene], root: Path, entry: EvaluationSet, source: PredictionSource
+) -> list[Sequence]:
+    """Scenes with their predictions; complaints about missing ones come before any work is done."""
+    return [Sequence(scene, root, entry.dataset, entry.crop, source) for scene in scenes]
+
+
+def mean_metrics(scenes: Iterable[SceneResult]) -> dict[str, float]:
+    """Means over scenes; those where a metric could not be measured are left out of that metric's mean."""
+    measured = list(scenes)
+    names = dict.fromkeys(name for scene in measured for name in scene.metrics)
+    return {name: _mean([scene.metrics[name] for scene in measured]) for name in names}
+
+
+def _mean(values: Iterable[float]) -> float:
+    finite = [value for value in values if math.isfinite(value)]
+    return float(np.mean(finite)) if finite else math.nan

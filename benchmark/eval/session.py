@@ -1,0 +1,71 @@
+"""What eval.py and eval_tae.py do alike: find index, predictions and their note, measure scenes, write the result."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmark.datasets import EvaluationSet
+from benchmark.eval.evaluation import SceneResult, open_sequences
+from benchmark.eval.results import Result, describe, result_table, screen, write_result
+from benchmark.eval.sequence import Kind, PredictionSource, Sequence
+from benchmark.index import BenchmarkError, Scene, scenes_of
+from benchmark.infer.predictions import provenance_path, read_provenance, versions
+from utils import cli
+
+Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
+
+
+def prediction_note(infer_path: Path, entry: EvaluationSet, index: Path) -> dict[str, Any] | None:
+    """Settings that infer.py noted for an index file, None without a note."""
+    provenance = read_provenance(provenance_path(infer_path, entry.dataset, index))
+    return provenance.settings | {"versions at inference": provenance.versions} if provenance is not None else None
+
+
+def prediction_kind(wanted: str, note: dict[str, Any] | None) -> Kind:
+    """What predictions are: as the user says, else as noted."""
+    if wanted == "auto":
+        return "depth" if note is not None and note.get("metric") else "disparity"
+    return "depth" if wanted == "depth" else "disparity"
+
+
+def run_evaluation(
+    name: str,
+    entry: EvaluationSet,
+    args: argparse.Namespace,
+    choose: Callable[[list[Scene]], list[Scene]],
+    measure: Callable[[PredictionSource], Measure],
+    hard_crop: bool = False,
+) -> Result:
+    """Measure one set, print its table and write its result files.
+
+    Args:
+        name: what results are filed under.
+        args: of `evaluation_parser`.
+        choose: the scenes and frames that count.
+        measure: makes the function that measures one scene.
+    """
+    index = args.benchmark_path / entry.dataset / entry.index
+    scenes = choose(scenes_of(index, entry.dataset))
+    if not args.infer_path.is_dir():
+        raise BenchmarkError(f"{args.infer_path} not found; --infer_path is the folder that infer.py wrote to")
+    note = prediction_note(args.infer_path, entry, index)
+    kind = prediction_kind(args.prediction, note)
+    source = PredictionSource(args.infer_path, kind, hard_crop, args.protocol, args.allow_missing)
+    sequences = open_sequences(scenes, index.parent, entry, source)
+    empty = [sequence.name for sequence in sequences if not len(sequence)]
+    sequences = [sequence for sequence in sequences if len(sequence)]
+    if not sequences:
+        raise BenchmarkError(f"{args.infer_path / entry.dataset}: no predictions for {index}")
+    with cli.progress(2 * sum(map(len, sequences)), name) as advance:
+        measure_scene = measure(source)
+        results = [measure_scene(sequence, advance) for sequence in sequences]
+    settings = {"protocol": args.protocol, "alignment": args.alignment, "prediction": kind, "index": entry.index}
+    result = Result(name, settings, note, versions(), results, empty)
+    print(describe(result))
+    print(screen(result_table(result, args.per_scene)))
+    for path in write_result(result, args.out or args.infer_path):
+        print(path)
+    return result

@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+"""Predict the depth of a benchmark's scenes: one .npy a frame, under INFER_PATH/DATASET/IMAGE."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from utils import cli
+from utils.arguments import add_model_arguments
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser.add_argument("--infer_path", type=Path, required=True, help="folder for the predictions")
+    what = "index files that dataset_extract_*.py wrote"
+    parser.add_argument("--json_file", type=Path, nargs="+", required=True, help=what)
+    parser.add_argument("--datasets", nargs="+", help="datasets of the index files to run; left out: all in them")
+    add_model_arguments(parser)
+    parser.add_argument("--streaming", action="store_true", help="one frame at a time, as run_streaming.py does")
+    parser.add_argument("--resume", action="store_true", help="keep scenes finished with the same settings")
+    return parser.parse_args()
+
+
+def make_predict(args: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, Any]]:
+    """The function from frames to depth, with the model loaded, and the settings that decide its values."""
+    from benchmark.infer.predictions import sha256
+    from video_depth_anything import DepthStream, choose_execution, infer_depth, load_model
+    from video_depth_anything.checkpoint import find_checkpoint
+
+    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
+    checkpoint = find_checkpoint(args.encoder, args.metric, args.checkpoint)
+    model = load_model(args.encoder, args.metric, checkpoint, execution.device)
+    settings = {
+        "system": "video-depth-anything",
+        "checkpoint": checkpoint.name,
+        "checkpoint_sha256": sha256(checkpoint),
+        "encoder": args.encoder,
+        "metric": args.metric,
+        "streaming": args.streaming,
+        "input_size": args.input_size,
+        "device": execution.device.type,
+        "precision": str(execution.autocast_dtype or "float32").removeprefix("torch."),
+    }
+    if not args.streaming:
+        return lambda frames: infer_depth(model, frames, args.input_size, execution), settings
+    return lambda frames: map(DepthStream(model, args.input_size, execution).step, frames), settings
+
+
+def main() -> int:
+    args = parse()
+    from benchmark.index import BenchmarkError, read_index
+    from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, run_scenes, versions
+
+    indices = {path: read_index(path) for path in args.json_file}
+    wanted = [(p, d) for p, found in indices.items() for d in found if args.datasets is None or d in args.datasets]
+    unknown = sorted(set(args.datasets or ()) - {dataset for _, dataset in wanted})
+    if unknown or not wanted:
+        raise BenchmarkError(f"{', '.join(map(str, indices))}: no scenes of {', '.join(unknown) or 'any dataset'}")
+    predict, settings = make_predict(args)
+    for path, dataset in wanted:
+        scenes = indices[path][dataset]
+        provenance = Provenance(path.name, settings, image_folders(scenes), versions())
+        writer = SceneWriter(args.infer_path, dataset, path, provenance, args.resume)
+        with cli.progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:
+            run_scenes(path.parent, scenes, predict, writer, advance)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_script(main))

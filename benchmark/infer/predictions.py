@@ -1,0 +1,186 @@
+"""Predictions on disk: one .npy a frame, and beside them how they were made. Knows no network."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from benchmark.index import BenchmarkError, Scene, prediction_path
+from utils.files import OutputError, whole_file
+
+Image = npt.NDArray[np.uint8]
+DepthMap = npt.NDArray[np.float32]
+Predict = Callable[[Iterator[Image]], Iterable[DepthMap]]
+
+
+@dataclass
+class Provenance:
+    """How the predictions for one index file were made.
+
+    Attributes:
+        settings: what decides their values: checkpoint and its hash, encoder, input size and so on.
+        versions: of Python and the libraries.
+        folders: where the images lie, to tell whether two index files share predictions.
+        scenes: those that are finished.
+    """
+
+    index: str
+    settings: dict[str, Any]
+    folders: list[str]
+    versions: dict[str, str] = field(default_factory=dict)
+    scenes: list[str] = field(default_factory=list)
+
+
+def provenance_path(infer_path: Path, dataset: str, index: Path) -> Path:
+    """Where the provenance of predictions for an index file lies."""
+    return infer_path / dataset / f"inference_{index.stem}.json"
+
+
+def read_provenance(path: Path) -> Provenance | None:
+    """Provenance in a file, None if there is none: other systems' predictions come without.
+
+    Raises:
+        BenchmarkError: if it is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        return Provenance(**json.loads(path.read_text()))
+    except (ValueError, TypeError) as error:
+        raise BenchmarkError(f"{path} is damaged ({error}); remove it, and the predictions beside it") from error
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that decide results."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "opencv": cv2.__version__,
+    }
+
+
+def sha256(path: Path) -> str:
+    """Hash of a file's content, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
+    """Images of a scene one by one: (H, W, 3) uint8 RGB.
+
+    Raises:
+        BenchmarkError: naming the image that is missing, damaged or of another size than the first.
+    """
+    size: tuple[int, ...] | None = None
+    for frame in scene.frames:
+        path = root / frame.image
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+        if image is None:
+            raise BenchmarkError(f"{path}: {'not an image that can be read' if path.is_file() else 'not found'}")
+        if size is not None and image.shape != size:
+            raise BenchmarkError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its scene began otherwise")
+        size = image.shape
+        yield np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
+
+
+class SceneWriter:
+    """Writes the predictions for the scenes of one index file, and remembers which scenes are finished.
+
+    Args:
+        provenance: of this run; `scenes` is filled in here.
+        resume: keep the scenes that an earlier run with the same settings finished.
+
+    Raises:
+        OutputError: if predictions with other settings are there and `resume` is set, or predictions for another index
+            file lie in the same places.
+    """
+
+    def __init__(self, infer_path: Path, dataset: str, index: Path, provenance: Provenance, resume: bool) -> None:
+        self._infer_path = infer_path
+        self._dataset = dataset
+        self._path = provenance_path(infer_path, dataset, index)
+        self._provenance = provenance
+        self._refuse_shared_folders()
+        before = read_provenance(self._path)
+        if resume and before is not None:
+            changed = sorted(k for k, v in provenance.settings.items() if before.settings.get(k) != v)
+            if changed:
+                raise OutputError(
+                    f"{self._path} was made with other settings ({', '.join(changed)}); "
+                    "leave --resume out to begin anew, or choose another --infer_path"
+                )
+            provenance.scenes = before.scenes
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._save()
+
+    def _refuse_shared_folders(self) -> None:
+        for other in sorted(self._path.parent.glob("inference_*.json")):
+            found = read_provenance(other) if other != self._path else None
+            if found is not None and set(found.folders) & set(self._provenance.folders):
+                raise OutputError(
+                    f"{self._path.parent} holds predictions for {found.index}, which would be mixed with those for "
+                    f"{self._provenance.index}; choose another --infer_path"
+                )
+
+    def _save(self) -> None:
+        with whole_file(self._path) as partial:
+            partial.write_text(json.dumps(asdict(self._provenance), indent=1) + "\n")
+
+    def finished(self, scene: Scene) -> bool:
+        """Whether all predictions of a scene are there from an earlier run."""
+        paths = (prediction_path(self._infer_path, self._dataset, frame.image) for frame in scene.frames)
+        return scene.name in self._provenance.scenes and all(path.is_file() for path in paths)
+
+    def write(self, scene: Scene, depths: Iterable[DepthMap]) -> Iterator[Path]:
+        """Write depth maps (H, W) float32 as they come, one a frame; yields each file when it is whole."""
+        count = 0
+        for depth in depths:
+            path = prediction_path(self._infer_path, self._dataset, scene.frames[count].image)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with whole_file(path) as partial:
+                np.save(partial, depth.astype(np.float32, copy=False))
+            count += 1
+            yield path
+        if count != len(scene.frames):
+            raise BenchmarkError(f"{scene.name}: {count} predictions for {len(scene.frames)} frames")
+        self._provenance.scenes = sorted({*self._provenance.scenes, scene.name})
+        self._save()
+
+
+def image_folders(scenes: Sequence[Scene]) -> list[str]:
+    """Folders that the images of some scenes lie in, relative to the index file."""
+    return sorted({Path(frame.image).parent.as_posix() for scene in scenes for frame in scene.frames})
+
+
+def run_scenes(
+    root: Path, scenes: Sequence[Scene], predict: Predict, writer: SceneWriter, advance: Callable[[], None]
+) -> None:
+    """Predict scenes one after the other; memory does not grow with their length.
+
+    Args:
+        root: folder of the index file.
+        predict: from a video's frames to one map a frame.
+        advance: called after each frame, whether it was predicted now or earlier.
+    """
+    for scene in scenes:
+        if writer.finished(scene):
+            for _ in scene.frames:
+                advance()
+            continue
+        for _ in writer.write(scene, predict(read_frames(root, scene))):
+            advance()
