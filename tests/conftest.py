@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 from recipes import random_state_dict, synthetic_frames
 
+from training.clips import Clip
 from utils.video_writer import VideoWriter
 from video_depth_anything.device import Execution
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -56,6 +58,40 @@ def make_video(tmp_path: Path) -> MakeVideo:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def benchmark_clip() -> Clip:
+    """A dozen small frames of a rendered room with exact depth and poses, reddish, for the benchmark's tests."""
+    from training.scenes import SceneOptions, render_clip
+
+    clip = render_clip(3, SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4))
+    return replace(clip, images=(clip.images * np.array([1.0, 0.7, 0.4])).astype(np.uint8))
+
+
+@pytest.fixture(scope="session")
+def native_sets(benchmark_clip: Clip, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That clip in the download layout of each dataset of the benchmark, a folder each."""
+    from benchmark_miniatures import WRITERS
+
+    root = tmp_path_factory.mktemp("native")
+    for name, write in WRITERS.items():
+        write(benchmark_clip, root / name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def extracted_sets(native_sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the benchmark's extraction scripts make of them."""
+    from benchmark_miniatures import KITTI_SCENE, SCENES, run_script
+
+    out = tmp_path_factory.mktemp("extracted")
+    for name, scene in SCENES.items():
+        scenes = () if scene == KITTI_SCENE else ("--scenes", scene)
+        script = f"dataset_extract/dataset_extract_{name}.py"
+        result = run_script(script, "--root", native_sets / name, "--out", out, *scenes)
+        assert result.returncode == 0, result.stderr
+    return out
 
 
 @pytest.fixture

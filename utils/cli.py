@@ -72,13 +72,16 @@ def run_script(main: Callable[[], int]) -> int:
 
 def user_error(error: Exception) -> str | None:
     """One line for an error that is the user's or the machine's, None for one that is ours."""
-    from video_depth_anything.checkpoint import CheckpointError
-    from video_depth_anything.device import DeviceError
-
     from .files import OutputError
     from .video_source import VideoError
 
-    if isinstance(error, (CheckpointError, DeviceError, VideoError, OutputError)):
+    if isinstance(error, (VideoError, OutputError)):
+        return str(error)
+    # These bring torch along, which takes seconds.
+    from video_depth_anything.checkpoint import CheckpointError
+    from video_depth_anything.device import DeviceError
+
+    if isinstance(error, (CheckpointError, DeviceError)):
         return str(error)
     if isinstance(error, OSError):
         return f"{error.filename}: {error.strerror}" if error.filename else str(error)

@@ -5,14 +5,17 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from utils import cli
 from utils.arguments import add_model_arguments
+
+if TYPE_CHECKING:
+    from benchmark.infer.predictions import Predict
+    from video_depth_anything import Execution
 
 
 def parse() -> argparse.Namespace:
@@ -27,16 +30,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def make_predict(args: argparse.Namespace) -> tuple[Callable[..., Any], dict[str, Any]]:
-    """The function from frames to depth, with the model loaded, and the settings that decide its values."""
+def settings_of(args: argparse.Namespace, execution: Execution, checkpoint: Path) -> dict[str, Any]:
+    """What decides the values of the predictions."""
     from benchmark.infer.predictions import sha256
-    from video_depth_anything import DepthStream, choose_execution, infer_depth, load_model
-    from video_depth_anything.checkpoint import find_checkpoint
 
-    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
-    checkpoint = find_checkpoint(args.encoder, args.metric, args.checkpoint)
-    model = load_model(args.encoder, args.metric, checkpoint, execution.device)
-    settings = {
+    return {
         "system": "video-depth-anything",
         "checkpoint": checkpoint.name,
         "checkpoint_sha256": sha256(checkpoint),
@@ -47,9 +45,16 @@ def make_predict(args: argparse.Namespace) -> tuple[Callable[..., Any], dict[str
         "device": execution.device.type,
         "precision": str(execution.autocast_dtype or "float32").removeprefix("torch."),
     }
-    if not args.streaming:
-        return lambda frames: infer_depth(model, frames, args.input_size, execution), settings
-    return lambda frames: map(DepthStream(model, args.input_size, execution).step, frames), settings
+
+
+def load_predict(args: argparse.Namespace, execution: Execution, checkpoint: Path) -> Predict:
+    """The function from a video's frames to its depth, with the model loaded."""
+    from video_depth_anything import DepthStream, infer_depth, load_model
+
+    model = load_model(args.encoder, args.metric, checkpoint, execution.device)
+    if args.streaming:
+        return lambda frames: map(DepthStream(model, args.input_size, execution).step, frames)
+    return lambda frames: infer_depth(model, frames, args.input_size, execution)
 
 
 def main() -> int:
@@ -62,11 +67,19 @@ def main() -> int:
     unknown = sorted(set(args.datasets or ()) - {dataset for _, dataset in wanted})
     if unknown or not wanted:
         raise BenchmarkError(f"{', '.join(map(str, indices))}: no scenes of {', '.join(unknown) or 'any dataset'}")
-    predict, settings = make_predict(args)
+    from video_depth_anything import choose_execution
+    from video_depth_anything.checkpoint import find_checkpoint
+
+    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
+    checkpoint = find_checkpoint(args.encoder, args.metric, args.checkpoint)
+    settings = settings_of(args, execution, checkpoint)
+    writers = []
     for path, dataset in wanted:
+        provenance = Provenance(path.name, settings, image_folders(indices[path][dataset]), versions())
+        writers.append(SceneWriter(args.infer_path, dataset, path, provenance, args.resume))
+    predict = load_predict(args, execution, checkpoint)
+    for (path, dataset), writer in zip(wanted, writers):
         scenes = indices[path][dataset]
-        provenance = Provenance(path.name, settings, image_folders(scenes), versions())
-        writer = SceneWriter(args.infer_path, dataset, path, provenance, args.resume)
         with cli.progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:
             run_scenes(path.parent, scenes, predict, writer, advance)
     return 0

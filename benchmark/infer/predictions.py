@@ -7,6 +7,7 @@ import json
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,10 @@ def read_provenance(path: Path) -> Provenance | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide results."""
-    import torch
-
+    """Versions of Python and of the libraries that decide results; asking loads none of them."""
     return {
         "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "opencv": cv2.__version__,
+        **{name: version(name) for name in ("torch", "numpy", "opencv-python")},
     }
 
 
