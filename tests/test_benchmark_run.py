@@ -18,6 +18,7 @@ from benchmark.arguments import PROTOCOLS as NAMED_PROTOCOLS
 from benchmark.datasets import EVALUATION_SETS, TAE_SETS
 from benchmark.eval.metrics import ALIGNMENTS
 from benchmark.eval.results import COLUMNS, published
+from benchmark.eval.sequence import PredictionSource, Sequence
 from benchmark.eval.tae import PROTOCOLS
 from benchmark.index import prediction_path, scenes_of
 from benchmark.infer.predictions import Provenance, SceneWriter, image_folders
@@ -150,6 +151,24 @@ def test_ground_truth_is_right_about_itself(perfect: Path, extracted_sets: Path,
         found = result_of(tmp_path, f"{name}_tae_corrected")
         # What is left is rounding to pixels, of which this image has few.
         assert found["metrics"]["tae"] < 1.5 and found["metrics"]["pairs"] == 20, name
+
+
+def test_larger_uncropped_predictions_show_the_same_part_when_corrected(extracted_sets: Path, tmp_path: Path) -> None:
+    entry = TAE_SETS["scannet"]
+    root = extracted_sets / "scannet"
+    (scene,) = scenes_of(root / entry.index, "scannet")
+    # Disparity that tells the column, of twice the depth's size: 11 columns are half as much of it.
+    columns = np.broadcast_to((np.arange(160) + 0.5) / 160, (128, 160)).astype(np.float32)
+    for frame in scene.frames:
+        path = prediction_path(tmp_path, "scannet", frame.image)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, columns)
+    wanted = ((np.arange(80) + 0.5) / 80)[11:-11]
+    for protocol, error in (("corrected", 0.0), ("paper", 5.5 / 80)):
+        source = PredictionSource(tmp_path, hard_crop=True, protocol=protocol)  # type: ignore[arg-type]
+        truth, disparity = Sequence(scene, root, "scannet", entry.crop, source).pair(0)
+        assert truth.shape == disparity.shape == (48, 58)
+        assert np.abs(disparity - wanted).max() == pytest.approx(error, abs=1e-4 if not error else 0.01)
 
 
 def copied(source: Path, target: Path, dataset: str) -> Path:
