@@ -13,8 +13,15 @@ import pytest
 from benchmark_miniatures import ROOT, SCENES, run_script
 from test_imports import HEAVY
 
+from benchmark.arguments import ALIGNMENTS as NAMED_ALIGNMENTS
+from benchmark.arguments import PROTOCOLS as NAMED_PROTOCOLS
+from benchmark.datasets import EVALUATION_SETS
 from benchmark.eval.boundaries import boundary_f1
 from benchmark.eval.flicker import flicker
+from benchmark.eval.metrics import ALIGNMENTS
+from benchmark.eval.results import COLUMNS, published
+from benchmark.eval.session import prediction_kind
+from benchmark.eval.tae import PROTOCOLS
 from benchmark.index import prediction_path, scenes_of
 from utils.dc_utils import read_video_frames
 
@@ -146,3 +153,25 @@ def test_readme_describes_every_flag_and_file() -> None:
             if not flag.startswith("--no-"):
                 assert f"`{flag}" in text or f" {flag} " in text, f"{flag} of {script.name}"
     assert json.loads((ROOT / "benchmark" / "published.json").read_text())["latency"]
+
+
+def test_what_predictions_are_is_noted_or_said() -> None:
+    assert [prediction_kind("auto", note) for note in (None, {"metric": False}, {"metric": True})] == [
+        "disparity",
+        "disparity",
+        "depth",
+    ]
+    assert prediction_kind("disparity", {"metric": True}) == "disparity" and prediction_kind("depth", None) == "depth"
+
+
+def test_names_of_options_are_those_of_the_modules() -> None:
+    assert NAMED_ALIGNMENTS == ALIGNMENTS and NAMED_PROTOCOLS == PROTOCOLS
+
+
+def test_published_numbers_are_filed_under_sets_that_exist() -> None:
+    names = (*EVALUATION_SETS, "scannet_tae")
+    rows = [row for alignment in ALIGNMENTS for name in names for row in published(name, alignment)]
+    assert len(rows) == 70
+    assert {key for row in rows for key in row} <= {"evaluation", "method", "source", "alignment", "from", *COLUMNS}
+    best = [row["delta1_acc"] for row in published("scannet_500", "scale_shift") if row["method"] == "VDA-L"]
+    assert best == [0.926]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -13,6 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipes import golden_arrays, golden_json
 
+from benchmark.datasets import TAE_SETS, Crop
+from benchmark.eval.evaluation import evaluate_scene, evaluate_scene_tae
 from benchmark.eval.metrics import (
     SequenceFit,
     align_depth,
@@ -21,7 +25,9 @@ from benchmark.eval.metrics import (
     sequence_metrics,
     valid_mask,
 )
+from benchmark.eval.sequence import PredictionSource, Sequence
 from benchmark.eval.tae import crop_intrinsics, move_depth, temporal_alignment_error
+from benchmark.index import Frame, Scene, prediction_path
 
 GOLDEN = golden_json("evaluation")
 ARRAYS = golden_arrays("evaluation")
@@ -68,6 +74,37 @@ def test_tae_is_the_golden_one(key: str) -> None:
     found = temporal_alignment_error(depths, ARRAYS["poses"], ARRAYS["K"])
     assert found.error == pytest.approx(GOLDEN[key]["result"], rel=5e-8)
     assert (found.terms, found.skipped) == (16, 0)
+
+
+def golden_sequence(folder: Path, predictions: Array, source: PredictionSource) -> Sequence:
+    """The recorded sequence as files: 16-bit ground truth, predictions, an index."""
+    frames = []
+    for k, (truth16, prediction) in enumerate(zip(ARRAYS["gt_uint16"], predictions)):
+        assert cv2.imwrite(str(folder / f"{k}.png"), truth16)
+        path = prediction_path(source.infer_path, "golden", f"{k}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, prediction)
+        pose = ARRAYS["poses"][k].tolist()
+        frames.append(Frame(f"{k}.png", f"{k}.png", ARGS["factor"], ARRAYS["K"].tolist(), pose))
+    crop = Crop(TOP, BOTTOM, LEFT, RIGHT)
+    return Sequence(Scene("golden", tuple(frames)), folder, "golden", crop, source)
+
+
+def test_files_give_the_golden_sequence(tmp_path: Path) -> None:
+    half = golden_sequence(tmp_path, ARRAYS["pred_half"][: ARGS["max_eval_len"]], PredictionSource(tmp_path / "half"))
+    result = evaluate_scene(half, MAX_DEPTH, "scale_shift", lambda: None)
+    for name, value in GOLDEN["sequence"]["result"].items():
+        assert result.metrics[name] == pytest.approx(value, rel=5e-8), name
+
+
+@pytest.mark.parametrize("key", ["tae", "tae_hard_crop"])
+def test_files_give_the_golden_tae(tmp_path: Path, key: str) -> None:
+    hard_crop = key == "tae_hard_crop"
+    source = PredictionSource(tmp_path / key, hard_crop=hard_crop)
+    sequence = golden_sequence(tmp_path, ARRAYS["pred_full" if hard_crop else "pred_half"], source)
+    entry = replace(TAE_SETS["scannet"], max_depth=MAX_DEPTH, crop=Crop(TOP, BOTTOM, LEFT, RIGHT))
+    result = evaluate_scene_tae(sequence, entry, "scale_shift", source, lambda: None)
+    assert result.metrics["tae"] == pytest.approx(GOLDEN[key]["result"], rel=5e-8)
 
 
 def test_corrected_protocol_differs_on_cropped_images() -> None:

@@ -13,13 +13,8 @@ import numpy as np
 import pytest
 from benchmark_miniatures import BONN_SCENE, NYUV2_SCENE, SCANNET_SCENE, run_script
 
-from benchmark.arguments import ALIGNMENTS as NAMED_ALIGNMENTS
-from benchmark.arguments import PROTOCOLS as NAMED_PROTOCOLS
 from benchmark.datasets import EVALUATION_SETS, TAE_SETS
-from benchmark.eval.metrics import ALIGNMENTS
-from benchmark.eval.results import COLUMNS, published
 from benchmark.eval.sequence import PredictionSource, Sequence
-from benchmark.eval.tae import PROTOCOLS
 from benchmark.index import prediction_path, scenes_of
 from benchmark.infer.predictions import Provenance, SceneWriter, image_folders
 from utils.files import OutputError
@@ -283,16 +278,3 @@ def test_wrong_paths_end_in_one_line(
     result = run_script(script, *(part for pair in given.items() for part in pair))
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert message in result.stderr
-
-
-def test_names_of_options_are_those_of_the_modules() -> None:
-    assert NAMED_ALIGNMENTS == ALIGNMENTS and NAMED_PROTOCOLS == PROTOCOLS
-
-
-def test_published_numbers_are_filed_under_sets_that_exist() -> None:
-    names = (*EVALUATION_SETS, "scannet_tae")
-    rows = [row for alignment in ALIGNMENTS for name in names for row in published(name, alignment)]
-    assert len(rows) == 70
-    assert {key for row in rows for key in row} <= {"evaluation", "method", "source", "alignment", "from", *COLUMNS}
-    best = [row["delta1_acc"] for row in published("scannet_500", "scale_shift") if row["method"] == "VDA-L"]
-    assert best == [0.926]

@@ -29,6 +29,8 @@ from benchmark.eval.tae import crop_intrinsics, temporal_alignment_error
 from benchmark.index import BenchmarkError, Scene
 
 Array = npt.NDArray[Any]
+# Of the results, what says how much was measured.
+COUNTS = ("pairs", "skipped_pairs")
 Advance = Callable[[], None]
 
 
@@ -141,10 +143,11 @@ def open_sequences(
 
 
 def mean_metrics(scenes: Iterable[SceneResult]) -> dict[str, float]:
-    """Means over scenes; those where a metric could not be measured are left out of that metric's mean."""
+    """Means over scenes, sums of counts; scenes where a metric could not be measured are left out of its mean."""
     measured = list(scenes)
     names = dict.fromkeys(name for scene in measured for name in scene.metrics)
-    return {name: _mean([scene.metrics[name] for scene in measured]) for name in names}
+    values = {name: [scene.metrics[name] for scene in measured] for name in names}
+    return {name: sum(found) if name in COUNTS else _mean(found) for name, found in values.items()}
 
 
 def _mean(values: Iterable[float]) -> float:
