@@ -1,0 +1,94 @@
+"""Augmentation of clips: the same flip, crop and change of colours for all frames of a clip."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .clips import Clip
+
+# ITU-R BT.601 luma weights.
+LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly clips are changed.
+
+    flip: probability of a horizontal mirror image. crop: smallest share of the sides that a random crop keeps, 1: none.
+    colour: largest relative change of brightness, contrast, saturation and white balance, 0: none.
+    """
+
+    flip: float = 0.5
+    crop: float = 0.7
+    colour: float = 0.3
+
+
+NONE = Augmentation(0, 1, 0)
+VIEW = Augmentation(1, 1, 0.3)  # further views in a cache
+
+
+def augment(clip: Clip, how: Augmentation, rng: np.random.Generator) -> Clip:
+    """Draw a crop, a flip and a change of colours, and apply them to the whole clip.
+
+    The size becomes that of the crop. Poses are kept without a flip and dropped with one, whose camera is no rotation.
+    """
+    clip = _crop(clip, how.crop, rng) if how.crop < 1 else clip
+    if rng.random() < how.flip:
+        clip = flip(clip)
+    return replace(clip, images=change_colours(clip.images, how.colour, rng)) if how.colour > 0 else clip
+
+
+def flip(clip: Clip) -> Clip:
+    """Mirror image, left to right."""
+    width = clip.images.shape[2]
+    intrinsics = clip.intrinsics.copy()
+    intrinsics[0, 2] = width - 1 - intrinsics[0, 2]
+    images, depth = (np.ascontiguousarray(x[:, :, ::-1]) for x in (clip.images, clip.depth))
+    return Clip(images, depth, intrinsics, None)
+
+
+def _crop(clip: Clip, smallest: float, rng: np.random.Generator) -> Clip:
+    height, width = clip.images.shape[1:3]
+    share = rng.uniform(smallest, 1)
+    h, w = max(round(height * share), 1), max(round(width * share), 1)
+    top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
+    intrinsics = clip.intrinsics.copy()
+    intrinsics[:2, 2] -= (left, top)
+    window = (slice(None), slice(top, top + h), slice(left, left + w))
+    return replace(clip, images=clip.images[window], depth=clip.depth[window], intrinsics=intrinsics)
+
+
+def change_colours(
+    images: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator
+) -> npt.NDArray[np.uint8]:
+    """Random gain, contrast, saturation, white balance and gamma of (T, H, W, 3) uint8 RGB images."""
+    gain, contrast, saturation, gamma = rng.uniform(1 - strength, 1 + strength, 4).astype(np.float32)
+    balance = rng.uniform(1 - strength / 3, 1 + strength / 3, 3).astype(np.float32)
+    x = (images.astype(np.float32) / 255) ** gamma * (gain * balance)
+    x = x.mean() + (x - x.mean()) * contrast
+    grey = (x @ LUMA)[..., None]
+    x = grey + (x - grey) * saturation
+    result: npt.NDArray[np.uint8] = np.clip(x * 255 + 0.5, 0, 255).astype(np.uint8)
+    return result
+
+
+def resize_clip(clip: Clip, size: tuple[int, int]) -> Clip:
+    """Resize to (H, W): images over areas or bicubically, depth by nearest neighbour, which invents no surfaces."""
+    height, width = clip.images.shape[1:3]
+    if (height, width) == size:
+        return clip
+    shape = (size[1], size[0])
+    how = cv2.INTER_AREA if size[0] < height else cv2.INTER_CUBIC
+    images = np.stack([cv2.resize(image, shape, interpolation=how) for image in clip.images])
+    depth = np.stack([cv2.resize(depth, shape, interpolation=cv2.INTER_NEAREST) for depth in clip.depth])
+    fx, fy = size[1] / width, size[0] / height
+    intrinsics = clip.intrinsics.copy()
+    # Pixel centres lie at whole numbers: x maps to (x + 0.5) f - 0.5.
+    intrinsics[0, :2] *= fx
+    intrinsics[1, :2] *= fy
+    intrinsics[:2, 2] = (clip.intrinsics[:2, 2] + 0.5) * (fx, fy) - 0.5
+    return Clip(images.astype(np.uint8), depth.astype(np.float32), intrinsics, clip.poses)

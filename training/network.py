@@ -1,0 +1,132 @@
+"""The differentiable path through the network that training takes; the one place that knows the network's parts.
+
+Training enters at the encoder's token maps, which a frozen encoder needs to make only once, renders only some frames of
+a clip, and can leave the motion modules out. Shapes: B clips, T frames, h x w patches, L = h w, C encoder width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from video_depth_anything.config import PATCH_SIZE
+from video_depth_anything.dpt import resize
+from video_depth_anything.motion_module import float32_region
+from video_depth_anything.video_depth import VideoDepthAnything
+
+Stage = Literal["image", "clip"]
+STAGES: tuple[Stage, ...] = ("image", "clip")
+ENCODER = "pretrained."
+MOTION = "head.motion_modules."
+# Carried by the checkpoints, read by no computation: they can get no gradient.
+UNUSED = ("pretrained.mask_token", "head.scratch.refinenet4.resConfUnit1.")
+
+
+def token_maps(model: VideoDepthAnything, images: Tensor) -> tuple[Tensor, ...]:
+    """Encode frames (..., 3, H, W) to the four tapped token maps, each (..., L, C)."""
+    leading = images.shape[:-3]
+    taps = model.pretrained(images.flatten(0, -4))
+    return tuple(tap.patches.unflatten(0, leading) for tap in taps)
+
+
+def depth_from_tokens(
+    model: VideoDepthAnything, tokens: Sequence[Tensor], grid: tuple[int, int], slots: Sequence[int], motion: bool
+) -> Tensor:
+    """Depth of chosen frames of clips.
+
+    Args:
+        tokens: four maps (B, T, L, C).
+        grid: (h, w) with h w = L.
+        slots: the frames to render; the others only take part in the mixing along time.
+        motion: whether the motion modules run; without them each frame is on its own.
+
+    Returns:
+        (B, len(slots), 14h, 14w) float32.
+    """
+    head = model.head
+    batch, length = tokens[0].shape[:2]
+    h, w = grid
+    chosen = list(slots)
+    if not motion:
+        tokens, length, chosen = [t[:, chosen] for t in tokens], len(chosen), list(range(len(chosen)))
+    rendered = [t if chosen == list(range(length)) else t[:, chosen] for t in tokens[:2]]
+    skip1, skip2 = (
+        head.scratch.fusion(i + 1).skip(head.scratch.narrow(i + 1, head.reassemble(i, t.flatten(0, 1), grid)))
+        for i, t in enumerate(rendered)
+    )
+    map3, map4 = (head.reassemble(i, tokens[i].flatten(0, 1), grid) for i in (2, 3))
+
+    def mix(index: int, maps: Tensor) -> Tensor:
+        if not motion:
+            return maps
+        mixed: Tensor = head.motion_modules[index](maps.unflatten(0, (batch, length)))
+        return mixed.flatten(0, 1)
+
+    path = head.mix(map3, map4, (2 * h, 2 * w), mix)
+    if len(chosen) < length:
+        path = path.unflatten(0, (batch, length))[:, chosen].flatten(0, 1)
+    return _render(model, path, skip2, skip1, grid).unflatten(0, (batch, -1))
+
+
+def _render(model: VideoDepthAnything, path: Tensor, skip2: Tensor, skip1: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The head's `render`, but the wide convolution at full resolution runs in the autocast type.
+
+    It is the most expensive layer of a training step (13 % of the step on a CPU with bf16), and its rounding is noise
+    that training averages out; the depth itself stays float32.
+    """
+    scratch, (h, w) = model.head.scratch, grid
+    path = scratch.fusion(2)(path, skip2, (4 * h, 4 * w))
+    path = scratch.fusion(1)(path, skip1, (8 * h, 8 * w))
+    wide, _, last, _ = scratch.output_conv2
+    hidden = F.relu(wide(resize(scratch.output_conv1(path), (PATCH_SIZE * h, PATCH_SIZE * w))))
+    with float32_region(hidden.device.type):
+        return F.relu(last(hidden.float())).squeeze(1)
+
+
+class TrainingNetwork(nn.Module):
+    """The model behind one `forward`, as DistributedDataParallel wants it."""
+
+    def __init__(self, model: VideoDepthAnything, stage: Stage) -> None:
+        super().__init__()
+        self.model = model
+        self.stage = stage
+
+    def forward(self, inputs: tuple[Tensor, ...], slots: Sequence[int]) -> Tensor:
+        """Depth (B, n, H, W) float32 of the chosen slots.
+
+        Args:
+            inputs: either normalised images (B, T, 3, H, W) alone, or the four token maps (B, T, h, w, C).
+        """
+        if len(inputs) == 1:
+            (images,) = inputs
+            grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
+            images = images[:, list(slots)] if self.stage == "image" else images
+            slots = range(images.shape[1]) if self.stage == "image" else slots
+            trained = any(p.requires_grad for p in self.model.pretrained.parameters())
+            with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+                tokens = token_maps(self.model, images)
+        else:
+            grid = (inputs[0].shape[2], inputs[0].shape[3])
+            tokens = tuple(x.flatten(2, 3) for x in inputs)
+        return depth_from_tokens(self.model, tokens, grid, slots, motion=self.stage == "clip")
+
+
+def kind_of(name: str) -> Literal["encoder", "motion", "head"]:
+    """Which part of the network the parameter of that name belongs to."""
+    return "encoder" if name.startswith(ENCODER) else "motion" if name.startswith(MOTION) else "head"
+
+
+def set_trainable(model: VideoDepthAnything, stage: Stage, encoder: bool, head: bool = True) -> None:
+    """Let gradients reach what this stage trains, and nothing else.
+
+    Args:
+        stage: "image" leaves the motion modules alone.
+        encoder: whether the encoder is fine-tuned. head: whether the head's per-frame parts are trained.
+    """
+    trained = {"encoder": encoder, "head": head, "motion": stage == "clip"}
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(trained[kind_of(name)] and not name.startswith(UNUSED))

@@ -1,0 +1,45 @@
+"""The network that training starts from: a full checkpoint, or an encoder alone under a new head."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from video_depth_anything.checkpoint import CheckpointError, check_state_dict, read_state_dict
+from video_depth_anything.config import EncoderName
+from video_depth_anything.video_depth import VideoDepthAnything
+
+from .network import ENCODER
+
+
+def load_for_training(encoder: EncoderName, checkpoint: Path, seed: int) -> VideoDepthAnything:
+    """Build a float32 network with the weights of a file, on the CPU.
+
+    Args:
+        checkpoint: a full checkpoint, which must fit exactly; or an encoder alone, with or without the prefix
+            `pretrained.`, in which case the head is drawn from `seed`.
+
+    Raises:
+        CheckpointError: if the file is missing, damaged or for another network.
+    """
+    if not checkpoint.is_file():
+        raise CheckpointError(
+            f"checkpoint {checkpoint} not found; name one with --checkpoint, or make a starting one with "
+            f"`python -m training.dinov2_from_onnx --output {checkpoint}`"
+        )
+    state = read_state_dict(checkpoint)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = VideoDepthAnything(encoder)
+    full = model.state_dict()
+    if "cls_token" in state:
+        state = {ENCODER + name: value for name, value in state.items()}
+    if all(name.startswith(ENCODER) for name in state):
+        state = {**{name: value for name, value in full.items() if not name.startswith(ENCODER)}, **state}
+    try:
+        check_state_dict(state, encoder, full)
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {checkpoint}: {error}") from None
+    model.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
+    return model
