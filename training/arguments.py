@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,5 +69,5 @@ def scene_options(args: argparse.Namespace, frames: int) -> SceneOptions:
     """Options of the generator as the arguments say."""
     from .scenes import SceneOptions
 
-    options = {"kinds": tuple(args.kinds)} if args.kinds else {}
-    return SceneOptions(num_frames=frames, height=args.height, width=args.width, furniture=args.furniture, **options)
+    options = SceneOptions(num_frames=frames, height=args.height, width=args.width, furniture=args.furniture)
+    return replace(options, kinds=tuple(args.kinds)) if args.kinds else options

@@ -47,8 +47,9 @@ def flip(clip: Clip) -> Clip:
     width = clip.images.shape[2]
     intrinsics = clip.intrinsics.copy()
     intrinsics[0, 2] = width - 1 - intrinsics[0, 2]
-    images, depth = (np.ascontiguousarray(x[:, :, ::-1]) for x in (clip.images, clip.depth))
-    return Clip(images, depth, intrinsics, None)
+    return Clip(
+        np.ascontiguousarray(clip.images[:, :, ::-1]), np.ascontiguousarray(clip.depth[:, :, ::-1]), intrinsics, None
+    )
 
 
 def _crop(clip: Clip, smallest: float, rng: np.random.Generator) -> Clip:
@@ -62,9 +63,7 @@ def _crop(clip: Clip, smallest: float, rng: np.random.Generator) -> Clip:
     return replace(clip, images=clip.images[window], depth=clip.depth[window], intrinsics=intrinsics)
 
 
-def change_colours(
-    images: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator
-) -> npt.NDArray[np.uint8]:
+def change_colours(images: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Random gain, contrast, saturation, white balance and gamma of (T, H, W, 3) uint8 RGB images."""
     gain, contrast, saturation, gamma = rng.uniform(1 - strength, 1 + strength, 4).astype(np.float32)
     balance = rng.uniform(1 - strength / 3, 1 + strength / 3, 3).astype(np.float32)

@@ -74,7 +74,8 @@ def create_cache(path: Path, info: CacheInfo) -> None:
         found = open_cache(path)
         for name, value in asdict(found).items():
             if value != getattr(info, name):
-                raise OutputError(f"{path}: was made with {name} {value}, not {getattr(info, name)}; name another --out")
+                wanted = getattr(info, name)
+                raise OutputError(f"{path}: was made with {name} {value}, not {wanted}; name another --out")
         return
     if path.is_dir() and any(path.iterdir()):
         raise OutputError(f"{path}: is not empty and no cache; name another --out")

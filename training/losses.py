@@ -220,7 +220,7 @@ class VideoDepthLoss(nn.Module):
         self.stable_scale = stable_scale
 
     def forward(self, prediction: Tensor, target: Tensor, mask: Tensor) -> dict[str, Tensor]:
-        """Losses of (B, T, H, W) disparity maps: `spatial_loss`, `stable_loss` (weighted) and their sum `total_loss`."""
+        """Losses of (B, T, H, W) disparity: `spatial_loss`, `stable_loss` (weighted) and their sum `total_loss`."""
         spatial = self.spatial(prediction.flatten(0, 1), target.flatten(0, 1), mask.flatten(0, 1))
         aligned = align_clips(prediction, target, mask.to(prediction.dtype))
         stable = self.stable_scale * self.stable(aligned, target, mask)

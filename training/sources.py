@@ -40,7 +40,9 @@ class Sample(NamedTuple):
 class Source(Protocol):
     """A set of samples that may grow."""
 
-    endless: bool
+    @property
+    def endless(self) -> bool:
+        """Whether sample numbers go on for ever, none twice."""
 
     def parts(self) -> list[str]:
         """Names of the parts that are there by now."""
@@ -88,7 +90,7 @@ def read_frames(folder: RgbdFolder, indices: Sequence[int]) -> Clip:
     images, depths = [folder.image(i) for i in indices], [folder.depth(i) for i in indices]
     for index, image, depth in zip(indices, images, depths):
         if image.shape[:2] != images[0].shape[:2] or depth.shape != images[0].shape[:2]:
-            raise VideoError(f"{folder.depths[index]}: image and depth differ in size from each other or frame to frame")
+            raise VideoError(f"{folder.depths[index]}: image and depth must have one size, the same for all frames")
     poses = None if folder.poses is None else folder.poses[list(indices)]
     return Clip(np.stack(images), np.stack(depths), folder.intrinsics, poses)
 
@@ -150,7 +152,7 @@ class CacheSource:
         index, name = part.split("/")
         # What a whole number of clips leaves over is spread, so that every frame is seen at times.
         spare = self._info[int(index)].frames % self._frames
-        frames = read_clip(self._paths[int(index)] / name, number * self._frames + int(rng.integers(spare + 1)), self._frames)
+        start = number * self._frames + int(rng.integers(spare + 1))
+        frames = read_clip(self._paths[int(index)] / name, start, self._frames)
         tokens = tuple(torch.from_numpy(t) for t in frames.tokens)
         return Sample(tokens, torch.from_numpy(frames.disparity), torch.from_numpy(frames.valid))
-

@@ -1,0 +1,64 @@
+"""A training run's log: one JSON object a line, and the same numbers for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from utils.files import OutputError, whole_file
+
+NAME = "log.jsonl"
+EVENTS = "tensorboard"
+
+
+class TrainingLog:
+    """Writes `log.jsonl` and, if wanted, TensorBoard events into a run's folder.
+
+    Args:
+        step: where the run goes on; what an interrupted run logged beyond it is dropped.
+
+    Raises:
+        OutputError: if TensorBoard events are wanted and the package is missing.
+    """
+
+    def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
+        self._events: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise OutputError("tensorboard is missing; pip install tensorboard, or --no-tensorboard") from error
+            self._events = SummaryWriter(str(folder / EVENTS), purge_step=step or None)
+        path = folder / NAME
+        kept = [x for x in path.read_text().splitlines() if _step_of(x) <= step] if step and path.exists() else []
+        with whole_file(path) as partial:
+            partial.write_text("".join(line + "\n" for line in kept))
+        self._lines = path.open("a", buffering=1)
+
+    def write(self, step: int, values: Mapping[str, float]) -> None:
+        """Log what was found after `step` steps."""
+        self._lines.write(json.dumps({"step": step, **{k: round(v, 8) for k, v in values.items()}}) + "\n")
+        if self._events is not None:
+            for name, value in values.items():
+                self._events.add_scalar(name, value, step)
+
+    def __enter__(self) -> TrainingLog:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lines.close()
+        if self._events is not None:
+            self._events.close()
+
+
+def _step_of(line: str) -> int:
+    """Step of a line, beyond any if the line was cut off."""
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return 1 << 62

@@ -1,0 +1,173 @@
+"""One training run: from its arguments to its files."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from dataclasses import replace
+from types import FrameType
+
+import torch
+from tqdm import tqdm
+
+from utils.files import OutputError
+from video_depth_anything.device import Execution
+
+from .arguments import scene_options
+from .augment import Augmentation
+from .cache import fingerprint
+from .distributed import Group
+from .log import TrainingLog
+from .network import ENCODER
+from .sources import CacheSource, RgbdSource, SceneSource, Source
+from .start import load_for_training
+from .stream import batches
+from .trainer import STATE, Settings, Trainer, load_state, save_checkpoint, save_state, timed
+from .validation import FixedClip, fixed_recording, fixed_scenes, validate
+
+logger = logging.getLogger(__name__)
+MODEL = "model.pth"
+INTERRUPTED = 130
+
+
+class StopRequest:
+    """Whether the user or the system asked the run to end; it then ends between two steps, with all saved."""
+
+    def __init__(self, max_minutes: float | None) -> None:
+        self.signalled = False
+        self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._request)
+
+    def _request(self, number: int, frame: FrameType | None) -> None:
+        if self.signalled:
+            raise KeyboardInterrupt  # asked twice: now
+        self.signalled = True
+
+    @property
+    def due(self) -> bool:
+        return self.signalled or time.monotonic() > self._deadline
+
+
+class Run:
+    """Builds what the arguments say, then trains.
+
+    Raises:
+        CheckpointError, VideoError, OutputError: if weights, data or output folder do not fit.
+    """
+
+    def __init__(self, args: argparse.Namespace, settings: Settings, execution: Execution, group: Group) -> None:
+        if args.batch % group.size:
+            raise OutputError(f"--batch {args.batch} is not a multiple of the {group.size} processes")
+        if execution.device.type == "cuda" and group.size > 1:
+            execution = replace(execution, device=torch.device("cuda", group.local_rank))
+            torch.cuda.set_device(execution.device)
+        if args.threads:
+            torch.set_num_threads(args.threads)
+        torch.manual_seed(settings.seed)
+        self.args = args
+        self.group = group
+        model = load_for_training(args.encoder, args.checkpoint, settings.seed)
+        self.source = self._open_source(fingerprint(model.state_dict(), ENCODER))
+        self.trainer = Trainer(model, settings, execution, group)
+        args.output.mkdir(parents=True, exist_ok=True)
+        self._take_up()
+
+    def run(self) -> int:
+        """Train up to the last step, or until asked to end; returns the exit code."""
+        stop = StopRequest(self.args.max_minutes)
+        fixed = self._fixed_clips() if self.group.is_main else []
+        if not self.group.is_main:
+            self._train(stop, fixed, None)
+            return INTERRUPTED if stop.signalled else 0
+        with TrainingLog(self.args.output, self.trainer.step, self.args.tensorboard) as log:
+            self._train(stop, fixed, log)
+        logger.info("%s: step %d of %d", self.args.output / MODEL, self.trainer.step, self.args.steps)
+        return INTERRUPTED if stop.signalled else 0
+
+    def _train(self, stop: StopRequest, fixed: list[FixedClip], log: TrainingLog | None) -> None:
+        args, trainer = self.args, self.trainer
+        stream = batches(
+            self.source,
+            args.seed,
+            args.batch,
+            self.group,
+            trainer.position,
+            args.workers,
+            pin=trainer.execution.device.type == "cuda",
+        )
+        bar = tqdm(
+            total=args.steps,
+            initial=trainer.step,
+            desc=args.output.name,
+            unit="step",
+            file=sys.stderr,
+            dynamic_ncols=True,
+            smoothing=0.05,
+            disable=log is None,
+        )
+        with bar:
+            started, waited = time.perf_counter(), 0.0
+            for batch, seconds in timed(stream):
+                if trainer.step >= args.steps or self.group.any(stop.due):
+                    break
+                values = trainer.train_step(batch)
+                waited += seconds
+                bar.update()
+                bar.set_postfix(loss=f"{values['total_loss']:.4f}", refresh=False)
+                if log is not None and trainer.step % args.log_every == 0:
+                    now = time.perf_counter()
+                    pace = {"seconds": (now - started) / args.log_every, "wait": waited / args.log_every}
+                    log.write(trainer.step, {f"train/{k}": v for k, v in {**values, **pace}.items()})
+                    started, waited = now, 0.0
+                if log is not None and trainer.step < args.steps:
+                    if trainer.step % args.val_every == 0:
+                        self._validate(fixed, log)
+                    if trainer.step % args.save_every == 0:
+                        self._save()
+        if log is not None:
+            self._save()
+            self._validate(fixed, log)
+
+    def _save(self) -> None:
+        save_state(self.trainer, self.args.output)
+        save_checkpoint(self.trainer.averaged_state(), self.args.output / MODEL, self.args.half)
+
+    def _validate(self, fixed: list[FixedClip], log: TrainingLog) -> None:
+        if fixed:
+            values = validate(self.trainer, fixed)
+            log.write(self.trainer.step, {f"val/{name}": value for name, value in values.items()})
+            shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
+            logger.info("step %d: %s", self.trainer.step, shown)
+
+    def _take_up(self) -> None:
+        """Go on with the run in the folder if asked to; refuse to overwrite one that was not meant."""
+        state = load_state(self.args.output)
+        if state is not None and not self.args.resume:
+            path = self.args.output / STATE
+            raise OutputError(f"{path} is there; --resume goes on with it, or name another --output")
+        if state is not None:
+            self.trainer.load(state)
+
+    def _open_source(self, own: str) -> Source:
+        args = self.args
+        how = Augmentation(args.flip, args.crop, args.colour)
+        if args.cache:
+            return CacheSource(args.cache, args.frames, own)
+        if args.rgbd:
+            return RgbdSource(args.rgbd, args.frames, (args.height, args.width), how)
+        return SceneSource(scene_options(args, args.frames), how)
+
+    def _fixed_clips(self) -> list[FixedClip]:
+        args = self.args
+        if isinstance(self.source, CacheSource):
+            args.height, args.width = self.source.info.height, self.source.info.width
+        frames = args.val_frames if args.stage == "clip" else 1
+        clips = fixed_scenes(args.val_clips, scene_options(args, frames)) if args.val_clips else []
+        for path in args.val_rgbd:
+            size = (args.height, args.width)
+            clips.append(fixed_recording(path, args.val_frames, size, consecutive=args.stage == "clip"))
+        return clips

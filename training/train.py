@@ -1,0 +1,110 @@
+#!/usr/bin/env python3
+"""Train or fine-tune a checkpoint: first on single images, then on clips with the motion modules.
+
+    python -m training.train --stage image --cache DIR --output runs/image --steps 10000
+    python -m training.train --stage clip --cache DIR --frames 16 --checkpoint runs/image/model.pth --output runs/clip
+    torchrun --nproc_per_node 2 -m training.train ...
+
+Data are rendered as they are needed, or come from `--cache` (see training.make_cache) or `--rgbd` folders.
+The output folder holds model.pth (a full checkpoint, averaged weights), state.pth (for --resume), log.jsonl and
+tensorboard/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+from utils import cli
+from utils.arguments import positive_float, positive_int
+
+from .arguments import add_model_arguments, add_scene_arguments, not_negative, share, whole
+
+
+def parser() -> argparse.ArgumentParser:
+    description, _, _ = (__doc__ or "").partition("\n")
+    result = argparse.ArgumentParser(prog="python -m training.train", description=description)
+    result.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
+    result.add_argument("--resume", action="store_true", help="go on with the run in --output, if there is one")
+    result.add_argument("--half", action="store_true", help="save model.pth in float16")
+    result.add_argument("--save_every", type=positive_int, default=500, metavar="STEPS")
+    result.add_argument("--log_every", type=positive_int, default=20, metavar="STEPS")
+    result.add_argument("--max_minutes", type=positive_float, help="save and end after so long; --resume goes on")
+    result.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, default=True)
+    add_model_arguments(result)
+    _add_recipe(result)
+    _add_data(result)
+    add_scene_arguments(result)
+    return result
+
+
+def _add_recipe(result: argparse.ArgumentParser) -> None:
+    group = result.add_argument_group("recipe")
+    group.add_argument("--stage", choices=("image", "clip"), default="image")
+    group.add_argument("--steps", type=positive_int, default=1000)
+    group.add_argument("--batch", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
+    group.add_argument("--frames", type=positive_int, help="frames a clip (default: 1 for images, 8 for clips)")
+    group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
+    group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
+    group.add_argument("--motion_lr", type=not_negative, default=1e-4, help="of the motion modules (%(default)s)")
+    group.add_argument("--encoder_lr", type=not_negative, default=0.0, help="of the encoder; 0: frozen (%(default)s)")
+    group.add_argument("--weight_decay", type=not_negative, default=0.01)
+    group.add_argument("--warmup", type=whole, default=100, metavar="STEPS")
+    group.add_argument("--clip_norm", type=not_negative, default=1.0, help="largest gradient norm; 0: any")
+    group.add_argument("--ema", type=share, default=0.999, help="decay of the averaged weights (%(default)s)")
+    group.add_argument("--alpha", type=not_negative, default=0.5, help="weight of gradient matching (%(default)s)")
+    group.add_argument("--trim", type=share, default=0.0, help="share of the largest errors left out (%(default)s)")
+    group.add_argument("--formula", choices=("published", "paper"), default="published", help="of the temporal loss")
+    group.add_argument("--stable_weight", type=not_negative, default=10.0, help="of the temporal loss (%(default)s)")
+    group.add_argument("--scale_weight", type=not_negative, default=0.05, help="of the tie to the target's scale")
+    group.add_argument("--seed", type=whole, default=0)
+
+
+def _add_data(result: argparse.ArgumentParser) -> None:
+    group = result.add_argument_group("data")
+    one = group.add_mutually_exclusive_group()
+    one.add_argument("--cache", type=Path, nargs="+", metavar="DIR", help="caches of features, for a frozen encoder")
+    one.add_argument("--rgbd", type=Path, nargs="+", metavar="DIR", help="folders with rgb/, depth/, intrinsics.txt")
+    group.add_argument("--workers", type=whole, default=0, help="processes that prepare batches (%(default)s)")
+    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
+    group.add_argument("--crop", type=share, default=0.7, help="smallest share of the sides in a random crop; 1: none")
+    group.add_argument("--colour", type=share, default=0.3, help="strength of the change of colours; 0: none")
+    group.add_argument("--val_clips", type=whole, default=8, help="procedural clips to validate on (%(default)s)")
+    group.add_argument("--val_rgbd", type=Path, nargs="+", default=[], metavar="DIR", help="folders to validate on")
+    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each of these")
+    group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS")
+
+
+def parse() -> argparse.Namespace:
+    """Arguments, with the defaults that depend on others."""
+    main_parser = parser()
+    args = main_parser.parse_args()
+    args.batch = args.batch or (8 if args.stage == "image" else 1)
+    args.frames = args.frames or (1 if args.stage == "image" else 8)
+    if args.cache and args.encoder_lr > 0:
+        main_parser.error("--cache holds the features of a frozen encoder; leave --encoder_lr at 0, or --cache out")
+    if not 2 <= args.frames <= 32 and args.stage == "clip":
+        main_parser.error("--stage clip needs --frames 2 to 32")
+    if args.lr == 0 and args.encoder_lr == 0 and (args.stage == "image" or args.motion_lr == 0):
+        main_parser.error("all learning rates are 0: nothing is trained")
+    return args
+
+
+def main() -> int:
+    args = parse()
+    from video_depth_anything.device import choose_execution
+
+    from .distributed import process_group
+    from .run import Run
+    from .trainer import Settings
+
+    execution = choose_execution(args.device, args.precision)
+    settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
+    with process_group(execution.device.type) as group:
+        return Run(args, settings, execution, group).run()
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run_script(main))

@@ -1,0 +1,104 @@
+"""Quality on fixed clips while training runs: one scale and shift per clip in disparity, delta1 and AbsRel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmark.eval.metrics import evaluate_sequence
+from utils.rgbd import open_rgbd_folder
+from video_depth_anything.config import PATCH_SIZE
+from video_depth_anything.video_depth import VideoDepthAnything
+
+from .clips import Clip
+from .network import depth_from_tokens, token_maps
+from .scenes import SceneOptions, render_clip
+from .sources import read_frames, sample_of_clip
+from .trainer import Trainer
+
+# Far above any training seed.
+FIRST_SEED = 1_000_000_000
+MAX_DEPTH_SCENES = 80.0
+MAX_DEPTH_RGBD = 10.0
+
+
+@dataclass(frozen=True)
+class FixedClip:
+    """A clip to measure on. `group` is what it is averaged with; depth is (T, H, W) in metres."""
+
+    group: str
+    images: Tensor
+    depth: np.ndarray
+    max_depth: float
+
+
+def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
+    """The first `count` procedural clips that no training sees."""
+    clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
+    return [_fixed("scenes", clip, (options.height, options.width), MAX_DEPTH_SCENES) for clip in clips]
+
+
+def fixed_recording(path: Path, count: int, size: tuple[int, int], consecutive: bool) -> FixedClip:
+    """`count` frames of an RGB-D folder, evenly spaced or one after the other.
+
+    Raises:
+        VideoError: if the folder cannot be read.
+    """
+    folder = open_rgbd_folder(path)
+    count = min(count, len(folder))
+    indices = range(count) if consecutive else np.linspace(0, len(folder) - 1, count).astype(int).tolist()
+    return _fixed(path.name, read_frames(folder, indices), size, MAX_DEPTH_RGBD)
+
+
+def _fixed(group: str, clip: Clip, size: tuple[int, int], max_depth: float) -> FixedClip:
+    sample = sample_of_clip(clip, size)
+    with np.errstate(divide="ignore"):
+        depth = np.where(sample.valid, 1 / sample.disparity.numpy(), 0)
+    return FixedClip(group, sample.inputs[0], depth, max_depth)
+
+
+@contextmanager
+def averaged_weights(trainer: Trainer) -> Iterator[VideoDepthAnything]:
+    """The model with its averaged weights inside the block, with those in training after it."""
+    named = {n: p for n, p in trainer.model.named_parameters() if n in trainer.average.values}
+    kept = {n: p.detach().clone() for n, p in named.items()}
+    try:
+        with torch.no_grad():
+            for name, parameter in named.items():
+                parameter.copy_(trainer.average.values[name])
+        yield trainer.model
+    finally:
+        with torch.no_grad():
+            for name, parameter in named.items():
+                parameter.copy_(kept[name])
+
+
+def validate(trainer: Trainer, clips: Sequence[FixedClip]) -> dict[str, float]:
+    """`<group>/delta1` and `<group>/abs_rel` of the averaged weights, means over a group's clips."""
+    rows: dict[str, list[Mapping[str, float]]] = {}
+    motion = trainer.settings.stage == "clip"
+    with averaged_weights(trainer) as model, torch.no_grad():
+        for clip in clips:
+            predicted = _predict(model, clip.images, trainer, motion)
+            metrics, _ = evaluate_sequence(list(predicted), list(clip.depth), clip.max_depth)
+            rows.setdefault(clip.group, []).append(metrics)
+    names = {"delta1": "delta1_acc", "abs_rel": "abs_relative_difference"}
+    return {
+        f"{group}/{short}": float(np.mean([row[name] for row in metrics]))
+        for group, metrics in rows.items()
+        for short, name in names.items()
+    }
+
+
+def _predict(model: VideoDepthAnything, images: Tensor, trainer: Trainer, motion: bool) -> np.ndarray:
+    """Disparity (T, H, W) of one clip's images (T, 3, H, W)."""
+    grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
+    with trainer.execution.autocast():
+        tokens = token_maps(model, images.unsqueeze(0).to(trainer.execution.device))
+        return depth_from_tokens(model, tokens, grid, range(len(images)), motion)[0].cpu().numpy()
