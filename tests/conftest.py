@@ -7,6 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -97,3 +98,22 @@ def extracted_sets(native_sets: Path, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def frames() -> Callable[..., npt.NDArray[np.uint8]]:
     return synthetic_frames
+
+
+@pytest.fixture
+def rgbd_folder(tmp_path: Path) -> Path:
+    """A recording of six frames of 84x56 pixels: a slanted wall 1.5 to 3 metres away, moving, with a hole."""
+    folder = tmp_path / "recording"
+    for part in ("rgb", "depth"):
+        (folder / part).mkdir(parents=True)
+    _, x = np.mgrid[0:56, 0:84]
+    for index, frame in enumerate(synthetic_frames(6, 56, 84, seed=6)):
+        depth = 1500 + 1500 * x / 83 + 20 * index
+        depth[10:20, 10:30] = 0
+        cv2.imwrite(str(folder / "rgb" / f"{index:05d}.png"), np.ascontiguousarray(frame[..., ::-1]))
+        cv2.imwrite(str(folder / "depth" / f"{index:05d}.png"), depth.astype(np.uint16))
+    np.savetxt(folder / "intrinsics.txt", [[80, 0, 41.5], [0, 80, 27.5], [0, 0, 1]])
+    poses = np.stack([np.eye(4)] * 6)
+    poses[:, 2, 3] = -0.02 * np.arange(6)  # backwards: the wall gets farther away
+    np.savetxt(folder / "poses.txt", poses.reshape(6, 16))
+    return folder

@@ -1,0 +1,238 @@
+"""The training loop: gradients reach what they should, loss falls, resuming and several processes change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+import torch.multiprocessing as mp
+from recipes import random_state_dict
+from torch import Tensor
+
+from training.distributed import Group, process_group
+from training.network import kind_of, token_maps
+from training.optimisation import rate_factor
+from training.start import load_for_training
+from training.stream import Batch, Position
+from training.trainer import Settings, Trainer, load_state, save_state
+from video_depth_anything.checkpoint import CheckpointError, load_model
+from video_depth_anything.device import Execution
+from video_depth_anything.video_depth import VideoDepthAnything
+
+HEIGHT, WIDTH = 28, 42
+CPU = Execution(torch.device("cpu"), None, 1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small maps gain nothing from more; and sums are then added in one order."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def make_model(moving: bool = False) -> VideoDepthAnything:
+    """vits with the golden weights; the motion modules are the identity unless `moving`."""
+    model = VideoDepthAnything("vits")
+    model.load_state_dict(random_state_dict(model.state_dict()))
+    if not moving:
+        for name, parameter in model.named_parameters():
+            if ".proj_out." in name:
+                torch.nn.init.zeros_(parameter)
+    return model
+
+
+def make_batch(seed: int, clips: int = 2, frames: int = 1) -> Batch:
+    rng = torch.Generator().manual_seed(seed)
+    images = torch.randn(clips, frames, 3, HEIGHT, WIDTH, generator=rng)
+    disparity = torch.rand(clips, frames, HEIGHT, WIDTH, generator=rng)
+    return Batch((images,), disparity, disparity > 0.1, Position(0, seed, seed, ("clips",)))
+
+
+def weights(model: torch.nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("stage", "encoder_lr", "reached"),
+    [("image", 0, {"head"}), ("image", 1e-5, {"head", "encoder"}), ("clip", 0, {"head", "motion"})],
+)
+def test_training_changes_what_it_should_and_nothing_else(stage: str, encoder_lr: float, reached: set[str]) -> None:
+    settings = Settings(stage=stage, frames=3, encoder_lr=encoder_lr, warmup=0)  # type: ignore[arg-type]
+    trainer = Trainer(make_model(moving=True), settings, CPU, Group())
+    before = weights(trainer.model)
+    trainer.train_step(make_batch(0, frames=3))
+    gradients = {n for n, p in trainer.model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
+    changed = {n for n, value in trainer.model.state_dict().items() if not torch.equal(value, before[n])}
+    assert {kind_of(name) for name in gradients} == reached
+    assert {kind_of(name) for name in changed} == reached
+    unused = ("mask_token", "refinenet4.resConfUnit1")
+    trained = {n for n, _ in trainer.model.named_parameters() if kind_of(n) in reached and not any(u in n for u in unused)}
+    assert gradients == trained
+
+
+def test_the_motion_modules_start_as_the_identity_and_learn() -> None:
+    trainer = Trainer(make_model(), Settings(stage="clip", frames=4, warmup=0), CPU, Group())
+    trainer.train_step(make_batch(0, frames=4))
+    outs = {n: p for n, p in trainer.model.named_parameters() if ".proj_out." in n}
+    assert len(outs) == 8
+    assert all(p.abs().max() > 0 for p in outs.values())
+
+
+@pytest.mark.parametrize("stage", ["image", "clip"])
+def test_ten_steps_on_one_clip_lower_the_loss(stage: str) -> None:
+    settings = Settings(stage=stage, steps=1000, frames=3, lr=3e-4, motion_lr=3e-4, warmup=0)  # type: ignore[arg-type]
+    trainer = Trainer(make_model(), settings, CPU, Group())
+    batch = make_batch(0, clips=1, frames=3)
+    losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_the_training_path_is_the_models_own() -> None:
+    """Entering at the tokens and rendering some frames gives what `forward` gives for these frames."""
+    model = make_model(moving=True).eval()
+    trainer = Trainer(model, Settings(stage="clip"), CPU, Group())
+    (images,) = make_batch(3, clips=2, frames=4).inputs
+    with torch.no_grad():
+        whole = model(images)
+        tokens = tuple(t.unflatten(2, (2, 3)) for t in token_maps(model, images))
+        for inputs in ((images,), tokens):
+            part = trainer._network(inputs, [1, 2])
+            torch.testing.assert_close(part, whole[:, 1:3], rtol=1e-4, atol=1e-4)
+    assert whole.std() > 0.05
+
+
+def test_some_frames_are_rendered_but_all_take_part() -> None:
+    settings = Settings(stage="clip", frames=4, render=2, warmup=0)
+    trainer = Trainer(make_model(moving=True), settings, CPU, Group())
+    batch = make_batch(0, clips=1, frames=4)
+    slots = trainer._slots(4)
+    assert len(slots) == 2 and slots[1] == slots[0] + 1
+    (other,) = {0, 1, 2, 3} - set(slots) - {3 if slots[0] == 0 else 0}
+    images = batch.inputs[0].clone().requires_grad_()
+    trainer.model.pretrained.requires_grad_(True)
+    trainer._network((images,), slots).sum().backward()
+    assert images.grad is not None
+    assert images.grad[0, other].abs().max() > 0
+
+
+@pytest.mark.parametrize("stage", ["image", "clip"])
+def test_resuming_equals_not_stopping(stage: str, tmp_path: Path) -> None:
+    settings = Settings(stage=stage, steps=6, frames=2, warmup=2)  # type: ignore[arg-type]
+    straight = Trainer(make_model(), settings, CPU, Group())
+    broken = Trainer(make_model(), settings, CPU, Group())
+    for step in range(6):
+        straight.train_step(make_batch(step, frames=2))
+    for step in range(3):
+        broken.train_step(make_batch(step, frames=2))
+    save_state(broken, tmp_path)
+    torch.rand(5)  # whatever happens in between
+    resumed = Trainer(make_model(), settings, CPU, Group())
+    state = load_state(tmp_path)
+    assert state is not None
+    resumed.load(state)
+    assert resumed.step == 3
+    assert resumed.position == make_batch(2).after
+    for step in range(3, 6):
+        resumed.train_step(make_batch(step, frames=2))
+    for name, value in straight.averaged_state().items():
+        assert torch.equal(value, resumed.averaged_state()[name]), name
+    for name, value in straight.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+def _part(batch: Batch, rank: int, size: int) -> Batch:
+    n = batch.disparity.shape[0] // size
+    rows = slice(rank * n, (rank + 1) * n)
+    return Batch(tuple(x[rows] for x in batch.inputs), batch.disparity[rows], batch.valid[rows], batch.after)
+
+
+def _train_in_a_group(rank: int, folder: Path, settings: Settings) -> None:
+    import os
+
+    os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "LOCAL_RANK": "0"}
+    # A free port of its own: the file that both see holds it.
+    os.environ["MASTER_PORT"] = (folder / "port").read_text()
+    torch.set_num_threads(1)
+    with process_group("cpu") as group:
+        trainer = Trainer(make_model(), settings, CPU, group)
+        losses = [trainer.train_step(_part(make_batch(step, 4, 2), rank, 2)) for step in range(3)]
+        torch.save((losses, trainer.model.state_dict()), folder / f"rank{rank}.pth")
+
+
+def test_two_processes_equal_one_with_the_whole_batch(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        (tmp_path / "port").write_text(str(free.getsockname()[1]))
+    # Trimming and the mean over valid pixels see the whole batch, so shares of different difficulty would show.
+    settings = Settings(stage="clip", steps=3, batch=4, frames=2, trim=0.2, warmup=0)
+    mp.spawn(_train_in_a_group, (tmp_path, settings), nprocs=2)
+    alone = Trainer(make_model(), settings, CPU, Group())
+    losses = [alone.train_step(make_batch(step, 4, 2)) for step in range(3)]
+    for rank in range(2):
+        theirs, state = torch.load(tmp_path / f"rank{rank}.pth", weights_only=True)
+        for mine, other in zip(losses, theirs):
+            assert other["total_loss"] == pytest.approx(mine["total_loss"], rel=1e-4)
+            assert other["grad_norm"] == pytest.approx(mine["grad_norm"], rel=1e-3)
+        # Adam's first steps are the gradient's sign, so a gradient near zero may turn either way: 3 steps of 1e-4.
+        for name, value in alone.model.state_dict().items():
+            torch.testing.assert_close(state[name], value, rtol=0, atol=7e-4, msg=name)
+            assert (state[name] - value).abs().mean() < 2e-6, name
+
+
+def test_half_precision_scales_its_gradients() -> None:
+    trainer = Trainer(make_model(), Settings(), Execution(torch.device("cpu"), torch.float16, 1), Group())
+    assert trainer.scaler.is_enabled()
+    assert not Trainer(make_model(), Settings(), Execution(torch.device("cpu"), torch.bfloat16, 1), Group()).scaler.is_enabled()
+
+
+def test_learning_rate() -> None:
+    assert [rate_factor(step, 100, 4) for step in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert rate_factor(4, 100, 4) == 1
+    assert rate_factor(52, 100, 4) == pytest.approx(0.505)
+    assert rate_factor(100, 100, 4) == rate_factor(500, 100, 4) == pytest.approx(0.01)
+
+
+def test_what_training_starts_from(tmp_path: Path) -> None:
+    full = make_model().state_dict()
+    bare = {name.removeprefix("pretrained."): value for name, value in full.items() if name.startswith("pretrained.")}
+    for name, state in (("full", full), ("bare", bare), ("half", {n: v.half() for n, v in full.items()})):
+        torch.save(state, tmp_path / f"{name}.pth")
+        model = load_for_training("vits", tmp_path / f"{name}.pth", seed=1)
+        key = "pretrained.blocks.3.mlp.fc1.weight"
+        torch.testing.assert_close(model.state_dict()[key], full[key], rtol=1e-3, atol=1e-3)
+        assert {p.dtype for p in model.parameters()} == {torch.float32}
+    again = [load_for_training("vits", tmp_path / "bare.pth", seed=s).head.projects[0].weight for s in (1, 1, 2)]
+    assert torch.equal(again[0], again[1])
+    assert not torch.equal(again[0], again[2])
+    del full["head.projects.0.weight"]
+    torch.save(full, tmp_path / "wrong.pth")
+    with pytest.raises(CheckpointError, match="1 missing"):
+        load_for_training("vits", tmp_path / "wrong.pth", seed=0)
+
+
+def test_the_average_follows_the_weights() -> None:
+    trainer = Trainer(make_model(), Settings(ema=0.5, warmup=0, lr=1e-2), CPU, Group())
+    name = "head.scratch.output_conv1.weight"
+    start = weights(trainer.model)[name]
+    trainer.train_step(make_batch(0))
+    first = weights(trainer.model)[name]
+    torch.testing.assert_close(trainer.averaged_state()[name], 0.1 * start + 0.9 * first)
+    assert set(trainer.averaged_state()) == set(trainer.model.state_dict())
+
+
+def test_the_saved_checkpoint_loads_strictly(tmp_path: Path) -> None:
+    from training.trainer import save_checkpoint
+
+    trainer = Trainer(make_model(), Settings(warmup=0), CPU, Group())
+    trainer.train_step(make_batch(0))
+    save_checkpoint(trainer.averaged_state(), tmp_path / "model.pth", half=True)
+    assert (tmp_path / "model.pth").stat().st_size < 60e6
+    model = load_model("vits", checkpoint=tmp_path / "model.pth", device="cpu")
+    key = "head.scratch.output_conv1.weight"
+    torch.testing.assert_close(model.state_dict()[key], trainer.averaged_state()[key], rtol=1e-3, atol=1e-3)
