@@ -112,7 +112,7 @@ def rgbd_folder(tmp_path: Path) -> Path:
         depth[10:20, 10:30] = 0
         cv2.imwrite(str(folder / "rgb" / f"{index:05d}.png"), np.ascontiguousarray(frame[..., ::-1]))
         cv2.imwrite(str(folder / "depth" / f"{index:05d}.png"), depth.astype(np.uint16))
-    np.savetxt(folder / "intrinsics.txt", [[80, 0, 41.5], [0, 80, 27.5], [0, 0, 1]])
+    np.savetxt(folder / "intrinsics.txt", np.array([[80, 0, 41.5], [0, 80, 27.5], [0, 0, 1]]))
     poses = np.stack([np.eye(4)] * 6)
     poses[:, 2, 3] = -0.02 * np.arange(6)  # backwards: the wall gets farther away
     np.savetxt(folder / "poses.txt", poses.reshape(6, 16))

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import torch
-import torch.multiprocessing as mp
-from recipes import random_state_dict
 from torch import Tensor
+from torch.multiprocessing.spawn import spawn
 
 from training.distributed import Group, process_group
 from training.network import kind_of, token_maps
@@ -22,6 +22,7 @@ from video_depth_anything.device import Execution
 from video_depth_anything.video_depth import VideoDepthAnything
 
 HEIGHT, WIDTH = 28, 42
+MakeModel = Callable[..., VideoDepthAnything]
 CPU = Execution(torch.device("cpu"), None, 1)
 
 
@@ -34,15 +35,18 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
-def make_model(moving: bool = False) -> VideoDepthAnything:
-    """vits with the golden weights; the motion modules are the identity unless `moving`."""
-    model = VideoDepthAnything("vits")
-    model.load_state_dict(random_state_dict(model.state_dict()))
-    if not moving:
-        for name, parameter in model.named_parameters():
-            if ".proj_out." in name:
-                torch.nn.init.zeros_(parameter)
-    return model
+def model_of(weights: dict[str, Tensor], moving: bool = False) -> VideoDepthAnything:
+    """vits with copies of these weights; the motion modules are the identity unless `moving`."""
+    with torch.device("meta"):
+        model = VideoDepthAnything("vits")
+    zeros = {n: torch.zeros_like(v) for n, v in weights.items() if ".proj_out." in n and not moving}
+    model.load_state_dict({n: v.clone() for n, v in (weights | zeros).items()}, assign=True)
+    return model.requires_grad_(True)
+
+
+@pytest.fixture
+def make_model(golden_model: VideoDepthAnything) -> MakeModel:
+    return functools.partial(model_of, golden_model.state_dict())
 
 
 def make_batch(seed: int, clips: int = 2, frames: int = 1) -> Batch:
@@ -60,7 +64,9 @@ def weights(model: torch.nn.Module) -> dict[str, Tensor]:
     ("stage", "encoder_lr", "reached"),
     [("image", 0, {"head"}), ("image", 1e-5, {"head", "encoder"}), ("clip", 0, {"head", "motion"})],
 )
-def test_training_changes_what_it_should_and_nothing_else(stage: str, encoder_lr: float, reached: set[str]) -> None:
+def test_training_changes_what_it_should_and_nothing_else(
+    make_model: MakeModel, stage: str, encoder_lr: float, reached: set[str]
+) -> None:
     settings = Settings(stage=stage, frames=3, encoder_lr=encoder_lr, warmup=0)  # type: ignore[arg-type]
     trainer = Trainer(make_model(moving=True), settings, CPU, Group())
     before = weights(trainer.model)
@@ -70,11 +76,13 @@ def test_training_changes_what_it_should_and_nothing_else(stage: str, encoder_lr
     assert {kind_of(name) for name in gradients} == reached
     assert {kind_of(name) for name in changed} == reached
     unused = ("mask_token", "refinenet4.resConfUnit1")
-    trained = {n for n, _ in trainer.model.named_parameters() if kind_of(n) in reached and not any(u in n for u in unused)}
+    trained = {
+        n for n, _ in trainer.model.named_parameters() if kind_of(n) in reached and not any(u in n for u in unused)
+    }
     assert gradients == trained
 
 
-def test_the_motion_modules_start_as_the_identity_and_learn() -> None:
+def test_the_motion_modules_start_as_the_identity_and_learn(make_model: MakeModel) -> None:
     trainer = Trainer(make_model(), Settings(stage="clip", frames=4, warmup=0), CPU, Group())
     trainer.train_step(make_batch(0, frames=4))
     outs = {n: p for n, p in trainer.model.named_parameters() if ".proj_out." in n}
@@ -83,7 +91,7 @@ def test_the_motion_modules_start_as_the_identity_and_learn() -> None:
 
 
 @pytest.mark.parametrize("stage", ["image", "clip"])
-def test_ten_steps_on_one_clip_lower_the_loss(stage: str) -> None:
+def test_ten_steps_on_one_clip_lower_the_loss(make_model: MakeModel, stage: str) -> None:
     settings = Settings(stage=stage, steps=1000, frames=3, lr=3e-4, motion_lr=3e-4, warmup=0)  # type: ignore[arg-type]
     trainer = Trainer(make_model(), settings, CPU, Group())
     batch = make_batch(0, clips=1, frames=3)
@@ -91,7 +99,7 @@ def test_ten_steps_on_one_clip_lower_the_loss(stage: str) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_the_training_path_is_the_models_own() -> None:
+def test_the_training_path_is_the_models_own(make_model: MakeModel) -> None:
     """Entering at the tokens and rendering some frames gives what `forward` gives for these frames."""
     model = make_model(moving=True).eval()
     trainer = Trainer(model, Settings(stage="clip"), CPU, Group())
@@ -105,7 +113,7 @@ def test_the_training_path_is_the_models_own() -> None:
     assert whole.std() > 0.05
 
 
-def test_some_frames_are_rendered_but_all_take_part() -> None:
+def test_some_frames_are_rendered_but_all_take_part(make_model: MakeModel) -> None:
     settings = Settings(stage="clip", frames=4, render=2, warmup=0)
     trainer = Trainer(make_model(moving=True), settings, CPU, Group())
     batch = make_batch(0, clips=1, frames=4)
@@ -120,7 +128,7 @@ def test_some_frames_are_rendered_but_all_take_part() -> None:
 
 
 @pytest.mark.parametrize("stage", ["image", "clip"])
-def test_resuming_equals_not_stopping(stage: str, tmp_path: Path) -> None:
+def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_path: Path) -> None:
     settings = Settings(stage=stage, steps=6, frames=2, warmup=2)  # type: ignore[arg-type]
     straight = Trainer(make_model(), settings, CPU, Group())
     broken = Trainer(make_model(), settings, CPU, Group())
@@ -150,7 +158,7 @@ def _part(batch: Batch, rank: int, size: int) -> Batch:
     return Batch(tuple(x[rows] for x in batch.inputs), batch.disparity[rows], batch.valid[rows], batch.after)
 
 
-def _train_in_a_group(rank: int, folder: Path, settings: Settings) -> None:
+def _train_in_a_group(rank: int, folder: Path, weights: Path, settings: Settings) -> None:
     import os
 
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "LOCAL_RANK": "0"}
@@ -158,12 +166,13 @@ def _train_in_a_group(rank: int, folder: Path, settings: Settings) -> None:
     os.environ["MASTER_PORT"] = (folder / "port").read_text()
     torch.set_num_threads(1)
     with process_group("cpu") as group:
-        trainer = Trainer(make_model(), settings, CPU, group)
+        model = model_of(torch.load(weights, weights_only=True))
+        trainer = Trainer(model, settings, CPU, group)
         losses = [trainer.train_step(_part(make_batch(step, 4, 2), rank, 2)) for step in range(3)]
         torch.save((losses, trainer.model.state_dict()), folder / f"rank{rank}.pth")
 
 
-def test_two_processes_equal_one_with_the_whole_batch(tmp_path: Path) -> None:
+def test_two_processes_equal_one_with_the_whole_batch(make_model: MakeModel, checkpoint: Path, tmp_path: Path) -> None:
     import socket
 
     with socket.socket() as free:
@@ -171,7 +180,7 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path: Path) -> None:
         (tmp_path / "port").write_text(str(free.getsockname()[1]))
     # Trimming and the mean over valid pixels see the whole batch, so shares of different difficulty would show.
     settings = Settings(stage="clip", steps=3, batch=4, frames=2, trim=0.2, warmup=0)
-    mp.spawn(_train_in_a_group, (tmp_path, settings), nprocs=2)
+    spawn(_train_in_a_group, (tmp_path, checkpoint, settings), nprocs=2)
     alone = Trainer(make_model(), settings, CPU, Group())
     losses = [alone.train_step(make_batch(step, 4, 2)) for step in range(3)]
     for rank in range(2):
@@ -185,10 +194,12 @@ def test_two_processes_equal_one_with_the_whole_batch(tmp_path: Path) -> None:
             assert (state[name] - value).abs().mean() < 2e-6, name
 
 
-def test_half_precision_scales_its_gradients() -> None:
+def test_half_precision_scales_its_gradients(make_model: MakeModel) -> None:
     trainer = Trainer(make_model(), Settings(), Execution(torch.device("cpu"), torch.float16, 1), Group())
     assert trainer.scaler.is_enabled()
-    assert not Trainer(make_model(), Settings(), Execution(torch.device("cpu"), torch.bfloat16, 1), Group()).scaler.is_enabled()
+    assert not Trainer(
+        make_model(), Settings(), Execution(torch.device("cpu"), torch.bfloat16, 1), Group()
+    ).scaler.is_enabled()
 
 
 def test_learning_rate() -> None:
@@ -198,7 +209,7 @@ def test_learning_rate() -> None:
     assert rate_factor(100, 100, 4) == rate_factor(500, 100, 4) == pytest.approx(0.01)
 
 
-def test_what_training_starts_from(tmp_path: Path) -> None:
+def test_what_training_starts_from(make_model: MakeModel, tmp_path: Path) -> None:
     full = make_model().state_dict()
     bare = {name.removeprefix("pretrained."): value for name, value in full.items() if name.startswith("pretrained.")}
     for name, state in (("full", full), ("bare", bare), ("half", {n: v.half() for n, v in full.items()})):
@@ -207,7 +218,8 @@ def test_what_training_starts_from(tmp_path: Path) -> None:
         key = "pretrained.blocks.3.mlp.fc1.weight"
         torch.testing.assert_close(model.state_dict()[key], full[key], rtol=1e-3, atol=1e-3)
         assert {p.dtype for p in model.parameters()} == {torch.float32}
-    again = [load_for_training("vits", tmp_path / "bare.pth", seed=s).head.projects[0].weight for s in (1, 1, 2)]
+    key = "head.projects.0.weight"
+    again = [load_for_training("vits", tmp_path / "bare.pth", seed=s).state_dict()[key] for s in (1, 1, 2)]
     assert torch.equal(again[0], again[1])
     assert not torch.equal(again[0], again[2])
     del full["head.projects.0.weight"]
@@ -216,7 +228,7 @@ def test_what_training_starts_from(tmp_path: Path) -> None:
         load_for_training("vits", tmp_path / "wrong.pth", seed=0)
 
 
-def test_the_average_follows_the_weights() -> None:
+def test_the_average_follows_the_weights(make_model: MakeModel) -> None:
     trainer = Trainer(make_model(), Settings(ema=0.5, warmup=0, lr=1e-2), CPU, Group())
     name = "head.scratch.output_conv1.weight"
     start = weights(trainer.model)[name]
@@ -226,7 +238,7 @@ def test_the_average_follows_the_weights() -> None:
     assert set(trainer.averaged_state()) == set(trainer.model.state_dict())
 
 
-def test_the_saved_checkpoint_loads_strictly(tmp_path: Path) -> None:
+def test_the_saved_checkpoint_loads_strictly(make_model: MakeModel, tmp_path: Path) -> None:
     from training.trainer import save_checkpoint
 
     trainer = Trainer(make_model(), Settings(warmup=0), CPU, Group())

@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from dataclasses import replace
-from types import FrameType
+from types import FrameType, TracebackType
 
 import torch
 from tqdm import tqdm
@@ -34,22 +34,36 @@ INTERRUPTED = 130
 
 
 class StopRequest:
-    """Whether the user or the system asked the run to end; it then ends between two steps, with all saved."""
+    """Whether the user or the system asked the run to end; it then ends between two steps, with all saved.
 
-    def __init__(self, max_minutes: float | None) -> None:
+    Inside its `with` block the signals that end a program are requests.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+    def __init__(self, max_minutes: float | None, last_step: float) -> None:
         self.signalled = False
         self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self._request)
+        self._last_step = last_step
+
+    def __enter__(self) -> StopRequest:
+        self._before = [signal.signal(number, self._request) for number in self.SIGNALS]
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in zip(self.SIGNALS, self._before):
+            signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:
         if self.signalled:
             raise KeyboardInterrupt  # asked twice: now
         self.signalled = True
 
-    @property
-    def due(self) -> bool:
-        return self.signalled or time.monotonic() > self._deadline
+    def due(self, step: int) -> bool:
+        """Whether to end before step number `step`."""
+        return self.signalled or time.monotonic() > self._deadline or step >= self._last_step
 
 
 class Run:
@@ -78,15 +92,16 @@ class Run:
 
     def run(self) -> int:
         """Train up to the last step, or until asked to end; returns the exit code."""
-        stop = StopRequest(self.args.max_minutes)
-        fixed = self._fixed_clips() if self.group.is_main else []
-        if not self.group.is_main:
-            self._train(stop, fixed, None)
+        args, first = self.args, self.trainer.step
+        with StopRequest(args.max_minutes, first + args.stop_after if args.stop_after else float("inf")) as stop:
+            if not self.group.is_main:
+                self._train(stop, [], None)
+            else:
+                fixed = self._fixed_clips()
+                with TrainingLog(args.output, first, args.tensorboard) as log:
+                    self._train(stop, fixed, log)
+                logger.info("%s: step %d of %d", args.output / MODEL, self.trainer.step, args.steps)
             return INTERRUPTED if stop.signalled else 0
-        with TrainingLog(self.args.output, self.trainer.step, self.args.tensorboard) as log:
-            self._train(stop, fixed, log)
-        logger.info("%s: step %d of %d", self.args.output / MODEL, self.trainer.step, self.args.steps)
-        return INTERRUPTED if stop.signalled else 0
 
     def _train(self, stop: StopRequest, fixed: list[FixedClip], log: TrainingLog | None) -> None:
         args, trainer = self.args, self.trainer
@@ -112,7 +127,7 @@ class Run:
         with bar:
             started, waited = time.perf_counter(), 0.0
             for batch, seconds in timed(stream):
-                if trainer.step >= args.steps or self.group.any(stop.due):
+                if trainer.step >= args.steps or self.group.any(stop.due(trainer.step)):
                     break
                 values = trainer.train_step(batch)
                 waited += seconds

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,10 @@ from video_depth_anything.transform import preprocess
 from .augment import Augmentation, augment, resize_clip
 from .cache import CacheInfo, clip_names, open_cache, read_clip
 from .clips import Clip
-from .scenes import SceneOptions, render_clip
+
+if TYPE_CHECKING:
+    # The renderer's libraries are loaded by those who render; training on recordings needs none of them.
+    from .scenes import SceneOptions
 
 
 class Sample(NamedTuple):
@@ -77,6 +80,8 @@ class SceneSource:
         return 1
 
     def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
+        from .scenes import render_clip
+
         clip = augment(render_clip(self.first_seed + number, self.options), self.augmentation, rng)
         return sample_of_clip(clip, (self.options.height, self.options.width))
 

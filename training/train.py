@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,6 +33,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--save_every", type=positive_int, default=500, metavar="STEPS")
     result.add_argument("--log_every", type=positive_int, default=20, metavar="STEPS")
     result.add_argument("--max_minutes", type=positive_float, help="save and end after so long; --resume goes on")
+    result.add_argument("--stop_after", type=positive_int, metavar="STEPS", help="likewise, after so many steps")
     result.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, default=True)
     add_model_arguments(result)
     _add_recipe(result)
@@ -77,10 +79,10 @@ def _add_data(result: argparse.ArgumentParser) -> None:
     group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS")
 
 
-def parse() -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Arguments, with the defaults that depend on others."""
     main_parser = parser()
-    args = main_parser.parse_args()
+    args = main_parser.parse_args(argv)
     args.batch = args.batch or (8 if args.stage == "image" else 1)
     args.frames = args.frames or (1 if args.stage == "image" else 8)
     if args.cache and args.encoder_lr > 0:
@@ -92,8 +94,8 @@ def parse() -> argparse.Namespace:
     return args
 
 
-def main() -> int:
-    args = parse()
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
     from video_depth_anything.device import choose_execution
 
     from .distributed import process_group

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +19,11 @@ from video_depth_anything.video_depth import VideoDepthAnything
 
 from .clips import Clip
 from .network import depth_from_tokens, token_maps
-from .scenes import SceneOptions, render_clip
 from .sources import read_frames, sample_of_clip
 from .trainer import Trainer
+
+if TYPE_CHECKING:
+    from .scenes import SceneOptions
 
 # Far above any training seed.
 FIRST_SEED = 1_000_000_000
@@ -40,6 +43,8 @@ class FixedClip:
 
 def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
     """The first `count` procedural clips that no training sees."""
+    from .scenes import render_clip
+
     clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
     return [_fixed("scenes", clip, (options.height, options.width), MAX_DEPTH_SCENES) for clip in clips]
 
