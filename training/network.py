@@ -17,7 +17,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.dpt import resize
-from video_depth_anything.motion_module import float32_region
+from video_depth_anything.temporal_memory import float32_region
 from video_depth_anything.video_depth import VideoDepthAnything
 
 Stage = Literal["image", "clip"]
@@ -51,7 +51,6 @@ def depth_from_tokens(
     """
     head = model.head
     batch, length = tokens[0].shape[:2]
-    h, w = grid
     chosen = list(slots)
     if not motion:
         tokens, length, chosen = [t[:, chosen] for t in tokens], len(chosen), list(range(len(chosen)))
@@ -63,28 +62,23 @@ def depth_from_tokens(
     map3, map4 = (head.reassemble(i, tokens[i].flatten(0, 1), grid) for i in (2, 3))
 
     def mix(index: int, maps: Tensor) -> Tensor:
-        if not motion:
-            return maps
-        mixed: Tensor = head.motion_modules[index](maps.unflatten(0, (batch, length)))
-        return mixed.flatten(0, 1)
+        return head.motion(index, maps.unflatten(0, (batch, length))).flatten(0, 1) if motion else maps
 
-    path = head.mix(map3, map4, (2 * h, 2 * w), mix)
+    path, skip3 = head.coarse(mix(0, map3), mix(1, map4))
+    path = mix(3, head.fine(mix(2, path), skip3))
     if len(chosen) < length:
         path = path.unflatten(0, (batch, length))[:, chosen].flatten(0, 1)
-    return _render(model, path, skip2, skip1, grid).unflatten(0, (batch, -1))
+    return _finish(model, head.refine(path, skip2, skip1), grid).unflatten(0, (batch, -1))
 
 
-def _render(model: VideoDepthAnything, path: Tensor, skip2: Tensor, skip1: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The head's `render`, but the wide convolution at full resolution runs in the autocast type.
+def _finish(model: VideoDepthAnything, maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """The head's `finish`, but the wide convolution at full resolution runs in the autocast type.
 
     It is the most expensive layer of a training step (13 % of the step on a CPU with bf16), and its rounding is noise
     that training averages out; the depth itself stays float32.
     """
-    scratch, (h, w) = model.head.scratch, grid
-    path = scratch.fusion(2)(path, skip2, (4 * h, 4 * w))
-    path = scratch.fusion(1)(path, skip1, (8 * h, 8 * w))
-    wide, _, last, _ = scratch.output_conv2
-    hidden = F.relu(wide(resize(scratch.output_conv1(path), (PATCH_SIZE * h, PATCH_SIZE * w))))
+    wide, _, last, _ = model.head.scratch.output_conv2
+    hidden = F.relu(wide(resize(maps, (PATCH_SIZE * grid[0], PATCH_SIZE * grid[1]))))
     with float32_region(hidden.device.type):
         return F.relu(last(hidden.float())).squeeze(1)
 
