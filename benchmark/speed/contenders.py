@@ -1,0 +1,155 @@
+"""From a benchmark's arguments to what takes turns in it: our variants, and the other tree if one is named."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from video_depth_anything import DepthStream
+from video_depth_anything.device import resolve_device
+
+from . import variants as backends
+from .against import OFFLINE_FILE, STREAM_FILE, Against
+from .arguments import PLAIN, Variant, torch_device
+from .clip import Frame
+from .measure import Contender, Depths
+from .plain_inference import PlainStream
+
+AGAINST = "against"
+
+
+def timed_offline(infer: backends.Infer, frames: Frame) -> tuple[float, Depths]:
+    """Seconds for a clip, and its depth (N, H, W)."""
+    start = time.perf_counter()
+    depths = np.stack(list(infer(frames)))
+    return time.perf_counter() - start, depths
+
+
+def other_device(device: str) -> str:
+    """The name that another tree knows a device by: PyTorch's."""
+    return resolve_device(torch_device(device)).type
+
+
+def against_precisions(variants: Sequence[Variant], device: str) -> dict[str, bool]:
+    """Precisions to measure another tree in, with its flag `fp32`: full and its half, if a variant has such a one."""
+    half = "fp16" if other_device(device) == "cuda" else "bf16"
+    found = {"fp32" if variant.precision == "fp32" else half for variant in variants}
+    return {precision: precision == "fp32" for precision in sorted(found, reverse=True)}
+
+
+def against_settings(checkpoint: Path, args: argparse.Namespace) -> dict[str, object]:
+    """What another tree's process needs to know."""
+    return {
+        "encoder": args.encoder,
+        "checkpoint": checkpoint,
+        "device": other_device(args.device),
+        "input_size": args.input_size,
+        "threads": torch.get_num_threads(),
+    }
+
+
+@contextlib.contextmanager
+def offline_contenders(
+    variants: Sequence[Variant], against: Path | None, checkpoint: Path, args: argparse.Namespace
+) -> Iterator[list[Contender]]:
+    """What takes turns offline; the other tree's process ends with the context.
+
+    Args:
+        args: encoder, device and input_size.
+    """
+    variants = backends.resolve(variants, args.device)
+    with contextlib.ExitStack() as stack:
+        contenders = []
+        if against is not None:
+            tree = stack.enter_context(
+                contextlib.closing(Against(against, OFFLINE_FILE, **against_settings(checkpoint, args)))
+            )
+            for precision, fp32 in against_precisions(variants, args.device).items():
+                work = partial(tree.offline, fp32=fp32)
+                contenders.append(Contender(f"{AGAINST}:{precision}", precision, True, work))
+        models = backends.Models(args.encoder, checkpoint, args.device)
+        for variant in variants:
+            work = partial(timed_offline, backends.offline(variant, models, args.input_size))
+            contenders.append(Contender(variant.name, variant.precision, variant.backend == PLAIN, work))
+        yield contenders
+
+
+class TimedStream:
+    """A stream of ours that also notes, in seconds, how long each frame's encoding and its step took.
+
+    A stream that is recorded as one CUDA graph has no such parts; the notes stay empty.
+    """
+
+    def __init__(self, variant: Variant, models: backends.Models, input_size: int) -> None:
+        self.encoding: list[float] = []
+        self.stepping: list[float] = []
+        self._network, execution = backends.streaming(variant, models)
+        self._device = execution.device
+        recorded = execution.compile and execution.device.type == "cuda"
+        self._stream = DepthStream(cast(Any, self._network if recorded else self), input_size, execution)
+
+    def encode(self, images: Tensor) -> Any:
+        """The network's, timed."""
+        return self._timed(self.encoding, lambda: self._network.encode(images))
+
+    def step(self, features: Any, memory: Any) -> Tensor:
+        """The network's, timed."""
+        depth: Tensor = self._timed(self.stepping, lambda: self._network.step(features, memory))
+        return depth
+
+    def __getattr__(self, name: str) -> Any:
+        # Whatever else a stream asks of its network.
+        return getattr(self.__dict__["_network"], name)
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes kept between frames."""
+        if isinstance(self._network, PlainStream):
+            return self._network.num_bytes
+        return self._stream.state_bytes
+
+    def next_depth(self, frame: Frame) -> tuple[float, Depths]:
+        """Seconds for the next frame (H, W, 3) as a whole, and its depth (H, W)."""
+        start = time.perf_counter()
+        depth = self._stream.step(frame)
+        return time.perf_counter() - start, depth
+
+    def _timed(self, times: list[float], work: Callable[[], Any]) -> Any:
+        start = time.perf_counter()
+        result = work()
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        times.append(time.perf_counter() - start)
+        return result
+
+
+@contextlib.contextmanager
+def streaming_contenders(
+    variants: Sequence[Variant], against: Path | None, checkpoint: Path, args: argparse.Namespace
+) -> Iterator[tuple[list[Contender], dict[str, TimedStream]]]:
+    """What takes turns frame by frame, and of our own variants the streams by name; as `offline_contenders`."""
+    variants = backends.resolve(variants, args.device)
+    with contextlib.ExitStack() as stack:
+        contenders = []
+        if against is not None:
+            tree = stack.enter_context(
+                contextlib.closing(Against(against, STREAM_FILE, **against_settings(checkpoint, args)))
+            )
+            for precision, fp32 in against_precisions(variants, args.device).items():
+                work = partial(tree.stream, fp32=fp32)
+                contenders.append(Contender(f"{AGAINST}:{precision}", precision, True, work))
+        models = backends.Models(args.encoder, checkpoint, args.device)
+        streams = {v.name: TimedStream(v, models, args.input_size) for v in variants}
+        for v in variants:
+            yardstick = v.backend == PLAIN
+            contenders.append(Contender(v.name, v.precision, yardstick, streams[v.name].next_depth))
+        yield contenders, streams

@@ -1,0 +1,234 @@
+"""The speed benchmarks: the yardstick computes the same, the scripts run and their tables hold what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from recipes import assert_close, golden_arrays, synthetic_frames
+
+from benchmark.speed.against import OFFLINE_FILE, Against, AgainstError
+from benchmark.speed.flops import count_work
+from benchmark.speed.measure import Contender, Difference, reference_of, take_turns
+from benchmark.speed.plain import PlainNetwork
+from benchmark.speed.plain_inference import PlainStream, infer_plain
+from benchmark.speed.startup import run_to_first_frame
+from video_depth_anything import DepthStream, Execution, VideoDepthAnything, load_model
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ("offline", "streaming", "memory", "roofline", "startup")
+SMALL = ("--input_size", "28", "--size", "64x48", "--device", "cpu")
+# Twice the depth: nobody else's output can be mistaken for this tree's.
+DOUBLED = """
+_once = VideoDepthAnything.infer_video_depth
+def _twice(self, *arguments, **settings):
+    depths, fps = _once(self, *arguments, **settings)
+    return 2 * depths, fps
+VideoDepthAnything.infer_video_depth = _twice
+"""
+
+
+def run(script: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "benchmark" / "speed" / f"{script}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+
+
+def tables(result: subprocess.CompletedProcess[str]) -> list[list[dict[str, str]]]:
+    """The Markdown tables of a run, as rows by column title; checks what every run says about itself."""
+    assert result.returncode == 0, result.stderr
+    for line in ("- machine: ", "- date: ", "- command: `python benchmark/speed/"):
+        assert line in result.stdout
+    found: list[list[dict[str, str]]] = []
+    for block in result.stdout.split("\n\n"):
+        lines = [line for line in block.splitlines() if line.startswith("|")]
+        if lines:
+            titles, rule, *rows = ([cell.strip() for cell in line.strip("|").split("|")] for line in lines)
+            assert set("".join(rule)) <= set("-:")
+            assert all(len(row) == len(titles) for row in rows)
+            found.append([dict(zip(titles, row)) for row in rows])
+    return found
+
+
+@pytest.fixture(scope="module")
+def other_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the library alone."""
+    path = tmp_path_factory.mktemp("tree")
+    shutil.copytree(ROOT / "video_depth_anything", path / "video_depth_anything")
+    return path
+
+
+def test_plain_offline_equals_the_golden_values(golden_model: VideoDepthAnything, fp32: Execution) -> None:
+    network = PlainNetwork(golden_model.state_dict(), golden_model.config, metric=False)
+    depths = infer_plain(network, synthetic_frames(60, 48, 64, 60), 56, fp32)
+    assert_close(np.stack(depths), golden_arrays("offline_vits")["n60"])
+
+
+def test_plain_streaming_equals_the_golden_values(golden_model: VideoDepthAnything, fp32: Execution) -> None:
+    network = PlainStream(PlainNetwork(golden_model.state_dict(), golden_model.config, metric=False))
+    stream = DepthStream(network, 56, fp32)  # type: ignore[arg-type]
+    frames = synthetic_frames(75, 48, 64, 75)[:48]
+    assert_close(np.stack([stream.step(frame) for frame in frames]), golden_arrays("streaming_vits")["depth"][:48])
+
+
+def test_offline(checkpoint: Path, other_tree: Path) -> None:
+    flags = ("--variants", "plain:fp32", "torch:fp32", "torch:bf16", "torch:fp32", "--frames", "3", "--repeats", "2")
+    result = run("offline", *SMALL, *flags, "--checkpoint", checkpoint, "--against", other_tree)
+    (rows,) = tables(result)
+    names = ["against:fp32", "against:bf16", "plain:fp32", "torch:fp32", "torch:bf16"]
+    assert [row["variant"] for row in rows] == names
+    for row in rows:
+        assert 0 < float(row["least"]) <= float(row["ms per frame"]) <= float(row["most"])
+        assert float(row["times fp32"]) > 0 and float(row["times same"]) > 0
+        lowest, highest = (0, 1e-4) if row["variant"].endswith("fp32") else (1e-4, 0.1)
+        assert lowest <= float(row["error, range"]) < highest
+    assert (rows[0]["times fp32"], rows[0]["times same"], rows[1]["times same"]) == ("1.00", "1.00", "1.00")
+    assert "Errors against against:fp32" in result.stdout
+
+
+def test_another_tree_is_what_runs(checkpoint: Path, other_tree: Path, tmp_path: Path) -> None:
+    tree = tmp_path / "doubled"
+    shutil.copytree(other_tree, tree)
+    with (tree / "video_depth_anything" / "video_depth.py").open("a") as file:
+        file.write(DOUBLED)
+    (tree / "video_depth_anything" / "video_depth_stream.py").write_text("import a_module_that_is_missing\n")
+    settings = {"encoder": "vits", "device": "cpu", "input_size": 28, "threads": 1}
+    frames = synthetic_frames(2, 48, 64, 1)
+    with contextlib.closing(Against(tree, OFFLINE_FILE, checkpoint=checkpoint, **settings)) as against:
+        seconds, depths = against.offline(frames, fp32=True)
+        with pytest.raises(AgainstError, match="a_module_that_is_missing"):
+            against.stream(frames[0], fp32=True)
+    model = load_model("vits", checkpoint=checkpoint, device="cpu")
+    expected, _ = model.infer_video_depth(frames, 24, input_size=28, fp32=True)
+    assert seconds > 0
+    assert_close(depths, 2 * expected)
+
+
+def test_streaming(checkpoint: Path, other_tree: Path) -> None:
+    flags = ("--variants", "torch:fp32", "--plain", "--frames", "14", "--checkpoint", checkpoint)
+    phases, summary = tables(run("streaming", *SMALL, *flags, "--against", other_tree))
+    names = ["against:fp32", "plain:fp32", "torch:fp32"]
+    assert [(row["frames"], row["variant"]) for row in phases] == [
+        (block, name) for block in ("1-1", "2-10", "11-14") for name in names
+    ]
+    for row in phases:
+        parts = [float(row[part]) for part in ("encode", "motion and rest") if row[part]]
+        assert len(parts) == (0 if row["variant"].startswith("against") else 2)
+        assert 0 < sum(parts, start=0.001) < 1.5 * float(row["95 % ms"])
+    assert [row["variant"] for row in summary] == names
+    assert summary[0]["times fp32"] == "1.00"
+    assert all(float(row["error, range"]) < 1e-4 for row in summary)
+
+
+def test_memory_of_a_window(checkpoint: Path, other_tree: Path) -> None:
+    flags = ("--window", "--variants", "torch:fp32", "--checkpoint", checkpoint, "--against", other_tree)
+    (rows,) = tables(run("memory", *SMALL, *flags))
+    assert [row["variant"] for row in rows] == ["against:fp32", "torch:fp32"]
+    assert all(200 < float(row["peak memory, MiB"]) < 4000 for row in rows)
+
+
+def test_memory_of_runs(checkpoint: Path) -> None:
+    flags = ("--lengths", "3", "--checkpoint", checkpoint, "--flags", "--backend", "torch", "--fp32", "--save", "npz")
+    ((row,),) = tables(run("memory", *SMALL, *flags))
+    assert (row["frames"], row["against the first"]) == ("3", "1.000")
+    assert 200 < float(row["peak memory, MiB"]) < 4000
+
+
+def test_memory_is_that_of_the_command_alone() -> None:
+    held = 200
+    code = (
+        "import sys; from pathlib import Path; from benchmark.speed.memory import peak_memory; "
+        f"print(peak_memory([sys.executable, '-c', 'x = b\"1\" * ({held} << 20)'], Path('.')))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert held < float(result.stdout) < held + 50
+
+
+def test_roofline(checkpoint: Path) -> None:
+    flags = ("--variants", "torch:fp32", "--seconds", "0.001", "--copy_mib", "16", "--frames", "3", "--repeats", "1")
+    kernels, parts, ideals, fractions = tables(run("roofline", *SMALL, *flags, "--checkpoint", checkpoint))
+    best = max(float(row["GFLOP/s"]) for row in kernels)
+    assert best > 0
+    assert {row["library"] for row in kernels} <= {"torch", "openvino"}
+    work = {row["part"]: float(row["GFLOP"]) for row in parts}
+    assert 0 < work["of that, attention"] < work["encoder, one frame"]
+    assert [row["precision"] for row in ideals] == ["fp32"]
+    expected = 1e3 * work["per output frame, each frame encoded once"] / best
+    assert float(ideals[0]["ideal ms per output frame"]) == pytest.approx(expected, rel=0.02, abs=0.06)
+    assert 0 < float(fractions[0]["of the best"]) < 1
+
+
+def test_operations_are_those_of_the_formulas() -> None:
+    """Encoder of vits at 518x924: 2442 patches and the class token, 384 channels, 12 blocks."""
+    tokens, width, blocks = 2443, 384, 12
+    work = count_work("vits", (518, 924))
+    attention = 4 * tokens**2 * width * blocks
+    layers = 2 * tokens * 12 * width**2 * blocks  # qkv, projection, and the MLP of ratio 4
+    patches = 2 * (tokens - 1) * 3 * 14 * 14 * width
+    assert work.attention == pytest.approx(attention / 1e9, rel=1e-6)
+    assert work.encoder == pytest.approx((attention + layers + patches) / 1e9, rel=1e-6)
+    once = work.encoder + work.head_frame
+    assert work.of_clip(44) == pytest.approx(44 * once + 2 * work.mixing + (32 + 22) * work.rendering)
+    # The schedule has a third window from frame 44 on, but it cannot change frame 46.
+    assert work.of_clip(47) == pytest.approx(47 * once + 2 * work.mixing + (32 + 25) * work.rendering)
+
+
+def test_startup() -> None:
+    (rows,) = tables(run("startup", *SMALL, "--what", "help", "--repeats", "1"))
+    assert [row["what"] for row in rows] == ["run.py --help", "run_streaming.py --help"]
+    assert all(0 < float(row["seconds"]) < 30 for row in rows)
+
+
+def test_first_frame_is_its_last_byte() -> None:
+    code = "import sys, time; sys.stdout.write('12'); sys.stdout.flush(); time.sleep(0.3); sys.stdout.write('34')"
+    assert run_to_first_frame([sys.executable, "-c", code], 4) > 0.3
+    with pytest.raises(OSError, match="before its first frame"):
+        run_to_first_frame([sys.executable, "-c", code], 5)
+
+
+def test_turns_alternate_and_yardsticks_come_first() -> None:
+    turns: list[str] = []
+
+    def contender(name: str, precision: str, yardstick: bool) -> Contender:
+        def work(frames: np.ndarray) -> tuple[float, np.ndarray]:
+            turns.append(name)
+            return float(len(turns)), frames.astype(np.float32)
+
+        return Contender(name, precision, yardstick, work)
+
+    first, second, third = contender("a", "bf16", False), contender("b", "fp32", False), contender("c", "fp32", True)
+    take_turns([first, second, third], np.zeros((1, 2, 2, 3), np.uint8), 3)
+    assert "".join(turns) == "abccbaabc"
+    assert (first.median, second.median) == (6.0, 5.0)
+    assert reference_of([first, second, third]) is third
+    assert reference_of([first, second]) is second
+    assert reference_of([first]) is first
+    assert reference_of([first, second, third], "bf16") is None
+
+
+def test_difference_over_several_maps() -> None:
+    difference = Difference()
+    difference.add(np.array([1.0, 2.0], np.float32), np.array([1.0, 1.0], np.float32))
+    difference.add(np.array([5.0, 3.0], np.float32), np.array([5.0, 3.0], np.float32))
+    assert difference.of_range == pytest.approx(1 / 4)
+    assert difference.of_norm == pytest.approx(1 / 6)
+    with pytest.raises(ValueError, match="compared"):
+        difference.add(np.zeros(3, np.float32), np.zeros(2, np.float32))
+
+
+def test_a_bad_tree_is_one_line(tmp_path: Path) -> None:
+    result = run("offline", *SMALL, "--against", tmp_path / "nowhere")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "--against" in result.stderr and "nowhere" in result.stderr
+
+
+def test_help_needs_nothing_heavy() -> None:
+    modules = ", ".join(f"benchmark.speed.{script}" for script in SCRIPTS)
+    code = f"import sys, {modules}; sys.exit(', '.join(sorted({{'torch', 'cv2', 'numpy'}} & set(sys.modules))) or 0)"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
