@@ -110,6 +110,9 @@ class DinoVisionTransformer(nn.Module):
         self._init_weights()
 
     def _init_weights(self) -> None:
+        if self.cls_token.is_meta:
+            # There is nothing to draw, and PyTorch would import its compiler to find that out: seconds at each start.
+            return
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
         for module in self.modules():

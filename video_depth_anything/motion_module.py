@@ -29,12 +29,12 @@ def sinusoid_table(length: int, channels: int) -> Tensor:
 
     Source: Vaswani et al., arXiv:1706.03762, section 3.5.
     """
-    position = torch.arange(length, dtype=torch.float32).unsqueeze(1)
-    frequency = torch.exp(torch.arange(0, channels, 2, dtype=torch.float32) * (-math.log(10000.0) / channels))
-    table = torch.zeros(1, length, channels)
-    table[0, :, 0::2] = torch.sin(position * frequency)
-    table[0, :, 1::2] = torch.cos(position * frequency)
-    return table
+    # On the CPU first: on the meta device, where networks are built to be loaded, PyTorch would import its compiler.
+    position = torch.arange(length, dtype=torch.float32, device="cpu").unsqueeze(1)
+    even = torch.arange(0, channels, 2, dtype=torch.float32, device="cpu")
+    angle = position * torch.exp(even * (-math.log(10000.0) / channels))
+    table = torch.stack((torch.sin(angle), torch.cos(angle)), dim=2).flatten(1).unsqueeze(0)
+    return table.to(torch.get_default_device())
 
 
 class PositionTable(nn.Module):
