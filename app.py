@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import sys
-from contextlib import suppress
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -26,23 +25,13 @@ def networks_there(args: argparse.Namespace) -> tuple[list[tuple[str, bool]], tu
     Raises:
         CheckpointError: if there is none, or not the one asked for.
     """
-    from video_depth_anything.checkpoint import CheckpointError, find_checkpoint, guess_encoder, read_state_dict
-    from video_depth_anything.config import ENCODERS
+    from video_depth_anything import choose_weights
+    from video_depth_anything.checkpoint import public_checkpoints
 
-    if args.checkpoint is not None:
-        path = find_checkpoint(ENCODERS[0], args.metric, args.checkpoint)
-        only = (args.encoder or guess_encoder(read_state_dict(path)) or ENCODERS[0], args.metric)
-        return [only], only
-    there: list[tuple[str, bool]] = []
-    for encoder, metric in ((e, m) for e in reversed(ENCODERS) for m in (False, True)):
-        with suppress(CheckpointError):
-            find_checkpoint(encoder, metric)
-            there.append((encoder, metric))
-    for name in there:
-        if name[0] == (args.encoder or name[0]) and name[1] == args.metric:
-            return there, name
-    find_checkpoint(args.encoder or ENCODERS[0], args.metric)  # says how to get it
-    return there, there[0]
+    begin: tuple[str, bool] = (choose_weights(args.encoder, args.metric, args.checkpoint)[0], args.metric)
+    # The largest first.
+    there: list[tuple[str, bool]] = [] if args.checkpoint else [*reversed(public_checkpoints())]
+    return there if begin in there else [*there, begin], begin
 
 
 def main() -> int:

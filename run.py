@@ -22,12 +22,13 @@ def main() -> int:
     from utils.runner import run_video
     from utils.sources import expand_inputs
     from utils.video_source import Selection
-    from video_depth_anything import choose_execution, infer_depth, load_backend, load_model
+    from video_depth_anything import choose_execution, choose_weights, infer_depth, load_backend, load_model
 
     plan = OutputPlan.from_arguments(args)
     execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
     inputs = expand_inputs(args.input_video)
+    args.encoder, args.checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
     model = load_model(args.encoder, args.metric, args.checkpoint, execution.device)
     network = load_backend(model, execution)
 

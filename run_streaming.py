@@ -15,12 +15,13 @@ def main() -> int:
     from utils.sources import expand_inputs
     from utils.streaming import StreamingBatch
     from utils.video_source import Selection
-    from video_depth_anything import DepthStream, choose_execution, load_backend, load_model
+    from video_depth_anything import DepthStream, choose_execution, choose_weights, load_backend, load_model
 
     plan = OutputPlan.from_arguments(args)
     execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
     inputs = expand_inputs(args.input_video, cameras=True)
+    args.encoder, args.checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
     model = load_model(args.encoder, args.metric, args.checkpoint, execution.device)
     stream = DepthStream(load_backend(model, execution), args.input_size, execution)
     batch = StreamingBatch.from_arguments(args, plan, selection)

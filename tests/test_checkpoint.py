@@ -9,7 +9,7 @@ import pytest
 import torch
 from recipes import golden_json
 
-from video_depth_anything.checkpoint import CheckpointError, load_model
+from video_depth_anything.checkpoint import CheckpointError, choose_weights, load_model
 from video_depth_anything.video_depth import VideoDepthAnything
 
 
@@ -53,6 +53,33 @@ def test_public_name_in_the_checkpoint_folder(
     (tmp_path / "checkpoints" / "metric_video_depth_anything_vits.pth").symlink_to(checkpoint)
     monkeypatch.chdir(tmp_path)
     assert load_model("vits", metric=True, device="cpu").metric
+
+
+def test_the_starter_serves_while_no_public_checkpoint_is_there(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    starter = tmp_path / "starter_vits.pth"
+    starter.symlink_to(checkpoint)
+    monkeypatch.setattr("video_depth_anything.checkpoint.STARTER", starter)
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level("INFO"):
+        assert choose_weights() == ("vits", starter)
+        assert choose_weights("vits") == ("vits", starter)
+    assert len(caplog.records) == 2
+    assert "using the starter checkpoint starter_vits.pth" in caplog.text
+    with pytest.raises(CheckpointError, match=r"get_weights\.sh vitb"):
+        choose_weights("vitb")
+    with pytest.raises(CheckpointError, match=r"get_weights\.sh metric_vitl"):
+        choose_weights(metric=True)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "video_depth_anything_vits.pth").symlink_to(checkpoint)
+    assert choose_weights("vits")[1] == Path("checkpoints", "video_depth_anything_vits.pth")
+    with pytest.raises(CheckpointError, match=r"get_weights\.sh vitl"):
+        choose_weights()  # as the original
+
+
+def test_a_named_file_says_what_it_is_for(checkpoint: Path) -> None:
+    assert choose_weights(checkpoint=checkpoint) == ("vits", checkpoint)
 
 
 def test_wrong_encoder_says_which(tmp_path: Path) -> None:

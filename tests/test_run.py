@@ -103,7 +103,7 @@ def test_defaults_of_the_original() -> None:
         "--encoder {vits,vitb,vitl}": "vitl",
         "--focal-length-x FOCAL_LENGTH_X": "470.4",
         "--focal-length-y FOCAL_LENGTH_Y": "470.4",
-        "--device {auto,cuda,mps,cpu}": "auto",
+        "--device {auto,cuda,mps,cpu,gpu,npu}": "auto",
         "--precision {auto,fp32,fp16,bf16}": "auto",
     }.items():
         described = text.rpartition(flag)[2]

@@ -85,7 +85,8 @@ class VisRangeAction(argparse.Action):
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which weights, where, and in which precision."""
     group = parser.add_argument_group("model")
-    group.add_argument("--encoder", choices=ENCODERS, default="vitl", help="size of the model")
+    size = "size of the model (default: vitl); left out: that of --checkpoint, or vits while no public one is there"
+    group.add_argument("--encoder", choices=ENCODERS, default=argparse.SUPPRESS, help=size)
     group.add_argument("--metric", action="store_true", help="metric weights: depth in metres, point clouds")
     group.add_argument("--checkpoint", type=Path, help="weights file instead of the public one in checkpoints/")
     group.add_argument("--input_size", type=positive_int, default=518, help="shorter side of the network's input")
@@ -161,7 +162,7 @@ def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
 def add_page_arguments(parser: argparse.ArgumentParser) -> None:
     """What only the web page has. Encoder, metric and input size are what it begins with."""
     # OpenVINO keeps a converted network for each size of video, in memory and on disk: visitors bring any size.
-    parser.set_defaults(encoder=None, backend="torch")
+    parser.set_defaults(backend="torch")
     group = parser.add_argument_group("page")
     group.add_argument("--server_name", default="127.0.0.1", help="address to listen at, 0.0.0.0: the whole network")
     group.add_argument("--server_port", type=positive_int, default=7860, help="port to listen at")
@@ -175,6 +176,14 @@ def _add_offline_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_arguments(parser)
     add_output_arguments(parser)
     add_camera_arguments(parser)
+
+
+def parse_args(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
+    """What `parser`, which has the model's arguments, makes of `words`, or of the command line."""
+    args = parser.parse_args(words)
+    # Not the parser's default, which `--help` would show beside the one that its text explains.
+    vars(args).setdefault("encoder", None)
+    return args
 
 
 class UsageError(ValueError):
@@ -194,7 +203,7 @@ def parse_words(words: Sequence[str]) -> argparse.Namespace:
     """
     parser = _RaisingParser()
     _add_offline_arguments(parser)
-    return parser.parse_args(words)
+    return parse_args(parser, words)
 
 
 def parse_page(description: str | None) -> argparse.Namespace:
@@ -202,7 +211,7 @@ def parse_page(description: str | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_model_arguments(parser)
     add_page_arguments(parser)
-    return parser.parse_args()
+    return parse_args(parser)
 
 
 def parse(description: str | None, streaming: bool = False) -> argparse.Namespace:
@@ -211,7 +220,7 @@ def parse(description: str | None, streaming: bool = False) -> argparse.Namespac
     _add_offline_arguments(parser)
     if streaming:
         add_streaming_arguments(parser)
-    args = parser.parse_args()
+    args = parse_args(parser)
     if args.end is not None and args.end <= args.start:
         parser.error(f"argument --end: {args.end:g} is not after --start {args.start:g}")
     return args

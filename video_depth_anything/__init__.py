@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .backends import load_backend as load_backend
     from .checkpoint import CheckpointError as CheckpointError
+    from .checkpoint import choose_weights as choose_weights
     from .checkpoint import load_model as load_model
     from .device import DeviceError as DeviceError
     from .device import Execution as Execution
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "load_backend": "backends",
     "CheckpointError": "checkpoint",
+    "choose_weights": "checkpoint",
     "load_model": "checkpoint",
     "DeviceError": "device",
     "Execution": "device",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import pickle
 import zipfile
 from collections.abc import Mapping
@@ -15,7 +16,14 @@ from .config import ENCODERS, MODEL_CONFIGS, EncoderName, checkpoint_name, get_c
 from .device import resolve_device
 from .video_depth import VideoDepthAnything
 
+logger = logging.getLogger(__name__)
+
 CHECKPOINT_DIR = Path("checkpoints")
+# What users get who name no encoder; the original's default.
+DEFAULT_ENCODER: EncoderName = "vitl"
+# Comes with the repository and was trained by it, so that everything works without a download.
+STARTER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints" / "starter_vits.pth"
+STARTER_ENCODER: EncoderName = "vits"
 
 
 class CheckpointError(ValueError):
@@ -37,6 +45,39 @@ def find_checkpoint(encoder: EncoderName, metric: bool, checkpoint: str | Path |
         )
     name = f"{'metric_' if metric else ''}{encoder}"
     raise CheckpointError(f"checkpoint {path} not found; fetch it with `bash get_weights.sh {name}` or name a file")
+
+
+def public_checkpoints() -> list[tuple[EncoderName, bool]]:
+    """(encoder, metric) of the public checkpoints in ./checkpoints."""
+    both = ((encoder, metric) for encoder in ENCODERS for metric in (False, True))
+    return [pair for pair in both if (CHECKPOINT_DIR / checkpoint_name(*pair)).is_file()]
+
+
+def choose_weights(
+    encoder: str | None = None, metric: bool = False, checkpoint: str | Path | None = None
+) -> tuple[EncoderName, Path]:
+    """Encoder and weights for what the user asked for; says so if they are the starter checkpoint's.
+
+    Args:
+        encoder: None: that of `checkpoint` if one is named; else vitl, but while no public checkpoint is there, vits.
+        metric: whether the weights must predict metres; the starter's do not.
+        checkpoint: a file; None takes the public one, or the starter checkpoint where that one is missing.
+
+    Raises:
+        CheckpointError: if there are none. ValueError: if the encoder is unknown.
+    """
+    if encoder is not None:
+        get_config(encoder)
+    name: EncoderName | None = next((e for e in ENCODERS if e == encoder), None)
+    if checkpoint is not None:
+        path = find_checkpoint(name or DEFAULT_ENCODER, metric, checkpoint)
+        return name or guess_encoder(read_state_dict(path)) or DEFAULT_ENCODER, path
+    if name is None:
+        name = DEFAULT_ENCODER if public_checkpoints() or metric or not STARTER.is_file() else STARTER_ENCODER
+    if name == STARTER_ENCODER and not metric and STARTER.is_file() and (name, metric) not in public_checkpoints():
+        logger.info("using the starter checkpoint %s; `bash get_weights.sh` fetches the public ones", STARTER.name)
+        return name, STARTER
+    return name, find_checkpoint(name, metric)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -97,7 +138,7 @@ def _num_differing(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tens
 
 
 def load_model(
-    encoder: str = "vits",
+    encoder: str | None = "vits",
     metric: bool = False,
     checkpoint: str | Path | None = None,
     device: str | torch.device = "auto",
@@ -105,19 +146,15 @@ def load_model(
     """Build a model with its weights, ready for inference.
 
     Args:
-        encoder: "vits", "vitb" or "vitl".
-        metric: whether the weights predict metres.
-        checkpoint: a .pth file; None takes the public one from ./checkpoints.
+        encoder, metric, checkpoint: as for `choose_weights`.
         device: "auto", "cuda", "mps", "cpu", or a torch device.
 
     Raises:
         CheckpointError: if there are no fitting weights. DeviceError: if the device is not available.
         ValueError: if the encoder is unknown.
     """
-    get_config(encoder)
-    name: EncoderName = next(e for e in ENCODERS if e == encoder)
     target = resolve_device(device)
-    path = find_checkpoint(name, metric, checkpoint)
+    name, path = choose_weights(encoder, metric, checkpoint)
     # Weights are assigned, not copied into freshly drawn ones: loading takes no time and no second copy.
     with torch.device("meta"):
         model = VideoDepthAnything(name, metric=metric)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from utils import cli
-from utils.arguments import add_model_arguments
+from utils import arguments, cli
 
 if TYPE_CHECKING:
     from benchmark.infer.predictions import Predict
@@ -24,10 +23,10 @@ def parse() -> argparse.Namespace:
     what = "index files that dataset_extract_*.py wrote"
     parser.add_argument("--json_file", type=Path, nargs="+", required=True, help=what)
     parser.add_argument("--datasets", nargs="+", help="datasets of the index files to run; left out: all in them")
-    add_model_arguments(parser)
+    arguments.add_model_arguments(parser)
     parser.add_argument("--streaming", action="store_true", help="one frame at a time, as run_streaming.py does")
     parser.add_argument("--resume", action="store_true", help="keep scenes finished with the same settings")
-    return parser.parse_args()
+    return arguments.parse_args(parser)
 
 
 def settings_of(args: argparse.Namespace, execution: Execution, checkpoint: Path) -> dict[str, Any]:
@@ -42,19 +41,19 @@ def settings_of(args: argparse.Namespace, execution: Execution, checkpoint: Path
         "metric": args.metric,
         "streaming": args.streaming,
         "input_size": args.input_size,
-        "device": execution.device.type,
+        "device": execution.openvino_device or execution.device.type,
         "precision": str(execution.autocast_dtype or "float32").removeprefix("torch."),
     }
 
 
 def load_predict(args: argparse.Namespace, execution: Execution, checkpoint: Path) -> Predict:
     """The function from a video's frames to its depth, with the model loaded."""
-    from video_depth_anything import DepthStream, infer_depth, load_model
+    from video_depth_anything import DepthStream, infer_depth, load_backend, load_model
 
-    model = load_model(args.encoder, args.metric, checkpoint, execution.device)
+    network = load_backend(load_model(args.encoder, args.metric, checkpoint, execution.device), execution)
     if args.streaming:
-        return lambda frames: map(DepthStream(model, args.input_size, execution).step, frames)
-    return lambda frames: infer_depth(model, frames, args.input_size, execution)
+        return lambda frames: map(DepthStream(network, args.input_size, execution).step, frames)
+    return lambda frames: infer_depth(network, frames, args.input_size, execution)
 
 
 def main() -> int:
@@ -67,11 +66,10 @@ def main() -> int:
     unknown = sorted(set(args.datasets or ()) - {dataset for _, dataset in wanted})
     if unknown or not wanted:
         raise BenchmarkError(f"{', '.join(map(str, indices))}: no scenes of {', '.join(unknown) or 'any dataset'}")
-    from video_depth_anything import choose_execution
-    from video_depth_anything.checkpoint import find_checkpoint
+    from video_depth_anything import choose_execution, choose_weights
 
-    execution = choose_execution(args.device, "fp32" if args.fp32 else args.precision)
-    checkpoint = find_checkpoint(args.encoder, args.metric, args.checkpoint)
+    execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
+    args.encoder, checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
     settings = settings_of(args, execution, checkpoint)
     writers = []
     for path, dataset in wanted:
