@@ -73,9 +73,10 @@ def run_script(main: Callable[[], int]) -> int:
 def user_error(error: Exception) -> str | None:
     """One line for an error that is the user's or the machine's, None for one that is ours."""
     from .files import OutputError
+    from .ranks import RankError
     from .video_source import VideoError
 
-    if isinstance(error, (VideoError, OutputError)):
+    if isinstance(error, (VideoError, OutputError, RankError)):
         return str(error)
     # These bring torch along, which takes seconds.
     from video_depth_anything.checkpoint import CheckpointError

@@ -106,17 +106,17 @@ class OutputPlan:
         """
         per_frame = self.bytes_per_frame(source.size)
         if source.expected is None:
-            logger.info("disk: up to %s a frame", _readable(sum(per_frame.values())))
+            logger.info("disk: up to %s a frame", readable(sum(per_frame.values())))
             return
         needed = {name: value * source.expected for name, value in per_frame.items()}
         total, free = sum(needed.values()), shutil.disk_usage(self.folder).free
-        parts = ", ".join(f"{name} {_readable(value)}" for name, value in needed.items())
+        parts = ", ".join(f"{name} {readable(value)}" for name, value in needed.items())
         if total > free:
             raise OutputError(
-                f"{source.location} needs up to {_readable(total)} on disk ({parts}), {_readable(free)} are free in "
+                f"{source.location} needs up to {readable(total)} on disk ({parts}), {readable(free)} are free in "
                 f"{self.folder}; choose another --output_dir, fewer outputs, or --vis_range percentile"
             )
-        logger.info("disk: up to %s (%s)", _readable(total), parts)
+        logger.info("disk: up to %s (%s)", readable(total), parts)
 
     def make_writers(self, source: VideoSource) -> list[OutputWriter]:
         """The writers for one input.
@@ -213,7 +213,8 @@ def describe(summary: RunSummary, writers: list[OutputWriter], memory: str) -> s
     )
 
 
-def _readable(number: float) -> str:
+def readable(number: float) -> str:
+    """A number of bytes, rounded, with its unit."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if number >= size:
             return f"{number / size:.3g} {unit}"

@@ -93,7 +93,7 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
         VideoError: if a folder or a pattern holds no images or videos. A missing file is found out when it is opened.
     """
     inputs: list[Input] = []
-    for argument in _lines(arguments):
+    for argument in listed(arguments):
         is_camera = cameras and argument.isdecimal()
         for found in [Input(f"camera{argument}", argument, camera=True)] if is_camera else _expand(argument):
             taken = {other.name for other in inputs}
@@ -106,7 +106,8 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
     return inputs
 
 
-def _lines(arguments: Iterable[str]) -> Iterator[str]:
+def listed(arguments: Iterable[str]) -> Iterator[str]:
+    """The arguments with `-` replaced by the lines of standard input."""
     for argument in arguments:
         if argument == "-":
             yield from (line.strip() for line in sys.stdin if line.strip())

@@ -48,3 +48,14 @@ def window_schedule(num_frames: int) -> list[list[int]]:
         start = STEP * index
         schedule.append(keyframes + list(range(start + OVERLAP, start + INFER_LEN)))
     return schedule
+
+
+def frames_of_window(index: int) -> list[int]:
+    """Frame numbers shown by window `index`'s 32 slots, without those of the windows before; clamp them likewise.
+
+    Slot 1 shows what the window before shows in its slot 12, which is new there. The rest of a window is consecutive.
+    """
+    start = STEP * index
+    if index == 0:
+        return list(range(INFER_LEN))
+    return [0, start - STEP + KEYFRAMES[1], *range(start + ALIGN_LEN, start + INFER_LEN)]
