@@ -174,8 +174,8 @@ class Ranks:
 def join_ranks() -> Iterator[Ranks | None]:
     """The ranks of this command while the block runs; None where the process is alone.
 
-    An error that leaves the block is told to the others. The first rank to fail says why, with its name; the others end
-    with that reason. So does a signal: torchrun sends one to the ranks that are left when a process has died.
+    An error that leaves the block ends all of them: the first rank to fail says why, with its name and its machine.
+    So does a signal, which torchrun sends to the ranks that are left when a process has died.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size < 2 or "RANK" not in os.environ:
@@ -185,7 +185,7 @@ def join_ranks() -> Iterator[Ranks | None]:
     name = ranks.name(ranks.rank)
     ended: list[int] = []
 
-    def end(number: int, frame: FrameType | None) -> None:
+    def end(number: int, _: FrameType | None) -> None:
         # Once: the second signal must not interrupt the tidying up.
         if not ended:
             ended.append(number)
@@ -199,13 +199,16 @@ def join_ranks() -> Iterator[Ranks | None]:
     try:
         yield ranks
     except Exception as error:
-        raise _reason(ranks, error, bool(ended)) from error
+        reason = _reason(ranks, error, bool(ended))
+        if reason is error:
+            raise
+        raise reason from error
     finally:
         ranks.close()
 
 
 def _connect(size: int) -> Store:
-    from torch.distributed import rendezvous
+    from torch.distributed.rendezvous import rendezvous
 
     try:
         store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=SILENCE_SECONDS)))
@@ -215,21 +218,20 @@ def _connect(size: int) -> Store:
     return joined
 
 
-def _reason(ranks: Ranks, error: Exception, ended: bool) -> Exception:
-    """The error to end with, told to the other ranks if it is the first."""
+def _reason(ranks: Ranks, error: Exception, ended: bool) -> BaseException:
+    """What to end with. The first error is told to the other ranks; rank 0 repeats it, the others end in silence."""
     try:
         reason = ranks.wait_for_failure() if ended else ranks.get("failure")
         if reason is None:
-            ours = not isinstance(error, RankError)
             line = cli.user_error(error)
             said = line or f"{type(error).__name__}: {error}"
-            first = ranks.fail(f"{ranks.name(ranks.rank)}: {said}" if ours else said)
-            if first and line is None:
-                return error
+            said = said if isinstance(error, RankError) else f"{ranks.name(ranks.rank)}: {said}"
+            if ranks.fail(said):
+                return error if line is None else RankError(said)
             reason = ranks.wait_for_failure() or said
     except RankError as lost:
-        return error if not isinstance(error, RankError) else lost
-    return RankError(reason)
+        return lost if isinstance(error, RankError) else error
+    return RankError(reason) if ranks.rank == 0 else SystemExit(2)
 
 
 def use_own_gpu() -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -170,7 +171,7 @@ class SharedBatch:
         if len(inputs) >= self.ranks.size:
             order = self.ranks.agree("order", lambda: longest_first(inputs, [self._length(one) for one in inputs]))
             for one in self.ranks.share("inputs", [inputs[index] for index in order]):
-                self._guarded(lambda one=one: self.batch.run([one], self.process), failed, len(inputs))
+                self._guarded(partial(self.batch.run, [one], self.process), failed, len(inputs))
         else:
             for index, one in enumerate(inputs):
                 part = _Part(self, f"input/{index}", one)
@@ -189,7 +190,7 @@ class SharedBatch:
             raise
         except Exception as error:
             line = cli.user_error(error)
-            if inputs == 1 or line is None or self.ranks.rank > 0 and inputs < self.ranks.size:
+            if inputs == 1 or line is None or (self.ranks.rank > 0 and inputs < self.ranks.size):
                 raise
             logger.error("%s", line)
             failed.append(line)

@@ -62,7 +62,12 @@ class WindowSpool:
         return []
 
     def write(self, index: int, window: DepthMap) -> None:
-        """Keep a window (n, H, W)."""
+        """Keep a window (n, H, W).
+
+        Raises:
+            OutputError: if the folder is not there: the machines do not share it.
+        """
+        self._check_shared()
         with whole_file(self._path(index)) as partial:
             np.ascontiguousarray(window, dtype="<f4").tofile(partial)
 
@@ -70,19 +75,19 @@ class WindowSpool:
         """A window that a rank has written.
 
         Raises:
-            OutputError: if it is not there: the machines do not share the folder.
+            OutputError: if the folder is not there. OSError: if the file is not.
         """
-        path = self._path(index)
-        try:
-            values = np.fromfile(path, dtype="<f4")
-        except FileNotFoundError as error:
-            raise OutputError(f"{path} is missing; --output_dir must be a folder that all machines share") from error
-        return values.reshape(-1, *self._size)
+        self._check_shared()
+        return np.fromfile(self._path(index), dtype="<f4").reshape(-1, *self._size)
 
     def remove(self) -> None:
         """Give the disk space back."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
+
+    def _check_shared(self) -> None:
+        if not self.folder.is_dir():
+            raise OutputError(f"{self.folder} is missing; --output_dir must be a folder that all machines share")
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.f32"

@@ -61,9 +61,9 @@ class SkippingEncoder(FrameEncoder):
 class RawWindows:
     """Windows of a video as the network sees them, before they are aligned, in any rising choice of their numbers.
 
-    Equal to the last bit to what `infer_depth` decodes, on the same device with the same number of threads. Held are the
-    features of one window, one group of frames, and frame 0's. A window that does not follow the one before it costs
-    its ten keyframes again, and as many more as complete their groups.
+    Equal to the last bit to what `infer_depth` decodes, on the same device with the same number of threads. Held are
+    the features of one window, one group of frames, and frame 0's. A window that does not follow the one before it
+    costs its ten keyframes again, and as many more as complete their groups.
 
     Args:
         model, frames, input_size, execution: as for `infer_depth`.

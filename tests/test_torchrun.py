@@ -1,0 +1,126 @@
+"""run.py under torchrun, as a user meets it: the bits of one process, whatever dies on the way."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+from conftest import MakeVideo
+
+from utils.video_source import open_video
+from video_depth_anything.checkpoint import load_model
+from video_depth_anything.device import Execution
+from video_depth_anything.offline import infer_depth
+
+ROOT = Path(__file__).resolve().parents[1]
+FLAGS = ("--encoder", "vits", "--input_size", "28", "--device", "cpu", "--backend", "torch", "--fp32", "--save", "npz")
+
+
+def command(ranks: int, *arguments: str | Path) -> list[str]:
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+    return [*launcher, str(ROOT / "run.py"), *map(str, arguments), *FLAGS]
+
+
+def start(ranks: int, *arguments: str | Path) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command(ranks, *arguments), cwd=ROOT, env=environment, stdout=pipe, stderr=pipe, text=True)
+
+
+def torchrun(ranks: int, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    process = start(ranks, *arguments)
+    stdout, stderr = process.communicate(timeout=200)
+    return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+
+def one_process(checkpoint: Path, video: Path) -> npt.NDArray[np.float32]:
+    """What `infer_depth` gives for a video, on one thread as the ranks have it."""
+    model = load_model("vits", False, checkpoint, "cpu")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return np.stack(list(infer_depth(model, open_video(video), 28, Execution(torch.device("cpu"), None, 1))))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def written(folder: Path, name: str) -> npt.NDArray[np.float32]:
+    with np.load(folder / f"{name}_depths.npz") as archive:
+        depths: npt.NDArray[np.float32] = archive["depths"]
+        return depths
+
+
+def process_of_rank(launcher: int, rank: int) -> int:
+    """Process id of a rank that torchrun started."""
+    for child in Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split():
+        if f"RANK={rank}".encode() in Path(f"/proc/{child}/environ").read_bytes().split(b"\0"):
+            return int(child)
+    raise AssertionError(f"rank {rank} does not run")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
+def test_a_rank_dies_and_resume_goes_on(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+    """200 frames: two ranks, one of which dies, then three."""
+    video, out = make_video("long.mp4", count=200, height=28, width=28), tmp_path / "out"
+    flags = ("--input_video", video, "--output_dir", out, "--checkpoint", checkpoint)
+    process = start(2, *flags)
+    windows = out / ".long_windows"
+    deadline = time.monotonic() + 100
+    while len(list(windows.glob("[0-9]*.f32"))) < 2:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process_of_rank(process.pid, 1), signal.SIGKILL)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "ended by SIGTERM, as torchrun does when another rank has died" in stderr
+    assert "rank      : 1 (local_rank: 1)" in stderr and "SIGKILL" in stderr
+    assert [path.name for path in out.iterdir()] == [".long_windows"]
+    kept = {path: path.stat().st_mtime_ns for path in windows.glob("[0-9]*.f32")}
+    assert 2 <= len(kept) < 10
+
+    process = start(3, *flags, "--resume")
+    while process.poll() is None:
+        assert all(path.stat().st_mtime_ns == when for path, when in kept.items() if path.exists())
+        time.sleep(0.2)
+    _, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    assert f"{len(kept)} windows were computed before" in stderr
+    np.testing.assert_array_equal(written(out, "long"), one_process(checkpoint, video))
+    assert sorted(path.name for path in out.iterdir()) == [".long_run.json", "long_depths.npz"]
+
+
+@pytest.mark.slow
+def test_fewer_inputs_than_ranks(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+    """Each is split among three ranks; with one frame two of them have no work."""
+    videos = [make_video(f"{count}.mp4", count=count, height=28, width=28) for count in (1, 45)]
+    out = tmp_path / "out"
+    result = torchrun(3, "--input_video", *videos, "--output_dir", out, "--checkpoint", checkpoint)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("wrote ") == 2
+    for video in videos:
+        np.testing.assert_array_equal(written(out, video.stem), one_process(checkpoint, video))
+
+
+@pytest.mark.slow
+def test_as_many_inputs_as_ranks(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+    """Whole inputs are shared out; one that fails is named at the end, the others finish."""
+    videos = [make_video(f"{count}.mp4", count=count, height=28, width=28) for count in (22, 23)]
+    out, missing = tmp_path / "out", tmp_path / "missing.mp4"
+    result = torchrun(
+        2, "--input_video", videos[0], missing, videos[1], "--output_dir", out, "--checkpoint", checkpoint
+    )
+    assert result.returncode == 1
+    assert "1 of 3 inputs failed" in result.stderr
+    assert f"input video {missing} not found" in result.stderr
+    assert result.stdout.count("wrote ") == 2
+    for video in videos:
+        np.testing.assert_array_equal(written(out, video.stem), one_process(checkpoint, video))
