@@ -189,10 +189,8 @@ def join_ranks() -> Iterator[Ranks | None]:
         # Once: the second signal must not interrupt the tidying up.
         if not ended:
             ended.append(number)
-            how = f"ended by {signal.Signals(number).name}"
-            raise RankError(
-                f"{name}: {how}; torchrun does so when another rank has died, and its report names that one"
-            )
+            how = f"ended by {signal.Signals(number).name}, as torchrun does when another rank has died"
+            raise RankError(f"{name}: {how}; --resume keeps what is finished")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, end)
