@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -41,6 +42,33 @@ def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
     return run_video(source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), writers, lambda: None)
 
 
+class BrokenAfter:
+    """Windows of one rank whose device fails."""
+
+    def __init__(self, windows: int) -> None:
+        self.begun = threading.Event()
+        self._left = windows
+
+    def window(self, index: int) -> npt.NDArray[np.float32] | None:
+        self.begun.set()
+        if self._left == 0:
+            raise OutputError("device lost")
+        self._left -= 1
+        return np.zeros((32, 14, 28), np.float32)
+
+
+class WaitsFor(RawWindows):
+    """Windows of a rank that is never the first to begin."""
+
+    def __init__(self, frames: Iterator[Frame], begun: threading.Event) -> None:
+        super().__init__(MixingNetwork(), frames, 14, EXECUTION)
+        self._begun = begun
+
+    def window(self, index: int) -> npt.NDArray[np.float32] | None:
+        assert self._begun.wait(60)
+        return super().window(index)
+
+
 class Team:
     """Runs the same command on all ranks, as torchrun does, and keeps what each says."""
 
@@ -49,8 +77,8 @@ class Team:
         self._out = out
         self._patch = monkeypatch
 
-    def run(self, ranks: int, videos: Sequence[Path], *flags: str, windows: WindowSource | None = None) -> list[int]:
-        """Exit codes of the ranks; `windows` replaces the inference of all ranks but the first."""
+    def run(self, ranks: int, videos: Sequence[Path], *flags: str, broken: BrokenAfter | None = None) -> list[int]:
+        """Exit codes of the ranks; `broken` replaces the inference of all ranks but the first."""
         names = ["--input_video", *map(str, videos), "--output_dir", str(self._out)]
         self._patch.setattr(sys, "argv", ["run.py", *names, *flags])
         args = arguments.parse(None)
@@ -58,9 +86,13 @@ class Team:
         batch = Batch(plan, selection, 24.0, args.resume, settings_of(args), self.said.append)
 
         def work(rank: Ranks) -> int:
-            other = windows if rank.rank > 0 else None
+            def windows(frames: Iterator[Frame]) -> WindowSource:
+                if broken is None:
+                    return raw_windows(frames)
+                return broken if rank.rank > 0 else WaitsFor(frames, broken.begun)
+
             split = SplitInference(
-                lambda frames: other or raw_windows(frames),
+                windows,
                 windows_read,
                 lambda found: join_windows(found, False, EXECUTION.device),
                 "test",
@@ -124,23 +156,10 @@ def test_windows_of_fewer_inputs_are_shared_out(
     assert caplog.text.count("finished before, skipped") == len(videos)
 
 
-class BrokenAfter:
-    """Windows of one rank whose device fails."""
-
-    def __init__(self, windows: int) -> None:
-        self._left = windows
-
-    def window(self, index: int) -> npt.NDArray[np.float32] | None:
-        if self._left == 0:
-            raise OutputError("device lost")
-        self._left -= 1
-        return np.zeros((32, 14, 28), np.float32)
-
-
 def test_a_failing_rank_ends_the_run_with_its_reason(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:
     video = make_video("long.mp4", count=200, height=14, width=28)
     with pytest.raises(RankError, match=r"^rank 1: device lost$"):
-        shared.run(2, [video], "--save", "npz", windows=BrokenAfter(2))
+        shared.run(2, [video], "--save", "npz", broken=BrokenAfter(2))
     (spool,) = (tmp_path / "out").iterdir()
     assert spool.name == ".long_windows"
     assert len(list(spool.glob("[0-9]*.f32"))) >= 2
@@ -153,7 +172,7 @@ def test_resume_begins_anew_where_a_setting_or_the_input_changed(
     video = make_video("long.mp4", count=200, height=14, width=28)
     for flags in ((), ("--input_size", "28")):
         with pytest.raises(RankError, match="device lost"):
-            shared.run(2, [video], "--save", "npz", "--resume", *flags, windows=BrokenAfter(0))
+            shared.run(2, [video], "--save", "npz", "--resume", *flags, broken=BrokenAfter(0))
     assert "computed before" not in caplog.text
     video = make_video("long.mp4", count=201, height=14, width=28)
     assert shared.run(2, [video], "--save", "npz", "--resume", "--input_size", "28") == [0, 0]

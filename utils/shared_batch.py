@@ -106,8 +106,12 @@ class Labour:
         return False
 
     def close(self) -> None:
-        """End it, whatever is left."""
-        self._writing.cancel()
+        """End it, with what is computed in the spool if it can be."""
+        try:
+            self._writing.finish()
+        except Exception:
+            # Said by `step` already, or of no matter now.
+            self._writing.cancel()
 
     def _write(self, item: tuple[int, DepthMap]) -> None:
         index, window = item
