@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -199,7 +200,29 @@ def test_each_item_falls_to_one_rank_in_order() -> None:
         thread.join()
     assert sorted(item for own in taken for item in own) == list(range(50))
     assert all(own == sorted(own) for own in taken)
-    assert longest_first("abcd", [3, 9, float("inf"), 9]) == [2, 1, 3, 0]
+    assert longest_first([3, 9, float("inf"), 9]) == [2, 1, 3, 0]
+    for one in ranks:
+        one.close()
+
+
+def test_ranks_take_turns_and_meet() -> None:
+    ranks = team(3)
+    inside: list[int] = []
+    most: list[int] = []
+
+    def work(rank: Ranks) -> None:
+        for _ in range(3):
+            with rank.turn("list"):
+                inside.append(rank.rank)
+                most.append(len(inside))
+                inside.pop()
+        rank.meet("end")
+        assert len(most) == 9
+
+    with ThreadPoolExecutor(3) as threads:
+        for future in [threads.submit(work, rank) for rank in ranks]:
+            future.result()
+    assert set(most) == {1}
     for one in ranks:
         one.close()
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from types import FrameType
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from . import cli
 
@@ -101,6 +101,22 @@ class Ranks:
         while (index := self.take(key)) < len(items):
             self.check()
             yield items[index]
+
+    @contextmanager
+    def turn(self, key: str) -> Iterator[None]:
+        """One rank at a time, in the order in which they come."""
+        ticket = self.take(f"{key}/tickets")
+        if ticket > 0:
+            self.wait(f"{key}/done/{ticket - 1}")
+        yield
+        # Not after an error: that ends the run, and nobody shall build on what was left half done.
+        self.set(f"{key}/done/{ticket}", "")
+
+    def meet(self, key: str) -> None:
+        """Wait until all ranks have come here."""
+        self.set(f"{key}/{self.rank}", "")
+        for rank in range(self.size):
+            self.wait(f"{key}/{rank}")
 
     def check(self) -> None:
         """Look after the others: all of them on rank 0, and rank 0 on all of them.
@@ -240,9 +256,9 @@ def use_own_gpu() -> None:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
 
 
-def longest_first(items: Sequence[Any], lengths: Sequence[float]) -> list[int]:
-    """Indices of `items` by falling length, ties in their order: the long ones begin first, so that all end together.
+def longest_first(lengths: Sequence[float]) -> list[int]:
+    """Indices by falling length, ties in their order: the long ones begin first, so that all end together.
 
     Graham, Bounds on multiprocessing timing anomalies, 1969: at most 4/3 of the shortest time.
     """
-    return sorted(range(len(items)), key=lambda index: -lengths[index])
+    return sorted(range(len(lengths)), key=lambda index: -lengths[index])

@@ -173,7 +173,7 @@ class SharedBatch:
         """
         failed: list[str] = []
         if len(inputs) >= self.ranks.size:
-            order = self.ranks.agree("order", lambda: longest_first(inputs, [self._length(one) for one in inputs]))
+            order = self.ranks.agree("order", lambda: longest_first([self._length(one) for one in inputs]))
             for one in self.ranks.share("inputs", [inputs[index] for index in order]):
                 self._guarded(partial(self.batch.run, [one], self.process), failed, len(inputs))
         else:

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import argparse
 import sys
+from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from utils import arguments, cli
+from utils.ranks import Ranks, join_ranks, longest_first, use_own_gpu
 
 if TYPE_CHECKING:
     from benchmark.infer.predictions import Predict
@@ -58,6 +61,12 @@ def load_predict(args: argparse.Namespace, execution: Execution, checkpoint: Pat
 
 def main() -> int:
     args = parse()
+    with join_ranks() as ranks:
+        return run(args, ranks)
+
+
+def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
+    """Predict all scenes; under torchrun each goes to one rank, the longest first."""
     from benchmark.index import BenchmarkError, read_index
     from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, run_scenes, versions
 
@@ -74,8 +83,21 @@ def main() -> int:
     writers = []
     for path, dataset in wanted:
         provenance = Provenance(path.name, settings, image_folders(indices[path][dataset]), versions())
-        writers.append(SceneWriter(args.infer_path, dataset, path, provenance, args.resume))
+        turn = nullcontext if ranks is None else partial(ranks.turn, f"provenance/{path}/{dataset}")
+        writers.append(SceneWriter(args.infer_path, dataset, path, provenance, args.resume, turn))
+    if ranks is not None:
+        use_own_gpu()
+        # A list of finished scenes must not be begun anew once a rank has finished one.
+        ranks.meet("writers")
     predict = load_predict(args, execution, checkpoint)
+    if ranks is not None:
+        parts = [(w, path, scene) for (path, dataset), w in zip(wanted, writers) for scene in indices[path][dataset]]
+        order = longest_first([len(scene.frames) for _, _, scene in parts])
+        for writer, path, scene in ranks.share("scenes", [parts[index] for index in order]):
+            with cli.progress(len(scene.frames), scene.name) as advance:
+                run_scenes(path.parent, [scene], predict, writer, advance)
+        ranks.meet("end")
+        return 0
     for (path, dataset), writer in zip(wanted, writers):
         scenes = indices[path][dataset]
         with cli.progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -101,14 +102,24 @@ class SceneWriter:
     Args:
         provenance: of this run; `scenes` is filled in here.
         resume: keep the scenes that an earlier run with the same settings finished.
+        turn: keeps other processes from the list of finished scenes meanwhile, where there are several.
 
     Raises:
         OutputError: if predictions with other settings are there and `resume` is set, or predictions for another index
             file lie in the same places.
     """
 
-    def __init__(self, infer_path: Path, dataset: str, index: Path, provenance: Provenance, resume: bool) -> None:
+    def __init__(
+        self,
+        infer_path: Path,
+        dataset: str,
+        index: Path,
+        provenance: Provenance,
+        resume: bool,
+        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._infer_path = infer_path
+        self._turn = turn
         self._dataset = dataset
         self._path = provenance_path(infer_path, dataset, index)
         self._provenance = provenance
@@ -123,7 +134,8 @@ class SceneWriter:
                 )
             provenance.scenes = before.scenes
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._save()
+        with self._turn():
+            self._save()
 
     def _refuse_shared_folders(self) -> None:
         for other in sorted(self._path.parent.glob("inference_*.json")):
@@ -155,8 +167,11 @@ class SceneWriter:
             yield path
         if count != len(scene.frames):
             raise BenchmarkError(f"{scene.name}: {count} predictions for {len(scene.frames)} frames")
-        self._provenance.scenes = sorted({*self._provenance.scenes, scene.name})
-        self._save()
+        with self._turn():
+            # Other processes may have finished scenes since.
+            saved = read_provenance(self._path) or self._provenance
+            self._provenance.scenes = sorted({*self._provenance.scenes, *saved.scenes, scene.name})
+            self._save()
 
 
 def image_folders(scenes: Sequence[Scene]) -> list[str]:
