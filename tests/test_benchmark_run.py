@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from benchmark_miniatures import BONN_SCENE, NYUV2_SCENE, SCANNET_SCENE, run_scr
 from benchmark.datasets import EVALUATION_SETS, TAE_SETS
 from benchmark.eval.sequence import PredictionSource, Sequence
 from benchmark.index import prediction_path, scenes_of
-from benchmark.infer.predictions import Provenance, SceneWriter, image_folders
+from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, provenance_path, read_provenance
 from utils.files import OutputError
 
 # One index for each dataset, and the TAE's where it has images of its own.
@@ -278,3 +280,26 @@ def test_wrong_paths_end_in_one_line(
     result = run_script(script, *(part for pair in given.items() for part in pair))
     assert result.returncode == 2 and result.stderr.count("\n") == 1
     assert message in result.stderr
+
+
+@pytest.mark.slow
+def test_scenes_are_shared_out_by_torchrun(
+    predicted: Path, extracted_sets: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    """Each rank predicts some; the list of finished scenes has them all, and predictions are those of one process."""
+    names = ("sintel", "nyuv2_500", "rgbd")
+    script = Path(__file__).resolve().parents[1] / "benchmark" / "infer" / "infer.py"
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    command += [*MODEL, "--infer_path", str(tmp_path), "--checkpoint", str(checkpoint), "--json_file"]
+    command += [str(index_path(extracted_sets, name)) for name in names]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=200)
+    assert result.returncode == 0, result.stderr
+    for name in names:
+        index, dataset = index_path(extracted_sets, name), INDICES[name]
+        scenes = scenes_of(index, dataset)
+        found = read_provenance(provenance_path(tmp_path, dataset, index))
+        assert found is not None and found.scenes == sorted(scene.name for scene in scenes)
+        for frame in (frame for scene in scenes for frame in scene.frames):
+            depth, expected = (np.load(prediction_path(p, dataset, frame.image)) for p in (tmp_path, predicted))
+            # torchrun gives each process one thread, which rounds otherwise.
+            np.testing.assert_allclose(depth, expected, atol=1e-3 * float(np.ptp(expected)))
