@@ -28,9 +28,10 @@ def networks_there(args: argparse.Namespace) -> tuple[list[tuple[str, bool]], tu
     from video_depth_anything import choose_weights
     from video_depth_anything.checkpoint import public_checkpoints
 
-    begin: tuple[str, bool] = (choose_weights(args.encoder, args.metric, args.checkpoint)[0], args.metric)
     # The largest first.
     there: list[tuple[str, bool]] = [] if args.checkpoint else [*reversed(public_checkpoints())]
+    largest = next((encoder for encoder, metric in there if metric == args.metric), None)
+    begin = (choose_weights(args.encoder or largest, args.metric, args.checkpoint)[0], args.metric)
     return there if begin in there else [*there, begin], begin
 
 
