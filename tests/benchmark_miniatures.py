@@ -39,7 +39,8 @@ def run_script(script: str, *arguments: str | Path) -> subprocess.CompletedProce
 def image_file(path: Path, image: Array) -> None:
     """Write RGB or 16-bit gray."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    assert cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image, [cv2.IMWRITE_JPEG_QUALITY, 98])
+    quality = [cv2.IMWRITE_JPEG_QUALITY, 98] if path.suffix == ".jpg" else []
+    assert cv2.imwrite(str(path), image[..., ::-1] if image.ndim == 3 else image, quality)
 
 
 def png16(depth: Array, factor: float) -> npt.NDArray[np.uint16]:

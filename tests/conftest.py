@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,14 @@ from video_depth_anything.device import Execution
 from video_depth_anything.video_depth import VideoDepthAnything
 
 MakeVideo = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No test, nor a script that it starts, converts networks into the user's folder."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VIDEO_DEPTH_CACHE", str(tmp_path_factory.mktemp("converted")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +74,7 @@ def benchmark_clip() -> Clip:
     """A dozen small frames of a rendered room with exact depth and poses, reddish, for the benchmark's tests."""
     from training.scenes import SceneOptions, render_clip
 
-    clip = render_clip(3, SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4))
+    clip = render_clip(4, SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4))
     return replace(clip, images=(clip.images * np.array([1.0, 0.7, 0.4])).astype(np.uint8))
 
 

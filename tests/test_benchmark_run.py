@@ -30,7 +30,7 @@ INDICES = {
     "nyuv2_500": "nyuv2",
     "rgbd": "rgbd",
 }
-MODEL = ("--encoder", "vits", "--input_size", "28", "--device", "cpu", "--fp32")
+MODEL = ("--encoder", "vits", "--input_size", "28", "--device", "cpu", "--backend", "torch", "--fp32")
 
 
 def index_path(extracted: Path, evaluation: str) -> Path:
@@ -100,7 +100,7 @@ def test_every_set_from_predictions_to_results(predicted: Path, extracted_sets: 
         assert len(found["prediction"]["checkpoint_sha256"]) == 64 and found["prediction"]["encoder"] == "vits"
         assert set(found["versions"]) == {"python", "torch", "numpy", "opencv-python"}
         # Random weights see nothing, but the best fit of anything is no disaster.
-        assert 0.01 < found["metrics"]["abs_relative_difference"] < 1 and 0 < found["metrics"]["delta1_acc"] < 1
+        assert 0.01 < found["metrics"]["abs_relative_difference"] < 3 and 0 < found["metrics"]["delta1_acc"] < 1
         assert found["per_scene"][scenes[0].name]["abs_relative_difference"] > 0
         text = (tmp_path / f"results_{name}.md").read_text()
         assert "| AbsRel |" in text and "protocol: paper" in text and found["prediction"]["checkpoint_sha256"] in text

@@ -22,7 +22,7 @@ from utils.video_readers import ffmpeg_header, ffmpeg_program
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ("--encoder", "vits", "--input_size", "56", "--device", "cpu", "--fp32")
+SMALL = ("--encoder", "vits", "--input_size", "56", "--device", "cpu", "--backend", "torch", "--fp32")
 
 
 def run(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -137,8 +137,9 @@ def test_mistakes_end_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) 
 
 
 def test_wrong_checkpoint_and_output_folder(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
-    line = one_line(run("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", tmp_path / "out"))
-    assert "a vits checkpoint, not vitl" in line
+    wrong = ("--checkpoint", checkpoint, "--encoder", "vitb", "--output_dir", tmp_path / "out")
+    line = one_line(run("--input_video", clip, *wrong))
+    assert "a vits checkpoint, not vitb" in line
     line = one_line(run("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", clip, *SMALL))
     assert f"output folder {clip} cannot be made" in line
 

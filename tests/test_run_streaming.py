@@ -26,7 +26,7 @@ from video_depth_anything import DepthStream, VideoDepthAnything
 from video_depth_anything.device import Execution
 
 ROOT = Path(__file__).resolve().parents[1]
-SMALL = ("--encoder", "vits", "--input_size", "56", "--device", "cpu", "--fp32")
+SMALL = ("--encoder", "vits", "--input_size", "56", "--device", "cpu", "--backend", "torch", "--fp32")
 
 
 def run(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[bytes]:

@@ -173,3 +173,10 @@ def test_rgbd_folders_give_windows_of_frames(rgbd_folder: Path) -> None:
     assert 1 / 1.58 < sample.disparity[sample.valid].max() <= 1 / 1.54 + 1e-6
     with pytest.raises(VideoError, match="6 frames, fewer than the 7"):
         RgbdSource([rgbd_folder], 7, (28, 42), Augmentation())
+
+
+def test_a_checkpoint_saved_in_half_precision_fits_its_cache() -> None:
+    weights = {"pretrained.x": torch.rand(5), "head.y": torch.rand(5)}
+    rounded = {name: value.half().float() for name, value in weights.items()}
+    assert cache.fingerprint(rounded, "pretrained.") == cache.fingerprint(weights, "pretrained.")
+    assert cache.fingerprint(rounded, "head.") != cache.fingerprint(weights, "pretrained.")

@@ -55,12 +55,15 @@ class CachedFrames:
 
 
 def fingerprint(weights: Mapping[str, Tensor], prefix: str = "") -> str:
-    """SHA-256 over names and float32 values of the weights whose name begins with `prefix`, 16 hexadecimal digits."""
+    """SHA-256 over names and float16 values of the weights whose name begins with `prefix`, 16 hexadecimal digits.
+
+    A checkpoint saved in float16 has the fingerprint of the one it was rounded from.
+    """
     digest = hashlib.sha256()
     for name in sorted(weights):
         if name.startswith(prefix):
             digest.update(name.encode())
-            digest.update(weights[name].detach().cpu().float().contiguous().numpy().tobytes())
+            digest.update(weights[name].detach().cpu().half().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -58,6 +58,7 @@ class ModelCache:
         if path.is_file():
             os.utime(home)
             return path
+        logger.info("converting a part of the network for OpenVINO, once for this input size")
         model = convert()
         try:
             self._store(model, home)

@@ -160,5 +160,6 @@ def write_image(path: Path, image: Array) -> None:
     """Write an image in OpenCV's order of colours, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
-        if not cv2.imwrite(str(partial), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]):
+        quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []
+        if not cv2.imwrite(str(partial), image, quality):
             raise OutputError(f"{path} cannot be written")
