@@ -9,6 +9,7 @@ from recipes import assert_close, assert_not_degenerate, golden_arrays, golden_j
 from torch import nn
 
 from video_depth_anything.config import ENCODERS, MODEL_CONFIGS
+from video_depth_anything.dinov2 import attend
 from video_depth_anything.motion_module import MAX_FRAMES, sinusoid_table
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -126,3 +127,13 @@ def test_half_precision_keeps_the_end_in_float32(golden_model: VideoDepthAnythin
     assert 0 < error < (0.03 if dtype == torch.bfloat16 else 0.005)
     # A result that had passed through half precision would repeat few values.
     assert depth.unique().numel() > 0.9 * depth[depth > 0].numel()
+
+
+@pytest.mark.parametrize("length", [1, 37, 256, 257, 600])
+def test_attention_in_blocks_is_attention(length: int) -> None:
+    q, k, v = torch.randn(2, length, 3, 4, 16, generator=torch.Generator().manual_seed(length)).permute(2, 0, 3, 1, 4)
+    exact = torch.nn.functional.scaled_dot_product_attention(q, k, v)
+    with torch.no_grad():
+        found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert (found.float() - exact).norm() <= 0.01 * exact.norm()
