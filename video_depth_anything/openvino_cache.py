@@ -41,6 +41,7 @@ class ModelCache:
     def __init__(self, core: ov.Core, folder: Path | None, max_bytes: int = MAX_BYTES) -> None:
         self._folder = folder
         self._max_bytes = max_bytes
+        self._said = False
         if folder is None:
             return
         try:
@@ -58,7 +59,9 @@ class ModelCache:
         if path.is_file():
             os.utime(home)
             return path
-        logger.info("converting a part of the network for OpenVINO, once for this input size")
+        if not self._said:
+            logger.info("converting the network for OpenVINO, once for this input size")
+            self._said = True
         model = convert()
         try:
             self._store(model, home)
