@@ -122,9 +122,9 @@ def test_mistakes_end_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) 
     """In the order a user makes them; no folder is made, nothing is left."""
     out = tmp_path / "out"
     flags = ("--output_dir", out, *SMALL)
-    line = one_line(run("--input_video", clip, *flags, cwd=tmp_path))
-    assert "checkpoints/video_depth_anything_vits.pth" in line
-    assert "get_weights.sh vits" in line
+    line = one_line(run("--input_video", clip, *flags, "--encoder", "vitb", cwd=tmp_path))
+    assert "checkpoints/video_depth_anything_vitb.pth" in line
+    assert "get_weights.sh vitb" in line
     line = one_line(run("--input_video", "none.mp4", "--checkpoint", checkpoint, *flags))
     assert line == "error: input video none.mp4 not found"
     (tmp_path / "bad.mp4").write_bytes(b"bad")
