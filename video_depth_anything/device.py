@@ -19,7 +19,8 @@ class DeviceError(ValueError):
 class Execution:
     """Device, autocast type (None: float32) and how many frames go through the per-frame halves at once.
 
-    A CPU gains nothing from larger batches and pays for them in cache misses and memory; a GPU needs them to be filled.
+    In PyTorch a CPU gains nothing from larger batches and pays for them in cache misses and memory; a GPU needs them to
+    be filled.
     `openvino_device` is where OpenVINO computes the network ("CPU", "GPU", "NPU"); None: PyTorch does, on `device`,
     with its pieces compiled if `compile` is set, and then on CUDA a stream's frames as one recorded graph.
     """
@@ -135,4 +136,6 @@ def _openvino_execution(name: str, precision: str) -> Execution:
     cpu = torch.device("cpu")
     # Intel's GPUs and NPUs compute in half precision at twice the speed or better.
     dtype = torch.float16 if precision == "auto" and name != "CPU" else resolve_precision(precision, cpu)
-    return Execution(cpu, dtype, 1, name)
+    # On a CPU two frames are computed side by side.
+    frames_at_once = 2 if name == "CPU" and torch.get_num_threads() > 1 else 1
+    return Execution(cpu, dtype, frames_at_once, name)

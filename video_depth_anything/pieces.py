@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -83,14 +84,16 @@ class PiecewiseNetwork(ABC):
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
         transformer = cast(MotionModule, self._model.head.motion_modules[index]).temporal_transformer
+        total = maps.shape[0] * maps.shape[-2] * maps.shape[-1]
+        size = math.ceil(total / math.ceil(total / self.pixels_at_once))  # the parts are as equal as they can be
 
         def mix(pixels: Tensor) -> Tensor:
             # Filled up, so that one shape is compiled and not two.
-            missing = self.pixels_at_once - len(pixels)
+            missing = size - len(pixels)
             padded = torch.cat((pixels, pixels.new_zeros(missing, *pixels.shape[1:]))) if missing else pixels
             return self._run(f"mix{index}", transformer.mix, padded)[0][: len(pixels)]
 
-        return transformer.mix_chunks(maps, mix, self.pixels_at_once)
+        return transformer.mix_chunks(maps, mix, size)
 
     def motion_step(
         self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries
