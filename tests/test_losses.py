@@ -13,6 +13,7 @@ from training.losses import (
     TrimmedProcrustesLoss,
     VideoDepthLoss,
     align_clips,
+    log_loss,
     scale_loss,
     trimmed_mae,
 )
@@ -96,12 +97,27 @@ def test_scale_loss_pulls_towards_the_target() -> None:
     assert scale.grad > 0 and shift.grad > 0
 
 
+def test_log_loss_sees_what_affine_invariant_losses_do_not() -> None:
+    """Twice the disparity costs ln 2 wherever it is large beside the offset; an invalid pixel costs nothing."""
+    target = torch.tensor([[[300.0, 500.0, 700.0]]])
+    mask = torch.tensor([[[1.0, 1.0, 0.0]]])
+    assert log_loss(target, target, mask).item() == 0
+    assert log_loss(2 * target, target, mask).item() == pytest.approx(np.log(2), abs=1e-4)
+    sky = torch.zeros(1, 1, 3, requires_grad=True)
+    loss = log_loss(sky, target, mask)
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert sky.grad is not None
+    assert (sky.grad[..., :2] < 0).all() and sky.grad[..., 2] == 0
+
+
 @pytest.mark.parametrize("trim", [0.0, 0.2])
 def test_nothing_valid_costs_nothing_and_gradients_stay_finite(trim: float) -> None:
     prediction = torch.zeros(1, 3, 6, 6, requires_grad=True)
     target, mask = torch.zeros(1, 3, 6, 6), torch.zeros(1, 3, 6, 6, dtype=torch.bool)
     loss = VideoDepthLoss(trim=trim)(prediction, target, mask)["total_loss"]
-    loss = loss + scale_loss(prediction.flatten(0, 1), target.flatten(0, 1), mask.flatten(0, 1).float())
+    flat = prediction.flatten(0, 1), target.flatten(0, 1), mask.flatten(0, 1).float()
+    loss = loss + scale_loss(*flat) + log_loss(*flat)
     loss.backward()
     assert loss.item() == 0
     assert prediction.grad is not None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from training.distributed import Group
 from training.sources import CacheSource, RgbdSource, Sample
 from training.stream import Position, SampleOrder, batches
 from utils.files import OutputError
+from utils.rgbd import open_rgbd_folder
 from utils.video_source import VideoError
 
 INFO = cache.CacheInfo("vits", "0123456789abcdef", 4, 28, 42, "int8")
@@ -69,6 +72,12 @@ def test_a_cache_is_checked(tmp_path: Path) -> None:
         CacheSource([tmp_path / "b"], 1, INFO.fingerprint)
     with pytest.raises(VideoError, match="fewer than"):
         CacheSource([tmp_path / "a"], 5, INFO.fingerprint)
+    old = json.loads((tmp_path / "a" / "cache.json").read_text())
+    del old["target"]
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "cache.json").write_text(json.dumps(old))
+    with pytest.raises(VideoError, match="older versions"):
+        CacheSource([tmp_path / "old"], 1, INFO.fingerprint)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").touch()
     with pytest.raises(OutputError, match="not empty"):
@@ -163,14 +172,25 @@ def test_resizing_invents_no_depth_and_scales_the_camera(clip: Clip) -> None:
     assert half.images.shape == (2, 14, 21, 3)
 
 
+def test_disparity_follows_the_zoom(clip: Clip) -> None:
+    """A cropped picture, enlarged, shows things larger: its disparity is larger by as much, whatever its size."""
+    left = replace(clip, images=clip.images[:, :, :21], depth=clip.depth[:, :, :21])
+    np.testing.assert_allclose(left.disparity, 2 * clip.disparity[:, :, :21], rtol=1e-6)
+    whole = resize_clip(left, (56, 42))
+    assert set(np.unique(whole.disparity)) == set(np.unique(left.disparity))
+    assert (Clip(clip.images, np.full_like(clip.depth, np.inf), clip.intrinsics, None).disparity == 0).all()
+
+
 def test_rgbd_folders_give_windows_of_frames(rgbd_folder: Path) -> None:
+    source_folder = open_rgbd_folder(rgbd_folder)
     source = RgbdSource([rgbd_folder], 3, (28, 42), Augmentation(0, 1, 0))
     assert [source.samples(part) for part in source.parts()] == [4]
     sample: Sample = source.sample("0", 2, np.random.default_rng(0))
     assert sample.inputs[0].shape == (3, 3, 28, 42)
     assert sample.valid.float().mean() > 0.8
     # Frame 2's wall begins 1.54 metres away; the resized map may start a column later.
-    assert 1 / 1.58 < sample.disparity[sample.valid].max() <= 1 / 1.54 + 1e-6
+    focal = source_folder.intrinsics[0, 0] / source_folder.image(0).shape[1]
+    assert focal / 1.58 < sample.disparity[sample.valid].max() <= focal / 1.54 + 1e-6
     with pytest.raises(VideoError, match="6 frames, fewer than the 7"):
         RgbdSource([rgbd_folder], 7, (28, 42), Augmentation())
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.arguments import positive_int
+from utils.arguments import positive_float, positive_int
 from video_depth_anything.config import DEVICES, ENCODERS, PATCH_SIZE, PRECISIONS
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--height", type=side, default=252, help="of the network's input in pixels (%(default)s)")
     group.add_argument("--width", type=side, default=336, help="of the network's input in pixels (%(default)s)")
     group.add_argument("--kinds", nargs="+", metavar="KIND", help="kinds of scenes to draw from (default: all)")
+    group.add_argument("--fps", type=positive_float, help="frames a second of a clip (default: 8 to 30, drawn)")
     group.add_argument("--furniture", type=Path, metavar="DIR", help="furniture models to place in rooms")
 
 
@@ -69,5 +70,7 @@ def scene_options(args: argparse.Namespace, frames: int) -> SceneOptions:
     """Options of the generator as the arguments say."""
     from .scenes import SceneOptions
 
-    options = SceneOptions(num_frames=frames, height=args.height, width=args.width, furniture=args.furniture)
+    options = SceneOptions(
+        num_frames=frames, height=args.height, width=args.width, furniture=args.furniture, fps=args.fps
+    )
     return replace(options, kinds=tuple(args.kinds)) if args.kinds else options

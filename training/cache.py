@@ -4,7 +4,7 @@
     clip_00000012_v0/         clip of seed 12, view 0 (as rendered), 1 .. (flipped, colours changed)
         tokens.npy            (T, 4, h, w, C) int8 or float16, the four tapped token maps
         scales.npy            (T, 4, C) float32, what one int8 level stands for; only with int8
-        disparity.npy         (T, H, W) float16, 1/metres; 0 is sky, -1 unknown
+        disparity.npy         (T, H, W) float16, as `Clip.disparity`; 0 is sky, -1 unknown
         preview.jpg           the frames, a quarter of their size
 
 A cache may grow while it is read.
@@ -28,13 +28,14 @@ from utils.files import OutputError, partial_path, whole_file
 from utils.video_source import VideoError
 
 Storage = Literal["int8", "fp16"]
+Target = Literal["canonical disparity"]
 INFO = "cache.json"
 UNKNOWN = -1.0
 
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What all clips of a cache have in common; sizes in pixels."""
+    """What all clips of a cache have in common; sizes in pixels. `target` tells caches of other kinds of disparity."""
 
     encoder: str
     fingerprint: str
@@ -42,12 +43,13 @@ class CacheInfo:
     height: int
     width: int
     storage: Storage
+    target: Target = "canonical disparity"
 
 
 @dataclass(frozen=True)
 class CachedFrames:
-    """Some frames of a cached clip: four token maps (T, h, w, C) float32 or float16, disparity (T, H, W) float32 in
-    1/metres (0 is sky, and unknown), valid (T, H, W) bool."""
+    """Some frames of a cached clip: four token maps (T, h, w, C) float32 or float16, disparity (T, H, W) float32
+    as `Clip.disparity` (0 is sky, and unknown), valid (T, H, W) bool."""
 
     tokens: tuple[npt.NDArray[np.floating], ...]
     disparity: npt.NDArray[np.float32]
@@ -96,7 +98,10 @@ def open_cache(path: Path) -> CacheInfo:
     if not (path / INFO).is_file():
         raise VideoError(f"{path}: no feature cache there; make one with `python -m training.make_cache --out {path}`")
     try:
-        return CacheInfo(**json.loads((path / INFO).read_text()))
+        description = json.loads((path / INFO).read_text())
+        if "target" not in description:
+            raise VideoError(f"{path}: holds inverse metres, as older versions made it; make a new cache")
+        return CacheInfo(**description)
     except (ValueError, TypeError) as error:
         raise VideoError(f"{path / INFO}: damaged ({error})") from error
 

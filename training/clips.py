@@ -31,6 +31,12 @@ class Clip:
 
     @property
     def disparity(self) -> npt.NDArray[np.float32]:
-        """(T, H, W) float32, 1/metres: 0 for sky, and 0 where it is unknown."""
+        """(T, H, W) float32: inverse depth seen by a camera whose focal length is the image's width; 0: sky or unknown.
+
+        In 1/metres for such a camera (53 degrees wide), times f / W for any other: what is twice as large in the
+        picture has twice the disparity, however the camera is zoomed. So an image alone tells it, where inverse metres
+        would need the focal length too (the canonical camera of Yin et al., arXiv:2307.10984).
+        """
+        focal = np.float32(self.intrinsics[0, 0] / self.images.shape[2])
         with np.errstate(divide="ignore"):
-            return np.where(self.valid, np.float32(1) / self.depth, np.float32(0))
+            return np.where(self.valid, focal / self.depth, np.float32(0))

@@ -32,7 +32,7 @@ class Sample(NamedTuple):
     """One clip for the network.
 
     inputs: normalised images (T, 3, H, W) float32 alone, or four token maps (T, h, w, C).
-    disparity: (T, H, W) float32, 1/metres; 0 is sky, and unknown. valid: (T, H, W) bool.
+    disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown. valid: (T, H, W) bool.
     """
 
     inputs: tuple[Tensor, ...]

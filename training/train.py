@@ -61,6 +61,7 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--formula", choices=("published", "paper"), default="published", help="of the temporal loss")
     group.add_argument("--stable_weight", type=not_negative, default=10.0, help="of the temporal loss (%(default)s)")
     group.add_argument("--scale_weight", type=not_negative, default=0.05, help="of the tie to the target's scale")
+    group.add_argument("--log_weight", type=not_negative, default=0.0, help="of the difference of logarithms; 0: off")
     group.add_argument("--seed", type=whole, default=0)
 
 

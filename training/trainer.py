@@ -18,7 +18,7 @@ from video_depth_anything.device import Execution
 from video_depth_anything.video_depth import VideoDepthAnything
 
 from .distributed import Group
-from .losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, scale_loss
+from .losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
 from .network import Stage, TrainingNetwork, set_trainable
 from .optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
 from .stream import Batch, Position
@@ -41,6 +41,7 @@ class Settings:
     render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0: all.
     lr, motion_lr, encoder_lr: of the head's per-frame parts, the motion modules, the encoder (0: frozen).
     alpha, trim, formula, stable_weight: of the published losses. scale_weight: of the term that ties the scale.
+    log_weight: of the absolute difference of logarithms, which ties it at every pixel.
     """
 
     stage: Stage = "image"
@@ -60,6 +61,7 @@ class Settings:
     formula: TemporalFormula = "published"
     stable_weight: float = 10.0
     scale_weight: float = 0.05
+    log_weight: float = 0.0
     seed: int = 0
 
 
@@ -130,6 +132,9 @@ class Trainer:
         if self.settings.scale_weight > 0:
             tie = self.settings.scale_weight * scale_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
             losses |= {"scale_loss": tie, "total_loss": losses["total_loss"] + tie}
+        if self.settings.log_weight > 0:
+            tie = self.settings.log_weight * log_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
+            losses |= {"log_loss": tie, "total_loss": losses["total_loss"] + tie}
         return losses
 
     def _slots(self, frames: int) -> list[int]:
