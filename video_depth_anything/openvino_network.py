@@ -103,13 +103,12 @@ class OpenVinoNetwork(PiecewiseNetwork):
         cache: folder for converted pieces; None converts anew for each object.
     """
 
-    # A static number compiles to faster code than any number. Among 32 to 512 this one was the fastest for all widths
-    # of vits or nearly so, by up to a quarter: activations stay in the cache.
-    pixels_at_once = 64
-
     def __init__(self, model: VideoDepthAnything, execution: Execution, cache: Path | None) -> None:
         super().__init__(model)
         self._device = execution.openvino_device or "CPU"
+        # A static number compiles to faster code than any number. On a CPU this one was the fastest among 32 to 512 for
+        # all widths of vits or nearly so, by up to a quarter: activations stay in the cache. A GPU has to be filled.
+        self.pixels_at_once = 64 if self._device == "CPU" else 512
         self._precision = {None: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[execution.autocast_dtype]
         self._core = ov.Core()
         self._cache = ModelCache(self._core, cache)
