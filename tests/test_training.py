@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from training.distributed import Group
-from training.network import kind_of, token_maps
+from training.network import coarse_pixels, kind_of, token_maps
 from training.optimisation import rate_factor
 from training.start import load_for_training
 from training.stream import Batch, Position
@@ -96,6 +96,18 @@ def test_ten_steps_on_one_clip_lower_the_loss(make_model: MakeModel, stage: str)
     batch = make_batch(0, clips=1, frames=3)
     losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
     assert losses[-1] < 0.9 * losses[0]
+
+
+def test_coarse_training_learns_two_pixels_a_patch(make_model: MakeModel) -> None:
+    settings = Settings(coarse=True, steps=1000, lr=3e-4, warmup=0, log_weight=1.0)
+    trainer = Trainer(make_model(), settings, CPU, Group())
+    batch = make_batch(0)
+    assert trainer._network(batch.inputs, [0]).shape == (2, 1, 2 * HEIGHT // 14, 2 * WIDTH // 14)
+    losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
+    assert losses[-1] < 0.9 * losses[0]
+    # The pixel taken for each of them is the middle of those it stands for: on a ramp, their mean.
+    ramp = torch.arange(HEIGHT * WIDTH, dtype=torch.float32).view(1, HEIGHT, WIDTH)
+    assert torch.equal(coarse_pixels(ramp), torch.nn.functional.avg_pool2d(ramp, 7))
 
 
 def test_the_training_path_is_the_models_own(make_model: MakeModel) -> None:

@@ -36,7 +36,12 @@ def token_maps(model: VideoDepthAnything, images: Tensor) -> tuple[Tensor, ...]:
 
 
 def depth_from_tokens(
-    model: VideoDepthAnything, tokens: Sequence[Tensor], grid: tuple[int, int], slots: Sequence[int], motion: bool
+    model: VideoDepthAnything,
+    tokens: Sequence[Tensor],
+    grid: tuple[int, int],
+    slots: Sequence[int],
+    motion: bool,
+    coarse: bool = False,
 ) -> Tensor:
     """Depth of chosen frames of clips.
 
@@ -45,9 +50,10 @@ def depth_from_tokens(
         grid: (h, w) with h w = L.
         slots: the frames to render; the others only take part in the mixing along time.
         motion: whether the motion modules run; without them each frame is on its own.
+        coarse: whether the finer half of the head works on maps of 2h x 2w, without enlarging them.
 
     Returns:
-        (B, len(slots), 14h, 14w) float32.
+        (B, len(slots), 14h, 14w) float32; with `coarse` (B, len(slots), 2h, 2w).
     """
     head = model.head
     batch, length = tokens[0].shape[:2]
@@ -55,9 +61,10 @@ def depth_from_tokens(
     if not motion:
         tokens, length, chosen = [t[:, chosen] for t in tokens], len(chosen), list(range(len(chosen)))
     rendered = [t if chosen == list(range(length)) else t[:, chosen] for t in tokens[:2]]
+    map1, map2 = (head.reassemble(i, t.flatten(0, 1), grid) for i, t in enumerate(rendered))
+    map1 = F.avg_pool2d(map1, 2) if coarse else map1
     skip1, skip2 = (
-        head.scratch.fusion(i + 1).skip(head.scratch.narrow(i + 1, head.reassemble(i, t.flatten(0, 1), grid)))
-        for i, t in enumerate(rendered)
+        head.scratch.fusion(level).skip(head.scratch.narrow(level, x)) for level, x in ((1, map1), (2, map2))
     )
     map3, map4 = (head.reassemble(i, tokens[i].flatten(0, 1), grid) for i in (2, 3))
 
@@ -68,17 +75,24 @@ def depth_from_tokens(
     path = mix(3, head.fine(mix(2, path), skip3))
     if len(chosen) < length:
         path = path.unflatten(0, (batch, length))[:, chosen].flatten(0, 1)
-    return _finish(model, head.refine(path, skip2, skip1), grid).unflatten(0, (batch, -1))
+    if coarse:
+        size = (path.shape[-2], path.shape[-1])
+        for level, skip in ((2, skip2), (1, skip1)):
+            path = head.scratch.fusion(level)(path, skip, size)
+        maps = head.scratch.output_conv1(path)
+    else:
+        maps = resize(head.refine(path, skip2, skip1), (PATCH_SIZE * grid[0], PATCH_SIZE * grid[1]))
+    return _finish(model, maps).unflatten(0, (batch, -1))
 
 
-def _finish(model: VideoDepthAnything, maps: Tensor, grid: tuple[int, int]) -> Tensor:
-    """The head's `finish`, but the wide convolution at full resolution runs in the autocast type.
+def _finish(model: VideoDepthAnything, maps: Tensor) -> Tensor:
+    """The end of the head, but the wide convolution at full resolution runs in the autocast type.
 
     It is the most expensive layer of a training step (13 % of the step on a CPU with bf16), and its rounding is noise
     that training averages out; the depth itself stays float32.
     """
     wide, _, last, _ = model.head.scratch.output_conv2
-    hidden = F.relu(wide(resize(maps, (PATCH_SIZE * grid[0], PATCH_SIZE * grid[1]))))
+    hidden = F.relu(wide(maps))
     with float32_region(hidden.device.type):
         return F.relu(last(hidden.float())).squeeze(1)
 
@@ -86,13 +100,14 @@ def _finish(model: VideoDepthAnything, maps: Tensor, grid: tuple[int, int]) -> T
 class TrainingNetwork(nn.Module):
     """The model behind one `forward`, as DistributedDataParallel wants it."""
 
-    def __init__(self, model: VideoDepthAnything, stage: Stage) -> None:
+    def __init__(self, model: VideoDepthAnything, stage: Stage, coarse: bool = False) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
+        self.coarse = coarse
 
     def forward(self, inputs: tuple[Tensor, ...], slots: Sequence[int]) -> Tensor:
-        """Depth (B, n, H, W) float32 of the chosen slots.
+        """Depth (B, n, H, W) float32 of the chosen slots; two pixels a patch and side if `coarse`.
 
         Args:
             inputs: either normalised images (B, T, 3, H, W) alone, or the four token maps (B, T, h, w, C).
@@ -109,7 +124,13 @@ class TrainingNetwork(nn.Module):
             grid = (inputs[0].shape[2], inputs[0].shape[3])
             tokens = tuple(x.flatten(2, 3) for x in inputs)
         with temporal_attention(tokens[0].device.type):
-            return depth_from_tokens(self.model, tokens, grid, slots, motion=self.stage == "clip")
+            return depth_from_tokens(self.model, tokens, grid, slots, self.stage == "clip", self.coarse)
+
+
+def coarse_pixels(maps: Tensor) -> Tensor:
+    """Of maps (.., 14h, 14w), the pixels in the middle of those that `coarse` depth (.., 2h, 2w) has."""
+    step = PATCH_SIZE // 2
+    return maps[..., step // 2 :: step, step // 2 :: step]
 
 
 def temporal_attention(device_type: str) -> AbstractContextManager[object]:

@@ -49,6 +49,8 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--batch", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
     group.add_argument("--frames", type=positive_int, help="frames a clip (default: 1 for images, 8 for clips)")
     group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
+    what = "compute depth at two pixels a patch and side only: for a start, at a quarter of the time"
+    group.add_argument("--coarse", action="store_true", help=what)
     group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
     group.add_argument("--motion_lr", type=not_negative, default=1e-4, help="of the motion modules (%(default)s)")
     group.add_argument("--encoder_lr", type=not_negative, default=0.0, help="of the encoder; 0: frozen (%(default)s)")

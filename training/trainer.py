@@ -19,7 +19,7 @@ from video_depth_anything.video_depth import VideoDepthAnything
 
 from .distributed import Group
 from .losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
-from .network import Stage, TrainingNetwork, set_trainable
+from .network import Stage, TrainingNetwork, coarse_pixels, set_trainable
 from .optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
 from .stream import Batch, Position
 
@@ -39,6 +39,7 @@ class Settings:
     stage: "image" trains single frames without motion modules, "clip" trains clips with them.
     steps, batch, frames: steps, clips of all processes together in a step, frames a clip.
     render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0: all.
+    coarse: whether depth is computed and compared at two pixels a patch and side, in a quarter of the time.
     lr, motion_lr, encoder_lr: of the head's per-frame parts, the motion modules, the encoder (0: frozen).
     alpha, trim, formula, stable_weight: of the published losses. scale_weight: of the term that ties the scale.
     log_weight: of the absolute difference of logarithms, which ties it at every pixel.
@@ -49,6 +50,7 @@ class Settings:
     batch: int = 8
     frames: int = 1
     render: int = 0
+    coarse: bool = False
     lr: float = 1e-4
     motion_lr: float = 1e-4
     encoder_lr: float = 0.0
@@ -85,7 +87,7 @@ class Trainer:
         )
         self.step = 0
         self.position = Position()
-        self._network: nn.Module = TrainingNetwork(self.model, settings.stage)
+        self._network: nn.Module = TrainingNetwork(self.model, settings.stage, settings.coarse)
         if group.size > 1:
             devices = [execution.device] if execution.device.type == "cuda" else None
             self._network = DistributedDataParallel(self._network, device_ids=devices)
@@ -104,6 +106,8 @@ class Trainer:
         with self.execution.autocast():
             prediction = self._network(inputs, slots)
         target, valid = (x[:, slots].to(device) for x in (batch.disparity, batch.valid))
+        if self.settings.coarse:
+            target, valid = coarse_pixels(target), coarse_pixels(valid)
         losses = self.losses(*(self.group.whole_batch(x) for x in (prediction, target, valid.to(torch.uint8))))
         # Each process has its own share of the whole batch's gradient; DistributedDataParallel takes their mean.
         self.scaler.scale(losses["total_loss"] * self.group.size).backward()
