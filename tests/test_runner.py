@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -35,6 +36,23 @@ def test_prefetch_stays_a_bounded_number_ahead() -> None:
     assert len(made) <= 10 + 3 + 1
     ahead.close()  # type: ignore[attr-defined]
     assert all(thread.name != "reader" for thread in threading.enumerate())
+
+
+def test_a_lost_wake_up_loses_nothing() -> None:
+    """As a signal may leave it that interrupts `put`: the item is there, and nobody was told."""
+    seen: list[int] = []
+    told = threading.Event()
+
+    def consume(item: int) -> None:
+        seen.append(item)
+        told.set()
+
+    consumer = BackgroundConsumer(consume, behind=2)
+    time.sleep(0.05)  # the thread waits by now
+    consumer._queue.queue.append(7)
+    assert told.wait(10)
+    consumer.finish()
+    assert seen == [7]
 
 
 def test_errors_come_out_of_the_threads() -> None:

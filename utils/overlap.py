@@ -73,12 +73,20 @@ class BackgroundConsumer(Generic[T]):
         self._thread.start()
 
     def _work(self) -> None:
-        while not isinstance(item := self._queue.get(), _End):
+        while not isinstance(item := self._next(), _End):
             try:
                 self._consume(item)
             except BaseException as raised:
                 self._error = raised
                 return
+
+    def _next(self) -> T | _End:
+        # A signal that interrupts `put` between storing the item and waking this thread loses the wake-up.
+        while True:
+            try:
+                return self._queue.get(timeout=POLL_SECONDS)
+            except Empty:
+                continue
 
     def put(self, item: T) -> None:
         """Hand over an item; waits while the queue is full."""
