@@ -10,7 +10,7 @@ Shapes: N images or frames, C channels, H x W pixels.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -77,17 +77,27 @@ class CompiledPiece:
         with self._lock:
             joined: list[npt.NDArray[np.float32]] = []
             for start in range(0, len(calls), len(self._requests)):
-                begun = list(zip(self._requests, calls[start : start + len(self._requests)]))
-                for request, inputs in begun:
-                    # Inputs are read where they lie; outputs are copied, since the next call overwrites them.
-                    request.start_async([_as_array(x) for x in inputs], share_inputs=True)
-                for offset, (request, _) in enumerate(begun, start):
-                    request.wait()
-                    outputs = [tensor.data for tensor in request.output_tensors]
+                arrays = [[_as_array(x) for x in call] for call in calls[start : start + len(self._requests)]]
+                for offset, outputs in enumerate(self._side_by_side(arrays), start):
                     joined = joined or [np.empty((len(calls) * len(x), *x.shape[1:]), np.float32) for x in outputs]
                     for whole, part in zip(joined, outputs):
                         whole[offset * len(part) : (offset + 1) * len(part)] = part
         return tuple(_channels_first(torch.from_numpy(x)) for x in joined)
+
+    def _side_by_side(self, arrays: list[list[npt.NDArray[np.float32]]]) -> Iterator[list[npt.NDArray[np.float32]]]:
+        """One call for each request; yields outputs that the next call overwrites."""
+        begun: list[ov.InferRequest] = []
+        try:
+            for request, inputs in zip(self._requests, arrays):
+                begun.append(request)
+                request.start_async(inputs, share_inputs=True)
+            for request in begun:
+                request.wait()
+                yield [tensor.data for tensor in request.output_tensors]
+        finally:
+            # Should Ctrl-C strike: they read the inputs where they lie, which must not go before.
+            for request in begun:
+                request.wait()
 
 
 def _as_array(x: Tensor) -> npt.NDArray[np.float32]:
