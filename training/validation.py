@@ -33,7 +33,7 @@ MAX_DEPTH_RGBD = 10.0
 
 @dataclass(frozen=True)
 class FixedClip:
-    """A clip to measure on. `group` is what it is averaged with; depth is (T, H, W) in metres."""
+    """A clip to measure on. `group` is what it is averaged with; depth is (T, H, W), 1 / `Clip.disparity`."""
 
     group: str
     images: Tensor
