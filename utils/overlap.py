@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from queue import Empty, Full, Queue
 from typing import Generic, TypeVar
 
+from .interrupts import held_interrupts
+
 T = TypeVar("T")
 
 # How long a blocked thread waits before it looks whether the other side is still there.
@@ -48,7 +50,11 @@ def prefetch(items: Iterable[T], ahead: int) -> Iterator[T]:
     thread.start()
     try:
         while True:
-            item = queue.get()
+            # A signal inside `get` could leave the queue locked, and the thread waiting for it.
+            with held_interrupts():
+                item = _taken(queue)
+            if item is None:
+                continue
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
@@ -57,6 +63,13 @@ def prefetch(items: Iterable[T], ahead: int) -> Iterator[T]:
     finally:
         stop.set()
         thread.join()
+
+
+def _taken(queue: Queue[T | _End]) -> T | _End | None:
+    try:
+        return queue.get(timeout=POLL_SECONDS)
+    except Empty:
+        return None
 
 
 class BackgroundConsumer(Generic[T]):
@@ -73,20 +86,15 @@ class BackgroundConsumer(Generic[T]):
         self._thread.start()
 
     def _work(self) -> None:
-        while not isinstance(item := self._next(), _End):
+        # Looks again now and then: a signal between storing an item and waking this thread loses the wake-up.
+        while not isinstance(item := _taken(self._queue), _End):
+            if item is None:
+                continue
             try:
                 self._consume(item)
             except BaseException as raised:
                 self._error = raised
                 return
-
-    def _next(self) -> T | _End:
-        # A signal that interrupts `put` between storing the item and waking this thread loses the wake-up.
-        while True:
-            try:
-                return self._queue.get(timeout=POLL_SECONDS)
-            except Empty:
-                continue
 
     def put(self, item: T) -> None:
         """Hand over an item; waits while the queue is full."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from .depth_writers import DepthFrame, DepthMap, OutputWriter
+from .interrupts import held_interrupts
 from .overlap import BackgroundConsumer, prefetch
 from .timing import TimedFrame
 
@@ -34,6 +36,25 @@ class RunSummary:
     def rate(self) -> float:
         """Frames per second."""
         return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+
+def close_all(writers: Sequence[OutputWriter], interrupted: bool, before: Callable[[], None] = lambda: None) -> bool:
+    """Call `before`, close all writers, and return whether the user interrupted the run, before or meanwhile.
+
+    Closing is not broken off by the run's first signal, since the frames are all there; it is by the second.
+    """
+    closed = False
+    try:
+        with nullcontext() if interrupted else held_interrupts():
+            before()
+            for writer in writers:
+                writer.close()
+            closed = True
+    except KeyboardInterrupt:
+        if not closed:
+            raise
+        return True
+    return interrupted
 
 
 def run_video(
@@ -71,16 +92,16 @@ def run_video(
         try:
             for depth in infer(taken()):
                 image, time_shown, duration = waiting.popleft()
-                writing.put(DepthFrame(image, depth, time_shown, duration))
-                done += 1
+                # Written and counted, or neither.
+                with held_interrupts():
+                    writing.put(DepthFrame(image, depth, time_shown, duration))
+                    done += 1
                 on_frame()
         except KeyboardInterrupt:
             interrupted = True
         finally:
             reading.close()  # type: ignore[attr-defined]
-        writing.finish()
-        for writer in writers:
-            writer.close()
+        interrupted = close_all(writers, interrupted, writing.finish)
     except BaseException:
         writing.cancel()
         for writer in writers:

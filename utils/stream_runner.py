@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from .cuts import CutDetector
 from .depth_writers import DepthFrame, DepthMap, OutputWriter
-from .runner import RunSummary
+from .interrupts import held_interrupts
+from .runner import RunSummary, close_all
 from .timing import TimedFrame
 
 
@@ -54,21 +55,32 @@ def run_stream(
                 if cuts is not None and cuts.is_cut(frame):
                     stream.reset()
                 depth_frame = DepthFrame(frame.image, stream.step(frame.image), frame.time, frame.duration)
-                for writer in writers:
-                    writer.write(depth_frame)
-                done += 1
+                # Written to all outputs and counted, or neither.
+                with held_interrupts():
+                    finished = _write(writers, depth_frame)
+                    done += 1
+                if finished:
+                    break
                 on_frame()
         except KeyboardInterrupt:
             interrupted = True
-        except Finished:
-            done += 1
-        for writer in writers:
-            writer.close()
+        interrupted = close_all(writers, interrupted)
     except BaseException:
         for writer in writers:
             writer.abort()
         raise
     return RunSummary(done, time.monotonic() - start, interrupted)
+
+
+def _write(writers: Sequence[OutputWriter], frame: DepthFrame) -> bool:
+    """Write a frame to every output; whether one of them asks for the end."""
+    finished = False
+    for writer in writers:
+        try:
+            writer.write(frame)
+        except Finished:
+            finished = True
+    return finished
 
 
 def is_live(location: str) -> bool:

@@ -1,0 +1,167 @@
+"""Signals that end a run wait where they would leave outputs of different lengths."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from utils.depth_writers import DepthFrame, DepthMap
+from utils.interrupts import held_interrupts
+from utils.runner import RunSummary, run_video
+from utils.stream_runner import Finished, run_stream
+from utils.timing import TimedFrame
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """What `utils.cli.run_script` sets."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+class Recorder:
+    """Counts frames; raises a signal, or what it is told to, at one of them or when it is closed."""
+
+    def __init__(self, at: int | None = None, act: Callable[[], None] = lambda: None) -> None:
+        self.count = 0
+        self.state = "open"
+        self._at = at
+        self._act = act
+
+    def write(self, frame: DepthFrame) -> None:
+        self.count += 1
+        if self.count == self._at:
+            self._act()
+
+    def close(self) -> None:
+        if self._at == 0:
+            self._act()
+        self.state = "closed"
+
+    def abort(self) -> None:
+        self.state = "aborted"
+
+    def written(self) -> list[str]:
+        return []
+
+
+class Flat:
+    def step(self, frame: npt.NDArray[np.uint8]) -> DepthMap:
+        return np.zeros(frame.shape[:2], np.float32)
+
+    def reset(self) -> None:
+        pass
+
+
+def frames(count: int = 9) -> list[TimedFrame]:
+    return [TimedFrame(np.zeros((2, 2, 3), np.uint8), i / 24, 1 / 24) for i in range(count)]
+
+
+def run(mode: str, writers: list[Recorder]) -> RunSummary:
+    if mode == "stream":
+        return run_stream(frames(), Flat(), writers, lambda: None)
+    return run_video(frames(), lambda images: map(Flat().step, images), writers, lambda: None)
+
+
+def interrupt() -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_waits_for_the_end_of_the_block(number: signal.Signals) -> None:
+    done = []
+
+    @held_interrupts()
+    def block() -> None:
+        signal.raise_signal(number)
+        done.append(1)
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert done == [1]
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+def test_a_second_signal_strikes_at_once() -> None:
+    @held_interrupts()
+    def block() -> None:
+        interrupt()
+        interrupt()
+        pytest.fail("unreachable")
+
+    with pytest.raises(KeyboardInterrupt):
+        block()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with held_interrupts():
+            interrupt()
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_another_thread_holds_nothing() -> None:
+    seen = []
+
+    def work() -> None:
+        with held_interrupts():
+            seen.append(signal.getsignal(signal.SIGINT))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [signal.default_int_handler]
+
+
+def test_a_signal_between_two_outputs_leaves_them_alike() -> None:
+    writers = [Recorder(4, interrupt), Recorder()]
+    summary = run("stream", writers)
+    assert (summary.frames, summary.interrupted) == (4, True)
+    assert [(writer.count, writer.state) for writer in writers] == [(4, "closed")] * 2
+
+
+def test_a_signal_while_a_frame_is_handed_over_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from utils.overlap import BackgroundConsumer
+
+    put = BackgroundConsumer.put
+    handed: list[DepthFrame] = []
+
+    def put_then_signal(self: BackgroundConsumer[DepthFrame], item: DepthFrame) -> None:
+        put(self, item)
+        handed.append(item)
+        if len(handed) == 3:
+            interrupt()
+
+    monkeypatch.setattr(BackgroundConsumer, "put", put_then_signal)
+    writers = [Recorder(), Recorder()]
+    summary = run("video", writers)
+    assert (summary.frames, summary.interrupted) == (3, True)
+    assert [(writer.count, writer.state) for writer in writers] == [(3, "closed")] * 2
+
+
+@pytest.mark.parametrize("mode", ["video", "stream"])
+def test_a_signal_while_closing_loses_nothing(mode: str) -> None:
+    writers = [Recorder(0, interrupt), Recorder()]
+    summary = run(mode, writers)
+    assert (summary.frames, summary.interrupted) == (9, True)
+    assert [(writer.count, writer.state) for writer in writers] == [(9, "closed")] * 2
+
+
+def test_an_output_that_asks_for_the_end_leaves_the_others_the_frame() -> None:
+    def finish() -> None:
+        raise Finished
+
+    writers = [Recorder(4, finish), Recorder()]
+    summary = run("stream", writers)
+    assert (summary.frames, summary.interrupted) == (4, False)
+    assert [writer.count for writer in writers] == [4, 4]
