@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from conftest import MakeVideo
+from test_run import ROOT, SMALL, frame_count, shown
 
 from utils.depth_writers import DepthFrame, DepthMap
 from utils.interrupts import held_interrupts
@@ -165,3 +172,35 @@ def test_an_output_that_asks_for_the_end_leaves_the_others_the_frame() -> None:
     summary = run("stream", writers)
     assert (summary.frames, summary.interrupted) == (4, False)
     assert [writer.count for writer in writers] == [4, 4]
+
+
+@pytest.mark.parametrize(
+    ("script", "how"),
+    [("run.py", signal.SIGINT), ("run.py", signal.SIGTERM), ("run_streaming.py", signal.SIGINT)],
+)
+def test_ctrl_c_keeps_the_frames_that_are_done(
+    make_video: MakeVideo, checkpoint: Path, tmp_path: Path, script: str, how: signal.Signals
+) -> None:
+    path = make_video("long.mp4", count=400)
+    command = [sys.executable, str(ROOT / script), "--input_video", str(path), "--output_dir", str(tmp_path / "out")]
+    command += ["--checkpoint", str(checkpoint), "--save", "src", "vis", "npz", *SMALL]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    assert process.stderr is not None
+    seen = ""
+    while not re.search(r"\b(2[4-9]|[3-9]\d|\d{3})/400", seen):
+        character = process.stderr.read(1)
+        assert character, seen
+        seen += character
+    # As a terminal does it: to the script and to every process it started.
+    os.killpg(process.pid, how)
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    said = re.search(r"interrupted: wrote .*?(\d+) frames in ", stdout + stderr)
+    assert said is not None, stdout + stderr
+    done = int(said[1])
+    assert 24 <= done < 400
+    assert frame_count(tmp_path / "out" / "long_src.mp4") == (done, 48, 64)
+    assert frame_count(tmp_path / "out" / "long_vis.mp4") == (done, 48, 64)
+    assert len(np.load(tmp_path / "out" / "long_depths.npz")["depths"]) == done
+    assert shown(tmp_path / "out") == {"long_src.mp4", "long_vis.mp4", "long_depths.npz"}

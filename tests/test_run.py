@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
 from fractions import Fraction
@@ -156,34 +154,6 @@ def test_missing_open3d_is_said_before_inference(clip: Path, tmp_path: Path) -> 
     line = one_line(result)
     assert "libusb-1.0.so.0" in line
     assert "apt-get install libusb-1.0-0" in line
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_the_frames_that_are_done(
-    make_video: MakeVideo, checkpoint: Path, tmp_path: Path, how: signal.Signals
-) -> None:
-    path = make_video("long.mp4", count=400)
-    command = [sys.executable, str(ROOT / "run.py"), "--input_video", str(path), "--output_dir", str(tmp_path / "out")]
-    command += ["--checkpoint", str(checkpoint), "--save_npz", *SMALL]
-    pipe = subprocess.PIPE
-    process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
-    assert process.stderr is not None
-    seen = ""
-    while not re.search(r"\b(2[4-9]|[3-9]\d|\d{3})/400", seen):
-        character = process.stderr.read(1)
-        assert character, seen
-        seen += character
-    # As a terminal does it: to the script and to every process it started.
-    os.killpg(process.pid, how)
-    stdout, _ = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert stdout.startswith("interrupted: wrote ")
-    done = int(stdout.split(" frames in ")[0].split()[-1])
-    assert 24 <= done < 400
-    assert frame_count(tmp_path / "out" / "long_src.mp4") == (done, 48, 64)
-    assert frame_count(tmp_path / "out" / "long_vis.mp4") == (done, 48, 64)
-    assert len(np.load(tmp_path / "out" / "long_depths.npz")["depths"]) == done
-    assert shown(tmp_path / "out") == {"long_src.mp4", "long_vis.mp4", "long_depths.npz"}
 
 
 def test_full_disk_ends_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
