@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,13 +61,18 @@ def weights(model: torch.nn.Module) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("stage", "encoder_lr", "reached"),
-    [("image", 0, {"head"}), ("image", 1e-5, {"head", "encoder"}), ("clip", 0, {"head", "motion"})],
+    ("stage", "rates", "reached"),
+    [
+        ("image", {}, {"head"}),
+        ("image", {"encoder_lr": 1e-5}, {"head", "encoder"}),
+        ("clip", {}, {"head", "motion"}),
+        ("clip", {"lr": 0.0, "coarse": True}, {"motion"}),
+    ],
 )
 def test_training_changes_what_it_should_and_nothing_else(
-    make_model: MakeModel, stage: str, encoder_lr: float, reached: set[str]
+    make_model: MakeModel, stage: str, rates: dict[str, Any], reached: set[str]
 ) -> None:
-    settings = Settings(stage=stage, frames=3, encoder_lr=encoder_lr, warmup=0)  # type: ignore[arg-type]
+    settings = Settings(stage=stage, frames=3, warmup=0, **rates)  # type: ignore[arg-type]
     trainer = Trainer(make_model(moving=True), settings, CPU, Group())
     before = weights(trainer.model)
     trainer.train_step(make_batch(0, frames=3))
