@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from utils.files import OutputError
+from utils.interrupts import ENDING
 from video_depth_anything.device import Execution
 
 from .arguments import scene_options
@@ -39,21 +40,19 @@ class StopRequest:
     Inside its `with` block the signals that end a program are requests.
     """
 
-    SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
     def __init__(self, max_minutes: float | None, last_step: float) -> None:
         self.signalled = False
         self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
         self._last_step = last_step
 
     def __enter__(self) -> StopRequest:
-        self._before = [signal.signal(number, self._request) for number in self.SIGNALS]
+        self._before = [signal.signal(number, self._request) for number in ENDING]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in zip(self.SIGNALS, self._before):
+        for number, handler in zip(ENDING, self._before):
             signal.signal(number, handler)
 
     def _request(self, number: int, frame: FrameType | None) -> None:

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Protocol, TypeVar
 
 from . import cli
+from .interrupts import ENDING
 
 T = TypeVar("T")
 
@@ -208,7 +209,7 @@ def join_ranks() -> Iterator[Ranks | None]:
             how = f"ended by {signal.Signals(number).name}, as torchrun does when another rank has died"
             raise RankError(f"{name}: {how}; --resume keeps what is finished")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in ENDING:
         signal.signal(number, end)
     try:
         yield ranks
