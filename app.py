@@ -7,16 +7,17 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from utils import arguments, cli
+from video_depth_anything.cli import arguments
+from video_depth_anything.cli.console import run_script
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator
 
-    from utils.depth_writers import DepthMap
-    from utils.runner import Frame
-    from utils.stream_runner import Stream
     from video_depth_anything.network import Network
+    from video_depth_anything.outputs.base import DepthMap
+    from video_depth_anything.pipelines.offline import Frame
+    from video_depth_anything.pipelines.stream_runner import Stream
 
 
 def networks_there(args: argparse.Namespace) -> tuple[list[tuple[str, bool]], tuple[str, bool]]:
@@ -38,8 +39,8 @@ def networks_there(args: argparse.Namespace) -> tuple[list[tuple[str, bool]], tu
 def main() -> int:
     args = arguments.parse_page(__doc__)
     # Heavy imports wait until the arguments are known: `--help` is instant.
-    from utils.web_server import serve
     from video_depth_anything import DepthStream, choose_execution, infer_depth, load_backend, load_model
+    from video_depth_anything.web.server import serve
 
     execution = choose_execution(args.device, arguments.precision(args), args.backend)
     networks, begin = networks_there(args)
@@ -59,4 +60,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

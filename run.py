@@ -6,15 +6,17 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from utils import arguments, cli
-from utils.ranks import Ranks, join_ranks, use_own_gpu
+from video_depth_anything.cli import arguments
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.pipelines.progress import progress
+from video_depth_anything.pipelines.ranks import Ranks, join_ranks, use_own_gpu
 
 if TYPE_CHECKING:
     import argparse
 
-    from utils.depth_writers import OutputWriter
-    from utils.runner import RunSummary
-    from utils.video_source import VideoSource
+    from video_depth_anything.outputs.base import OutputWriter
+    from video_depth_anything.pipelines.offline import RunSummary
+    from video_depth_anything.video.source import VideoSource
 
 
 def main() -> int:
@@ -25,14 +27,14 @@ def main() -> int:
 
 def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     # Heavy imports wait until the arguments are known: `--help` is instant.
-    from utils.batch import Batch, settings_of
-    from utils.outputs import OutputPlan
-    from utils.runner import run_video
-    from utils.shared_batch import SharedBatch, SplitInference
-    from utils.sources import expand_inputs, listed
-    from utils.video_source import Selection
     from video_depth_anything import choose_execution, choose_weights, infer_depth, load_backend, load_model
     from video_depth_anything.distributed import RawWindows, join_windows, windows_read
+    from video_depth_anything.outputs.plan import OutputPlan
+    from video_depth_anything.pipelines.batch import Batch, settings_of
+    from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference
+    from video_depth_anything.pipelines.offline import run_video
+    from video_depth_anything.video.inputs import expand_inputs, listed
+    from video_depth_anything.video.source import Selection
 
     if ranks is not None:
         use_own_gpu()
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     network = load_backend(model, execution)
 
     def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
-        with cli.progress(source.expected, source.name) as advance:
+        with progress(source.expected, source.name) as advance:
             return run_video(
                 source.timed(),
                 lambda frames: infer_depth(network, frames, args.input_size, execution),
@@ -68,4 +70,4 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

@@ -5,17 +5,18 @@ from __future__ import annotations
 
 import sys
 
-from utils import arguments, cli
+from video_depth_anything.cli import arguments
+from video_depth_anything.cli.console import run_script
 
 
 def main() -> int:
     args = arguments.parse(__doc__, streaming=True)
     # Heavy imports wait until the arguments are known: `--help` is instant.
-    from utils.outputs import OutputPlan
-    from utils.sources import expand_inputs
-    from utils.streaming import StreamingBatch
-    from utils.video_source import Selection
     from video_depth_anything import DepthStream, choose_execution, choose_weights, load_backend, load_model
+    from video_depth_anything.outputs.plan import OutputPlan
+    from video_depth_anything.pipelines.streaming import StreamingBatch
+    from video_depth_anything.video.inputs import expand_inputs
+    from video_depth_anything.video.source import Selection
 
     plan = OutputPlan.from_arguments(args)
     execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
@@ -29,4 +30,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

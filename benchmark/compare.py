@@ -13,8 +13,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark.arguments import add_measure_arguments
 from benchmark.datasets import EVALUATION_SETS
-from utils import cli
-from utils.arguments import positive_int
+from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.pipelines.progress import progress
 
 if TYPE_CHECKING:
     from benchmark.comparison import SystemSequence
@@ -86,7 +87,7 @@ def main() -> int:
 
     max_depth = EVALUATION_SETS[args.dataset].max_depth
     scenes, opened = open_systems(args, folders)
-    with cli.progress(2 * sum(len(s) for systems in opened for _, s in systems), args.dataset) as advance:
+    with progress(2 * sum(len(s) for systems in opened for _, s in systems), args.dataset) as advance:
         measured = evaluate_systems(opened, max_depth, args.alignment, advance)
     metrics = {name: mean_metrics(one.result for one in measured if one.system == name) for name in folders}
     missing = {name: sum(s.num_missing for systems in opened for n, s in systems if n == name) for name in folders}
@@ -99,11 +100,11 @@ def main() -> int:
         systems = [one for one in measured if one.result.name == scene.name]
         images = [frame.image for frame in scene.frames]
         plot_curves(args.out / f"{scene.name}_curves.png", systems, images, f"{args.dataset}: {scene.name}")
-        with cli.progress(len(images), f"{scene.name}_grid.mp4") as advance:
+        with progress(len(images), f"{scene.name}_grid.mp4") as advance:
             frames = grid_frames(systems, images, max_depth, args.tile_height)
             write_grid(args.out / f"{scene.name}_grid.mp4", frames, args.fps, advance)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

@@ -18,9 +18,9 @@ from benchmark.eval.evaluation import SceneResult, evaluate_scene
 from benchmark.eval.metrics import Alignment, align_depth, valid_mask
 from benchmark.eval.results import COLUMNS, Table, markdown
 from benchmark.eval.sequence import Sequence as DepthSequence
-from utils.colors import PERCENTILES, Colorizer
-from utils.files import whole_file
-from utils.video_writer import VideoWriter
+from video_depth_anything.files import whole_file
+from video_depth_anything.outputs.colormap import PERCENTILES, Colorizer
+from video_depth_anything.video.writer import VideoWriter
 
 Image = npt.NDArray[np.uint8]
 CURVES = ("abs_relative_difference", "delta1_acc")

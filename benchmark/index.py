@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from utils.files import whole_file
-from utils.video_source import VideoError
+from video_depth_anything.errors import UserError
+from video_depth_anything.files import whole_file
 
 Matrix = list[list[float]]
 
 
-class BenchmarkError(VideoError):
+class BenchmarkError(UserError):
     """Data of the benchmark, or predictions for it, are missing or damaged; the message names the file."""
 
 

@@ -15,8 +15,8 @@ import torch
 from recipes import random_state_dict, synthetic_frames
 
 from training.clips import Clip
-from utils.video_writer import VideoWriter
 from video_depth_anything.device import Execution
+from video_depth_anything.video.writer import VideoWriter
 from video_depth_anything.video_depth import VideoDepthAnything
 
 MakeVideo = Callable[..., Path]

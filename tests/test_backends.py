@@ -7,9 +7,10 @@ import pytest
 import torch
 from recipes import synthetic_frames
 
-from video_depth_anything import DepthStream, DeviceError, Execution, choose_execution, infer_depth, load_backend
-from video_depth_anything.backends import with_half_weights
-from video_depth_anything.compiled_network import CompiledNetwork
+from video_depth_anything import DepthStream, Execution, choose_execution, infer_depth, load_backend
+from video_depth_anything.backends.compiled import CompiledNetwork
+from video_depth_anything.backends.load import with_half_weights
+from video_depth_anything.errors import DeviceError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 CPU = torch.device("cpu")

@@ -38,7 +38,7 @@ from benchmark.layouts.scannet import scannet_scenes
 from benchmark.layouts.sintel import read_cam, read_dpt, sintel_scenes
 from benchmark.layouts.source import SourceScene
 from training.clips import Clip
-from utils.video_source import VideoError
+from video_depth_anything.errors import InputError
 
 Array = npt.NDArray[Any]
 
@@ -171,7 +171,7 @@ def test_what_is_missing_is_named(native_sets: Path, tmp_path: Path, dataset: st
         shutil.rmtree(target)
     else:
         target.unlink()
-    with pytest.raises((VideoError, FileNotFoundError), match=re.escape(message)):
+    with pytest.raises((InputError, FileNotFoundError), match=re.escape(message)):
         extract(dataset, READERS[dataset](root), tmp_path / "out")
     # An index that lists what is not there would make trouble later.
     assert not list((tmp_path / "out").rglob("*.json"))

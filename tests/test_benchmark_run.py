@@ -19,7 +19,7 @@ from benchmark.datasets import EVALUATION_SETS, TAE_SETS
 from benchmark.eval.sequence import PredictionSource, Sequence
 from benchmark.index import prediction_path, scenes_of
 from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, provenance_path, read_provenance
-from utils.files import OutputError
+from video_depth_anything.errors import OutputError
 
 # One index for each dataset, and the TAE's where it has images of its own.
 INDICES = {

@@ -9,7 +9,8 @@ import pytest
 import torch
 from recipes import golden_json
 
-from video_depth_anything.checkpoint import CheckpointError, choose_weights, load_model
+from video_depth_anything.checkpoint import choose_weights, load_model
+from video_depth_anything.errors import CheckpointError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 

@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from video_depth_anything.device import DeviceError, Execution, choose_execution, cpu_has_bf16, resolve_precision
+from video_depth_anything.device import Execution, choose_execution, cpu_has_bf16, resolve_precision
+from video_depth_anything.errors import DeviceError
 from video_depth_anything.offline import resize_depth
 from video_depth_anything.transform import preprocess_tensor
 from video_depth_anything.video_depth import VideoDepthAnything

@@ -18,15 +18,14 @@ from recipes import synthetic_frames
 from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
-from utils.files import OutputError
-from utils.ranks import RankError, Ranks, join_ranks, longest_first
-from utils.shared_batch import LONGEST_RUN, Labour, run_length, windows_in_order
-from utils.video_source import VideoError
-from utils.window_spool import WindowSpool, spooled_bytes
 from video_depth_anything.device import Execution
 from video_depth_anything.distributed import RawWindows, join_windows, windows_read
 from video_depth_anything.dpt_temporal import FrameFeatures
+from video_depth_anything.errors import InputError, OutputError, RankError
 from video_depth_anything.offline import infer_depth
+from video_depth_anything.pipelines.multi_device import LONGEST_RUN, Labour, run_length, windows_in_order
+from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first
+from video_depth_anything.pipelines.window_spool import WindowSpool, spooled_bytes
 from video_depth_anything.windows import INFER_LEN, frames_of_window, num_windows, window_matters, window_schedule
 
 Frames = npt.NDArray[np.uint8]
@@ -182,7 +181,7 @@ def test_ranks_that_see_another_video(tmp_path: Path) -> None:
     ranks = team(2)
     ranks[1].take("v/runs")
     ranks[1].set("v/window/0", "none")
-    with pytest.raises(VideoError, match="window 0 is missing"):
+    with pytest.raises(InputError, match="window 0 is missing"):
         split_in_threads(tmp_path, [60, 1], ranks, 1)
 
 
@@ -246,7 +245,7 @@ def fail_on_rank(rank: int, error: Exception) -> None:
 def test_an_error_is_said_with_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     """By the rank that has it and by rank 0; the others end without a word."""
     store = HashStore()
-    monkeypatch.setattr("utils.ranks._connect", lambda _: store)
+    monkeypatch.setattr("video_depth_anything.pipelines.ranks._connect", lambda _: store)
     monkeypatch.setattr("signal.signal", lambda *_: None)
     monkeypatch.setenv("WORLD_SIZE", "3")
     monkeypatch.setenv("RANK", "none")
@@ -261,7 +260,7 @@ def test_an_error_is_said_with_its_rank(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_a_silent_rank_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("utils.ranks.BEAT_SECONDS", 0.02)
+    monkeypatch.setattr("video_depth_anything.pipelines.ranks.BEAT_SECONDS", 0.02)
     ranks = team(2, silence=0.3)
     with pytest.raises(RankError, match=r"rank 1 \(never seen\): not heard of for 0.3 seconds"):
         Ranks(HashStore(), 0, 2, silence=0.3).wait("never set")

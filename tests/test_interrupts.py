@@ -17,16 +17,16 @@ import pytest
 from conftest import MakeVideo
 from test_run import ROOT, SMALL, frame_count, shown
 
-from utils.depth_writers import DepthFrame, DepthMap
-from utils.interrupts import held_interrupts
-from utils.runner import RunSummary, run_video
-from utils.stream_runner import Finished, run_stream
-from utils.timing import TimedFrame
+from video_depth_anything.outputs.base import DepthFrame, DepthMap, Finished
+from video_depth_anything.pipelines.offline import RunSummary, run_video
+from video_depth_anything.pipelines.stop import held_interrupts
+from video_depth_anything.pipelines.stream_runner import run_stream
+from video_depth_anything.video.timing import TimedFrame
 
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    """What `utils.cli.run_script` sets."""
+    """What `video_depth_anything.cli.console.run_script` sets."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -138,7 +138,7 @@ def test_a_signal_between_two_outputs_leaves_them_alike() -> None:
 
 
 def test_a_signal_while_a_frame_is_handed_over_counts_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    from utils.overlap import BackgroundConsumer
+    from video_depth_anything.pipelines.threads import BackgroundConsumer
 
     put = BackgroundConsumer.put
     handed: list[DepthFrame] = []

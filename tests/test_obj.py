@@ -14,7 +14,7 @@ from training.furniture import FurnitureLibrary
 from training.furniture_cache import convert, pieces, simplified, write_index
 from training.obj import read_mtl, read_obj
 from training.workshop import Workshop
-from utils.cli import run_script
+from video_depth_anything.cli.console import run_script
 
 SQUARE = """\
 mtllib a.mtl

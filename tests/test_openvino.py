@@ -11,13 +11,14 @@ import pytest
 import torch
 from recipes import synthetic_frames
 
-from video_depth_anything import DepthStream, DeviceError, Execution, choose_execution, infer_depth, load_backend
+from video_depth_anything import DepthStream, Execution, choose_execution, infer_depth, load_backend
+from video_depth_anything.errors import DeviceError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ov = pytest.importorskip("openvino")
 
-from video_depth_anything.openvino_cache import ModelCache  # noqa: E402 - needs what is skipped for
-from video_depth_anything.openvino_network import OpenVinoNetwork  # noqa: E402
+from video_depth_anything.backends.openvino import OpenVinoNetwork  # noqa: E402
+from video_depth_anything.backends.openvino_cache import ModelCache  # noqa: E402 - needs what is skipped for
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -84,7 +85,7 @@ def test_converted_pieces_are_found_again(
     execution = choose_execution("cpu", "fp32", "openvino")
     frame = synthetic_frames(1, 48, 64, seed=1)[0]
     first = DepthStream(network, 56, execution).step(frame)
-    monkeypatch.setattr("video_depth_anything.openvino_network._convert", None)  # would fail if called
+    monkeypatch.setattr("video_depth_anything.backends.openvino._convert", None)  # would fail if called
     again = DepthStream(load_backend(golden_model, execution, cache), 56, execution).step(frame)
     np.testing.assert_array_equal(first, again)
 

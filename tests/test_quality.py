@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmark.rgbd import open_rgbd_folder
 from training.quality import as_markdown, image_depth, measure, plane_disparity, without_motion
-from utils.rgbd import open_rgbd_folder
 from video_depth_anything.device import Execution
 from video_depth_anything.video_depth import VideoDepthAnything
 

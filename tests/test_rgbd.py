@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from utils.rgbd import open_rgbd_folder
-from utils.video_source import VideoError
+from benchmark.rgbd import open_rgbd_folder
+from video_depth_anything.errors import InputError
 
 
 @pytest.fixture
@@ -48,14 +48,14 @@ def test_without_poses_and_meta_depth_is_in_millimetres(folder: Path) -> None:
 
 def test_damage_is_named(folder: Path) -> None:
     (folder / "depth" / "00001.png").write_bytes(b"nonsense")
-    with pytest.raises(VideoError, match=r"00001\.png"):
+    with pytest.raises(InputError, match=r"00001\.png"):
         open_rgbd_folder(folder).depth(1)
     (folder / "depth" / "00002.png").unlink()
-    with pytest.raises(VideoError, match="3 images in rgb/ but 2"):
+    with pytest.raises(InputError, match="3 images in rgb/ but 2"):
         open_rgbd_folder(folder)
     (folder / "rgb" / "00002.png").unlink()
-    with pytest.raises(VideoError, match="3 poses for 2 images"):
+    with pytest.raises(InputError, match="3 poses for 2 images"):
         open_rgbd_folder(folder)
     (folder / "intrinsics.txt").write_text("one two three")
-    with pytest.raises(VideoError, match=r"intrinsics\.txt"):
+    with pytest.raises(InputError, match=r"intrinsics\.txt"):
         open_rgbd_folder(folder)

@@ -16,7 +16,7 @@ import torch
 from conftest import MakeVideo
 
 from utils.dc_utils import read_video_frames
-from utils.video_readers import ffmpeg_header, ffmpeg_program
+from video_depth_anything.video.readers import ffmpeg_header, ffmpeg_program
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,13 +17,13 @@ from recipes import synthetic_frames
 from test_run import one_line, shown
 
 from utils.dc_utils import read_video_frames
-from utils.depth_writers import DepthFrame
-from utils.live import Newest
-from utils.stream_runner import Finished, is_live, run_stream
-from utils.timing import TimedFrame
-from utils.video_writer import VideoWriter
 from video_depth_anything import DepthStream, VideoDepthAnything
 from video_depth_anything.device import Execution
+from video_depth_anything.outputs.base import DepthFrame, Finished
+from video_depth_anything.pipelines.stream_runner import is_live, run_stream
+from video_depth_anything.video.realtime import Newest
+from video_depth_anything.video.timing import TimedFrame
+from video_depth_anything.video.writer import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--encoder", "vits", "--input_size", "56", "--device", "cpu", "--backend", "torch", "--fp32")

@@ -12,13 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from utils.array_writers import NpzArchive
-from utils.depth_writers import DepthMap, OutputWriter, RunInfo
-from utils.files import OutputError
-from utils.overlap import BackgroundConsumer, prefetch
-from utils.runner import run_video
-from utils.timing import TimedFrame
-from utils.video_outputs import SourceVideo, TwoPassVideos, VisStyle
+from video_depth_anything.errors import OutputError
+from video_depth_anything.outputs.arrays import NpzArchive
+from video_depth_anything.outputs.base import DepthMap, OutputWriter, RunInfo
+from video_depth_anything.outputs.videos import SourceVideo, TwoPassVideos, VisStyle
+from video_depth_anything.pipelines.offline import run_video
+from video_depth_anything.pipelines.threads import BackgroundConsumer, prefetch
+from video_depth_anything.video.timing import TimedFrame
 
 DEPTHS = np.random.default_rng(0).random((5, 12, 18)).astype(np.float32)
 

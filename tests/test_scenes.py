@@ -19,7 +19,7 @@ from training.raycast import Camera
 from training.scenes import KINDS, SceneOptions, render_clip
 from training.shading import Renderer
 from training.world import Light, Materials, Moving, Sky, World
-from utils.cli import run_script
+from video_depth_anything.cli.console import run_script
 
 WIDTH, HEIGHT = 96, 72
 MATRIX = intrinsics(70, HEIGHT, WIDTH, (3.3, -2.1))

@@ -16,19 +16,19 @@ import torch
 from conftest import MakeVideo
 from test_distributed import MixingNetwork, team
 
-from utils import arguments
-from utils.batch import Batch, settings_of
-from utils.depth_writers import OutputWriter
-from utils.files import OutputError
-from utils.outputs import OutputPlan
-from utils.ranks import RankError, Ranks
-from utils.runner import Frame, RunSummary, run_video
-from utils.shared_batch import SharedBatch, SplitInference, WindowSource, check_space
-from utils.sources import expand_inputs
-from utils.video_source import Selection, VideoSource, open_video
+from video_depth_anything.cli import arguments
 from video_depth_anything.device import Execution
 from video_depth_anything.distributed import RawWindows, join_windows, windows_read
+from video_depth_anything.errors import OutputError, RankError
 from video_depth_anything.offline import infer_depth
+from video_depth_anything.outputs.base import OutputWriter
+from video_depth_anything.outputs.plan import OutputPlan
+from video_depth_anything.pipelines.batch import Batch, settings_of
+from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, WindowSource, check_space
+from video_depth_anything.pipelines.offline import Frame, RunSummary, run_video
+from video_depth_anything.pipelines.ranks import Ranks
+from video_depth_anything.video.inputs import expand_inputs
+from video_depth_anything.video.source import Selection, VideoSource, open_video
 
 EXECUTION = Execution(torch.device("cpu"), None, 1)
 

@@ -18,8 +18,9 @@ from conftest import MakeVideo
 from PIL import Image
 from recipes import synthetic_frames
 
-from utils.sources import Input, expand_inputs, natural_key
-from utils.video_source import Selection, VideoError
+from video_depth_anything.errors import InputError
+from video_depth_anything.video.inputs import Input, expand_inputs, natural_key
+from video_depth_anything.video.source import Selection
 
 FRAMES = synthetic_frames(12, 24, 36, seed=0)
 ALL = Selection()
@@ -58,7 +59,7 @@ def test_patterns(folder: Path, make_video: MakeVideo) -> None:
         make_video(name, count=2)
     videos = expand_inputs([str(folder.parent / "*.mp4")])
     assert [video.name for video in videos] == ["c1", "c2", "c10"]
-    with pytest.raises(VideoError, match=r"no file matches .*\*\.avi"):
+    with pytest.raises(InputError, match=r"no file matches .*\*\.avi"):
         expand_inputs([str(folder / "*.avi")])
 
 
@@ -71,7 +72,7 @@ def test_list_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("a.mp4\n\n b c.mp4 \n"))
     assert [one.location for one in expand_inputs(["-"])] == ["a.mp4", "b c.mp4"]
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
-    with pytest.raises(VideoError, match="no inputs"):
+    with pytest.raises(InputError, match="no inputs"):
         expand_inputs(["-"])
 
 
@@ -105,16 +106,16 @@ def test_kinds_of_images(tmp_path: Path, mode: str) -> None:
 
 def test_unusable_folders(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(VideoError, match="holds no images"):
+    with pytest.raises(InputError, match="holds no images"):
         expand_inputs([str(tmp_path / "empty")])
     Image.fromarray(FRAMES[0][:20]).save(folder / "frame3.png")
-    with pytest.raises(VideoError, match=r"frame3\.png is 36x20, but frame1\.png is 36x24"):
+    with pytest.raises(InputError, match=r"frame3\.png is 36x20, but frame1\.png is 36x24"):
         list(only([str(folder)]).open(ALL, 24))
     (folder / "frame2.png").write_bytes(b"broken")
-    with pytest.raises(VideoError, match=r"cannot read the image .*frame2\.png"):
+    with pytest.raises(InputError, match=r"cannot read the image .*frame2\.png"):
         list(only([str(folder)]).open(ALL, 24))
     (folder / "frame1.png").write_bytes(b"broken")
-    with pytest.raises(VideoError, match=r"cannot read the image .*frame1\.png"):
+    with pytest.raises(InputError, match=r"cannot read the image .*frame1\.png"):
         only([str(folder)]).open(ALL, 24)
 
 
@@ -138,7 +139,7 @@ def test_address(server: str, make_video: MakeVideo) -> None:
     source = only([f"{server}/clip.mp4"]).open(ALL, 24)
     assert (source.name, source.reader, source.fps) == ("clip", "OpenCV", 24)
     assert len(list(source)) == 7
-    with pytest.raises(VideoError, match=r"cannot read http://.*/none\.mp4"):
+    with pytest.raises(InputError, match=r"cannot read http://.*/none\.mp4"):
         only([f"{server}/none.mp4"]).open(ALL, 24)
 
 
@@ -151,7 +152,7 @@ def test_start_and_end(make_video: MakeVideo) -> None:
     whole = list(one.open(ALL, 24))
     np.testing.assert_array_equal(frames[0].image, whole[12])
     np.testing.assert_array_equal(frames[-1].image, whole[35])
-    with pytest.raises(VideoError, match="no frame after --start 9 seconds"):
+    with pytest.raises(InputError, match="no frame after --start 9 seconds"):
         list(one.open(Selection(start=9), 24))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from utils.timing import PlayTime, TimedFrame, as_rate, choose_frames, parse_target_fps, trim
+from video_depth_anything.video.timing import PlayTime, TimedFrame, as_rate, choose_frames, parse_target_fps, trim
 
 IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
 

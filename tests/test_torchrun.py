@@ -15,10 +15,10 @@ import pytest
 import torch
 from conftest import MakeVideo
 
-from utils.video_source import open_video
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.device import Execution
 from video_depth_anything.offline import infer_depth
+from video_depth_anything.video.source import open_video
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ("--encoder", "vits", "--input_size", "28", "--device", "cpu", "--backend", "torch", "--fp32", "--save", "npz")

@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from training import evaluate, make_cache, train
-from utils import cli
 from video_depth_anything.checkpoint import load_model
+from video_depth_anything.cli.console import run_script
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = ["--threads", "1", "--device", "cpu", "--precision", "fp32"]
@@ -31,7 +31,7 @@ def call(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
     threads, before = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
 
     def run(main: Main, *args: object) -> Result:
-        code = cli.run_script(lambda: main([str(arg) for arg in args]))
+        code = run_script(lambda: main([str(arg) for arg in args]))
         return (code, *capfd.readouterr())
 
     yield run

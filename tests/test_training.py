@@ -17,8 +17,9 @@ from training.optimisation import rate_factor
 from training.start import load_for_training
 from training.stream import Batch, Position
 from training.trainer import Settings, Trainer, load_state, save_state
-from video_depth_anything.checkpoint import CheckpointError, load_model
+from video_depth_anything.checkpoint import load_model
 from video_depth_anything.device import Execution
+from video_depth_anything.errors import CheckpointError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 HEIGHT, WIDTH = 28, 42

@@ -12,15 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from benchmark.rgbd import open_rgbd_folder
 from training import cache
 from training.augment import Augmentation, augment, flip, resize_clip
 from training.clips import Clip
 from training.distributed import Group
 from training.sources import CacheSource, RgbdSource, Sample
 from training.stream import Position, SampleOrder, batches
-from utils.files import OutputError
-from utils.rgbd import open_rgbd_folder
-from utils.video_source import VideoError
+from video_depth_anything.errors import InputError, OutputError
 
 INFO = cache.CacheInfo("vits", "0123456789abcdef", 4, 28, 42, "int8")
 
@@ -66,17 +65,17 @@ def test_a_cache_is_checked(tmp_path: Path) -> None:
     cache.create_cache(tmp_path / "a", INFO)
     with pytest.raises(OutputError, match="frames 4, not 5"):
         cache.create_cache(tmp_path / "a", cache.CacheInfo("vits", INFO.fingerprint, 5, 28, 42, "int8"))
-    with pytest.raises(VideoError, match="another encoder"):
+    with pytest.raises(InputError, match="another encoder"):
         CacheSource([tmp_path / "a"], 1, "fedcba9876543210")
-    with pytest.raises(VideoError, match="make_cache"):
+    with pytest.raises(InputError, match="make_cache"):
         CacheSource([tmp_path / "b"], 1, INFO.fingerprint)
-    with pytest.raises(VideoError, match="fewer than"):
+    with pytest.raises(InputError, match="fewer than"):
         CacheSource([tmp_path / "a"], 5, INFO.fingerprint)
     old = json.loads((tmp_path / "a" / "cache.json").read_text())
     del old["target"]
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "cache.json").write_text(json.dumps(old))
-    with pytest.raises(VideoError, match="older versions"):
+    with pytest.raises(InputError, match="older versions"):
         CacheSource([tmp_path / "old"], 1, INFO.fingerprint)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").touch()
@@ -128,7 +127,7 @@ def test_processes_share_a_batch(tmp_path: Path) -> None:
 
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     cache.create_cache(tmp_path, INFO)
-    with pytest.raises(VideoError, match="no clips yet"):
+    with pytest.raises(InputError, match="no clips yet"):
         next(iter(SampleOrder(CacheSource([tmp_path], 1, INFO.fingerprint), 0, 4, Group(), Position())))
 
 
@@ -191,7 +190,7 @@ def test_rgbd_folders_give_windows_of_frames(rgbd_folder: Path) -> None:
     # Frame 2's wall begins 1.54 metres away; the resized map may start a column later.
     focal = source_folder.intrinsics[0, 0] / source_folder.image(0).shape[1]
     assert focal / 1.58 < sample.disparity[sample.valid].max() <= focal / 1.54 + 1e-6
-    with pytest.raises(VideoError, match="6 frames, fewer than the 7"):
+    with pytest.raises(InputError, match="6 frames, fewer than the 7"):
         RgbdSource([rgbd_folder], 7, (28, 42), Augmentation())
 
 

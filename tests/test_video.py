@@ -15,10 +15,10 @@ import pytest
 from conftest import MakeVideo
 from recipes import synthetic_frames
 
-from utils.colors import Colorizer, color_table
 from utils.dc_utils import read_video_frames, save_video
-from utils.files import OutputError
-from utils.video_readers import (
+from video_depth_anything.errors import InputError, OutputError
+from video_depth_anything.outputs.colormap import Colorizer, color_table
+from video_depth_anything.video.readers import (
     READERS,
     DecordReader,
     FfmpegReader,
@@ -27,8 +27,8 @@ from utils.video_readers import (
     ReaderKind,
     ffmpeg_header,
 )
-from utils.video_source import Selection, VideoError, VideoSource, open_video, processed_size
-from utils.video_writer import VideoWriter
+from video_depth_anything.video.source import Selection, VideoSource, open_video, processed_size
+from video_depth_anything.video.writer import VideoWriter
 
 READER_NAMES = [kind.name for kind in READERS]
 
@@ -178,7 +178,7 @@ def test_what_is_no_video_is_refused_in_one_line(
 ) -> None:
     path = tmp_path / "broken.mp4"
     path.write_bytes(content)
-    with pytest.raises(VideoError, match=re.escape(f"cannot read {path}: not a video, or damaged")):
+    with pytest.raises(InputError, match=re.escape(f"cannot read {path}: not a video, or damaged")):
         open_video(path)
     assert capfd.readouterr() == ("", "")
 
@@ -186,11 +186,11 @@ def test_what_is_no_video_is_refused_in_one_line(
 def test_sound_alone_and_missing_files(tmp_path: Path) -> None:
     path = tmp_path / "sound.m4a"
     run_ffmpeg("-f", "lavfi", "-i", "sine=duration=1", path)
-    with pytest.raises(VideoError, match="no video stream"):
+    with pytest.raises(InputError, match="no video stream"):
         open_video(path)
-    with pytest.raises(VideoError, match=r"nowhere\.mp4 not found"):
+    with pytest.raises(InputError, match=r"nowhere\.mp4 not found"):
         open_video(tmp_path / "nowhere.mp4")
-    with pytest.raises(VideoError, match="is not a file"):
+    with pytest.raises(InputError, match="is not a file"):
         open_video(tmp_path)
 
 

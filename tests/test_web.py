@@ -17,16 +17,14 @@ import numpy as np
 import pytest
 from conftest import MakeVideo
 
-from utils import arguments
-from utils.files import OutputError
-from utils.runner import Frame
-from utils.video_source import VideoError
-from utils.web_files import COOKIE, OwnerGate, PageFiles
-from utils.web_jobs import Cancelled, Job, JobRunner, message_of
-from utils.web_live import LiveDepth
-from utils.web_sessions import Sessions
 from video_depth_anything import DepthStream, Execution, infer_depth
+from video_depth_anything.errors import InputError, OutputError, UsageError
+from video_depth_anything.pipelines.offline import Frame
 from video_depth_anything.video_depth import VideoDepthAnything
+from video_depth_anything.web.camera import LiveDepth
+from video_depth_anything.web.jobs import Cancelled, Job, JobRunner, message_of
+from video_depth_anything.web.sessions import Sessions
+from video_depth_anything.web.visitor_files import COOKIE, OwnerGate, PageFiles
 
 ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("--encoder", "vits", "--input_size=56")
@@ -152,7 +150,7 @@ def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, fold
 def test_limits_and_mistakes(runner: JobRunner, make_video: MakeVideo, folder: Path, tmp_path: Path) -> None:
     long = make_video("long.mp4", count=41)
     job = Job(long, WORDS, folder, ignore)
-    with pytest.raises(VideoError, match="41 frames, this page takes 40"):
+    with pytest.raises(InputError, match="41 frames, this page takes 40"):
         runner.run(job)
     bad = tmp_path / "<b>bad.mp4"
     bad.write_bytes(b"no video")
@@ -163,7 +161,7 @@ def test_limits_and_mistakes(runner: JobRunner, make_video: MakeVideo, folder: P
         (bad, [], "cannot read &lt;b&gt;bad.mp4: not a video, or damaged"),
     ):
         job = Job(video, [*WORDS, *words], folder, ignore)
-        with pytest.raises((arguments.UsageError, VideoError, OutputError)) as caught:
+        with pytest.raises((UsageError, InputError, OutputError)) as caught:
             runner.run(job)
         message = message_of(caught.value, job)
         assert said in message
@@ -173,13 +171,13 @@ def test_limits_and_mistakes(runner: JobRunner, make_video: MakeVideo, folder: P
 
 
 def test_a_wrong_frame_count_does_not_pass_the_limit(make_video: MakeVideo, folder: Path) -> None:
-    from utils.video_source import VideoSource
+    from video_depth_anything.video.source import VideoSource
 
     runner = JobRunner(lambda _, frames: (np.zeros(frame.shape[:2], np.float32) for frame in frames), 10)
     claimed = pytest.MonkeyPatch()
     claimed.setattr(VideoSource, "_expected", lambda _, __: 5)
     try:
-        with pytest.raises(VideoError, match="takes 10 at most"):
+        with pytest.raises(InputError, match="takes 10 at most"):
             runner.run(Job(make_video(count=12), WORDS, folder, ignore))
     finally:
         claimed.undo()

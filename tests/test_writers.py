@@ -15,16 +15,17 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from utils.array_writers import ExrFrames, NpzArchive, Png16Frames
-from utils.colors import color_table
 from utils.dc_utils import read_video_frames
-from utils.depth_writers import DepthFrame, DepthKind, OutputWriter, RunInfo, Spool
-from utils.files import OutputError, whole_file
-from utils.point_cloud import CloudOptions, Intrinsics, PointClouds, require_open3d
-from utils.video_outputs import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
-from utils.video_readers import ffmpeg_header
-from utils.video_writer import VideoWriter
-from utils.vis_range import VisRange
+from video_depth_anything.errors import OutputError
+from video_depth_anything.files import whole_file
+from video_depth_anything.outputs.arrays import ExrFrames, NpzArchive, Png16Frames
+from video_depth_anything.outputs.base import DepthFrame, DepthKind, OutputWriter, RunInfo, Spool
+from video_depth_anything.outputs.colormap import color_table
+from video_depth_anything.outputs.point_clouds import CloudOptions, Intrinsics, PointClouds, require_open3d
+from video_depth_anything.outputs.videos import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
+from video_depth_anything.outputs.vis_range import VisRange
+from video_depth_anything.video.readers import ffmpeg_header
+from video_depth_anything.video.writer import VideoWriter
 
 RNG = np.random.default_rng(0)
 DEPTHS = RNG.random((5, 12, 18)).astype(np.float32) * 9 + 1

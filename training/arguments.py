@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.arguments import positive_float, positive_int
+from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.config import DEVICES, ENCODERS, PATCH_SIZE, PRECISIONS
 
 if TYPE_CHECKING:
-    from .scenes import SceneOptions
+    from training.scenes import SceneOptions
 
 
 def side(text: str) -> int:
@@ -68,7 +68,7 @@ def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
 
 def scene_options(args: argparse.Namespace, frames: int) -> SceneOptions:
     """Options of the generator as the arguments say."""
-    from .scenes import SceneOptions
+    from training.scenes import SceneOptions
 
     options = SceneOptions(
         num_frames=frames, height=args.height, width=args.width, furniture=args.furniture, fps=args.fps

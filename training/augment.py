@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from .clips import Clip
+from training.clips import Clip
 
 # ITU-R BT.601 luma weights.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)

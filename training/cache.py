@@ -24,8 +24,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from utils.files import OutputError, partial_path, whole_file
-from utils.video_source import VideoError
+from video_depth_anything.errors import InputError, OutputError
+from video_depth_anything.files import partial_path, whole_file
 
 Storage = Literal["int8", "fp16"]
 Target = Literal["canonical disparity"]
@@ -93,17 +93,17 @@ def open_cache(path: Path) -> CacheInfo:
     """Read what a cache's clips have in common.
 
     Raises:
-        VideoError: if there is no cache or its description is damaged.
+        InputError: if there is no cache or its description is damaged.
     """
     if not (path / INFO).is_file():
-        raise VideoError(f"{path}: no feature cache there; make one with `python -m training.make_cache --out {path}`")
+        raise InputError(f"{path}: no feature cache there; make one with `python -m training.make_cache --out {path}`")
     try:
         description = json.loads((path / INFO).read_text())
         if "target" not in description:
-            raise VideoError(f"{path}: holds inverse metres, as older versions made it; make a new cache")
+            raise InputError(f"{path}: holds inverse metres, as older versions made it; make a new cache")
         return CacheInfo(**description)
     except (ValueError, TypeError) as error:
-        raise VideoError(f"{path / INFO}: damaged ({error})") from error
+        raise InputError(f"{path / INFO}: damaged ({error})") from error
 
 
 def clip_name(seed: int, view: int) -> str:
@@ -164,7 +164,7 @@ def read_clip(path: Path, start: int, count: int) -> CachedFrames:
     """Read frames start .. start + count - 1 of a clip; no other parts of its files are touched.
 
     Raises:
-        VideoError: if the clip is gone or damaged.
+        InputError: if the clip is gone or damaged.
     """
     try:
         window = slice(start, start + count)
@@ -174,6 +174,6 @@ def read_clip(path: Path, start: int, count: int) -> CachedFrames:
             tokens = tokens.astype(np.float32) * steps[:, :, None, None, :]
         stored = np.asarray(np.load(path / "disparity.npy", mmap_mode="r")[window], dtype=np.float32)
     except (OSError, ValueError) as error:
-        raise VideoError(f"{path}: gone or damaged ({error}); delete the folder") from error
+        raise InputError(f"{path}: gone or damaged ({error}); delete the folder") from error
     maps = tuple(np.array(tokens[:, tap]) for tap in range(4))
     return CachedFrames(maps, np.maximum(stored, 0), stored >= 0)

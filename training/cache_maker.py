@@ -13,19 +13,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from utils.files import OutputError
+from training.arguments import scene_options
+from training.augment import VIEW, augment
+from training.cache import CacheInfo, clip_name, create_cache, fingerprint, write_clip
+from training.clips import Clip
+from training.network import ENCODER, token_maps
+from training.scenes import render_clip
+from training.start import load_for_training
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.device import Execution, choose_execution
+from video_depth_anything.errors import OutputError
 from video_depth_anything.transform import preprocess
 from video_depth_anything.video_depth import VideoDepthAnything
-
-from .arguments import scene_options
-from .augment import VIEW, augment
-from .cache import CacheInfo, clip_name, create_cache, fingerprint, write_clip
-from .clips import Clip
-from .network import ENCODER, token_maps
-from .scenes import render_clip
-from .start import load_for_training
 
 FRAMES_AT_ONCE = 8
 

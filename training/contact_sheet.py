@@ -9,8 +9,9 @@ import argparse
 import math
 from pathlib import Path
 
-from utils.arguments import positive_int
-from utils.cli import run_script
+from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -33,14 +34,13 @@ def main() -> int:
     import numpy as np
 
     from training.scenes import KINDS, SceneOptions, render_clip
-    from utils.files import whole_file
-    from utils.video_source import VideoError
+    from video_depth_anything.files import whole_file
 
     unknown = set(arguments.kinds or ()) - set(KINDS)
     if unknown:
-        raise VideoError(f"--kinds {' '.join(sorted(unknown))}: unknown; choose from {', '.join(KINDS)}")
+        raise InputError(f"--kinds {' '.join(sorted(unknown))}: unknown; choose from {', '.join(KINDS)}")
     if arguments.out.suffix not in (".png", ".jpg"):
-        raise VideoError(f"--out {arguments.out}: must end in .png or .jpg")
+        raise InputError(f"--out {arguments.out}: must end in .png or .jpg")
 
     height = arguments.width * 3 // 4
     options = SceneOptions(kinds=tuple(arguments.kinds or KINDS), clean=arguments.clean, furniture=arguments.furniture)

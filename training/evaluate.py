@@ -15,9 +15,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils import cli
-from utils.arguments import positive_float, positive_int
+from video_depth_anything.cli.arguments import positive_float, positive_int
+from video_depth_anything.cli.console import run_script
 from video_depth_anything.config import DEVICES, ENCODERS, PRECISIONS
+from video_depth_anything.pipelines.progress import progress
 
 MODES = ("image", "offline")
 
@@ -49,10 +50,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     import torch
 
-    from utils.rgbd import open_rgbd_folder
+    from benchmark.rgbd import open_rgbd_folder
+    from training.quality import as_json, as_markdown, measure, without_motion
     from video_depth_anything import choose_execution, load_model
-
-    from .quality import as_json, as_markdown, measure, without_motion
 
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = []
     for folder in folders:
         count = min(args.frames or len(folder), len(folder))
-        with cli.progress(count * len(chosen), folder.path.name) as advance:
+        with progress(count * len(chosen), folder.path.name) as advance:
             results.append(measure(folder, count, chosen, args.input_size, execution, args.max_depth, advance))
     for path, text in ((args.json, as_json(results)), (args.markdown, as_markdown(results))):
         if path is not None:
@@ -77,4 +77,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

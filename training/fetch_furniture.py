@@ -13,7 +13,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from utils.cli import run_script
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 
 PACKAGE = "sweethome3d-furniture"
 
@@ -34,29 +35,27 @@ def unpack(package: Path, folder: Path) -> None:
     """Unpack a Debian package into a folder.
 
     Raises:
-        VideoError: dpkg is missing, or it is no package.
+        InputError: dpkg is missing, or it is no package.
     """
-    from utils.video_source import VideoError
 
     try:
         subprocess.run(["dpkg", "-x", str(package), str(folder)], check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
-        raise VideoError(f"{package}: dpkg cannot unpack it; is it the {PACKAGE} package?") from error
+        raise InputError(f"{package}: dpkg cannot unpack it; is it the {PACKAGE} package?") from error
 
 
 def fetch(folder: Path) -> Path:
     """Download the package into a folder with apt-get; no root is needed.
 
     Raises:
-        VideoError: apt-get is missing or fails.
+        InputError: apt-get is missing or fails.
     """
-    from utils.video_source import VideoError
 
     try:
         subprocess.run(["apt-get", "download", PACKAGE], cwd=folder, check=True, capture_output=True, text=True)
     except (OSError, subprocess.CalledProcessError) as error:
         detail = getattr(error, "stderr", None) or str(error)
-        raise VideoError(
+        raise InputError(
             f"apt-get download {PACKAGE}: {detail.strip().splitlines()[-1]}; "
             "where there is no apt-get, pass the .deb file with --package"
         ) from error

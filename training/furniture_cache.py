@@ -15,7 +15,7 @@ import numpy.typing as npt
 from training.mesh import floats
 from training.obj import Material, read_mtl, read_obj
 from training.world import TEXTURE_SIZE
-from utils.files import whole_file
+from video_depth_anything.files import whole_file
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
 INDEX = "index.json"

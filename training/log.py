@@ -8,7 +8,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from utils.files import OutputError, whole_file
+from video_depth_anything.errors import OutputError
+from video_depth_anything.files import whole_file
 
 NAME = "log.jsonl"
 EVENTS = "tensorboard"

@@ -14,10 +14,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils import cli
-from utils.arguments import positive_int
-
-from .arguments import add_model_arguments, add_scene_arguments, not_negative, whole
+from training.arguments import add_model_arguments, add_scene_arguments, not_negative, whole
+from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.console import run_script
 
 
 def parser() -> argparse.ArgumentParser:
@@ -46,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     from tqdm import tqdm
 
-    from .cache_maker import make_clips, prepare_cache
+    from training.cache_maker import make_clips, prepare_cache
 
     prepare_cache(args)
     seeds = range(args.seed, args.seed + args.clips)
@@ -57,4 +56,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

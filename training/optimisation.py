@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from .network import kind_of
+from training.network import kind_of
 
 FINAL_RATE = 0.01  # of the base rate, at the last step
 

@@ -14,14 +14,13 @@ from torch import nn
 
 from benchmark.eval.metrics import align_depth, evaluate_sequence, valid_mask
 from benchmark.eval.tae import temporal_alignment_error
-from utils.rgbd import RgbdFolder
-from utils.video_source import VideoError
+from benchmark.rgbd import RgbdFolder
+from training.sources import read_frames
 from video_depth_anything.device import Execution
+from video_depth_anything.errors import InputError
 from video_depth_anything.offline import infer_depth, resize_depth
 from video_depth_anything.transform import network_size, preprocess
 from video_depth_anything.video_depth import VideoDepthAnything
-
-from .sources import read_frames
 
 Maps = npt.NDArray[np.float32]
 
@@ -94,12 +93,12 @@ def measure(
         advance: called after each frame that a network has done.
 
     Raises:
-        VideoError: if files cannot be read, or no pixel has a usable depth.
+        InputError: if files cannot be read, or no pixel has a usable depth.
     """
     clip = read_frames(folder, range(count))
     depth = clip.depth
     if not valid_mask(depth, max_depth).any():
-        raise VideoError(f"{folder.path}: no depth between 0 and {max_depth} m")
+        raise InputError(f"{folder.path}: no depth between 0 and {max_depth} m")
     predictions: dict[str, Maps] = {
         "constant": np.ones_like(depth),
         "plane": plane_disparity(depth, max_depth),

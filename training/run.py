@@ -13,21 +13,20 @@ from types import FrameType, TracebackType
 import torch
 from tqdm import tqdm
 
-from utils.files import OutputError
-from utils.interrupts import ENDING
+from training.arguments import scene_options
+from training.augment import Augmentation
+from training.cache import fingerprint
+from training.distributed import Group
+from training.log import TrainingLog
+from training.network import ENCODER
+from training.sources import CacheSource, RgbdSource, SceneSource, Source
+from training.start import load_for_training
+from training.stream import batches
+from training.trainer import STATE, Settings, Trainer, load_state, save_checkpoint, save_state, timed
+from training.validation import FixedClip, fixed_recording, fixed_scenes, validate
 from video_depth_anything.device import Execution
-
-from .arguments import scene_options
-from .augment import Augmentation
-from .cache import fingerprint
-from .distributed import Group
-from .log import TrainingLog
-from .network import ENCODER
-from .sources import CacheSource, RgbdSource, SceneSource, Source
-from .start import load_for_training
-from .stream import batches
-from .trainer import STATE, Settings, Trainer, load_state, save_checkpoint, save_state, timed
-from .validation import FixedClip, fixed_recording, fixed_scenes, validate
+from video_depth_anything.errors import OutputError
+from video_depth_anything.pipelines.stop import ENDING
 
 logger = logging.getLogger(__name__)
 MODEL = "model.pth"
@@ -69,7 +68,7 @@ class Run:
     """Builds what the arguments say, then trains.
 
     Raises:
-        CheckpointError, VideoError, OutputError: if weights, data or output folder do not fit.
+        CheckpointError, InputError, OutputError: if weights, data or output folder do not fit.
     """
 
     def __init__(self, args: argparse.Namespace, settings: Settings, execution: Execution, group: Group) -> None:

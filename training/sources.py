@@ -15,17 +15,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from utils.rgbd import RgbdFolder, open_rgbd_folder
-from utils.video_source import VideoError
+from benchmark.rgbd import RgbdFolder, open_rgbd_folder
+from training.augment import Augmentation, augment, resize_clip
+from training.cache import CacheInfo, clip_names, open_cache, read_clip
+from training.clips import Clip
+from video_depth_anything.errors import InputError
 from video_depth_anything.transform import preprocess
-
-from .augment import Augmentation, augment, resize_clip
-from .cache import CacheInfo, clip_names, open_cache, read_clip
-from .clips import Clip
 
 if TYPE_CHECKING:
     # The renderer's libraries are loaded by those who render; training on recordings needs none of them.
-    from .scenes import SceneOptions
+    from training.scenes import SceneOptions
 
 
 class Sample(NamedTuple):
@@ -54,7 +53,7 @@ class Source(Protocol):
         """How many samples a part has."""
 
     def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        """Make one sample. Raises `VideoError` if its files are gone or damaged."""
+        """Make one sample. Raises `InputError` if its files are gone or damaged."""
 
 
 def sample_of_clip(clip: Clip, size: tuple[int, int]) -> Sample:
@@ -80,7 +79,7 @@ class SceneSource:
         return 1
 
     def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        from .scenes import render_clip
+        from training.scenes import render_clip
 
         clip = augment(render_clip(self.first_seed + number, self.options), self.augmentation, rng)
         return sample_of_clip(clip, (self.options.height, self.options.width))
@@ -90,12 +89,12 @@ def read_frames(folder: RgbdFolder, indices: Sequence[int]) -> Clip:
     """Frames of a recording as a clip.
 
     Raises:
-        VideoError: if a file cannot be read, or depth and image differ in size.
+        InputError: if a file cannot be read, or depth and image differ in size.
     """
     images, depths = [folder.image(i) for i in indices], [folder.depth(i) for i in indices]
     for index, image, depth in zip(indices, images, depths):
         if image.shape[:2] != images[0].shape[:2] or depth.shape != images[0].shape[:2]:
-            raise VideoError(f"{folder.depths[index]}: image and depth must have one size, the same for all frames")
+            raise InputError(f"{folder.depths[index]}: image and depth must have one size, the same for all frames")
     poses = None if folder.poses is None else folder.poses[list(indices)]
     return Clip(np.stack(images), np.stack(depths), folder.intrinsics, poses)
 
@@ -112,7 +111,7 @@ class RgbdSource:
         self._augmentation = augmentation
         for folder in self._folders:
             if len(folder) < frames:
-                raise VideoError(f"{folder.path}: {len(folder)} frames, fewer than the {frames} of a clip")
+                raise InputError(f"{folder.path}: {len(folder)} frames, fewer than the {frames} of a clip")
 
     def parts(self) -> list[str]:
         return [str(index) for index in range(len(self._folders))]
@@ -136,11 +135,11 @@ class CacheSource:
         self._info = [open_cache(path) for path in paths]
         for path, info in zip(paths, self._info):
             if info.fingerprint != fingerprint:
-                raise VideoError(f"{path}: was made with another encoder than --checkpoint has; make a new cache")
+                raise InputError(f"{path}: was made with another encoder than --checkpoint has; make a new cache")
             if info.frames < frames:
-                raise VideoError(f"{path}: its clips have {info.frames} frames, fewer than --frames {frames}")
+                raise InputError(f"{path}: its clips have {info.frames} frames, fewer than --frames {frames}")
             if (info.height, info.width) != (self._info[0].height, self._info[0].width):
-                raise VideoError(f"{path}: its frames are {info.width}x{info.height}, those of {paths[0]} are not")
+                raise InputError(f"{path}: its frames are {info.width}x{info.height}, those of {paths[0]} are not")
 
     @property
     def info(self) -> CacheInfo:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import torch
 
-from video_depth_anything.checkpoint import CheckpointError, check_state_dict, read_state_dict
+from training.network import ENCODER
+from video_depth_anything.checkpoint import check_state_dict, read_state_dict
 from video_depth_anything.config import EncoderName
+from video_depth_anything.errors import CheckpointError
 from video_depth_anything.video_depth import VideoDepthAnything
-
-from .network import ENCODER
 
 
 def load_for_training(encoder: EncoderName, checkpoint: Path, seed: int) -> VideoDepthAnything:

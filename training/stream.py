@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from utils.video_source import VideoError
-
-from .distributed import Group
-from .sources import Sample, Source
+from training.distributed import Group
+from training.sources import Sample, Source
+from video_depth_anything.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class SampleOrder(Sampler[Request]):
             if position.offset + self._batch > len(order) and not (self._source.endless and position.parts):
                 parts = tuple(self._group.agree(self._source.parts()))
                 if not parts:
-                    raise VideoError("there is nothing to train on: the cache or folder holds no clips yet")
+                    raise InputError("there is nothing to train on: the cache or folder holds no clips yet")
                 position = Position(position.epoch + 1, 0, position.used, parts)
                 order = self._order(position)
             after = replace(position, offset=position.offset + self._batch, used=position.used + self._batch)

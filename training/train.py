@@ -18,10 +18,9 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from utils import cli
-from utils.arguments import positive_float, positive_int
-
-from .arguments import add_model_arguments, add_scene_arguments, not_negative, share, whole
+from training.arguments import add_model_arguments, add_scene_arguments, not_negative, share, whole
+from video_depth_anything.cli.arguments import positive_float, positive_int
+from video_depth_anything.cli.console import run_script
 
 
 def parser() -> argparse.ArgumentParser:
@@ -99,11 +98,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
+    from training.distributed import process_group
+    from training.run import Run
+    from training.trainer import Settings
     from video_depth_anything.device import choose_execution
-
-    from .distributed import process_group
-    from .run import Run
-    from .trainer import Settings
 
     execution = choose_execution(args.device, args.precision)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
@@ -112,4 +110,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

@@ -13,15 +13,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from utils.files import OutputError, whole_file
+from training.distributed import Group
+from training.losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
+from training.network import Stage, TrainingNetwork, coarse_pixels, set_trainable
+from training.optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
+from training.stream import Batch, Position
 from video_depth_anything.device import Execution
+from video_depth_anything.errors import OutputError
+from video_depth_anything.files import whole_file
 from video_depth_anything.video_depth import VideoDepthAnything
-
-from .distributed import Group
-from .losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
-from .network import Stage, TrainingNetwork, coarse_pixels, set_trainable
-from .optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
-from .stream import Batch, Position
 
 STATE = "state.pth"
 # A resumed run may differ in these; everything else shapes the weights.

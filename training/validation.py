@@ -13,17 +13,16 @@ import torch
 from torch import Tensor
 
 from benchmark.eval.metrics import evaluate_sequence
-from utils.rgbd import open_rgbd_folder
+from benchmark.rgbd import open_rgbd_folder
+from training.clips import Clip
+from training.network import depth_from_tokens, token_maps
+from training.sources import read_frames, sample_of_clip
+from training.trainer import Trainer
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.video_depth import VideoDepthAnything
 
-from .clips import Clip
-from .network import depth_from_tokens, token_maps
-from .sources import read_frames, sample_of_clip
-from .trainer import Trainer
-
 if TYPE_CHECKING:
-    from .scenes import SceneOptions
+    from training.scenes import SceneOptions
 
 # Far above any training seed.
 FIRST_SEED = 1_000_000_000
@@ -43,7 +42,7 @@ class FixedClip:
 
 def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
     """The first `count` procedural clips that no training sees."""
-    from .scenes import render_clip
+    from training.scenes import render_clip
 
     clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
     return [_fixed("scenes", clip, (options.height, options.width), MAX_DEPTH_SCENES) for clip in clips]
@@ -53,7 +52,7 @@ def fixed_recording(path: Path, count: int, size: tuple[int, int], consecutive: 
     """`count` frames of an RGB-D folder, evenly spaced or one after the other.
 
     Raises:
-        VideoError: if the folder cannot be read.
+        InputError: if the folder cannot be read.
     """
     folder = open_rgbd_folder(path)
     count = min(count, len(folder))

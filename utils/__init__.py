@@ -1,1 +1,1 @@
-"""Input, output and command line of the scripts; knows nothing of the network."""
+"""Names that users of the original import; the code is in `video_depth_anything`."""

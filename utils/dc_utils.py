@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .colors import Colorizer
-from .timing import as_rate, parse_target_fps
-from .video_readers import READERS
-from .video_source import Selection, open_video
-from .video_writer import VideoWriter
+from video_depth_anything.outputs.colormap import Colorizer
+from video_depth_anything.video.readers import READERS
+from video_depth_anything.video.source import Selection, open_video
+from video_depth_anything.video.timing import as_rate, parse_target_fps
+from video_depth_anything.video.writer import VideoWriter
 
 
 def read_video_frames(
     video_path: str | Path, process_length: int = -1, target_fps: float = -1, max_res: int = -1
 ) -> tuple[npt.NDArray[np.uint8], float]:
-    """Read a video into memory. `utils.video_source.open_video` reads it as a stream.
+    """Read a video into memory. `video_depth_anything.video.source.open_video` reads it as a stream.
 
     decord reads it, OpenCV where decord is missing or fails on the file, ffmpeg where both do: the same frames, sizes
     and rates from each.
@@ -32,7 +32,7 @@ def read_video_frames(
         (N, H, W, 3) uint8 RGB, and their frame rate.
 
     Raises:
-        VideoError: if the file is missing, or no reader decodes a frame of it.
+        InputError: if the file is missing, or no reader decodes a frame of it.
     """
     source = open_video(video_path, Selection(max_res, parse_target_fps(target_fps), process_length), readers=READERS)
     return np.stack(list(source)), float(source.fps)

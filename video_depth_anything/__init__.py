@@ -6,24 +6,24 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .backends import load_backend as load_backend
-    from .checkpoint import CheckpointError as CheckpointError
+    from .backends.load import load_backend as load_backend
     from .checkpoint import choose_weights as choose_weights
     from .checkpoint import load_model as load_model
-    from .device import DeviceError as DeviceError
     from .device import Execution as Execution
     from .device import choose_execution as choose_execution
+    from .errors import CheckpointError as CheckpointError
+    from .errors import DeviceError as DeviceError
     from .offline import infer_depth as infer_depth
     from .video_depth import VideoDepthAnything as VideoDepthAnything
     from .video_depth_stream import DepthStream as DepthStream
 
 # Loaded on first use: importing torch takes seconds, and `--help` needs none of it.
 _MODULES = {
-    "load_backend": "backends",
-    "CheckpointError": "checkpoint",
+    "load_backend": "backends.load",
+    "CheckpointError": "errors",
     "choose_weights": "checkpoint",
     "load_model": "checkpoint",
-    "DeviceError": "device",
+    "DeviceError": "errors",
     "Execution": "device",
     "choose_execution": "device",
     "infer_depth": "offline",

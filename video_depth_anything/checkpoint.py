@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .config import ENCODERS, MODEL_CONFIGS, EncoderName, checkpoint_name, get_config
 from .device import resolve_device
+from .errors import CheckpointError
 from .video_depth import VideoDepthAnything
 
 logger = logging.getLogger(__name__)
@@ -24,10 +25,6 @@ DEFAULT_ENCODER: EncoderName = "vitl"
 # Comes with the repository and was trained by it, so that everything works without a download.
 STARTER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints" / "starter_vits.pth"
 STARTER_ENCODER: EncoderName = "vits"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint is missing, unreadable or made for another network."""
 
 
 def find_checkpoint(encoder: EncoderName, metric: bool, checkpoint: str | Path | None = None) -> Path:

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 import torch
 
 from .config import BACKENDS, DEVICES, OPENVINO_DEVICES, PRECISIONS
-
-
-class DeviceError(ValueError):
-    """The wanted device, precision or backend is not to be had on this machine."""
+from .errors import DeviceError
 
 
 @dataclass(frozen=True)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 from . import video_depth
 from .alignment import DepthMap
+from .backends.cuda_graph import RecordedStep
 from .device import Execution, choose_execution
 from .network import StreamNetwork
 from .offline import Frame, check_frame, resize_depth
-from .recorded_step import RecordedStep
 from .temporal_memory import TemporalMemory
 from .transform import network_size, prepare
 

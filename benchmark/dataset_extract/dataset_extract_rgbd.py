@@ -9,8 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmark.arguments import extraction_parser
-from utils import cli
-from utils.arguments import positive_int
+from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.console import run_script
 
 
 def main() -> int:
@@ -25,4 +25,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

@@ -20,7 +20,8 @@ from benchmark.datasets import EVALUATION_SETS, EVEN_SIZES, IMAGE_CROPS, SINTEL_
 from benchmark.index import BenchmarkError, Frame, Scene, with_frames, write_index
 from benchmark.layouts.sintel import read_dpt
 from benchmark.layouts.source import SourceFrame, SourceScene, check_files
-from utils.files import OutputError, partial_path, whole_file
+from video_depth_anything.errors import OutputError
+from video_depth_anything.files import partial_path, whole_file
 
 logger = logging.getLogger(__name__)
 

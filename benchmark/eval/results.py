@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.eval.evaluation import SceneResult, mean_metrics
-from utils.files import whole_file
+from video_depth_anything.files import whole_file
 
 PUBLISHED = Path(__file__).resolve().parents[1] / "published.json"
 

@@ -13,7 +13,7 @@ from benchmark.eval.results import Result, describe, result_table, screen, write
 from benchmark.eval.sequence import Kind, PredictionSource, Sequence
 from benchmark.index import BenchmarkError, Scene, scenes_of
 from benchmark.infer.predictions import provenance_path, read_provenance, versions
-from utils import cli
+from video_depth_anything.pipelines.progress import progress
 
 Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
 
@@ -59,7 +59,7 @@ def run_evaluation(
     sequences = [sequence for sequence in sequences if len(sequence)]
     if not sequences:
         raise BenchmarkError(f"{args.infer_path / entry.dataset}: no predictions for {index}")
-    with cli.progress(2 * sum(map(len, sequences)), name) as advance:
+    with progress(2 * sum(map(len, sequences)), name) as advance:
         measure_scene = measure(source)
         results = [measure_scene(sequence, advance) for sequence in sequences]
     settings = {"protocol": args.protocol, "alignment": args.alignment, "prediction": kind, "index": entry.index}

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from utils import arguments, cli
-from utils.ranks import Ranks, join_ranks, longest_first, use_own_gpu
+from video_depth_anything.cli import arguments
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.pipelines.progress import progress
+from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first, use_own_gpu
 
 if TYPE_CHECKING:
     from benchmark.infer.predictions import Predict
@@ -94,16 +96,16 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
         parts = [(w, path, scene) for (path, dataset), w in zip(wanted, writers) for scene in indices[path][dataset]]
         order = longest_first([len(scene.frames) for _, _, scene in parts])
         for writer, path, scene in ranks.share("scenes", [parts[index] for index in order]):
-            with cli.progress(len(scene.frames), scene.name) as advance:
+            with progress(len(scene.frames), scene.name) as advance:
                 run_scenes(path.parent, [scene], predict, writer, advance)
         ranks.meet("end")
         return 0
     for (path, dataset), writer in zip(wanted, writers):
         scenes = indices[path][dataset]
-        with cli.progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:
+        with progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:
             run_scenes(path.parent, scenes, predict, writer, advance)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

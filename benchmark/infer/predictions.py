@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.index import BenchmarkError, Scene, prediction_path
-from utils.files import OutputError, whole_file
+from video_depth_anything.errors import OutputError
+from video_depth_anything.files import whole_file
 
 Image = npt.NDArray[np.uint8]
 DepthMap = npt.NDArray[np.float32]

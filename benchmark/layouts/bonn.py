@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmark.index import BenchmarkError
-
-from .source import SourceFrame, SourceScene, scene_folders
+from benchmark.layouts.source import SourceFrame, SourceScene, scene_folders
 
 # The five that DepthCrafter (Hu et al., arXiv:2409.02095) chose, and all since.
 SCENES = tuple(f"rgbd_bonn_{name}" for name in ("balloon2", "crowd2", "crowd3", "person_tracking", "synchronous"))

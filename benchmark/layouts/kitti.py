@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmark.index import BenchmarkError
-
-from .source import SourceFrame, SourceScene, files, scene_folders
+from benchmark.layouts.source import SourceFrame, SourceScene, files, scene_folders
 
 DEPTH_FOLDERS = ("data_depth_annotated/val", "depth/val", "val")
 DATE_LENGTH = len("2011_09_26")

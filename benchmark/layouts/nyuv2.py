@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .source import SourceFrame, SourceScene, files, folder, scene_folders
+from benchmark.layouts.source import SourceFrame, SourceScene, files, folder, scene_folders
 
 SCENES = (
     "basement_0001a",

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from utils.rgbd import RgbdFolder, open_rgbd_folder
-
-from .source import SourceFrame, SourceScene, scene_folders
+from benchmark.layouts.source import SourceFrame, SourceScene, scene_folders
+from benchmark.rgbd import RgbdFolder, open_rgbd_folder
 
 
 def rgbd_scenes(root: Path, names: Sequence[str] | None = None, num_frames: int | None = None) -> Iterator[SourceScene]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from .source import SourceFrame, SourceScene, files, read_matrix, scene_folders
+from benchmark.layouts.source import SourceFrame, SourceScene, files, read_matrix, scene_folders
 
 NUM_SCENES = 100
 NUM_FRAMES = 510

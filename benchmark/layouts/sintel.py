@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.index import BenchmarkError
-
-from .source import SourceFrame, SourceScene, files, folder, scene_folders
+from benchmark.layouts.source import SourceFrame, SourceScene, files, folder, scene_folders
 
 # Both kinds of file begin with this number, by which a wrong byte order would be seen.
 TAG = 202021.25

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.index import BenchmarkError, Matrix
-from utils.sources import natural_key
+from video_depth_anything.video.inputs import natural_key
 
 
 @dataclass(frozen=True)

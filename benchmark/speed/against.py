@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from video_depth_anything.errors import UserError
+
 CHILD = Path(__file__).with_name("against_child.py")
 OFFLINE_FILE = Path("video_depth_anything", "video_depth.py")
 STREAM_FILE = Path("video_depth_anything", "video_depth_stream.py")
 
 
-class AgainstError(OSError):
+class AgainstError(UserError):
     """The other tree cannot be measured. An OSError, so that scripts report it in one line."""
 
 

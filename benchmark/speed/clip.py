@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from video_depth_anything.errors import InputError
+
 Frame = npt.NDArray[np.uint8]
 
 
@@ -33,7 +35,7 @@ def video_frames(path: Path) -> Iterator[Frame]:
         capture = cv2.VideoCapture(str(path))
         good, picture = capture.read()
         if not good:
-            raise OSError(f"{path} cannot be read as a video")
+            raise InputError(f"{path} cannot be read as a video")
         while good:
             yield np.asarray(picture[..., ::-1], dtype=np.uint8)
             good, picture = capture.read()

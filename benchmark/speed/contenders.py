@@ -14,15 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.speed import variants as backends
+from benchmark.speed.against import OFFLINE_FILE, STREAM_FILE, Against
+from benchmark.speed.arguments import PLAIN, Variant, torch_device
+from benchmark.speed.clip import Frame
+from benchmark.speed.measure import Contender, Depths
+from benchmark.speed.plain_inference import PlainStream
 from video_depth_anything import DepthStream
 from video_depth_anything.device import resolve_device
-
-from . import variants as backends
-from .against import OFFLINE_FILE, STREAM_FILE, Against
-from .arguments import PLAIN, Variant, torch_device
-from .clip import Frame
-from .measure import Contender, Depths
-from .plain_inference import PlainStream
 
 AGAINST = "against"
 

@@ -24,8 +24,9 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from benchmark.speed import arguments
-from utils import cli
-from utils.arguments import positive_int
+from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Measured on the original: frames, and several copies of all depth maps, are held to the end.
@@ -53,7 +54,7 @@ def make_video(path: Path, frames: int, height: int, width: int) -> None:
     """A texture that moves by a pixel a frame."""
     import numpy as np
 
-    from utils.video_writer import VideoWriter
+    from video_depth_anything.video.writer import VideoWriter
 
     texture = np.random.default_rng(0).integers(0, 256, (height // 8 + 1, width // 8 + 1, 3), dtype=np.uint8)
     image = np.repeat(np.repeat(texture, 8, axis=0), 8, axis=1)[:height, :width]
@@ -76,7 +77,7 @@ def peak_memory(command: list[str], folder: Path) -> float:
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise OSError(f"failed with exit code {process.returncode}: {' '.join(command)}")
+        raise UserError(f"failed with exit code {process.returncode}: {' '.join(command)}")
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
@@ -173,4 +174,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

@@ -20,8 +20,8 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from benchmark.speed import arguments
-from utils import cli
-from utils.arguments import positive_int
+from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.console import run_script
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,4 +95,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 import torch.nn.functional as F
 
-from .report import version
+from benchmark.speed.report import version
 
 # Linear layers as (rows, in, out): the MLPs of vits and vitl over the 2443 tokens of a 518 x 924 frame.
 LINEARS = ((2443, 384, 1536), (2443, 1024, 4096))

@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmark.speed.clip import Frame
+from benchmark.speed.plain import PlainFeatures, PlainNetwork
 from video_depth_anything.alignment import DepthMap, compute_scale_and_shift, get_interpolate_frames
 from video_depth_anything.device import Execution
 from video_depth_anything.offline import resize_depth
 from video_depth_anything.transform import network_size, preprocess
 from video_depth_anything.windows import ALIGN_LEN, INTERP_LEN, KEYFRAMES, OVERLAP, window_schedule
-
-from .clip import Frame
-from .plain import PlainFeatures, PlainNetwork
 
 # Of a new frame's context in streaming: the first two states of the list, and the latest ones.
 OLDEST_STATES = 2

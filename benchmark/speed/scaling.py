@@ -33,8 +33,8 @@ from benchmark.speed.memory import make_video
 from benchmark.speed.report import print_header, print_heading, print_row
 from benchmark.speed.simulation import Times, simulate
 from benchmark.speed.weights import checkpoint_file
-from utils.arguments import positive_float, positive_int
-from utils.cli import run_script
+from video_depth_anything.cli.arguments import positive_float, positive_int
+from video_depth_anything.cli.console import run_script
 from video_depth_anything.config import BACKENDS, PRECISIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,10 +73,10 @@ def measure(args: argparse.Namespace, checkpoint: Path, video: Path, folder: Pat
     import numpy as np
 
     from benchmark.speed.clip import synthetic_frames
-    from utils.video_source import open_video
-    from utils.window_spool import NEW_SLOTS, WindowSpool
     from video_depth_anything import choose_execution, load_backend, load_model
     from video_depth_anything.distributed import RawWindows, SkippingEncoder, join_windows
+    from video_depth_anything.pipelines.window_spool import NEW_SLOTS, WindowSpool
+    from video_depth_anything.video.source import open_video
 
     execution = choose_execution(args.device, args.precision, args.backend)
     network = load_backend(load_model(args.encoder, False, checkpoint, execution.device), execution)
@@ -111,11 +111,11 @@ def measure_outputs(video: Path, folder: Path, window: object) -> tuple[float, f
     """Seconds a window that run.py's default outputs take: as frames come, and at the end."""
     import numpy as np
 
-    from utils.colors import color_table
-    from utils.depth_writers import DepthFrame, OutputWriter, RunInfo
-    from utils.video_outputs import SourceVideo, TwoPassVideos, VisStyle
-    from utils.video_source import open_video
-    from utils.window_spool import NEW_SLOTS
+    from video_depth_anything.outputs.base import DepthFrame, OutputWriter, RunInfo
+    from video_depth_anything.outputs.colormap import color_table
+    from video_depth_anything.outputs.videos import SourceVideo, TwoPassVideos, VisStyle
+    from video_depth_anything.pipelines.window_spool import NEW_SLOTS
+    from video_depth_anything.video.source import open_video
 
     depths = np.asarray(window, dtype=np.float32)
     with closing(open_video(video)) as source:

@@ -1,4 +1,4 @@
-"""Simulation of one long video over several ranks, event by event, from measured times: `utils.shared_batch` in small.
+"""Simulation of one long video over several ranks, event by event, from measured times: the schedule in small.
 
 Pure Python. What is simulated: runs of windows taken from a shared counter, keyframes encoded again at the start of a
 run, frames read and thrown away, windows written to a shared disk, and rank 0, which joins and writes them in order and
@@ -12,9 +12,9 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from utils.ranks import POLL_SECONDS
-from utils.shared_batch import run_length
-from utils.window_spool import NEW_SLOTS, WINDOW_SLOTS
+from video_depth_anything.pipelines.multi_device import run_length
+from video_depth_anything.pipelines.ranks import POLL_SECONDS
+from video_depth_anything.pipelines.window_spool import NEW_SLOTS, WINDOW_SLOTS
 
 # Frames that a rank encodes once more where its windows do not follow each other, if they are encoded one by one.
 KEYFRAMES_AGAIN = 10

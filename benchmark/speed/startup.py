@@ -25,8 +25,9 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from benchmark.speed import arguments
-from utils import cli
-from utils.arguments import positive_int
+from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("help", "streaming", "offline")
@@ -55,7 +56,7 @@ def run_to_the_end(command: list[str]) -> float:
     result = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     seconds = time.perf_counter() - start
     if result.returncode:
-        raise OSError(f"{' '.join(command)} failed: {(result.stderr.splitlines() or ['without a word'])[-1]}")
+        raise UserError(f"{' '.join(command)} failed: {(result.stderr.splitlines() or ['without a word'])[-1]}")
     return seconds
 
 
@@ -72,7 +73,7 @@ def run_to_first_frame(command: list[str], num_bytes: int) -> float:
     seconds = time.perf_counter() - start
     process.communicate()
     if found < num_bytes:
-        raise OSError(f"{' '.join(command)} ended before its first frame")
+        raise UserError(f"{' '.join(command)} ended before its first frame")
     return seconds
 
 
@@ -85,7 +86,7 @@ def median_seconds(work: Callable[[], float], repeats: int) -> float:
 def make_frame(path: Path, height: int, width: int) -> None:
     """A video of one frame."""
     from benchmark.speed.clip import take_frames
-    from utils.video_writer import VideoWriter
+    from video_depth_anything.video.writer import VideoWriter
 
     writer = VideoWriter(path, (height, width), Fraction(24))
     writer.write(take_frames(None, (height, width), 1)[0])
@@ -140,4 +141,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

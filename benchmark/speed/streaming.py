@@ -21,7 +21,8 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from benchmark.speed import arguments
-from utils import cli
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.pipelines.progress import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -143,9 +144,9 @@ def main() -> int:
     # Until the memory is full a frame may cost less; a shorter run shows what it has.
     steady = phases(len(frames))[-1].start if len(frames) <= EDGES[-1] else EDGES[-1]
     print_summary(contenders, streams, differences, slice(steady, None))
-    print(f"Peak memory of this process, all of its variants together: {cli.peak_memory()}.")
+    print(f"Peak memory of this process, all of its variants together: {peak_memory()}.")
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_script(main))
+    sys.exit(run_script(main))

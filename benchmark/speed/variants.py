@@ -8,13 +8,12 @@ from typing import Any
 
 import torch
 
+from benchmark.speed.arguments import COMPILED, PLAIN, Variant
+from benchmark.speed.clip import Frame
+from benchmark.speed.plain import PlainNetwork
+from benchmark.speed.plain_inference import PlainStream, infer_plain
 from video_depth_anything import Execution, VideoDepthAnything, choose_execution, infer_depth, load_backend, load_model
 from video_depth_anything.alignment import DepthMap
-
-from .arguments import COMPILED, PLAIN, Variant
-from .clip import Frame
-from .plain import PlainNetwork
-from .plain_inference import PlainStream, infer_plain
 
 # Depth of a clip (N, H, W, 3), map by map.
 Infer = Callable[[Frame], Iterable[DepthMap]]

@@ -1,0 +1,1 @@
+"""What computes the network: PyTorch, compiled, OpenVINO, and a recorded CUDA graph."""

@@ -1,0 +1,50 @@
+"""What computes the network: PyTorch, or OpenVINO in its place. Both offer `encode`, `decode` and `step`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from ..device import Execution
+from ..network import Network
+from ..video_depth import VideoDepthAnything
+from .compiled import CompiledNetwork
+
+
+def load_backend(model: VideoDepthAnything, execution: Execution, cache: Path | None = None) -> Network:
+    """The network as `execution` wants it computed; `model` itself where that is PyTorch in float32.
+
+    Args:
+        model: with its weights, on `execution.device`; they must not change any more.
+        cache: OpenVINO's folder for converted models, made if missing; None takes the user's own.
+    """
+    if execution.openvino_device is None:
+        if execution.autocast_dtype is not None:
+            model = with_half_weights(model, execution.autocast_dtype)
+        return CompiledNetwork(model) if execution.compile else model
+    from .openvino import OpenVinoNetwork
+    from .openvino_cache import default_cache
+
+    return OpenVinoNetwork(model, execution, cache or default_cache())
+
+
+def with_half_weights(model: VideoDepthAnything, dtype: torch.dtype) -> VideoDepthAnything:
+    """The same network with the weights cast that autocast would cast at every call; the others are shared.
+
+    Results are those of autocast. Norms, gains, position embeddings and the end of the head stay as they are.
+    """
+    exact = set(model.head.scratch.output_conv2.modules())
+    cast = {
+        f"{name}.{part}"
+        for name, module in model.named_modules()
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.ConvTranspose2d)) and module not in exact
+        for part in ("weight", "bias")
+    }
+    with torch.device("meta"):
+        config = model.config
+        half = VideoDepthAnything(model.encoder, config.features, config.out_channels, model.metric)
+    state_dict = {key: value.to(dtype) if key in cast else value for key, value in model.state_dict().items()}
+    half.load_state_dict(state_dict, strict=True, assign=True)
+    return half.eval().requires_grad_(False)

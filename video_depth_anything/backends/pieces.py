@@ -1,0 +1,101 @@
+"""A network whose pieces are computed by something else than PyTorch's modules: the base of the other backends."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from .. import decoding
+from ..config import PATCH_SIZE
+from ..dpt_temporal import FrameFeatures
+from ..motion_module import MotionModule
+from ..temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
+from ..video_depth import VideoDepthAnything
+
+# From tensors to a tensor or a tuple of them, by PyTorch's modules.
+PieceFunction = Callable[..., Any]
+
+
+class PiecewiseNetwork(ABC):
+    """Stand-in for a `VideoDepthAnything` in `infer_depth` and `DepthStream`, with the same methods.
+
+    Streaming's temporal attention stays in PyTorch, which works on the memory where it lies.
+    """
+
+    # Most pixels that a motion module is given together.
+    pixels_at_once: int
+
+    def __init__(self, model: VideoDepthAnything) -> None:
+        self.metric = model.metric
+        self._model = model.eval().requires_grad_(False)
+        self._positions: dict[tuple[int, int], Tensor] = {}  # a small table for each input size
+
+    @abstractmethod
+    def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Compute what `function` computes; `name` and the inputs' shapes identify it."""
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        return self._model.parameters()
+
+    def encode(self, images: Tensor) -> FrameFeatures:
+        """As `VideoDepthAnything.encode`."""
+        encoder, head = self._model.pretrained, self._model.head
+        grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
+
+        if grid not in self._positions:
+            # A constant of the piece. (OpenVINO's bicubic resize would leave a side alone that keeps its length,
+            # whatever scale factor is asked for.)
+            with torch.inference_mode(False), torch.no_grad():
+                self._positions[grid] = encoder.position_embedding(*grid)
+        position = self._positions[grid]
+
+        def function(images: Tensor) -> FrameFeatures:
+            return head.encode(encoder(images, position), grid)
+
+        return FrameFeatures(*self._run("encode", function, images))
+
+    def decode(
+        self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = 1
+    ) -> Iterator[Tensor]:
+        """As `VideoDepthAnything.decode`; each number of frames at once that comes up is another shape to compile."""
+        return decoding.decode(self, window, slots, frames_at_once)
+
+    def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
+        """As `VideoDepthAnything.step`."""
+        return decoding.step(self, features, memory)
+
+    def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]:
+        path, skip = self._run("coarse", self._model.head.coarse, map3, map4)
+        return path, skip
+
+    def fine(self, path: Tensor, skip: Tensor) -> Tensor:
+        return self._run("fine", self._model.head.fine, path, skip)[0]
+
+    def refine(self, path: Tensor, skip2: Tensor, skip1: Tensor) -> Tensor:
+        return self._run("refine", self._model.head.refine, path, skip2, skip1)[0]
+
+    def finish(self, maps: Tensor) -> Tensor:
+        return self._run("finish", self._model.head.finish, maps)[0]
+
+    def motion(self, index: int, maps: Tensor) -> Tensor:
+        transformer = cast(MotionModule, self._model.head.motion_modules[index]).temporal_transformer
+        total = maps.shape[0] * maps.shape[-2] * maps.shape[-1]
+        size = math.ceil(total / math.ceil(total / self.pixels_at_once))  # the parts are as equal as they can be
+
+        def mix(pixels: Tensor) -> Tensor:
+            # Filled up, so that one shape is compiled and not two.
+            missing = size - len(pixels)
+            padded = torch.cat((pixels, pixels.new_zeros(missing, *pixels.shape[1:]))) if missing else pixels
+            return self._run(f"mix{index}", transformer.mix, padded)[0][: len(pixels)]
+
+        return transformer.mix_chunks(maps, mix, size)
+
+    def motion_step(
+        self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries
+    ) -> Tensor:
+        return self._model.head.motion_step(index, maps, memories, entries)

@@ -1,0 +1,1 @@
+"""The command line: words to options, and nothing that is decided."""

@@ -1,0 +1,50 @@
+"""Errors that a user or a machine causes. Whatever else is raised is a bug, and shows its traceback."""
+
+from __future__ import annotations
+
+
+class UserError(Exception):
+    """Something that the user can mend; the message is one line that names the file or flag and the remedy."""
+
+
+class UsageError(UserError):
+    """An option, or a combination of options, makes no sense; the message names the flag."""
+
+
+class InputError(UserError):
+    """An input is missing, or cannot be read."""
+
+
+class OutputError(UserError):
+    """An output cannot be written."""
+
+
+class CheckpointError(UserError, ValueError):
+    """A checkpoint is missing, unreadable or made for another network."""
+
+
+class DeviceError(UserError, ValueError):
+    """The wanted device, precision or backend is not to be had on this machine."""
+
+
+class RankError(UserError):
+    """Another rank failed, or the run was ended from outside; the message says which rank, where, and why."""
+
+
+def user_line(error: BaseException) -> str | None:
+    """What to tell the user about an error, in one line.
+
+    Args:
+        error: anything that was raised.
+
+    Returns:
+        The line; None if the error is a bug. The operating system's refusals (no space, no permission, no such file)
+        and a lack of memory are the machine's, so they have a line too.
+    """
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return "out of memory; try a smaller --input_size, --max_res or --encoder"
+    return None

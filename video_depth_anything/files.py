@@ -1,0 +1,33 @@
+"""Output files appear under their final name only when they are whole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+def partial_path(path: Path) -> Path:
+    """Name beside `path` under which it is written until it is whole; the ending stays, programs look at it."""
+    return path.with_name(f".partial_{path.name}")
+
+
+def commit(path: Path) -> None:
+    """Give the file at `partial_path(path)` its final name."""
+    partial_path(path).replace(path)
+
+
+def discard(path: Path) -> None:
+    """Remove what there is at `partial_path(path)`."""
+    partial_path(path).unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Yield the name to write to; renamed to `path` at the end, removed if the block raises."""
+    try:
+        yield partial_path(path)
+        commit(path)
+    except BaseException:
+        discard(path)
+        raise

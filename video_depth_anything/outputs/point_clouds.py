@@ -1,0 +1,126 @@
+"""Pinhole intrinsics and point clouds."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import OutputError
+from ..files import whole_file
+from .base import DepthFrame, RunInfo
+
+OPEN3D_REMEDY = "pip install open3d; on Debian also apt-get install libusb-1.0-0 libgl1 libx11-6 libgomp1"
+# What the original assumes of every camera.
+ORIGINAL_FOCAL = 470.4
+
+
+@dataclass(frozen=True)
+class Intrinsics:
+    """Focal lengths and principal point in pixels, for pixel columns 0..W-1 and rows 0..H-1."""
+
+    focal_x: float
+    focal_y: float
+    center_x: float
+    center_y: float
+
+    @classmethod
+    def centered(cls, focal_x: float, focal_y: float, size: tuple[int, int]) -> Intrinsics:
+        """Principal point (W / 2, H / 2), as in the original."""
+        return cls(focal_x, focal_y, size[1] / 2, size[0] / 2)
+
+    @classmethod
+    def from_fov(cls, degrees: float, size: tuple[int, int]) -> Intrinsics:
+        """Square pixels, and a horizontal field of view of so many degrees over frames of `size` (H, W)."""
+        focal = size[1] / 2 / math.tan(math.radians(degrees) / 2)
+        return cls.centered(focal, focal, size)
+
+    def scaled(self, source_size: tuple[int, int], size: tuple[int, int]) -> Intrinsics:
+        """The intrinsics after frames of `source_size` (H, W) were scaled to `size`."""
+        rows, columns = size[0] / source_size[0], size[1] / source_size[1]
+        return Intrinsics(self.focal_x * columns, self.focal_y * rows, self.center_x * columns, self.center_y * rows)
+
+    def unproject(self, depth: npt.NDArray[np.floating], stride: int = 1) -> npt.NDArray[np.float32]:
+        """Depth (H, W) in metres to points (N, 3) float32 in metres, of every stride-th row and column.
+
+        x right, y down, z forward, row by row.
+        """
+        height, width = depth.shape
+        columns, rows = np.meshgrid(np.arange(0, width, stride), np.arange(0, height, stride))
+        z = depth[::stride, ::stride]
+        x, y = (columns - self.center_x) / self.focal_x, (rows - self.center_y) / self.focal_y
+        return np.stack((x * z, y * z, z), axis=-1).reshape(-1, 3).astype(np.float32)
+
+
+def require_open3d() -> None:
+    """Raise OutputError, naming the remedy, if open3d cannot be imported: before inference, not after it."""
+    try:
+        import open3d  # noqa: F401
+    except (ImportError, OSError) as error:
+        raise OutputError(f"point clouds need open3d, which does not import ({error}): {OPEN3D_REMEDY}") from error
+
+
+def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[np.uint8]) -> None:
+    """Write a binary .ply file.
+
+    Args:
+        points: (N, 3) float32, metres. colors: (N, 3) uint8 RGB.
+
+    Raises:
+        OutputError: if the file cannot be written.
+    """
+    import open3d
+
+    cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor.from_numpy(np.ascontiguousarray(points)))
+    cloud.point.colors = open3d.core.Tensor.from_numpy(np.ascontiguousarray(colors))
+    with whole_file(path) as partial:
+        if not open3d.t.io.write_point_cloud(partial, cloud, write_ascii=False, compressed=False):
+            raise OutputError(f"cannot write {path}: check that the folder is writable and the disk not full")
+
+
+@dataclass(frozen=True)
+class CloudOptions:
+    """Which points are written. every: each so manyth frame. stride: each so manyth row and column of a frame.
+
+    max_depth: metres beyond which points are left out.
+    """
+
+    every: int = 1
+    stride: int = 1
+    max_depth: float = math.inf
+
+
+class PointClouds:
+    """`<name>_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
+
+    def __init__(self, info: RunInfo, intrinsics: Intrinsics, options: CloudOptions) -> None:
+        self._info = info
+        self._intrinsics = intrinsics
+        self._options = options
+        self._index = 0
+        self._written = 0
+
+    def write(self, frame: DepthFrame) -> None:
+        index, self._index = self._index, self._index + 1
+        if index % self._options.every:
+            return
+        stride = self._options.stride
+        points = self._intrinsics.unproject(frame.depth, stride)
+        colors = frame.image[::stride, ::stride].reshape(-1, 3)
+        kept = np.isfinite(points[:, 2]) & (points[:, 2] <= self._options.max_depth)
+        if not kept.all():
+            points, colors = points[kept], colors[kept]
+        write_ply(self._info.path(f"_point{index:04d}.ply"), points, colors)
+        self._written += 1
+
+    def close(self) -> None:
+        """Every file is whole already."""
+
+    def abort(self) -> None:
+        """Every file is whole already, and stays."""
+
+    def written(self) -> list[str]:
+        return [f"{self._info.path('_point*.ply')} ({self._written} files)"]

@@ -1,0 +1,99 @@
+"""Raw windows of one input on disk, each a file of its own: what ranks exchange, and what `--resume` goes on from."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import OutputError
+from ..files import whole_file
+from ..outputs.base import DepthMap
+
+# Slots of a window; every one of them is kept, since the overlap is needed to align and to fade.
+WINDOW_SLOTS = 32
+NEW_SLOTS = 22
+
+
+def spooled_bytes(frames: int, size: tuple[int, int]) -> int:
+    """Disk space for the raw windows of a video of so many frames (H, W)."""
+    return math.ceil(frames / NEW_SLOTS) * WINDOW_SLOTS * size[0] * size[1] * 4
+
+
+class WindowSpool:
+    """A hidden folder beside the outputs: `settings.json`, and `000000.f32` and so on, raw float32 (n, H, W).
+
+    A window's file has its name only when it is whole, so several processes may write, one file each.
+
+    Args:
+        folder: of the outputs; shared by all machines. name: of the input. size: (H, W) of its depth.
+    """
+
+    def __init__(self, folder: Path, name: str, size: tuple[int, int]) -> None:
+        self.folder = folder / f".{name}_windows"
+        self._size = size
+
+    def begin(self, settings: Mapping[str, Any], keep: bool) -> list[int]:
+        """Make the folder ready and return the windows that are there already, rising.
+
+        Args:
+            settings: all that changes a raw window, the input included. Windows made with others are removed.
+            keep: whether to go on from windows that are there.
+
+        Raises:
+            OSError: if the folder cannot be made.
+        """
+        path = self.folder / "settings.json"
+        settings = json.loads(json.dumps(settings))
+        try:
+            same = keep and json.loads(path.read_text()) == settings
+        except (OSError, ValueError):
+            same = False
+        if same:
+            return sorted(int(found.stem) for found in self.folder.glob("[0-9]*.f32") if self._is_whole(found))
+        self.remove()
+        self.folder.mkdir()
+        with whole_file(path) as partial:
+            partial.write_text(json.dumps(settings, indent=1) + "\n")
+        return []
+
+    def write(self, index: int, window: DepthMap) -> None:
+        """Keep a window (n, H, W).
+
+        Raises:
+            OutputError: if the folder is not there: the machines do not share it.
+        """
+        self._check_shared()
+        with whole_file(self._path(index)) as partial:
+            np.ascontiguousarray(window, dtype="<f4").tofile(partial)
+
+    def read(self, index: int) -> DepthMap:
+        """A window that a rank has written.
+
+        Raises:
+            OutputError: if the folder is not there. OSError: if the file is not.
+        """
+        self._check_shared()
+        return np.fromfile(self._path(index), dtype="<f4").reshape(-1, *self._size)
+
+    def remove(self) -> None:
+        """Give the disk space back."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _check_shared(self) -> None:
+        if not self.folder.is_dir():
+            raise OutputError(f"{self.folder} is missing; --output_dir must be a folder that all machines share")
+
+    def _path(self, index: int) -> Path:
+        return self.folder / f"{index:06d}.f32"
+
+    def _is_whole(self, path: Path) -> bool:
+        """A crash of the machine may leave a file that was renamed before its content reached the disk."""
+        length = path.stat().st_size
+        return length > 0 and length % (self._size[0] * self._size[1] * 4) == 0

@@ -1,0 +1,1 @@
+"""Media in: readers, sources, timing, and the writer of video files. Knows no torch."""
