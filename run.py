@@ -33,13 +33,14 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     from video_depth_anything.pipelines.batch import Batch, settings_of
     from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference
     from video_depth_anything.pipelines.offline import run_video
+    from video_depth_anything.pipelines.window_spool import remove_abandoned
     from video_depth_anything.video.inputs import expand_inputs, listed
     from video_depth_anything.video.source import Selection
 
     if ranks is not None:
         use_own_gpu()
         # Only one process can read the list on standard input.
-        args.input_video = ranks.agree("arguments", lambda: list(listed(args.input_video)))
+        args.input_video = ranks.agree(lambda: list(listed(args.input_video)))
     plan = OutputPlan.from_arguments(args)
     execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
@@ -58,6 +59,8 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
             )
 
     batch = Batch(plan, selection, args.image_fps, args.resume, settings_of(args))
+    if not args.resume and (ranks is None or ranks.rank == 0):
+        remove_abandoned(plan.folder)
     if ranks is None:
         return batch.run(inputs, process)
     split = SplitInference(
