@@ -30,7 +30,9 @@ _MODULES = {
     "VideoDepthAnything": "video_depth",
     "DepthStream": "video_depth_stream",
 }
-__all__ = list(_MODULES)
+__all__ = [*_MODULES, "__version__"]
+
+__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
