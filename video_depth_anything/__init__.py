@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .backends.load import load_backend as load_backend
     from .checkpoint import choose_weights as choose_weights
@@ -31,8 +33,6 @@ _MODULES = {
     "DepthStream": "video_depth_stream",
 }
 __all__ = [*_MODULES, "__version__"]
-
-__version__ = "0.2.0"
 
 
 def __getattr__(name: str) -> Any:
