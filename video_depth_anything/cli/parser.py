@@ -55,9 +55,12 @@ class _Help(argparse.HelpFormatter):
 
 def positive_int(text: str) -> int:
     """Argument type: a whole number above zero."""
-    value = int(text)
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
     if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
     return value
 
 
@@ -78,23 +81,31 @@ def frame_rate(text: str) -> Fraction | None:
 
 def positive_float(text: str) -> float:
     """Argument type: a number above zero."""
-    value = float(text)
+    value = number(text)
     if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
     return value
 
 
 def seconds(text: str) -> float:
     """Argument type: a time, zero or above."""
-    value = float(text)
+    value = number(text)
     if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time in seconds")
     return value
 
 
 def field_of_view(text: str) -> float:
     """Argument type: an angle above 0 and below 180 degrees."""
-    value = float(text)
+    value = number(text)
     if not 0 < value < 180:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 180 degrees")
+        raise argparse.ArgumentTypeError(f"{text!r} is not between 0 and 180 degrees")
     return value
+
+
+def number(text: str) -> float:
+    """A number; NaN where the text is none."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
