@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -20,15 +19,17 @@ from video_depth_anything.device import Execution
 from video_depth_anything.distributed import RawWindows, join_windows, windows_read
 from video_depth_anything.errors import OutputError, RankError
 from video_depth_anything.offline import infer_depth
-from video_depth_anything.outputs.base import OutputWriter
-from video_depth_anything.outputs.plan import OutputPlan
-from video_depth_anything.pipelines.batch import Batch, settings_of
+from video_depth_anything.outputs.plan import OutputPlan, RunOutputs
+from video_depth_anything.pipelines.batch import Batch
 from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, check_space
-from video_depth_anything.pipelines.offline import Frame, RunSummary, run_video
+from video_depth_anything.pipelines.offline import Frame, run_video
 from video_depth_anything.pipelines.ranks import Ranks
+from video_depth_anything.pipelines.report import Report
 from video_depth_anything.pipelines.shared_windows import WindowSource
+from video_depth_anything.pipelines.stop import Stop
+from video_depth_anything.pipelines.summary import RunSummary
 from video_depth_anything.video.inputs import expand_inputs
-from video_depth_anything.video.source import Selection, VideoSource, open_video
+from video_depth_anything.video.source import VideoSource, open_video
 
 EXECUTION = Execution(torch.device("cpu"), None, 1)
 
@@ -37,9 +38,11 @@ def raw_windows(frames: Iterator[Frame]) -> RawWindows:
     return RawWindows(MixingNetwork(), frames, 14, EXECUTION)
 
 
-def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
-    network = MixingNetwork()
-    return run_video(source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), writers, lambda: None)
+def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
+    network, stop = MixingNetwork(), Stop()
+    return run_video(
+        source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), outputs, lambda: None, stop
+    )
 
 
 class BrokenAfter:
@@ -69,14 +72,27 @@ class WaitsFor(RawWindows):
         return super().window(index)
 
 
-def run_command(ranks: Ranks, arguments_given: Sequence[str], broken_after: int | None) -> tuple[int, list[str]]:
+class Said(Report):
+    """Keeps closing lines, and shows no progress."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
+        yield lambda: None
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) -> tuple[int, list[str]]:
     """Exit code of a rank and what it says; the inference of all ranks but the first may break."""
-    sys.argv = ["run.py", *arguments_given]
-    args = arguments.parse(None)
-    said: list[str] = []
-    batch = Batch(
-        OutputPlan.from_arguments(args), Selection(args.max_res), 24.0, args.resume, settings_of(args), said.append
-    )
+    parser = arguments.run_parser("run.py", None)
+    args = parser.parse_args(given)
+    options, said, stop = arguments.run_options(args, parser), Said(), Stop()
+    plan = OutputPlan(options.outputs, options.camera, options.model.metric)
+    batch = Batch(plan, options.selection, options.settings(), options.resume, "test.pth", stop, said)
 
     def windows(frames: Iterator[Frame]) -> WindowSource:
         if broken_after is None:
@@ -84,7 +100,7 @@ def run_command(ranks: Ranks, arguments_given: Sequence[str], broken_after: int 
         return BrokenAfter(ranks, broken_after) if ranks.rank > 0 else WaitsFor(frames, ranks)
 
     split = SplitInference(windows, windows_read, lambda found: join_windows(found, False, EXECUTION.device), "test")
-    return SharedBatch(batch, ranks, process, split).run(expand_inputs(args.input_video)), said
+    return SharedBatch(batch, ranks, process, split).run(expand_inputs(arguments.inputs_of(args))), said.lines
 
 
 class Team:

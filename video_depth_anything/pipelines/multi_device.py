@@ -11,15 +11,17 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import OutputError, RankError, user_line
-from ..outputs.base import DepthMap, OutputWriter
-from ..outputs.plan import readable
+from ..outputs.base import DepthMap
+from ..outputs.plan import RunOutputs, readable
 from ..video.inputs import Input
 from ..video.source import VideoSource
-from .batch import Batch, Process
-from .offline import READ_AHEAD, Frame, RunSummary, run_video
-from .progress import progress
+from .batch import Batch, Process, failure_line, report_failures
+from .offline import READ_AHEAD, Frame, run_video
 from .ranks import Ranks, longest_first
+from .run_record import state_of
 from .shared_windows import THERE, SharedWindows, WindowSource, run_length
+from .stop import Stop
+from .summary import RunSummary
 from .threads import prefetch
 from .window_spool import WindowSpool, spooled_bytes
 
@@ -65,43 +67,36 @@ class SharedBatch:
             inputs: the same on all ranks.
 
         Raises:
-            Stopped: if the run ends before, here or on another rank.
-            Exception: whatever a single input raises; with several, errors that are not the user's.
+            RankError: if the run ends before, here or on another rank.
+            Exception: whatever a single input raises.
         """
         failed: list[str] = []
         whole = len(inputs) >= self.ranks.size
-        for work in self._whole_inputs(inputs) if whole else self._parts(inputs):
+        for one, work in self._whole_inputs(inputs) if whole else self._parts(inputs):
             try:
                 work()
             except Exception as error:
-                line = user_line(error)
-                helps = self.ranks.rank > 0 and not whole
-                if len(inputs) == 1 or line is None or isinstance(error, RankError) or helps:
+                helped = self.ranks.rank > 0 and not whole
+                if len(inputs) == 1 or helped or isinstance(error, RankError):
                     raise
-                logger.error("%s", line)
-                failed.append(line)
+                failed.append(failure_line(one, error))
             self.ranks.check()
-        failed = [line for own in self.ranks.gather(failed) for line in own]
-        if self.ranks.rank > 0 or not failed:
-            return 0
-        logger.error("%d of %d inputs failed:", len(failed), len(inputs))
-        for line in failed:
-            logger.error("  %s", line)
-        return 1
+        all_failed = [line for own in self.ranks.gather(failed) for line in own]
+        return report_failures(all_failed, len(inputs)) if self.ranks.rank == 0 else 0
 
-    def _whole_inputs(self, inputs: Sequence[Input]) -> Iterator[Callable[[], object]]:
+    def _whole_inputs(self, inputs: Sequence[Input]) -> Iterator[tuple[Input, Callable[[], object]]]:
         order = self.ranks.agree(lambda: longest_first([self._frames(one) for one in inputs]))
         for index in self.ranks.share("inputs", order):
-            yield partial(self.batch.run, [inputs[index]], self.process)
+            yield inputs[index], partial(self.batch.run_one, inputs[index], self.process)
 
-    def _parts(self, inputs: Sequence[Input]) -> Iterator[Callable[[], object]]:
+    def _parts(self, inputs: Sequence[Input]) -> Iterator[tuple[Input, Callable[[], object]]]:
         for index, one in enumerate(inputs):
-            yield partial(self._lead if self.ranks.rank == 0 else self._help, one, f"input/{index}")
+            yield one, partial(self._lead if self.ranks.rank == 0 else self._help, one, f"input/{index}")
 
     def _frames(self, one: Input) -> float:
         """As many as it is believed to have; an input that cannot be opened says so when its turn comes."""
         try:
-            with closing(one.open(self.batch.selection, self.batch.image_fps)) as source:
+            with closing(one.open(self.batch.selection)) as source:
                 return float("inf") if source.expected is None else source.expected
         except Exception as error:
             if user_line(error) is None:
@@ -111,7 +106,7 @@ class SharedBatch:
     def _lead(self, one: Input, key: str) -> None:
         """Rank 0: see that all windows of an input come, align them and write the outputs."""
         try:
-            self.batch.run([one], partial(self._join, one, key))
+            self.batch.run_one(one, partial(self._join, one, key))
         finally:
             self.ranks.set(key, DONE)
 
@@ -124,11 +119,11 @@ class SharedBatch:
             while self.ranks.get(key) != DONE and windows.compute_next():
                 self.ranks.check()
 
-    def _join(self, one: Input, key: str, source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
+    def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs) -> RunSummary:
         # A stream that cannot be read twice is one rank's.
         if "://" in one.location or one.camera:
             logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.location)
-            return self.process(source, writers)
+            return self.process(source, outputs)
         spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
         found = self._begin(one, source, spool)
         run = run_length(source.expected, self.ranks.size)
@@ -136,23 +131,22 @@ class SharedBatch:
             for index in found:
                 windows.announce(index, THERE)
             self.ranks.set(key, str(run))
-            with progress(source.expected, source.name) as advance:
+            with self.batch.report.progress(source.expected, source.name) as advance:
                 summary = run_video(
                     source.timed(),
                     lambda frames: self.split.join(windows.in_order(self.split.read(frames))),
-                    writers,
+                    outputs,
                     advance,
+                    # Not the run's: where that ends, windows are kept to go on from, and outputs are not.
+                    Stop(),
                 )
-        if not summary.interrupted:
-            spool.remove()
+        spool.remove()
         return summary
 
     def _begin(self, one: Input, source: VideoSource, spool: WindowSpool) -> list[int]:
         """Make the spool ready and return the windows that a run before has left."""
-        paths = one.images or (Path(one.location),)
-        state = [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
-        settings = {**self.batch.settings, "inference": self.split.settings, "size": source.size, "input": state}
-        found = spool.begin(settings, self.batch.resume)
+        what = {"inference": self.split.settings, "size": source.size, "input": state_of(one)}
+        found = spool.begin({**self.batch.settings, **what}, self.batch.resume)
         if found:
             logger.info("%s: %d windows were computed before", one.location, len(found))
         if source.expected is not None:
@@ -164,7 +158,7 @@ class SharedBatch:
     @contextmanager
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
         """This rank's view of an input's windows, with a reading of its own."""
-        with closing(one.open(self.batch.selection, self.batch.image_fps)) as source:
+        with closing(one.open(self.batch.selection)) as source:
             spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
             windows = SharedWindows(self.ranks, key, run, spool, self.split.windows(frames))

@@ -36,6 +36,10 @@ GRACE_SECONDS = 20.0
 NO_TIMEOUT = timedelta(days=365)
 
 
+class RunEnded(RankError):
+    """This rank is to end before its work is done: it was told to, or another one has failed."""
+
+
 class Ranks:
     """One process's view of all of them. Inside its context this rank shows that it lives, and watches.
 
@@ -103,7 +107,7 @@ class Ranks:
         """What a rank sets, as soon as it has.
 
         Raises:
-            Stopped: if the run ends before.
+            RunEnded: if the run ends before.
         """
         while (value := self.get(key)) is None:
             self.check()
@@ -134,9 +138,12 @@ class Ranks:
         """Do nothing, or end the work in hand.
 
         Raises:
-            Stopped: if this process was told to end, or any rank has failed.
+            RunEnded: if this process was told to end, or any rank has failed.
         """
-        self._stop.check()
+        try:
+            self._stop.check()
+        except Stopped as stopped:
+            raise RunEnded(str(stopped)) from stopped
 
     def name(self, rank: int) -> str:
         """A rank as messages call it, with its machine."""
@@ -150,11 +157,11 @@ class Ranks:
         """What this rank ends with: one of them says why the run ends, but any of them shows the traceback of a bug.
 
         Args:
-            error: what has ended this rank's work: its own error, or `Stopped`.
+            error: what has ended this rank's work: its own error, or `RunEnded`.
         """
         line = user_line(error)
         try:
-            if isinstance(error, Stopped):
+            if isinstance(error, (RunEnded, Stopped)):
                 reason = self.fail(self._cause(error))
             else:
                 reason = self.fail(f"{self.name(self.rank)}: {line or f'{type(error).__name__}: {error}'}")
@@ -164,13 +171,13 @@ class Ranks:
             return lost
         return RankError(reason) if self._speaks else SystemExit(2)
 
-    def _cause(self, stopped: Stopped) -> str:
-        """What has stopped this rank: another one's failure if it is told within a moment, else what `stopped` says."""
+    def _cause(self, ended: Exception) -> str:
+        """What has stopped this rank: another one's failure if it is told within a moment, else what `ended` says."""
         deadline = time.monotonic() + 2 * BEAT_SECONDS
         while (failure := self.get("failure")) is None and time.monotonic() < deadline:
             time.sleep(POLL_SECONDS)
-        torchrun = ", as torchrun does when another rank has died" if str(stopped) == "SIGTERM" else ""
-        said = f"{self.name(self.rank)}: ended by {stopped}{torchrun}; --resume goes on from what is finished"
+        torchrun = ", as torchrun does when another rank has died" if str(ended) == "SIGTERM" else ""
+        said = f"{self.name(self.rank)}: ended by {ended}{torchrun}; --resume goes on from what is finished"
         return failure or said
 
     def _watch(self) -> None:
@@ -207,7 +214,7 @@ class Ranks:
         try:
             operation()
         except RuntimeError as error:
-            raise Stopped(f"the loss of another rank ({error})") from error
+            raise RunEnded(f"the loss of another rank ({error})") from error
 
     def _stored(self, operation: Callable[[], T]) -> T:
         try:

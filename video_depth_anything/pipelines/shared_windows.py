@@ -83,10 +83,11 @@ class SharedWindows:
         """The raw windows `numbers`, whoever computes them; while one is missing this rank computes others.
 
         Raises:
-            Stopped: if the run ends, here or on another rank.
+            RunEnded: if the run ends, here or on another rank.
             InputError: if a rank finds fewer windows in the video.
         """
         for index in numbers:
+            self._ranks.check()
             while (state := self._state(index)) is None:
                 self._ranks.check()
                 if not self.compute_next():
