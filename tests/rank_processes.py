@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from video_depth_anything.pipelines.ranks import Ranks, join_ranks
 
 PATIENCE_SECONDS = 60
 # When one has ended, the others follow soon.
-REST_SECONDS = 6
+REST_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,9 @@ def run_ranks(size: int, work: Callable[..., object], *args: object) -> list[End
             sending.close()
         wait([child.sentinel for child in children], PATIENCE_SECONDS)
         deadline = time.monotonic() + REST_SECONDS
+        while any(map(_runs, children)) and time.monotonic() < deadline:
+            time.sleep(0.05)
         for child in children:
-            child.join(max(deadline - time.monotonic(), 0))
             child.kill()
             child.join()
         results = [_received(receiving) for receiving, _ in pipes]
@@ -85,6 +87,14 @@ def _rank(
         result.send((value, None))
     except BaseException as error:
         result.send((None, error))
+
+
+def _runs(child: BaseProcess) -> bool:
+    """Whether a process goes on; one that was stopped does not."""
+    try:
+        return child.is_alive() and Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T"
+    except OSError:
+        return child.is_alive()
 
 
 def _received(receiving: Connection) -> tuple[object, BaseException | None]:
