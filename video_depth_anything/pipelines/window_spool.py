@@ -9,6 +9,7 @@ import shutil
 import sys
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -113,9 +114,14 @@ class WindowSpool:
 
     def _take(self) -> None:
         self._let_go()
-        self._lock = _locked(self.folder)
-        if self._lock is None:
-            raise OutputError(f"another run is writing to {self.folder}; wait for it, or choose another --output_dir")
+        try:
+            self._lock = _locked(self.folder)
+        except BlockingIOError as error:
+            line = f"another run is writing to {self.folder}; wait for it, or choose another --output_dir"
+            raise OutputError(line) from error
+        except OSError as error:
+            # Some network disks have no locks. Nothing there is taken for abandoned either.
+            logger.debug("%s cannot be locked: %s", self.folder, error)
 
     def _let_go(self) -> None:
         if self._lock is not None:
@@ -149,10 +155,12 @@ def remove_abandoned(folder: Path) -> None:
     """
     for found in sorted(folder.glob(".*_windows")):
         # Without this file it is somebody else's folder.
-        lock = _locked(found) if (found / LOCK_FILE).is_file() else None
-        if lock is not None:
-            lock.close()
-            shutil.rmtree(found, ignore_errors=True)
+        if not (found / LOCK_FILE).is_file():
+            continue
+        # Held by a living process, or on a disk without locks.
+        with suppress(OSError):
+            _locked(found).close()
+            shutil.rmtree(found)
             logger.info("removed %s, which a run that was cut off has left", found)
 
 
@@ -160,8 +168,13 @@ def _checksum(values: npt.NDArray[Any]) -> bytes:
     return zlib.crc32(values.data).to_bytes(CHECKSUM_BYTES, "little")
 
 
-def _locked(folder: Path) -> IO[bytes] | None:
-    """A file in the folder, locked until it is closed or this process ends; None if another process holds it."""
+def _locked(folder: Path) -> IO[bytes]:
+    """A file in the folder, locked until it is closed or this process ends.
+
+    Raises:
+        BlockingIOError: if another process holds it.
+        OSError: if it cannot be made or locked.
+    """
     file = (folder / LOCK_FILE).open("ab")
     try:
         if sys.platform == "win32":
@@ -172,7 +185,10 @@ def _locked(folder: Path) -> IO[bytes] | None:
             import fcntl
 
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
         file.close()
-        return None
+        # Windows says that access is denied.
+        if sys.platform == "win32" and isinstance(error, PermissionError):
+            raise BlockingIOError(*error.args) from error
+        raise
     return file
