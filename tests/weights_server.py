@@ -113,6 +113,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.send_response(200)
         self.send_header("Content-Type", served.content_type)
+        self.send_header("X-Repo-Commit", COMMIT)  # the hub's client looks here after a redirect to the same host
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
