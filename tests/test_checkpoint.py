@@ -242,6 +242,13 @@ def test_truncated_download(tmp_path: Path, checkpoint: Path) -> None:
     assert "damaged" in message(checkpoint=path)
 
 
+def test_class_token_without_a_width(tmp_path: Path) -> None:
+    path = tmp_path / "scalar.pth"
+    torch.save({"pretrained.cls_token": torch.tensor(1.0)}, path)
+    assert "not a vits checkpoint" in message(checkpoint=path)
+    assert choose_weights(checkpoint=path) == ("vitl", path)
+
+
 def test_nested_dict_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "nested.pth"
     torch.save({"model": {"a": torch.zeros(1)}}, path)

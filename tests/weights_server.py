@@ -25,7 +25,6 @@ class Served:
     content: bytes
     ranges: bool = True
     cut_at: list[int] = field(default_factory=list)  # body bytes sent before each of the first answers breaks off
-    always_cut: bool = False  # keep using the last entry of cut_at
     silent_at: int | None = None  # body bytes sent before the server says no more, without closing
     status: int = 200
     content_type: str = "application/octet-stream"
@@ -123,8 +122,7 @@ class Handler(BaseHTTPRequestHandler):
     def send_body(self, served: Served, start: int) -> None:
         end = len(served.content)
         if served.cut_at:
-            cut = served.cut_at[0] if served.always_cut else served.cut_at.pop(0)
-            end = min(end, start + cut)
+            end = min(end, start + served.cut_at.pop(0))
         if served.silent_at is not None:
             end = min(end, served.silent_at)
         try:

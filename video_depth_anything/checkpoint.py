@@ -143,6 +143,8 @@ def _tensors(path: Path, mmap: bool = False) -> dict[str, Tensor]:
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and kind == "zip")
     except ImportError as error:
         raise CheckpointError(f"checkpoint {path} needs a package: pip install safetensors") from error
+    except MemoryError:
+        raise
     except Exception as error:  # torch's reader raises nearly anything for a damaged file
         # torch's own message runs over many lines and advises weights_only=False, which is just what must not be done.
         raise _unreadable(path, "damaged, or not a file of plain tensors") from error
@@ -159,7 +161,7 @@ def guess_encoder(state_dict: Mapping[str, Tensor]) -> EncoderName | None:
     """The variant whose width the class token has, if any."""
     token = state_dict.get("pretrained.cls_token")
     for name in ENCODERS:
-        if token is not None and token.shape[-1] == MODEL_CONFIGS[name].embed_dim:
+        if token is not None and token.ndim and token.shape[-1] == MODEL_CONFIGS[name].embed_dim:
             return name
     return None
 

@@ -24,6 +24,7 @@ Progress = Callable[[int], None]
 ENDPOINT = "https://huggingface.co"
 # A server that says nothing for so long is given up, in seconds.
 TIMEOUT = 30.0
+# Attempts in a row that bring nothing new.
 ATTEMPTS = 4
 _REPOSITORIES = {"vits": "Video-Depth-Anything-Small", "vitb": "Video-Depth-Anything-Base"}
 _REPOSITORIES["vitl"] = "Video-Depth-Anything-Large"
@@ -126,7 +127,7 @@ def fetch(
         folder: where to put it; made if missing.
         on_progress: called with the number of bytes that are there, now and then.
         timeout: seconds after which a silent server is given up.
-        pause: seconds before the second attempt; doubled with each further one.
+        pause: seconds before another attempt; doubled with each that brings nothing.
 
     Raises:
         CheckpointError: if the file cannot be had, or is not the expected one. OutputError: if it cannot be written.
@@ -188,26 +189,29 @@ def _download(weights: Weights, part: Path, on_progress: Progress, timeout: floa
     if not address.startswith(("http://", "https://")):
         raise CheckpointError(f"{address}: HF_ENDPOINT must begin with http:// or https://")
     logger.info("%s: fetching %s (%s; licence: %s)", weights.name, address, megabytes(weights.size), weights.licence)
-    for attempt in range(1, ATTEMPTS + 1):
+    failures, restarted = 0, False
+    while True:
         start = part.stat().st_size if part.exists() else 0
         try:
             if start < weights.size:
                 _transfer(address, part, start, weights.size, on_progress, timeout)
         except _BrokenOff as error:
-            if attempt == ATTEMPTS:
+            grown = part.exists() and part.stat().st_size > start
+            failures = 1 if grown else failures + 1
+            if failures == ATTEMPTS:
                 raise CheckpointError(f"{weights.name}: {error}; run the command again to continue") from error
-            logger.info("%s: %s; attempt %d of %d follows", weights.name, error, attempt + 1, ATTEMPTS)
-            time.sleep(pause * 2 ** (attempt - 1))
+            logger.info("%s: %s; trying again", weights.name, error)
+            time.sleep(pause * 2 ** (failures - 1))
             continue
         problem = mismatch(part, weights)
         if problem is None:
             return
         part.unlink()
         # What an earlier run left may belong to another file; what came whole does not get better.
-        if not start:
+        if restarted or not start:
             raise CheckpointError(f"{weights.name}: {address} is not the expected file: {problem}; removed")
+        restarted = True
         logger.info("%s: the partial file does not belong to this checkpoint; starting over", weights.name)
-    raise CheckpointError(f"{weights.name}: {address} is not the expected file")
 
 
 def _transfer(address: str, part: Path, start: int, size: int, on_progress: Progress, timeout: float) -> None:
