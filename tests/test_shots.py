@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,8 @@ from test_run import SMALL, run
 
 from video_depth_anything.device import Execution
 from video_depth_anything.offline import infer_depth
-from video_depth_anything.pipelines.offline import infer_shots
+from video_depth_anything.outputs.base import DepthMap
+from video_depth_anything.pipelines.offline import Frame, infer_shots
 from video_depth_anything.video.scene_cuts import CutDetector
 from video_depth_anything.video.timing import TimedFrame
 from video_depth_anything.video_depth import VideoDepthAnything
