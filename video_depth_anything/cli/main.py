@@ -77,7 +77,7 @@ def weights(words: Sequence[str], prog: str) -> int:
     """Download the public checkpoints."""
     from .weights import main
 
-    return main(words)
+    return main(words, prog)
 
 
 COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {

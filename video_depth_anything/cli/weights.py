@@ -12,21 +12,27 @@ from .. import weights
 from ..errors import UserError
 from ..weights import Progress, Weights
 from .console import run_script
+from .parser import Parser
 
 # What the original's script fetches.
 DEFAULT_NAMES = ("vits", "vitl")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None, prog: str = "vda weights") -> int:
     """Fetch public checkpoints, those that are there already excepted.
 
     Args:
         argv: the words after `vda weights`; None takes those of the process.
+        prog: what the command is called in its messages.
 
     Returns:
         0 if all that was asked for is there, 1 if something could not be fetched or the user declined.
     """
-    args = _parse(argv)
+    args = _parse(argv, prog)
+    return run_script(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
     if args.list:
         print("\n".join(_line(entry) for entry in weights.CATALOGUE))
         return 0
@@ -49,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     known = [entry.name for entry in weights.CATALOGUE]
-    parser = argparse.ArgumentParser(
-        prog="vda weights",
+    parser = Parser(
+        prog=prog,
         description="Fetch public checkpoints. Downloads that broke off are continued, and every file is verified.",
         epilog="Environment: HF_ENDPOINT names a mirror of the hub, http_proxy and https_proxy a proxy.",
     )
@@ -104,4 +110,4 @@ def _bar(entry: Weights) -> Iterator[Progress]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    sys.exit(main())
