@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,8 @@ from test_run import SMALL, run
 
 from video_depth_anything.device import Execution
 from video_depth_anything.offline import infer_depth
-from video_depth_anything.pipelines.offline import infer_shots
+from video_depth_anything.outputs.base import DepthMap
+from video_depth_anything.pipelines.offline import Frame, infer_shots
 from video_depth_anything.video.scene_cuts import CutDetector
 from video_depth_anything.video.timing import TimedFrame
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -32,10 +34,12 @@ def test_each_shot_is_a_video_of_its_own(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     frames = [TimedFrame(image, i / 24, 1 / 24) for i, image in enumerate(np.concatenate(shots))]
+
+    def infer(images: Iterator[Frame]) -> Iterator[DepthMap]:
+        return infer_depth(golden_model, images, 28, fp32)
+
     with caplog.at_level(logging.INFO):
-        found = list(
-            infer_shots(iter(frames), lambda images: infer_depth(golden_model, images, 56, fp32), CutDetector())
-        )
+        found = list(infer_shots(iter(frames), infer, CutDetector()))
     assert "scene cut at 1.50 s" in caplog.text
     expected = [depth for shot in shots for depth in infer(iter(shot))]
     np.testing.assert_array_equal(np.stack(found), np.stack(expected))
