@@ -143,6 +143,7 @@ def test_two_streams_in_two_threads(device_model: VideoDepthAnything, device: to
 def test_copies_to_the_host(device: torch.device) -> None:
     """On a GPU they are pinned, run behind what the device still does, and hold what the maps were when they began."""
     maps = [torch.full((64, 96), float(value), device=device) for value in range(3)]
+    list(HostCopy(maps).wait())  # the first pinned memory is asked of the driver, which may wait for the device
     if device.type == "cuda":
         torch.cuda._sleep(200_000_000)  # about 0.1 s of clock cycles
     begun = HostCopy(maps)
