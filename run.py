@@ -28,7 +28,7 @@ def main() -> int:
 def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     # Heavy imports wait until the arguments are known: `--help` is instant.
     from video_depth_anything import choose_execution, choose_weights, infer_depth, load_backend, load_model
-    from video_depth_anything.distributed import RawWindows, join_windows, windows_read
+    from video_depth_anything.offline import RawWindows, join_windows, windows_read
     from video_depth_anything.outputs.plan import OutputPlan
     from video_depth_anything.pipelines.batch import Batch, settings_of
     from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from video_depth_anything.device import Execution
-from video_depth_anything.distributed import RawWindows, join_windows, windows_read
+from video_depth_anything.offline import RawWindows, join_windows, windows_read
 from video_depth_anything.dpt_temporal import FrameFeatures
 from video_depth_anything.errors import InputError, OutputError, RankError
 from video_depth_anything.offline import infer_depth

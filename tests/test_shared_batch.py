@@ -18,7 +18,7 @@ from test_distributed import MixingNetwork, team
 
 from video_depth_anything.cli import arguments
 from video_depth_anything.device import Execution
-from video_depth_anything.distributed import RawWindows, join_windows, windows_read
+from video_depth_anything.offline import RawWindows, join_windows, windows_read
 from video_depth_anything.errors import OutputError, RankError
 from video_depth_anything.offline import infer_depth
 from video_depth_anything.outputs.base import OutputWriter

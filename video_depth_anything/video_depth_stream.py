@@ -10,9 +10,9 @@ from .alignment import DepthMap
 from .backends.cuda_graph import RecordedStep
 from .device import Execution, choose_execution
 from .network import StreamNetwork
-from .offline import Frame, check_frame, resize_depth
+from .offline import resize_depth
 from .temporal_memory import TemporalMemory
-from .transform import network_size, prepare
+from .transform import Frame, as_frame, network_size, prepare
 
 
 class DepthStream:
@@ -64,7 +64,8 @@ class DepthStream:
         Raises:
             ValueError: if the frame has another size, shape or type.
         """
-        frame_size = check_frame(frame, self.frames_seen, self._frame_size)
+        frame = as_frame(frame, self.frames_seen, self._frame_size)
+        frame_size = (frame.shape[0], frame.shape[1])
         image = prepare([frame], network_size(*frame_size, self.input_size), self.execution.device)
         if self.execution.compile and image.device.type == "cuda" and self.frames_seen > 0:
             self._recorded = self._recorded or RecordedStep(self._depth, image, self._memory)
