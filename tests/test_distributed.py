@@ -19,10 +19,9 @@ from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from video_depth_anything.device import Execution
-from video_depth_anything.offline import RawWindows, join_windows, windows_read
 from video_depth_anything.dpt_temporal import FrameFeatures
 from video_depth_anything.errors import InputError, OutputError, RankError
-from video_depth_anything.offline import infer_depth
+from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
 from video_depth_anything.pipelines.multi_device import LONGEST_RUN, Labour, run_length, windows_in_order
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first
 from video_depth_anything.pipelines.window_spool import WindowSpool, spooled_bytes

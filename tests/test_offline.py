@@ -141,8 +141,8 @@ def test_unusable_frames(golden_model: VideoDepthAnything, fp32: Execution) -> N
     good = synthetic_frames(2, 28, 28, seed=0)
     with pytest.raises(ValueError, match="frame 2 is 42x28, but the video began with 28x28"):
         list(infer_depth(golden_model, [*good, synthetic_frames(1, 28, 42, seed=0)[0]], 28, fp32))
-    with pytest.raises(ValueError, match=r"frame 0 must be .* got \(28, 28, 3\) float32"):
-        list(infer_depth(golden_model, [good[0].astype(np.float32)], 28, fp32))
+    with pytest.raises(ValueError, match=r"frame 1 must be .* got \(28, 28\) uint8"):
+        list(infer_depth(golden_model, [good[0], good[0, ..., 0]], 28, fp32))
     with pytest.raises(ValueError, match="no frames"):
         golden_model.infer_video_depth([], 24, device="cpu")
     with pytest.raises(ValueError, match="the model is on cpu, not on cuda"):

@@ -78,7 +78,9 @@ class DPTHeadTemporal(DPTHead):
         given = {"use_bn": use_bn, "use_clstoken": use_clstoken, "num_frames": num_frames, "pe": pe}
         for name, only in {"use_bn": False, "use_clstoken": False, "num_frames": MAX_FRAMES, "pe": "ape"}.items():
             if given[name] != only:
-                raise ValueError(f"{name}={given[name]!r}: the published networks have {only!r}, and nothing else is known")
+                raise ValueError(
+                    f"{name}={given[name]!r}: the published networks have {only!r}, and nothing else is known"
+                )
         super().__init__(in_channels, features, out_channels)
         channels = (out_channels[2], out_channels[3], features, features)
         self.motion_modules = nn.ModuleList(MotionModule(c) for c in channels)

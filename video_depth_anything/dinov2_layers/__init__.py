@@ -1,4 +1,4 @@
-"""Parts of the encoder under the names that users of the original import; they live in `video_depth_anything.dinov2`."""
+"""Parts of the encoder under the names that users of the original import; they live in `..dinov2`."""
 
 from __future__ import annotations
 
