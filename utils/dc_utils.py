@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -77,7 +78,7 @@ def save_video(
     """
     from imageio.v2 import get_writer
 
-    open_writer: Any = get_writer  # its own types do not tell of `append_data`
+    open_writer: Any = get_writer  # its own types do not tell of `append_data`, and its `with` not of errors
     path = Path(output_video_path)
     suffix = path.suffix.lower()
     if suffix not in (*CONTAINERS, ".gif"):
@@ -92,7 +93,7 @@ def save_video(
     if first is None:
         raise ValueError(f"no frames to write to {path}")
     try:
-        with whole_file(path) as partial, open_writer(partial, **options) as writer:
+        with whole_file(path) as partial, closing(open_writer(partial, **options)) as writer:
             writer.append_data(_padded(first))
             for picture in pictures:
                 writer.append_data(_padded(picture))
