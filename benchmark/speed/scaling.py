@@ -74,7 +74,8 @@ def measure(args: argparse.Namespace, checkpoint: Path, video: Path, folder: Pat
 
     from benchmark.speed.clip import synthetic_frames
     from video_depth_anything import choose_execution, load_backend, load_model
-    from video_depth_anything.offline import FrameEncoder, RawWindows, join_windows
+    from video_depth_anything.frame_encoder import FrameEncoder
+    from video_depth_anything.offline import RawWindows, join_windows
     from video_depth_anything.pipelines.window_spool import NEW_SLOTS, WindowSpool
     from video_depth_anything.video.source import open_video
 
