@@ -134,7 +134,8 @@ class DPTHeadTemporal(DPTHead):
         """From the two coarser maps, after their motion modules, to the path and the skip branch it meets.
 
         Args:
-            map3, map4: (N, C, .., ..) as in `FrameFeatures`.
+            map3: (N, C, h, w) as in `FrameFeatures`.
+            map4: (N, C, .., ..) as in `FrameFeatures`.
 
         Returns:
             path (N, features, h, w) before motion module 2, skip (N, features, h, w).
