@@ -98,7 +98,7 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
 
 
 def _split(network: LoadedNetwork) -> SplitInference:
-    from ..distributed import RawWindows, join_windows, windows_read
+    from ..offline import RawWindows, join_windows, windows_read
 
     execution = network.execution
     return SplitInference(

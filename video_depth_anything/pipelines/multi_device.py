@@ -33,7 +33,7 @@ DONE = "done"
 
 @dataclass(frozen=True)
 class SplitInference:
-    """Inference in its two halves, as `video_depth_anything.distributed` has them.
+    """Inference in its two halves, as `video_depth_anything.offline` has them.
 
     windows: from a video's frames to its raw windows. read: from frames to the numbers of the windows that they fill.
     join: from raw windows in order to one (H, W) float32 map per frame. settings: what else decides their bits.
