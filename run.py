@@ -14,7 +14,7 @@ from video_depth_anything.pipelines.ranks import Ranks, join_ranks, use_own_gpu
 if TYPE_CHECKING:
     import argparse
 
-    from video_depth_anything.outputs.base import OutputWriter
+    from video_depth_anything.outputs.run_outputs import RunOutputs
     from video_depth_anything.pipelines.offline import RunSummary
     from video_depth_anything.video.source import VideoSource
 
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
         use_own_gpu()
         # Only one process can read the list on standard input.
         args.input_video = ranks.agree("arguments", lambda: list(listed(args.input_video)))
-    plan = OutputPlan.from_arguments(args)
+    plan = OutputPlan(arguments.output_options(args), arguments.camera_options(args), args.metric, args.start)
     execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
     inputs = expand_inputs(args.input_video)
@@ -48,12 +48,12 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     model = load_model(args.encoder, args.metric, args.checkpoint, execution.device)
     network = load_backend(model, execution)
 
-    def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
+    def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
         with progress(source.expected, source.name) as advance:
             return run_video(
                 source.timed(),
                 lambda frames: infer_depth(network, frames, args.input_size, execution),
-                writers,
+                [outputs],
                 advance,
             )
 

@@ -18,7 +18,7 @@ def main() -> int:
     from video_depth_anything.video.inputs import expand_inputs
     from video_depth_anything.video.source import Selection
 
-    plan = OutputPlan.from_arguments(args)
+    plan = OutputPlan(arguments.output_options(args), arguments.camera_options(args), args.metric, args.start)
     execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
     inputs = expand_inputs(args.input_video, cameras=True)

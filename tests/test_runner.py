@@ -15,7 +15,9 @@ import pytest
 from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.arrays import NpzArchive
 from video_depth_anything.outputs.base import DepthMap, OutputWriter, RunInfo
-from video_depth_anything.outputs.videos import SourceVideo, TwoPassVideos, VisStyle
+from video_depth_anything.outputs.spool import LateOutputs
+from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
+from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.threads import BackgroundConsumer, prefetch
 from video_depth_anything.video.timing import TimedFrame
@@ -83,7 +85,7 @@ def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, stop: type[BaseExcepti
 
     info = RunInfo(tmp_path, "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24))
     writers: list[OutputWriter] = [NpzArchive(info, 5), SourceVideo(info, None)]
-    writers += [TwoPassVideos(info, VisStyle(None), False, None)]
+    writers += [LateOutputs(info, [lambda info, ends: DepthVideo(info, VisStyle(None), ends=ends)], False)]
     image = np.zeros((12, 18, 3), np.uint8)
     frames = [TimedFrame(image, i / 24, 1 / 24) for i in range(5)]
     advanced: list[None] = []

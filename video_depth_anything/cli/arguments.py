@@ -11,10 +11,11 @@ from typing import NoReturn
 
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
 from ..errors import UsageError
+from ..outputs.options import CameraOptions, OutputOptions
+from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
 
 EXAMPLE_VIDEO = Path(__file__).resolve().parents[2] / "assets" / "example_videos" / "box.mp4"
-FORMATS = ("src", "vis", "npz", "exr", "png16", "mkv16", "ply")
 
 
 def positive_int(text: str) -> int:
@@ -122,17 +123,55 @@ def add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--output_dir", type=Path, default=Path("./outputs"), help="folder for the results")
     what = "what to write; left out: src and vis, and ply with --metric"
-    group.add_argument("--save", nargs="+", choices=FORMATS, default=argparse.SUPPRESS, help=what)
+    group.add_argument("--save", nargs="+", choices=tuple(FORMATS), default=argparse.SUPPRESS, help=what)
     group.add_argument("--save_npz", action="store_true", help="also the depth of all frames as one .npz file")
     group.add_argument("--save_exr", action="store_true", help="also the depth of each frame as an .exr file")
-    group.add_argument("--vis", choices=("depth", "side-by-side"), default="depth", help="layout of the depth video")
+    group.add_argument("--vis", choices=("depth", "compare", "side-by-side"), default="depth", help="layout")
     group.add_argument("--colormap", default="inferno", help="matplotlib's name of the colours")
     group.add_argument("--grayscale", action="store_true", help="depth video in gray instead of colours")
     span = "values the colours span: 'video' (all of it, two passes), 'percentile' (running), or two numbers"
     default = VisRange()
     group.add_argument("--vis_range", nargs="+", action=VisRangeAction, default=default, metavar="RANGE", help=span)
+    numbers = "numbers in npz, exr, png16 and mkv16: as they are, or 0 to 1 over the video, smallest first or last"
+    group.add_argument("--depth", choices=("raw", "normalized", "inverted"), default="raw", help=numbers)
+    scale = "16-bit PNGs of disparity span the range of the video, or of each frame"
+    group.add_argument("--png16_scale", choices=("video", "frame"), default="video", help=scale)
+    group.add_argument("--overwrite", action="store_true", help="replace files that no earlier run wrote")
     group.add_argument("--keep_audio", action="store_true", help="copy the sound into the videos")
     group.add_argument("--resume", action="store_true", help="skip inputs that were finished with the same settings")
+
+
+def output_options(args: argparse.Namespace) -> OutputOptions:
+    """What the arguments ask of the outputs."""
+    save = getattr(args, "save", None)
+    if args.save_npz or args.save_exr:
+        usual = ["src", "vis"] + ["ply"] * args.metric if save is None else save
+        save = [*usual, *["npz"] * args.save_npz, *["exr"] * args.save_exr]
+    return OutputOptions(
+        folder=args.output_dir,
+        save=None if save is None else tuple(save),
+        layout="depth" if args.vis == "depth" else "compare",
+        colormap=args.colormap,
+        grayscale=args.grayscale,
+        vis_range=args.vis_range,
+        depth=args.depth,
+        png16_scale=args.png16_scale,
+        keep_audio=args.keep_audio,
+        overwrite=args.overwrite,
+    )
+
+
+def camera_options(args: argparse.Namespace) -> CameraOptions:
+    """What the arguments say of the camera."""
+    x, y = args.focal_length_x, args.focal_length_y
+    return CameraOptions(
+        focal=None if x is None and y is None else (x or y, y or x),
+        fov=args.fov,
+        principal_point=None if args.principal_point is None else tuple(args.principal_point),
+        every=args.ply_every,
+        stride=args.ply_stride,
+        max_depth=args.ply_max_depth,
+    )
 
 
 def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
@@ -150,8 +189,8 @@ def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
 def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     """The camera of point clouds, and which points are written."""
     group = parser.add_argument_group("point clouds (with --metric), in pixels of the source video")
-    group.add_argument("--focal-length-x", type=positive_float, default=470.4, help="focal length")
-    group.add_argument("--focal-length-y", type=positive_float, default=470.4, help="focal length")
+    group.add_argument("--focal-length-x", type=positive_float, help="focal length")
+    group.add_argument("--focal-length-y", type=positive_float, help="focal length")
     group.add_argument("--fov", type=field_of_view, metavar="DEGREES", help="horizontal field of view instead")
     group.add_argument("--principal-point", type=float, nargs=2, metavar=("X", "Y"), help="instead of the image centre")
     group.add_argument("--ply_every", type=positive_int, default=1, metavar="N", help="a cloud for each Nth frame")

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import user_line
-from ..outputs.base import OutputWriter
 from ..outputs.plan import OutputPlan
+from ..outputs.run_outputs import RunOutputs
 from ..pipelines.progress import peak_memory
 from ..video.inputs import Input
 from ..video.source import Selection, VideoSource
@@ -18,8 +18,8 @@ from .run_record import RunRecord, describe
 
 logger = logging.getLogger(__name__)
 
-# Takes an input that is open and its writers, runs it to its end and closes the writers.
-Process = Callable[[VideoSource, list[OutputWriter]], RunSummary]
+# Takes an input that is open and its outputs, runs it to its end and closes the outputs.
+Process = Callable[[VideoSource, RunOutputs], RunSummary]
 
 
 def settings_of(args: argparse.Namespace) -> dict[str, str]:
@@ -48,6 +48,7 @@ class Batch:
             Whatever a single input raises; with several, errors that are not the user's.
         """
         failed: list[str] = []
+        self.plan.check_inputs(inputs)
         for one in inputs:
             try:
                 if self._run_one(one, process):
@@ -72,12 +73,11 @@ class Batch:
             return False
         source = one.open(self.selection, self.image_fps)
         try:
-            writers = self.plan.make_writers(source)
-            record.forget()
-            summary = process(source, writers)
+            with self.plan.open(source) as outputs:
+                summary = process(source, outputs)
         finally:
             source.close()
         if not summary.interrupted:
-            record.write(writers)
-        self.say(describe(summary, writers, peak_memory()))
+            record.write(outputs)
+        self.say(describe(summary, outputs, peak_memory()))
         return summary.interrupted

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import InputError, OutputError, RankError, user_line
-from ..outputs.base import DepthMap, OutputWriter
+from ..outputs.base import DepthMap
 from ..outputs.plan import readable
+from ..outputs.run_outputs import RunOutputs
 from ..pipelines.progress import progress
 from ..video.inputs import Input
 from ..video.source import VideoSource
@@ -237,12 +238,12 @@ class _Part:
                 while ranks.get(self.key) != DONE and labour.step():
                     ranks.check()
 
-    def _process(self, source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
+    def _process(self, source: VideoSource, outputs: RunOutputs) -> RunSummary:
         shared, one, batch = self.shared, self.one, self.shared.batch
         # A stream that cannot be read twice is one rank's.
         if "://" in one.location or one.camera:
             logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.location)
-            return shared.process(source, writers)
+            return shared.process(source, outputs)
         spool = self._begin(source)
         length = run_length(source.expected, shared.ranks.size)
         shared.ranks.set(self.key, str(length))
@@ -253,7 +254,7 @@ class _Part:
                 return shared.split.join(windows_in_order(shared.ranks, self.key, numbers, labour, spool))
 
             with progress(source.expected, source.name) as advance:
-                summary = run_video(source.timed(), infer, writers, advance)
+                summary = run_video(source.timed(), infer, [outputs], advance)
         spool.remove()
         return summary
 

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..outputs.base import DepthFrame, DepthMap, OutputWriter
+from ..outputs.run_outputs import RunOutputs
 from ..video.timing import TimedFrame
 from .stop import held_interrupts
 from .threads import BackgroundConsumer, prefetch
@@ -48,7 +49,10 @@ def close_all(writers: Sequence[OutputWriter], interrupted: bool, before: Callab
         with nullcontext() if interrupted else held_interrupts():
             before()
             for writer in writers:
-                writer.close()
+                if isinstance(writer, RunOutputs):
+                    writer.close(interrupted)
+                else:
+                    writer.close()
             closed = True
     except KeyboardInterrupt:
         if not closed:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from ..files import whole_file
-from ..outputs.base import OutputWriter
+from ..outputs.ownership import read_record, write_record
+from ..outputs.run_outputs import RunOutputs
 from .offline import RunSummary
 
 
@@ -15,32 +14,26 @@ class RunRecord:
     """Hidden file beside the outputs that says with which settings they were finished; `--resume` looks for it."""
 
     def __init__(self, folder: Path, name: str, location: str, settings: Mapping[str, str]) -> None:
-        self._path = folder / f".{name}_run.json"
+        self._folder = folder
+        self._name = name
         self._settings = {"input": location, **settings}
 
     def is_finished(self) -> bool:
         """Whether a run with the same settings finished, and its files are still there."""
-        try:
-            record = json.loads(self._path.read_text())
-        except (OSError, ValueError):
-            return False
+        record = read_record(self._folder, self._name)
         there = all(Path(path).exists() for path in record.get("files", []))
         return there and record.get("settings") == self._settings
 
-    def write(self, writers: list[OutputWriter]) -> None:
-        """Note that everything is written."""
-        files = [text for writer in writers for text in writer.written() if not text.endswith(" files)")]
-        with whole_file(self._path) as partial:
-            partial.write_text(json.dumps({"settings": self._settings, "files": files}, indent=1) + "\n")
-
-    def forget(self) -> None:
-        """The outputs are about to change."""
-        self._path.unlink(missing_ok=True)
+    def write(self, outputs: RunOutputs) -> None:
+        """Note that everything is written, beside what the outputs themselves noted."""
+        record = read_record(self._folder, self._name)
+        files = [str(path) for path in outputs.files()]
+        write_record(self._folder, self._name, {**record, "settings": self._settings, "files": files})
 
 
-def describe(summary: RunSummary, writers: list[OutputWriter], memory: str) -> str:
+def describe(summary: RunSummary, outputs: RunOutputs, memory: str) -> str:
     """The closing line: what was written, the frame rate reached and the peak memory."""
-    files = ", ".join(written for writer in writers for written in writer.written())
+    files = ", ".join(outputs.written())
     state = "interrupted: " if summary.interrupted else ""
     return (
         f"{state}wrote {files}: {summary.frames} frames in {summary.seconds:.1f} s, "

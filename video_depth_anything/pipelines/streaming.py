@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 
-from ..outputs.base import OutputWriter
 from ..outputs.display import RawFormat, RawOutput, Window
 from ..outputs.plan import OutputPlan
+from ..outputs.run_outputs import RunOutputs
 from ..pipelines.progress import progress
 from ..video.inputs import Input
 from ..video.realtime import Newest
@@ -43,22 +43,22 @@ class StreamingBatch:
         if self._reset_on_cut:
             CutDetector()  # fails now, if at all
 
-        def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
-            return self._process(source, writers, stream)
+        def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
+            return self._process(source, outputs, stream)
 
         return self._batch.run(inputs, process)
 
-    def _process(self, source: VideoSource, writers: list[OutputWriter], stream: Stream) -> RunSummary:
+    def _process(self, source: VideoSource, outputs: RunOutputs, stream: Stream) -> RunSummary:
         info, style = self._batch.plan.run_info(source), self._batch.plan.style
         if self._raw is not None:
-            writers.append(RawOutput(info, style, self._raw))
+            outputs.add(RawOutput(info, style, self._raw))
         if self._show:
-            writers.append(Window(info, style))
+            outputs.add(Window(info, style))
         frames: Iterable[TimedFrame] = source.timed()
         newest = Newest(frames, not is_live(source.location)) if self._realtime else None
         cuts = CutDetector() if self._reset_on_cut else None
         with progress(source.expected, source.name) as advance, closing(iter(newest or frames)) as reading:  # type: ignore[type-var]
-            summary = run_stream(reading, stream, writers, advance, cuts)
+            summary = run_stream(reading, stream, [outputs], advance, cuts)
         if newest is not None:
             say(f"{newest.dropped} frames dropped, {summary.frames} kept")
         return summary

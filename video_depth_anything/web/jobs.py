@@ -20,9 +20,10 @@ import numpy as np
 
 from ..cli import arguments
 from ..errors import InputError, user_line
-from ..outputs.base import DepthMap, OutputWriter
+from ..outputs.base import DepthMap
 from ..outputs.plan import OutputPlan
 from ..outputs.point_clouds import write_ply
+from ..outputs.run_outputs import RunOutputs
 from ..pipelines.batch import Batch, settings_of
 from ..pipelines.offline import Frame, RunSummary, run_video
 from ..video.inputs import Input
@@ -124,13 +125,13 @@ class JobRunner:
         lines: list[str] = []
         counter = _Counter(job)
 
-        def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
+        def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
             def infer(frames: Iterator[Frame]) -> Iterator[DepthMap]:
                 return self._infer(args, self._limited(counter.taken(frames, source.expected)))
 
-            return run_video(source.timed(), infer, writers, counter.advance)
+            return run_video(source.timed(), infer, [outputs], counter.advance)
 
-        plan = OutputPlan.from_arguments(args)
+        plan = OutputPlan(arguments.output_options(args), arguments.camera_options(args), args.metric, args.start)
         Batch(plan, selection, args.image_fps, False, settings_of(args), lines.append).run([one], process)
         return self._collect(job, one.name, args.ply_every, counter)
 
