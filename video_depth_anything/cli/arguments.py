@@ -163,9 +163,9 @@ def output_options(args: argparse.Namespace) -> OutputOptions:
 
 def camera_options(args: argparse.Namespace) -> CameraOptions:
     """What the arguments say of the camera."""
-    x, y = args.focal_length_x, args.focal_length_y
+    given = [getattr(args, f"focal_length_{axis}") for axis in "xy" if hasattr(args, f"focal_length_{axis}")]
     return CameraOptions(
-        focal=None if x is None and y is None else (x or y, y or x),
+        focal=(given[0], given[-1]) if given else None,
         fov=args.fov,
         principal_point=None if args.principal_point is None else tuple(args.principal_point),
         every=args.ply_every,
@@ -189,8 +189,9 @@ def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
 def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     """The camera of point clouds, and which points are written."""
     group = parser.add_argument_group("point clouds (with --metric), in pixels of the source video")
-    group.add_argument("--focal-length-x", type=positive_float, help="focal length")
-    group.add_argument("--focal-length-y", type=positive_float, help="focal length")
+    given = "focal length (default: 470.4), unless given of the processed frames"
+    group.add_argument("--focal-length-x", type=positive_float, default=argparse.SUPPRESS, help=given)
+    group.add_argument("--focal-length-y", type=positive_float, default=argparse.SUPPRESS, help=given)
     group.add_argument("--fov", type=field_of_view, metavar="DEGREES", help="horizontal field of view instead")
     group.add_argument("--principal-point", type=float, nargs=2, metavar=("X", "Y"), help="instead of the image centre")
     group.add_argument("--ply_every", type=positive_int, default=1, metavar="N", help="a cloud for each Nth frame")
