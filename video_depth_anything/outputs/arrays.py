@@ -162,8 +162,13 @@ class ExrFrames(_FrameFiles):
             # The fields after the frame: drop frame, colour frame, field phase, three flags of groups, eight user bits.
             header["timeCode"] = OpenEXR.TimeCode(*code[:4], 0, 0, code[4], *[0] * 11)
         pixels = np.ascontiguousarray(self._values(frame.depth))
-        with whole_file(self._next(frame)) as partial:
-            OpenEXR.File(header, dict.fromkeys("RGBZ", pixels)).write(str(partial))
+        path = self._next(frame)
+        try:
+            with whole_file(path) as partial:
+                OpenEXR.File(header, dict.fromkeys("RGBZ", pixels)).write(str(partial))
+        except RuntimeError as error:
+            # "Failed to write ... file NAME. No space left on device."
+            raise OutputError(f"cannot write {path}: {str(error).rstrip('.').rpartition('. ')[2]}") from error
 
 
 def time_code(seconds: float, fps: Fraction) -> tuple[int, int, int, int, int] | None:
@@ -213,8 +218,11 @@ class Png16Frames(_FrameFiles):
             partial.write_text(json.dumps({**content, "files": self._mappings}, indent=1) + "\n")
 
     def abort(self) -> None:
-        try:
-            self.close()
-        except OSError:
-            # Without their mapping the files mean nothing.
-            shutil.rmtree(self._folder, ignore_errors=True)
+        # Without their mapping the files mean nothing: on a full disk, the last ones make room for it.
+        while self._mappings:
+            try:
+                return self.close()
+            except OSError:
+                (self._folder / self._mappings.popitem()[0]).unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return None

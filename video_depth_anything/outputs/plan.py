@@ -160,7 +160,6 @@ class OutputPlan:
             raise OutputError(f"output folder {self.folder} cannot be made: {reason}") from error
         check_length(self.folder, source.name, LONGEST_ENDING)
         remove_abandoned(self.folder)
-        self._check_disk(source)
         try:
             staging = Staging(self.folder, source.name, self.options.overwrite)
         except OSError as error:
@@ -169,6 +168,7 @@ class OutputPlan:
             ) from error
         try:
             self._check_replaced(source.name)
+            self._check_disk(source)
             return RunOutputs(source.name, self.folder, staging, self._make_writers(source, staging.path))
         except BaseException:
             staging.close()
