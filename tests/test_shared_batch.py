@@ -21,8 +21,8 @@ from video_depth_anything.device import Execution
 from video_depth_anything.distributed import RawWindows, join_windows, windows_read
 from video_depth_anything.errors import OutputError, RankError
 from video_depth_anything.offline import infer_depth
+from video_depth_anything.outputs.base import OutputWriter
 from video_depth_anything.outputs.plan import OutputPlan
-from video_depth_anything.outputs.run_outputs import RunOutputs
 from video_depth_anything.pipelines.batch import Batch, settings_of
 from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, WindowSource, check_space
 from video_depth_anything.pipelines.offline import Frame, RunSummary, run_video
@@ -37,11 +37,9 @@ def raw_windows(frames: Iterator[Frame]) -> RawWindows:
     return RawWindows(MixingNetwork(), frames, 14, EXECUTION)
 
 
-def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
+def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
     network = MixingNetwork()
-    return run_video(
-        source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), [outputs], lambda: None
-    )
+    return run_video(source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), writers, lambda: None)
 
 
 class BrokenAfter:
@@ -84,8 +82,7 @@ class Team:
         names = ["--input_video", *map(str, videos), "--output_dir", str(self._out)]
         self._patch.setattr(sys, "argv", ["run.py", *names, *flags])
         args = arguments.parse(None)
-        plan = OutputPlan(arguments.output_options(args), arguments.camera_options(args), args.metric, args.start)
-        selection = Selection(args.max_res)
+        plan, selection = OutputPlan.from_arguments(args), Selection(args.max_res)
         batch = Batch(plan, selection, 24.0, args.resume, settings_of(args), self.said.append)
 
         def work(rank: Ranks) -> int:

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from video_depth_anything.cli import arguments
-from video_depth_anything.cli.console import run_script
-from video_depth_anything.pipelines.progress import progress
+from video_depth_anything.cli.console import progress, run_script
+from video_depth_anything.cli.parser import Parser
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first, use_own_gpu
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--infer_path", type=Path, required=True, help="folder for the predictions")
     what = "index files that dataset_extract_*.py wrote"
     parser.add_argument("--json_file", type=Path, nargs="+", required=True, help=what)
@@ -31,7 +31,7 @@ def parse() -> argparse.Namespace:
     arguments.add_model_arguments(parser)
     parser.add_argument("--streaming", action="store_true", help="one frame at a time, as run_streaming.py does")
     parser.add_argument("--resume", action="store_true", help="keep scenes finished with the same settings")
-    return arguments.parse_args(parser)
+    return parser.parse_args()
 
 
 def settings_of(args: argparse.Namespace, execution: Execution, checkpoint: Path) -> dict[str, Any]:
@@ -79,7 +79,8 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
         raise BenchmarkError(f"{', '.join(map(str, indices))}: no scenes of {', '.join(unknown) or 'any dataset'}")
     from video_depth_anything import choose_execution, choose_weights
 
-    execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
+    options = arguments.model_options(args)
+    execution = choose_execution(options.device, options.precision, options.backend, options.compile)
     args.encoder, checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
     settings = settings_of(args, execution, checkpoint)
     writers = []

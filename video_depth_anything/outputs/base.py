@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..video.timing import TimedFrame
 from .options import Provenance
 
 DepthMap = npt.NDArray[np.float32]
@@ -28,6 +29,11 @@ class DepthFrame(NamedTuple):
     time: float
     duration: float
     number: int | None = None
+
+    @classmethod
+    def of(cls, frame: TimedFrame, depth: DepthMap) -> DepthFrame:
+        """A frame of the source with its depth."""
+        return cls(frame.image, depth, frame.time, frame.duration, getattr(frame, "number", None))
 
     def numbered(self, count: int) -> int:
         """The number in the names of its files, for the frame after `count` others."""

@@ -214,7 +214,17 @@ class OutputPlan:
         if "ply" in self.save:
             logger.info("%s", line)
         audio = AudioTrack(source.location, self.start) if self.options.keep_audio else None
-        making = Making(info, self.style, Values(info.kind), None, intrinsics, self.camera, audio, source.expected)
+        making = Making(
+            info,
+            self.style,
+            Values(info.kind),
+            None,
+            intrinsics,
+            self.camera,
+            audio,
+            self.options.codec,
+            source.expected,
+        )
         late = self._late()
         writers: list[OutputWriter] = []
         with contextlib.ExitStack() as failed:

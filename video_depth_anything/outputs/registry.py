@@ -27,6 +27,7 @@ class Making:
         intrinsics: of the processed frames.
         camera: which points are wanted.
         audio: sound for videos; None: none.
+        codec: of colour videos.
         expected: how many frames will come; None: not known.
     """
 
@@ -37,6 +38,7 @@ class Making:
     intrinsics: Intrinsics
     camera: CameraOptions
     audio: AudioTrack | None
+    codec: str
     expected: int | None
 
 
@@ -70,13 +72,13 @@ class Format:
 def _src(making: Making) -> OutputWriter:
     from .videos import SourceVideo
 
-    return SourceVideo(making.info, making.audio)
+    return SourceVideo(making.info, making.audio, making.codec)
 
 
 def _vis(making: Making) -> OutputWriter:
     from .videos import DepthVideo
 
-    return DepthVideo(making.info, making.style, making.audio, making.ends)
+    return DepthVideo(making.info, making.style, making.audio, making.ends, making.codec)
 
 
 def _npz(making: Making) -> OutputWriter:

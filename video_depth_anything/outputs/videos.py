@@ -25,12 +25,13 @@ class _Video:
         size: tuple[int, int],
         audio: AudioTrack | None = None,
         pixels: PixelFormat = "rgb24",
+        codec: str = "libx264",
     ) -> None:
-        self._writer = VideoWriter(info.path(ending), size, info.fps, pixels, audio)
+        self._writer = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec)
         self._play = PlayTime()
 
     def _append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: DepthFrame) -> None:
-        self._writer.write(picture)
+        self._writer.write(picture, frame.time, frame.duration)
         self._play.add(frame.time, frame.duration)
 
     def close(self) -> None:
@@ -46,8 +47,8 @@ class _Video:
 class SourceVideo(_Video):
     """`_src.mp4`: the frames as they were processed."""
 
-    def __init__(self, info: RunInfo, audio: AudioTrack | None = None) -> None:
-        super().__init__(info, "_src.mp4", info.size, audio)
+    def __init__(self, info: RunInfo, audio: AudioTrack | None = None, codec: str = "libx264") -> None:
+        super().__init__(info, "_src.mp4", info.size, audio, codec=codec)
 
     def write(self, frame: DepthFrame) -> None:
         self._append(frame.image, frame)
@@ -61,9 +62,14 @@ class DepthVideo(_Video):
     """
 
     def __init__(
-        self, info: RunInfo, style: VisStyle, audio: AudioTrack | None = None, ends: tuple[float, float] | None = None
+        self,
+        info: RunInfo,
+        style: VisStyle,
+        audio: AudioTrack | None = None,
+        ends: tuple[float, float] | None = None,
+        codec: str = "libx264",
     ) -> None:
-        super().__init__(info, "_vis.mp4", style.size(info.size), audio)
+        super().__init__(info, "_vis.mp4", style.size(info.size), audio, codec=codec)
         self._visualiser = Visualiser(info.kind, style, ends)
 
     def write(self, frame: DepthFrame) -> None:

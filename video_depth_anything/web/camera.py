@@ -14,7 +14,7 @@ from ..outputs.base import DepthFrame
 from ..outputs.colormap import color_table
 from ..outputs.vis_range import VisRange
 from ..outputs.visualiser import VisStyle, Visualiser
-from ..pipelines.stream_runner import Stream
+from ..pipelines.streaming import Stream
 
 # Seconds over which the rate is taken.
 RATE_SPAN = 3.0
