@@ -21,6 +21,7 @@ from .setup import LoadedNetwork, load_network
 from .stop import Stop, stop_on_signals
 from .streaming import stream_inputs
 from .summary import RunSummary
+from .window_spool import remove_abandoned
 
 
 def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> int:
@@ -37,11 +38,11 @@ def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> i
     Raises:
         UserError: if something asked for is not to be had, or the only input fails.
     """
-    with stop_on_signals() as stop, join_ranks() as ranks:
+    with stop_on_signals() as stop, join_ranks(stop) as ranks:
         if ranks is not None:
             use_own_gpu()
             # Only one process can read the list on standard input.
-            inputs = ranks.agree("inputs", lambda: list(listed(inputs)))
+            inputs = ranks.agree(lambda: list(listed(inputs)))
         found = expand_inputs(inputs)
         batch, network = _prepare(options, found, report, stop)
 
@@ -52,6 +53,8 @@ def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> i
                     source.timed(), lambda frames: network.infer(frames, stop.check), outputs, advance, stop, cuts
                 )
 
+        if not options.resume and (ranks is None or ranks.rank == 0):
+            remove_abandoned(options.outputs.folder)
         if ranks is None:
             return batch.run(found, process)
         if options.reset_on_cut and len(found) < ranks.size:
