@@ -114,7 +114,9 @@ def measure_outputs(video: Path, folder: Path, window: object) -> tuple[float, f
 
     from video_depth_anything.outputs.base import DepthFrame, OutputWriter, RunInfo
     from video_depth_anything.outputs.colormap import color_table
-    from video_depth_anything.outputs.videos import SourceVideo, TwoPassVideos, VisStyle
+    from video_depth_anything.outputs.spool import LateOutputs
+    from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
+    from video_depth_anything.outputs.visualiser import VisStyle
     from video_depth_anything.pipelines.window_spool import NEW_SLOTS
     from video_depth_anything.video.source import open_video
 
@@ -123,7 +125,8 @@ def measure_outputs(video: Path, folder: Path, window: object) -> tuple[float, f
         size = source.size
         info = RunInfo(folder, "measured", str(video), "disparity", size, size, source.fps)
         writers: list[OutputWriter] = [SourceVideo(info, None)]
-        writers.append(TwoPassVideos(info, VisStyle(color_table("inferno")), False, None))
+        style = VisStyle(color_table("inferno"))
+        writers.append(LateOutputs(info, [lambda info, ends: DepthVideo(info, style, ends=ends)], False))
         count, write = 0, 0.0
         for count, frame in enumerate(source.timed(), start=1):
             shown = DepthFrame(frame.image, depths[count % len(depths)], frame.time, frame.duration)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
-from ..outputs.plan import OutputPlan, RunOutputs
+from ..outputs.plan import OutputPlan
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input, expand_inputs, listed
 from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource

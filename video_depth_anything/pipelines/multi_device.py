@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..errors import OutputError, RankError, user_line
 from ..outputs.base import DepthMap
-from ..outputs.plan import RunOutputs, readable
+from ..outputs.plan import readable
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
 from ..video.source import VideoSource
 from .batch import Batch, Process, failure_line, report_failures
