@@ -141,6 +141,8 @@ def _add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--realtime", action="store_true", help=live)
     group.add_argument("--show", action="store_true", help="show source and depth in a window; q ends")
     raw = "raw video on standard output: depth in 16 bits, or in colours"
+    # A file's colours span all of it, as the original's; the end of a live source is not known.
+    parser.set_defaults(vis_range=VisRange("auto"))
     group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
 
 
@@ -207,15 +209,16 @@ def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ru
     return RunOptions(model, selection, outputs, camera, args.reset_on_cut, args.resume)
 
 
-def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...] | None:
-    """The formats asked for; None for the usual ones."""
+def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    """The formats asked for, or the usual ones."""
+    streaming = "realtime" in args
     if args.save is not None and "none" in args.save and len(args.save) > 1:
         parser.error("argument --save: none goes with nothing else")
     also = ["npz"] * args.save_npz + ["exr"] * args.save_exr
-    if args.save is None and not also:
-        return None
-    usual = ["src", "vis", *["ply"] * args.metric]
-    chosen = usual if args.save is None else [name for name in args.save if name != "none"]
+    # A metric stream is written as the original does: one colour video.
+    metric = ["vis"] if streaming else ["src", "vis", "ply"]
+    usual = metric if args.metric else ["src", "vis"]
+    chosen: list[str] = usual if args.save is None else [name for name in args.save if name != "none"]
     return tuple(dict.fromkeys([*chosen, *also]))
 
 
