@@ -113,7 +113,8 @@ def test_defaults_of_the_original() -> None:
 def one_line(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr
-    return result.stderr.strip().splitlines()[-1]
+    lines = [line for line in result.stderr.strip().splitlines() if not line.startswith("see `")]
+    return lines[-1]
 
 
 def test_mistakes_end_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) -> None:

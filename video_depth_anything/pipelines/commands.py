@@ -85,8 +85,9 @@ def run_streaming(options: RunOptions, streaming: StreamingOptions, inputs: Sequ
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
         if options.outputs.vis_range.kind == "auto":
-            kind = "percentile" if any(is_live(one.location) for one in found) else "video"
-            options = replace(options, outputs=replace(options.outputs, vis_range=VisRange(kind)))
+            live = any(is_live(one.location) for one in found)
+            span = VisRange("percentile" if live else "video")
+            options = replace(options, outputs=replace(options.outputs, vis_range=span))
         batch, network = _prepare(options, found, report, stop)
         return stream_inputs(batch, found, network.new_stream(), streaming, options.reset_on_cut)
 
