@@ -15,10 +15,10 @@ import torch
 from benchmark.rgbd import open_rgbd_folder
 from training import cache
 from training.augment import Augmentation, augment, flip, resize_clip
+from training.batches import Position, SampleOrder, batches
 from training.clips import Clip
-from training.distributed import Group
+from training.processes import ProcessGroup
 from training.sources import CacheSource, RgbdSource, Sample
-from training.stream import Position, SampleOrder, batches
 from video_depth_anything.errors import InputError, OutputError
 
 INFO = cache.CacheInfo("vits", "0123456789abcdef", 4, 28, 42, "int8")
@@ -88,7 +88,7 @@ def test_an_epoch_shows_every_frame_once_and_the_next_takes_in_what_was_added(tm
     for seed in range(3):
         write_clip(tmp_path, seed)
     source = CacheSource([tmp_path], 1, INFO.fingerprint)
-    order = iter(SampleOrder(source, 0, 4, Group(), Position()))
+    order = iter(SampleOrder(source, 0, 4, ProcessGroup(), Position()))
     first = [item for _ in range(3) for item in next(order).items]
     assert len(set(first)) == 12
     assert first != sorted(first)
@@ -103,10 +103,10 @@ def test_the_order_goes_on_from_any_position_even_if_the_cache_has_grown(tmp_pat
     for seed in range(3):
         write_clip(tmp_path, seed)
     source = CacheSource([tmp_path], 1, INFO.fingerprint)
-    straight = batches(source, 5, 4, Group(), Position(), workers=0, pin=False)
+    straight = batches(source, 5, 4, ProcessGroup(), Position(), workers=0, pin=False)
     seen = [next(straight) for _ in range(3)]
     write_clip(tmp_path, 9)
-    resumed = batches(source, 5, 4, Group(), seen[0].after, workers=0, pin=False)
+    resumed = batches(source, 5, 4, ProcessGroup(), seen[0].after, workers=0, pin=False)
     for wanted in seen[1:]:
         batch = next(resumed)
         assert batch.after == wanted.after
@@ -120,15 +120,17 @@ def test_processes_share_a_batch(tmp_path: Path) -> None:
         write_clip(tmp_path, seed)
     source = CacheSource([tmp_path], 1, INFO.fingerprint)
     start = Position(0, 0, 0, tuple(source.parts()))
-    whole = next(batches(source, 0, 4, Group(), start, workers=0, pin=False)).disparity
-    shares = [next(batches(source, 0, 4, Group(rank, 2), start, workers=0, pin=False)).disparity for rank in range(2)]
+    whole = next(batches(source, 0, 4, ProcessGroup(), start, workers=0, pin=False)).disparity
+    shares = [
+        next(batches(source, 0, 4, ProcessGroup(rank, 2), start, workers=0, pin=False)).disparity for rank in range(2)
+    ]
     assert torch.equal(torch.cat(shares), whole)
 
 
 def test_nothing_to_train_on_is_said(tmp_path: Path) -> None:
     cache.create_cache(tmp_path, INFO)
     with pytest.raises(InputError, match="no clips yet"):
-        next(iter(SampleOrder(CacheSource([tmp_path], 1, INFO.fingerprint), 0, 4, Group(), Position())))
+        next(iter(SampleOrder(CacheSource([tmp_path], 1, INFO.fingerprint), 0, 4, ProcessGroup(), Position())))
 
 
 @pytest.fixture

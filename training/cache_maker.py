@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.arguments import scene_options
 from training.augment import VIEW, augment
 from training.cache import CacheInfo, clip_name, create_cache, fingerprint, write_clip
 from training.clips import Clip
+from training.flags import scene_options
 from training.network import ENCODER, token_maps
-from training.scenes import render_clip
+from training.scenes.render import render_clip
 from training.start import load_for_training
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.device import Execution, choose_execution

@@ -33,7 +33,7 @@ def main() -> int:
     import cv2
     import numpy as np
 
-    from training.scenes import KINDS, SceneOptions, render_clip
+    from training.scenes.render import KINDS, SceneOptions, render_clip
     from video_depth_anything.files import whole_file
 
     unknown = set(arguments.kinds or ()) - set(KINDS)

@@ -67,7 +67,7 @@ def main() -> int:
     arguments = parser().parse_args()
     from tqdm import tqdm
 
-    from training.furniture_cache import convert, pieces, write_index
+    from training.scenes.furniture_files import convert, unpack_catalogue, write_index
 
     arguments.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
@@ -76,10 +76,14 @@ def main() -> int:
         unpack(package, unpacked / "root")
         archives = sorted((unpacked / "root").rglob("*.sh3f"))
         done = []
-        found = [piece for archive in archives for piece in pieces(archive, unpacked / archive.stem, arguments.packs)]
-        for piece in tqdm(found, unit="model", disable=None):
+        found = [
+            entry
+            for archive in archives
+            for entry in unpack_catalogue(archive, unpacked / archive.stem, arguments.packs)
+        ]
+        for entry in tqdm(found, unit="model", disable=None):
             try:
-                done.append(convert(piece, arguments.out, arguments.triangles))
+                done.append(convert(entry, arguments.out, arguments.triangles))
             except (ValueError, OSError) as error:
                 tqdm.write(f"left out: {error}")
     write_index(done, arguments.out)

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.arguments import add_model_arguments, add_scene_arguments, not_negative, whole
+from training.flags import add_model_arguments, add_scene_arguments, not_negative, whole
 from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
 

@@ -13,15 +13,15 @@ from types import FrameType, TracebackType
 import torch
 from tqdm import tqdm
 
-from training.arguments import scene_options
 from training.augment import Augmentation
+from training.batches import batches
 from training.cache import fingerprint
-from training.distributed import Group
+from training.flags import scene_options
 from training.log import TrainingLog
 from training.network import ENCODER
+from training.processes import ProcessGroup
 from training.sources import CacheSource, RgbdSource, SceneSource, Source
 from training.start import load_for_training
-from training.stream import batches
 from training.trainer import STATE, Settings, Trainer, load_state, save_checkpoint, save_state, timed
 from training.validation import FixedClip, fixed_recording, fixed_scenes, validate
 from video_depth_anything.device import Execution
@@ -71,7 +71,7 @@ class Run:
         CheckpointError, InputError, OutputError: if weights, data or output folder do not fit.
     """
 
-    def __init__(self, args: argparse.Namespace, settings: Settings, execution: Execution, group: Group) -> None:
+    def __init__(self, args: argparse.Namespace, settings: Settings, execution: Execution, group: ProcessGroup) -> None:
         if args.batch % group.size:
             raise OutputError(f"--batch {args.batch} is not a multiple of the {group.size} processes")
         if execution.device.type == "cuda" and group.size > 1:

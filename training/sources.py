@@ -24,7 +24,7 @@ from video_depth_anything.transform import preprocess
 
 if TYPE_CHECKING:
     # The renderer's libraries are loaded by those who render; training on recordings needs none of them.
-    from training.scenes import SceneOptions
+    from training.scenes.render import SceneOptions
 
 
 class Sample(NamedTuple):
@@ -79,7 +79,7 @@ class SceneSource:
         return 1
 
     def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        from training.scenes import render_clip
+        from training.scenes.render import render_clip
 
         clip = augment(render_clip(self.first_seed + number, self.options), self.augmentation, rng)
         return sample_of_clip(clip, (self.options.height, self.options.width))

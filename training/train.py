@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from training.arguments import add_model_arguments, add_scene_arguments, not_negative, share, whole
+from training.flags import add_model_arguments, add_scene_arguments, not_negative, share, whole
 from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.cli.console import run_script
 
@@ -98,7 +98,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    from training.distributed import process_group
+    from training.processes import process_group
     from training.run import Run
     from training.trainer import Settings
     from video_depth_anything.device import choose_execution

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.distributed import Group
+from training.batches import Batch, Position
 from training.losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
 from training.network import Stage, TrainingNetwork, coarse_pixels, set_trainable
 from training.optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
-from training.stream import Batch, Position
+from training.processes import ProcessGroup
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError
 from video_depth_anything.files import whole_file
@@ -70,7 +70,9 @@ class Settings:
 class Trainer:
     """A network in training, and all that must be saved to go on with it."""
 
-    def __init__(self, model: VideoDepthAnything, settings: Settings, execution: Execution, group: Group) -> None:
+    def __init__(
+        self, model: VideoDepthAnything, settings: Settings, execution: Execution, group: ProcessGroup
+    ) -> None:
         self.settings = settings
         self.execution = execution
         self.group = group

@@ -22,7 +22,7 @@ from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.video_depth import VideoDepthAnything
 
 if TYPE_CHECKING:
-    from training.scenes import SceneOptions
+    from training.scenes.render import SceneOptions
 
 # Far above any training seed.
 FIRST_SEED = 1_000_000_000
@@ -42,7 +42,7 @@ class FixedClip:
 
 def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
     """The first `count` procedural clips that no training sees."""
-    from training.scenes import render_clip
+    from training.scenes.render import render_clip
 
     clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
     return [_fixed("scenes", clip, (options.height, options.width), MAX_DEPTH_SCENES) for clip in clips]

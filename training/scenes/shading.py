@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.raycast import Camera, Floats, Hits, Tracer, pixels
-from training.world import TEXTURE_SIZE, Light, Sky, TextureAtlas, World
+from training.scenes.raycast import Camera, Floats, Hits, Tracer, pixels
+from training.scenes.world import TEXTURE_SIZE, Light, Sky, TextureAtlas, World
 
 # Sub-pixel places beside the centre: with it, three rows and three columns.
 _OFFSETS = ((-0.33, -0.17), (0.17, 0.33))

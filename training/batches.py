@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.distributed import Group
+from training.processes import ProcessGroup
 from training.sources import Sample, Source
 from video_depth_anything.errors import InputError
 
@@ -54,7 +54,7 @@ class SampleOrder(Sampler[Request]):
         batch: clips of all processes together in a step.
     """
 
-    def __init__(self, source: Source, seed: int, batch: int, group: Group, start: Position) -> None:
+    def __init__(self, source: Source, seed: int, batch: int, group: ProcessGroup, start: Position) -> None:
         self._source = source
         self._seed = seed
         self._batch = batch
@@ -116,7 +116,7 @@ def _one_thread(_: int) -> None:
 
 
 def batches(
-    source: Source, seed: int, batch: int, group: Group, start: Position, workers: int, pin: bool
+    source: Source, seed: int, batch: int, group: ProcessGroup, start: Position, workers: int, pin: bool
 ) -> Iterator[Batch]:
     """Batches from a position on, without end, made by `workers` processes ahead of time (0: in this one)."""
     order = SampleOrder(source, seed, batch, group, start)

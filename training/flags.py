@@ -11,7 +11,7 @@ from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.config import DEVICES, ENCODERS, PATCH_SIZE, PRECISIONS
 
 if TYPE_CHECKING:
-    from training.scenes import SceneOptions
+    from training.scenes.render import SceneOptions
 
 
 def side(text: str) -> int:
@@ -68,7 +68,7 @@ def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
 
 def scene_options(args: argparse.Namespace, frames: int) -> SceneOptions:
     """Options of the generator as the arguments say."""
-    from training.scenes import SceneOptions
+    from training.scenes.render import SceneOptions
 
     options = SceneOptions(
         num_frames=frames, height=args.height, width=args.width, furniture=args.furniture, fps=args.fps

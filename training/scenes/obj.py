@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 @dataclass(frozen=True)
-class Material:
+class MtlMaterial:
     """One entry of an MTL file.
 
     Attributes:
@@ -121,7 +121,7 @@ def read_obj(path: Path) -> ObjMesh:
     )
 
 
-def read_mtl(path: Path) -> dict[str, Material]:
+def read_mtl(path: Path) -> dict[str, MtlMaterial]:
     """Materials by name; unknown statements are left out, textures that are not there are None."""
     found: dict[str, dict[str, object]] = {}
     entry: dict[str, object] = {}
@@ -140,7 +140,7 @@ def read_mtl(path: Path) -> dict[str, Material]:
             case "map_Kd":
                 picture = path.parent / words[-1].replace("\\", "/")
                 entry["texture"] = picture if picture.is_file() else None
-    return {name: Material(**values) for name, values in found.items()}  # type: ignore[arg-type]
+    return {name: MtlMaterial(**values) for name, values in found.items()}  # type: ignore[arg-type]
 
 
 def _statements(path: Path) -> list[list[str]]:

@@ -1,4 +1,4 @@
-"""The workshop of a scene: draws colours and finishes, and collects meshes."""
+"""The builder of a scene: draws colours and finishes, and collects meshes."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from training import textures
-from training.mesh import Mesh, floats, merge
-from training.world import Materials, Moving, Texture
+from training.scenes import textures
+from training.scenes.mesh import Mesh, floats, merge
+from training.scenes.world import MaterialTable, Moving, Texture
 
 
-class Paint(NamedTuple):
+class Material(NamedTuple):
     """A material and how wide its texture tile is, in metres."""
 
     material: int
@@ -23,18 +23,18 @@ class Paint(NamedTuple):
 class Library(Protocol):
     """Real furniture by role."""
 
-    def draw(self, role: str, shop: Workshop) -> Mesh | None:
-        """A random piece for a role, its materials added to the workshop's; None where there is none."""
+    def draw(self, role: str, scene: SceneBuilder) -> Mesh | None:
+        """A random model for a role, its materials added to the builder's; None where there is none."""
         ...
 
 
-class Workshop:
+class SceneBuilder:
     """Draws all that a layout needs from one random generator.
 
     Attributes:
         rng: the generator.
         library: real furniture, if any.
-        materials: the table that paints are added to.
+        materials: the table that materials are added to.
         still: meshes that stand.
         moving: meshes that move.
     """
@@ -42,7 +42,7 @@ class Workshop:
     def __init__(self, rng: np.random.Generator, library: Library | None = None) -> None:
         self.rng = rng
         self.library = library
-        self.materials = Materials()
+        self.materials = MaterialTable()
         self.still: list[Mesh] = []
         self.moving: list[Moving] = []
         self._first = int(rng.integers(textures.POOL))
@@ -97,20 +97,20 @@ class Workshop:
         depth: float = 0.6,
         finish: dict[str, float] | None = None,
     ) -> int:
-        """A texture in two tones of one colour; `finish` as for `Materials.add`."""
+        """A texture in two tones of one colour; `finish` as for `MaterialTable.add`."""
         light = self.colour() if base is None else base
         dark = light * np.float32(1 - depth * self.uniform(0.3, 1))
         if self.chance(0.15):
             dark = self.colour()
         return self.materials.two_tone(self.texture(*families), dark, light, **(finish or {}))
 
-    def paint(self, name: str) -> Paint:
-        """A new paint of a kind: wall, floor, wood, metal, fabric, plastic, stone, leaf, ground, asphalt, any."""
+    def material(self, name: str) -> Material:
+        """A new material of a kind: wall, floor, wood, metal, fabric, plastic, stone, leaf, ground, asphalt, any."""
         return getattr(self, f"_{name}")()
 
-    def cover(self, mesh: Mesh, paint: Paint | str) -> Mesh:
-        """The mesh in a paint, its texture at a random place."""
-        chosen = self.paint(paint) if isinstance(paint, str) else paint
+    def cover(self, mesh: Mesh, material: Material | str) -> Mesh:
+        """The mesh in a material, its texture at a random place."""
+        chosen = self.material(material) if isinstance(material, str) else material
         shift = (self.uniform(0, 1), self.uniform(0, 1))
         return mesh.painted(chosen.material, chosen.tile, shift, self.chance(0.3))
 
@@ -123,109 +123,111 @@ class Workshop:
         picture = self.texture(*(families or ("picture", "picture", "page", "clouds")))
         return self.materials.tinted(picture, np.full(3, gain), emission=emission, specular=0.05)
 
-    def _wall(self) -> Paint:
+    def _wall(self) -> Material:
         base = self.grey(0.55, 0.95) if self.chance(0.6) else self.colour((0.4, 0.95), (0, 0.6))
         style = self.rng.random()
         if style < 0.45:
-            return Paint(self.materials.plain(base))
+            return Material(self.materials.plain(base))
         if style < 0.75:
-            return Paint(self.toned("plaster", "clouds", base=base, depth=0.25), self.uniform(0.5, 3))
+            return Material(self.toned("plaster", "clouds", base=base, depth=0.25), self.uniform(0.5, 3))
         if style < 0.85:
-            return Paint(
+            return Material(
                 self.toned("tiles", "tiles", base=base, finish={"specular": 0.3, "shininess": 80}),
                 self.uniform(0.3, 1.2),
             )
-        return Paint(self.toned("bricks", "stripes", "wood", "checker", "planks", base=base), self.uniform(0.5, 2))
+        return Material(self.toned("bricks", "stripes", "wood", "checker", "planks", base=base), self.uniform(0.5, 2))
 
-    def _floor(self) -> Paint:
+    def _floor(self) -> Material:
         mirror = self.uniform(0.1, 0.6) if self.chance(0.3) else 0.0
         shiny = {"specular": self.uniform(0, 0.3), "shininess": self.uniform(20, 120), "mirror": mirror}
         style = self.rng.random()
         if style < 0.35:
-            return Paint(self.toned("planks", "wood", base=self.brown(), finish=shiny), self.uniform(0.5, 1.6))
+            return Material(self.toned("planks", "wood", base=self.brown(), finish=shiny), self.uniform(0.5, 1.6))
         if style < 0.6:
-            return Paint(self.toned("carpet", "fabric", "speckle"), self.uniform(0.3, 1.5))
+            return Material(self.toned("carpet", "fabric", "speckle"), self.uniform(0.3, 1.5))
         if style < 0.8:
-            return Paint(self.toned("tiles", "marble", "checker", finish=shiny), self.uniform(0.6, 2))
+            return Material(self.toned("tiles", "marble", "checker", finish=shiny), self.uniform(0.6, 2))
         if style < 0.9:
-            return Paint(self.materials.plain(self.grey(0.2, 0.8), **shiny))
-        return Paint(
+            return Material(self.materials.plain(self.grey(0.2, 0.8), **shiny))
+        return Material(
             self.toned("stains", "clouds", "plaster", base=self.grey(0.2, 0.7), finish=shiny), self.uniform(1, 3)
         )
 
-    def _wood(self) -> Paint:
+    def _wood(self) -> Material:
         base = self.brown() if self.chance(0.75) else self.grey(0.15, 0.95)
         shine = self.uniform(0, 0.3)
         if self.chance(0.25):
-            return Paint(self.materials.plain(base, specular=shine))
-        return Paint(
+            return Material(self.materials.plain(base, specular=shine))
+        return Material(
             self.toned("wood", "wood", "planks", base=base, depth=0.5, finish={"specular": shine}),
             self.uniform(0.4, 1.5),
         )
 
-    def _metal(self) -> Paint:
+    def _metal(self) -> Material:
         base = self.grey(0.15, 0.85) if self.chance(0.8) else self.colour()
         mirror = self.uniform(0.2, 0.8) if self.chance(0.4) else 0.0
-        return Paint(
+        return Material(
             self.materials.plain(base, specular=self.uniform(0.3, 1), shininess=self.uniform(20, 200), mirror=mirror)
         )
 
-    def _fabric(self) -> Paint:
+    def _fabric(self) -> Material:
         base = self.colour((0.15, 0.9), (0, 0.8)) if self.chance(0.6) else self.grey(0.1, 0.9)
         if self.chance(0.35):
-            return Paint(self.materials.plain(base))
-        return Paint(
+            return Material(self.materials.plain(base))
+        return Material(
             self.toned("fabric", "fabric", "carpet", "stripes", "checker", "plaster", base=base),
             self.uniform(0.15, 0.8),
         )
 
-    def _plastic(self) -> Paint:
+    def _plastic(self) -> Material:
         base = self.colour() if self.chance(0.55) else self.grey()
-        return Paint(self.materials.plain(base, specular=self.uniform(0, 0.6), shininess=self.uniform(10, 150)))
+        return Material(self.materials.plain(base, specular=self.uniform(0, 0.6), shininess=self.uniform(10, 150)))
 
-    def _stone(self) -> Paint:
+    def _stone(self) -> Material:
         base = self.grey(0.2, 0.85) if self.chance(0.7) else self.brown()
-        return Paint(
+        return Material(
             self.toned("marble", "speckle", "stains", "cells", "clouds", "bricks", base=base), self.uniform(0.4, 3)
         )
 
-    def _leaf(self) -> Paint:
+    def _leaf(self) -> Material:
         base = self.green() if self.chance(0.85) else self.colour((0.3, 0.8), (0.3, 0.9))
-        return Paint(self.toned("cells", "clouds", "speckle", "stains", base=base, depth=0.8), self.uniform(0.2, 1.0))
+        return Material(
+            self.toned("cells", "clouds", "speckle", "stains", base=base, depth=0.8), self.uniform(0.2, 1.0)
+        )
 
-    def _ground(self) -> Paint:
+    def _ground(self) -> Material:
         base = self.green() if self.chance(0.5) else self.brown() if self.chance(0.6) else self.grey(0.3, 0.9)
-        return Paint(
+        return Material(
             self.toned("speckle", "carpet", "cells", "stains", "clouds", base=base, depth=0.8), self.uniform(1, 8)
         )
 
-    def _asphalt(self) -> Paint:
+    def _asphalt(self) -> Material:
         wet = {"mirror": self.uniform(0.2, 0.9), "specular": 0.3} if self.chance(0.25) else {}
-        return Paint(
+        return Material(
             self.toned("speckle", "stains", "clouds", base=self.grey(0.2, 0.6), depth=0.5, finish=wet),
             self.uniform(1, 6),
         )
 
-    def _cardboard(self) -> Paint:
+    def _cardboard(self) -> Material:
         base = floats([0.42, 0.28, 0.16]) * np.float32(self.uniform(0.5, 1.5))
-        return Paint(self.toned("plaster", "speckle", "stripes", base=base, depth=0.15), self.uniform(0.1, 0.5))
+        return Material(self.toned("plaster", "speckle", "stripes", base=base, depth=0.15), self.uniform(0.1, 0.5))
 
-    def _paper(self) -> Paint:
-        return Paint(self.toned("stripes", base=self.grey(0.8, 0.98), depth=0.2), 0.05)
+    def _paper(self) -> Material:
+        return Material(self.toned("stripes", base=self.grey(0.8, 0.98), depth=0.2), 0.05)
 
-    def _any(self) -> Paint:
+    def _any(self) -> Material:
         if self.chance(0.3):
-            return self.paint(self.pick("wood", "metal", "fabric", "plastic", "stone"))
+            return self.material(self.pick("wood", "metal", "fabric", "plastic", "stone"))
         if self.chance(0.3):
-            return Paint(self.materials.plain(self.colour() if self.chance(0.6) else self.grey()))
+            return Material(self.materials.plain(self.colour() if self.chance(0.6) else self.grey()))
         if self.chance(0.3):
-            return Paint(self.poster("picture", "page"), self.uniform(0.1, 1))
-        return Paint(self.toned(*textures.FAMILIES), self.uniform(0.1, 2))
+            return Material(self.poster("picture", "page"), self.uniform(0.1, 1))
+        return Material(self.toned(*textures.FAMILIES), self.uniform(0.1, 2))
 
     # Real furniture ------------------------------------------------------------------------------------------------
 
-    def piece(self, role: str) -> Mesh | None:
-        """A piece of real furniture for a role, standing at the origin, front to -y; None without a library."""
+    def real_prop(self, role: str) -> Mesh | None:
+        """A real model for a role, standing at the origin, front to -y; None without a library."""
         return None if self.library is None else self.library.draw(role, self)
 
     # Collecting ----------------------------------------------------------------------------------------------------

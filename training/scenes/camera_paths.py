@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from training.raycast import Camera, Tracer
-from training.world import View
+from training.scenes.raycast import Camera, Tracer
+from training.scenes.world import View
 
 Poses = npt.NDArray[np.float64]
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.mesh import Mesh
+from training.scenes.mesh import Mesh
 
 Colour = npt.NDArray[np.float32]
 Texture = npt.NDArray[np.uint8]
@@ -20,7 +20,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass
-class Materials:
+class MaterialTable:
     """A table of materials and their textures, filled while a scene is built.
 
     A material's colour is `matrix @ texel + offset` with the texel in 0..1, so one texture serves in many colours.
@@ -177,7 +177,7 @@ class World:
 
     still: Mesh
     moving: list[Moving]
-    materials: Materials
+    materials: MaterialTable
     lights: list[Light]
     ambient: tuple[Colour, Colour]
     sky: Sky
