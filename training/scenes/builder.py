@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +14,9 @@ from training.scenes.world import MaterialTable, Moving, Texture
 
 
 class Material(NamedTuple):
-    """A material and how wide its texture tile is, in metres."""
+    """A row of the scene's material table, and how wide the material's texture tile is, in metres."""
 
-    material: int
+    number: int
     tile: float = 1.0
 
 
@@ -76,9 +76,8 @@ class SceneBuilder:
 
     def grey(self, low: float = 0.05, high: float = 0.95) -> npt.NDArray[np.float32]:
         """A nearly colourless linear colour, a little warm or cool."""
-        return np.clip(self.uniform(low, high) + self.rng.normal(0, 0.02, 3), 0.01, 1).astype(np.float32) ** np.float32(
-            2.2
-        )
+        shown = np.clip(self.uniform(low, high) + self.rng.normal(0, 0.02, 3), 0.01, 1)
+        return shown.astype(np.float32) ** np.float32(2.2)
 
     def brown(self) -> npt.NDArray[np.float32]:
         """A colour of wood, linear."""
@@ -108,11 +107,19 @@ class SceneBuilder:
         """A new material of a kind: wall, floor, wood, metal, fabric, plastic, stone, leaf, ground, asphalt, any."""
         return getattr(self, f"_{name}")()
 
+    def plain(self, colour: npt.ArrayLike, **finish: float) -> Material:
+        """A material of one linear colour (3,); `finish` as for `MaterialTable.add`."""
+        return Material(self.materials.plain(colour, **finish))
+
+    def textured(self, tile: tuple[float, float], *families: str, **how: Any) -> Material:
+        """As `toned`, its tile between two widths in metres."""
+        return Material(self.toned(*families, **how), self.uniform(*tile))
+
     def cover(self, mesh: Mesh, material: Material | str) -> Mesh:
         """The mesh in a material, its texture at a random place."""
         chosen = self.material(material) if isinstance(material, str) else material
         shift = (self.uniform(0, 1), self.uniform(0, 1))
-        return mesh.painted(chosen.material, chosen.tile, shift, self.chance(0.3))
+        return mesh.painted(chosen.number, chosen.tile, shift, self.chance(0.3))
 
     def texture(self, *families: str) -> Texture:
         """A random texture of one of the families."""
@@ -127,90 +134,68 @@ class SceneBuilder:
         base = self.grey(0.55, 0.95) if self.chance(0.6) else self.colour((0.4, 0.95), (0, 0.6))
         style = self.rng.random()
         if style < 0.45:
-            return Material(self.materials.plain(base))
+            return self.plain(base)
         if style < 0.75:
-            return Material(self.toned("plaster", "clouds", base=base, depth=0.25), self.uniform(0.5, 3))
+            return self.textured((0.5, 3), "plaster", "clouds", base=base, depth=0.25)
         if style < 0.85:
-            return Material(
-                self.toned("tiles", "tiles", base=base, finish={"specular": 0.3, "shininess": 80}),
-                self.uniform(0.3, 1.2),
-            )
-        return Material(self.toned("bricks", "stripes", "wood", "checker", "planks", base=base), self.uniform(0.5, 2))
+            return self.textured((0.3, 1.2), "tiles", "tiles", base=base, finish={"specular": 0.3, "shininess": 80})
+        return self.textured((0.5, 2), "bricks", "stripes", "wood", "checker", "planks", base=base)
 
     def _floor(self) -> Material:
         mirror = self.uniform(0.1, 0.6) if self.chance(0.3) else 0.0
         shiny = {"specular": self.uniform(0, 0.3), "shininess": self.uniform(20, 120), "mirror": mirror}
         style = self.rng.random()
         if style < 0.35:
-            return Material(self.toned("planks", "wood", base=self.brown(), finish=shiny), self.uniform(0.5, 1.6))
+            return self.textured((0.5, 1.6), "planks", "wood", base=self.brown(), finish=shiny)
         if style < 0.6:
-            return Material(self.toned("carpet", "fabric", "speckle"), self.uniform(0.3, 1.5))
+            return self.textured((0.3, 1.5), "carpet", "fabric", "speckle")
         if style < 0.8:
-            return Material(self.toned("tiles", "marble", "checker", finish=shiny), self.uniform(0.6, 2))
+            return self.textured((0.6, 2), "tiles", "marble", "checker", finish=shiny)
         if style < 0.9:
-            return Material(self.materials.plain(self.grey(0.2, 0.8), **shiny))
-        return Material(
-            self.toned("stains", "clouds", "plaster", base=self.grey(0.2, 0.7), finish=shiny), self.uniform(1, 3)
-        )
+            return self.plain(self.grey(0.2, 0.8), **shiny)
+        return self.textured((1, 3), "stains", "clouds", "plaster", base=self.grey(0.2, 0.7), finish=shiny)
 
     def _wood(self) -> Material:
         base = self.brown() if self.chance(0.75) else self.grey(0.15, 0.95)
         shine = self.uniform(0, 0.3)
         if self.chance(0.25):
-            return Material(self.materials.plain(base, specular=shine))
-        return Material(
-            self.toned("wood", "wood", "planks", base=base, depth=0.5, finish={"specular": shine}),
-            self.uniform(0.4, 1.5),
-        )
+            return self.plain(base, specular=shine)
+        return self.textured((0.4, 1.5), "wood", "wood", "planks", base=base, depth=0.5, finish={"specular": shine})
 
     def _metal(self) -> Material:
         base = self.grey(0.15, 0.85) if self.chance(0.8) else self.colour()
         mirror = self.uniform(0.2, 0.8) if self.chance(0.4) else 0.0
-        return Material(
-            self.materials.plain(base, specular=self.uniform(0.3, 1), shininess=self.uniform(20, 200), mirror=mirror)
-        )
+        return self.plain(base, specular=self.uniform(0.3, 1), shininess=self.uniform(20, 200), mirror=mirror)
 
     def _fabric(self) -> Material:
         base = self.colour((0.15, 0.9), (0, 0.8)) if self.chance(0.6) else self.grey(0.1, 0.9)
         if self.chance(0.35):
-            return Material(self.materials.plain(base))
-        return Material(
-            self.toned("fabric", "fabric", "carpet", "stripes", "checker", "plaster", base=base),
-            self.uniform(0.15, 0.8),
-        )
+            return self.plain(base)
+        return self.textured((0.15, 0.8), "fabric", "fabric", "carpet", "stripes", "checker", "plaster", base=base)
 
     def _plastic(self) -> Material:
         base = self.colour() if self.chance(0.55) else self.grey()
-        return Material(self.materials.plain(base, specular=self.uniform(0, 0.6), shininess=self.uniform(10, 150)))
+        return self.plain(base, specular=self.uniform(0, 0.6), shininess=self.uniform(10, 150))
 
     def _stone(self) -> Material:
         base = self.grey(0.2, 0.85) if self.chance(0.7) else self.brown()
-        return Material(
-            self.toned("marble", "speckle", "stains", "cells", "clouds", "bricks", base=base), self.uniform(0.4, 3)
-        )
+        return self.textured((0.4, 3), "marble", "speckle", "stains", "cells", "clouds", "bricks", base=base)
 
     def _leaf(self) -> Material:
         base = self.green() if self.chance(0.85) else self.colour((0.3, 0.8), (0.3, 0.9))
-        return Material(
-            self.toned("cells", "clouds", "speckle", "stains", base=base, depth=0.8), self.uniform(0.2, 1.0)
-        )
+        return self.textured((0.2, 1.0), "cells", "clouds", "speckle", "stains", base=base, depth=0.8)
 
     def _ground(self) -> Material:
         base = self.green() if self.chance(0.5) else self.brown() if self.chance(0.6) else self.grey(0.3, 0.9)
-        return Material(
-            self.toned("speckle", "carpet", "cells", "stains", "clouds", base=base, depth=0.8), self.uniform(1, 8)
-        )
+        return self.textured((1, 8), "speckle", "carpet", "cells", "stains", "clouds", base=base, depth=0.8)
 
     def _asphalt(self) -> Material:
         wet = {"mirror": self.uniform(0.2, 0.9), "specular": 0.3} if self.chance(0.25) else {}
-        return Material(
-            self.toned("speckle", "stains", "clouds", base=self.grey(0.2, 0.6), depth=0.5, finish=wet),
-            self.uniform(1, 6),
-        )
+        return self.textured((1, 6), "speckle", "stains", "clouds", base=self.grey(0.2, 0.6), depth=0.5, finish=wet)
 
     def _cardboard(self) -> Material:
         base = floats([0.42, 0.28, 0.16]) * np.float32(self.uniform(0.5, 1.5))
-        return Material(self.toned("plaster", "speckle", "stripes", base=base, depth=0.15), self.uniform(0.1, 0.5))
+        return self.textured((0.1, 0.5), "plaster", "speckle", "stripes", base=base, depth=0.15)
 
     def _paper(self) -> Material:
         return Material(self.toned("stripes", base=self.grey(0.8, 0.98), depth=0.2), 0.05)
@@ -219,10 +204,10 @@ class SceneBuilder:
         if self.chance(0.3):
             return self.material(self.pick("wood", "metal", "fabric", "plastic", "stone"))
         if self.chance(0.3):
-            return Material(self.materials.plain(self.colour() if self.chance(0.6) else self.grey()))
+            return self.plain(self.colour() if self.chance(0.6) else self.grey())
         if self.chance(0.3):
             return Material(self.poster("picture", "page"), self.uniform(0.1, 1))
-        return Material(self.toned(*textures.FAMILIES), self.uniform(0.1, 2))
+        return self.textured((0.1, 2), *textures.FAMILIES)
 
     # Real furniture ------------------------------------------------------------------------------------------------
 

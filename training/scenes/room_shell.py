@@ -51,10 +51,10 @@ def build_shell(scene: SceneBuilder, shell: RoomShell) -> None:
     """Floor, ceiling and walls with doors, windows, skirting, pictures and switches."""
     w, length, h = shell.width, shell.length, shell.height
     scene.add(scene.cover(shapes.quad((-w / 2, -length / 2, 0), (w, 0, 0), (0, length, 0)), "floor"))
-    ceiling = scene.material("wall") if scene.chance(0.3) else Material(scene.materials.plain(scene.grey(0.75, 0.95)))
+    ceiling = scene.material("wall") if scene.chance(0.3) else scene.plain(scene.grey(0.75, 0.95))
     scene.add(scene.cover(shapes.quad((-w / 2, -length / 2, h), (w, 0, 0), (0, length, 0)), ceiling))
     common = scene.material("wall")
-    trim = Material(scene.materials.plain(scene.grey(0.7, 0.95))) if scene.chance(0.6) else scene.material("wood")
+    trim = scene.plain(scene.grey(0.7, 0.95)) if scene.chance(0.6) else scene.material("wood")
     for side in range(4):
         material = common if scene.chance(0.75) else scene.material("wall")
         wall(scene, shell, side, material, trim)

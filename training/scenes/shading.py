@@ -255,11 +255,7 @@ def _edges(hits: Hits, materials: npt.NDArray[np.int32], height: int, width: int
 
 
 def _denoise(
-    found: Floats,
-    known: npt.NDArray[np.int64],
-    surface: Surface,
-    seen: npt.NDArray[np.int64],
-    picture: tuple[int, int],
+    found: Floats, known: npt.NDArray[np.int64], surface: Surface, seen: npt.NDArray[np.int64], picture: tuple[int, int]
 ) -> Floats:
     """Guided filter (He et al. 2010) over the pixels that have samples: shadows blur along surfaces, not across."""
     size = picture[0] * picture[1]

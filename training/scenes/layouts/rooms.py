@@ -113,9 +113,8 @@ def counter(scene: SceneBuilder, shell: RoomShell, side: int, front: Material, t
     put(scene, shell, side, scene.cover(slab, top), (low + high) / 2, z=h - 0.04)
     if scene.chance(0.6):
         panel = shapes.block((-width / 2, -0.01, 0), (width / 2, 0, scene.uniform(0.3, 0.6)))
-        tiles = Material(
-            scene.toned("tiles", "bricks", "plaster", base=scene.grey(0.3, 0.95), finish={"specular": 0.3}),
-            scene.uniform(0.4, 1),
+        tiles = scene.textured(
+            (0.4, 1), "tiles", "bricks", "plaster", base=scene.grey(0.3, 0.95), finish={"specular": 0.3}
         )
         put(scene, shell, side, scene.cover(panel, tiles), (low + high) / 2, 0.001, h)
     if scene.chance(0.75):
@@ -140,7 +139,7 @@ def counter(scene: SceneBuilder, shell: RoomShell, side: int, front: Material, t
 def tap(scene: SceneBuilder, shell: RoomShell, side: int, x: float, deep: float, h: float) -> None:
     """A sink's rim and its tap."""
     metal = scene.material("metal")
-    dark = Material(scene.materials.plain(scene.grey(0.1, 0.5), specular=0.6))
+    dark = scene.plain(scene.grey(0.1, 0.5), specular=0.6)
     t = np.linspace(0, np.pi, 9)
     bow = np.stack([np.zeros(9), -0.08 + 0.08 * np.cos(t), 0.22 + 0.08 * np.sin(t)], -1)
     pipe = shapes.tube(np.concatenate([[[0, 0, 0.0]], bow]), 0.012)

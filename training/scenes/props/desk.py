@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from training.scenes import shapes
-from training.scenes.builder import Material, SceneBuilder
+from training.scenes.builder import SceneBuilder
 from training.scenes.mesh import Mesh, merge
 
 
@@ -13,11 +13,7 @@ def screen(scene: SceneBuilder, width: float | None = None) -> Mesh:
     """A monitor or television on a foot, front to -y."""
     w = width or scene.uniform(0.35, 0.75)
     h, z = w * scene.uniform(0.5, 0.7), scene.uniform(0.06, 0.16)
-    frame = (
-        scene.material("plastic")
-        if scene.chance(0.2)
-        else Material(scene.materials.plain(scene.grey(0.03, 0.25), specular=0.2))
-    )
+    frame = scene.material("plastic") if scene.chance(0.2) else scene.plain(scene.grey(0.03, 0.25), specular=0.2)
     parts = [
         scene.cover(shapes.block((-w / 2, 0, z), (w / 2, 0.03, z + h)), frame),
         scene.cover(shapes.block((-0.02, 0.03, 0), (0.02, 0.06, z + h / 2)), frame),

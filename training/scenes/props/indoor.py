@@ -225,7 +225,7 @@ def floor_lamp(scene: SceneBuilder) -> Mesh:
     """A standing lamp with a shade."""
     h, r, metal = scene.uniform(1.1, 1.9), scene.uniform(0.1, 0.25), scene.material("metal")
     shade = shapes.lathe([r, r * scene.uniform(0.4, 1)], [0, r * 1.5]).moved((0, 0, h - r))
-    glow = Material(scene.materials.plain(scene.grey(0.6, 0.95), emission=scene.uniform(0, 2)))
+    glow = scene.plain(scene.grey(0.6, 0.95), emission=scene.uniform(0, 2))
     return merge(
         [
             scene.cover(shapes.cylinder(0.14, 0.02), metal),

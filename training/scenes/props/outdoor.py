@@ -18,7 +18,7 @@ def person(scene: SceneBuilder) -> Mesh:
     shirt, legs, skin = (
         scene.material("fabric"),
         scene.material("fabric"),
-        Material(scene.materials.plain(scene.brown() * floats([1.1, 0.8, 0.65]))),
+        scene.plain(scene.brown() * floats([1.1, 0.8, 0.65])),
     )
     hip, neck, wide = 0.52 * h, 0.83 * h, 0.11 * h
     swing = scene.uniform(-0.25, 0.25) * h
@@ -51,7 +51,7 @@ def person(scene: SceneBuilder) -> Mesh:
         scene.cover(shapes.superquadric((0.045 * h, 0.055 * h, 0.065 * h), sides=16).moved((0, 0, 0.93 * h)), skin)
     )
     hair = shapes.superquadric((0.05 * h, 0.058 * h, 0.05 * h), sides=16).moved((0, 0.012 * h, 0.955 * h))
-    parts.append(scene.cover(hair, Material(scene.materials.plain(scene.brown() * np.float32(scene.uniform(0.05, 1))))))
+    parts.append(scene.cover(hair, scene.plain(scene.brown() * np.float32(scene.uniform(0.05, 1)))))
     if scene.chance(0.3):
         parts.append(scene.cover(shapes.cushion((0.26, 0.14, 0.38), 0.4, 14).moved((0, 0.12, 0.68 * h)), "fabric"))
     return merge(parts)
@@ -115,13 +115,9 @@ def car(scene: SceneBuilder) -> Mesh:
     kind = scene.count(0, 2)
     w = scene.uniform(1.6, 1.95) if kind < 2 else 2.4
     length, h = ((scene.uniform(3.6, 4.8), 1.45), (scene.uniform(4.5, 6), 2.1), (scene.uniform(7, 11), 3.0))[kind]
-    coat = Material(
-        scene.materials.plain(
-            scene.colour() if scene.chance(0.5) else scene.grey(), specular=0.8, shininess=60, mirror=0.3
-        )
-    )
-    glass = Material(scene.materials.plain(np.full(3, 0.02), specular=0.9, shininess=100, mirror=0.5))
-    black = Material(scene.materials.plain(np.full(3, 0.02)))
+    coat = scene.plain(scene.colour() if scene.chance(0.5) else scene.grey(), specular=0.8, shininess=60, mirror=0.3)
+    glass = scene.plain(np.full(3, 0.02), specular=0.9, shininess=100, mirror=0.5)
+    black = scene.plain(np.full(3, 0.02))
     parts = []
     if kind == 0:
         parts.append(scene.cover(shapes.cushion((w, length, 0.62), 0.3).moved((0, 0, 0.58)), coat))
