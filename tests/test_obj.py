@@ -15,6 +15,7 @@ from training.scenes.furniture import FurnitureLibrary
 from training.scenes.furniture_files import convert, simplified, unpack_catalogue, write_index
 from training.scenes.obj import read_mtl, read_obj
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 
 SQUARE = """\
 mtllib a.mtl
@@ -60,7 +61,7 @@ def test_materials(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["v 0 0 0\n", "v 0 0 0\nf 1 2 3\n", "v 0 0 zero\n", "v 0 0 0\nf 1/9 1/9 1/9\n"])
 def test_unreadable_files_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.obj").write_text(text)
-    with pytest.raises(ValueError, match=r"bad\.obj"):
+    with pytest.raises(InputError, match=r"bad\.obj"):
         read_obj(tmp_path / "bad.obj")
 
 

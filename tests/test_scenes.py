@@ -21,6 +21,7 @@ from training.scenes.render import KINDS, SceneOptions, render_clip
 from training.scenes.shading import Renderer
 from training.scenes.world import Light, MaterialTable, Moving, Sky, World
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import UsageError
 
 WIDTH, HEIGHT = 96, 72
 MATRIX = intrinsics(70, HEIGHT, WIDTH, (3.3, -2.1))
@@ -166,7 +167,7 @@ def test_every_kind_renders(kind: str) -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(ValueError, match="ocean"):
+    with pytest.raises(UsageError, match="ocean"):
         render_clip(0, SceneOptions(kinds=("ocean",)))
     with pytest.raises(ValueError, match="at least 1"):
         render_clip(0, SceneOptions(num_frames=0))

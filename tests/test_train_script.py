@@ -14,6 +14,8 @@ import pytest
 import torch
 
 from training import evaluate, make_cache, train
+from training.batches import Batch
+from training.trainer import Trainer
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.cli.console import run_script
 
@@ -71,6 +73,21 @@ def test_training_on_recordings_resumes_exactly_and_makes_a_checkpoint(
         assert [line["step"] for line in lines if "train/total_loss" in line] == [1, 2, 3]
         assert any("val/recording/delta1" in line for line in lines)
     assert list((whole / "tensorboard").glob("events*"))
+
+
+def test_a_signal_ends_the_run_after_its_step_with_all_saved(
+    call: Callable[..., Result], recipe: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.train_step
+
+    def signalled(trainer: Trainer, batch: Batch) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        return step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "train_step", signalled)
+    assert call(train.main, *recipe, "--output", tmp_path, "--no-tensorboard")[0] == 130
+    assert torch.load(tmp_path / "state.pth", weights_only=True)["step"] == 1
+    load_model("vits", checkpoint=tmp_path / "model.pth", device="cpu")
 
 
 def test_a_run_is_not_overwritten_and_must_be_the_same_to_go_on(

@@ -15,7 +15,7 @@ from training.batches import Batch, Position
 from training.network import coarse_pixels, kind_of, token_maps
 from training.optimisation import rate_factor
 from training.processes import ProcessGroup
-from training.start import load_for_training
+from training.start import load_for_training, save_checkpoint
 from training.trainer import Settings, Trainer, load_state, save_state
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.device import Execution
@@ -215,8 +215,6 @@ def test_the_average_follows_the_weights(make_model: MakeModel) -> None:
 
 
 def test_the_saved_checkpoint_loads_strictly(make_model: MakeModel, tmp_path: Path) -> None:
-    from training.trainer import save_checkpoint
-
     trainer = Trainer(make_model(), Settings(warmup=0), CPU, ProcessGroup())
     trainer.train_step(make_batch(0))
     save_checkpoint(trainer.averaged_state(), tmp_path / "model.pth", half=True)

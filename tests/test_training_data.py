@@ -75,7 +75,7 @@ def test_a_cache_is_checked(tmp_path: Path) -> None:
     del old["target"]
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "cache.json").write_text(json.dumps(old))
-    with pytest.raises(InputError, match="older versions"):
+    with pytest.raises(InputError, match="inverse metres"):
         CacheSource([tmp_path / "old"], 1, INFO.fingerprint)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").touch()

@@ -100,7 +100,7 @@ def open_cache(path: Path) -> CacheInfo:
     try:
         description = json.loads((path / INFO).read_text())
         if "target" not in description:
-            raise InputError(f"{path}: holds inverse metres, as older versions made it; make a new cache")
+            raise InputError(f"{path}: holds inverse metres, not canonical disparity; make a new cache")
         return CacheInfo(**description)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path / INFO}: damaged ({error})") from error
@@ -118,7 +118,7 @@ def clip_names(path: Path) -> list[str]:
 def quantise(tokens: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
     """Tokens (T, 4, h, w, C) to int8 and the step (T, 4, C) of each channel.
 
-    The rounding error is about 1 % of a channel's standard deviation, and halves what float16 takes.
+    The rounding error is about 1 % of a channel's standard deviation.
     """
     steps = np.abs(tokens).max(axis=(2, 3)) / np.float32(127)
     steps = np.maximum(steps, np.float32(1e-12))
@@ -137,7 +137,12 @@ def write_clip(
     """Write a clip's folder; it appears under its name when it is whole.
 
     Args:
-        path: the folder. tokens: (T, 4, h, w, C). disparity, valid: (T, H, W). images: (T, H, W, 3) RGB.
+        path: the folder.
+        tokens: (T, 4, h, w, C).
+        disparity: (T, H, W), as `Clip.disparity`.
+        valid: (T, H, W), where it is known.
+        images: (T, H, W, 3) RGB.
+        storage: type of the token maps.
     """
     import cv2
 

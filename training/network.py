@@ -21,7 +21,6 @@ from video_depth_anything.temporal_memory import float32_region
 from video_depth_anything.video_depth import VideoDepthAnything
 
 Stage = Literal["image", "clip"]
-STAGES: tuple[Stage, ...] = ("image", "clip")
 ENCODER = "pretrained."
 MOTION = "head.motion_modules."
 # Carried by the checkpoints, read by no computation: they can get no gradient.
@@ -88,8 +87,8 @@ def depth_from_tokens(
 def _finish(model: VideoDepthAnything, maps: Tensor) -> Tensor:
     """The end of the head, but the wide convolution at full resolution runs in the autocast type.
 
-    It is the most expensive layer of a training step (13 % of the step on a CPU with bf16), and its rounding is noise
-    that training averages out; the depth itself stays float32.
+    It is the most expensive layer of a training step, and its rounding is noise that training averages out; the depth
+    itself stays float32.
     """
     wide, _, last, _ = model.head.scratch.output_conv2
     hidden = F.relu(wide(maps))
@@ -136,8 +135,7 @@ def coarse_pixels(maps: Tensor) -> Tensor:
 def temporal_attention(device_type: str) -> AbstractContextManager[object]:
     """Context in which the motion modules' attention is differentiated well.
 
-    On a CPU the fused kernel's backward pass takes half of a training step for many short sequences; plain matrix
-    products make the whole step a quarter shorter (16 frames of 252x336, vits: 3.5 s to 2.7 s on one core).
+    On a CPU the fused kernel's backward pass is slow for many short sequences; plain matrix products are faster.
     """
     return sdpa_kernel(SDPBackend.MATH) if device_type == "cpu" else nullcontext()
 
@@ -152,7 +150,8 @@ def set_trainable(model: VideoDepthAnything, stage: Stage, encoder: bool, head: 
 
     Args:
         stage: "image" leaves the motion modules alone.
-        encoder: whether the encoder is fine-tuned. head: whether the head's per-frame parts are trained.
+        encoder: whether the encoder is fine-tuned.
+        head: whether the head's parts that see one frame are trained.
     """
     trained = {"encoder": encoder, "head": head, "motion": stage == "clip"}
     for name, parameter in model.named_parameters():

@@ -30,8 +30,10 @@ if TYPE_CHECKING:
 class Sample(NamedTuple):
     """One clip for the network.
 
-    inputs: normalised images (T, 3, H, W) float32 alone, or four token maps (T, h, w, C).
-    disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown. valid: (T, H, W) bool.
+    Attributes:
+        inputs: normalised images (T, 3, H, W) float32 alone, or four token maps (T, h, w, C).
+        disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown.
+        valid: (T, H, W) bool.
     """
 
     inputs: tuple[Tensor, ...]
@@ -53,7 +55,11 @@ class Source(Protocol):
         """How many samples a part has."""
 
     def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        """Make one sample. Raises `InputError` if its files are gone or damaged."""
+        """Make one sample.
+
+        Raises:
+            InputError: if its files are gone or damaged.
+        """
 
 
 def sample_of_clip(clip: Clip, size: tuple[int, int]) -> Sample:

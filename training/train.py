@@ -45,7 +45,7 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group = result.add_argument_group("recipe")
     group.add_argument("--stage", choices=("image", "clip"), default="image")
     group.add_argument("--steps", type=positive_int, default=1000)
-    group.add_argument("--batch", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
+    group.add_argument("--batch_size", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
     group.add_argument("--frames", type=positive_int, help="frames a clip (default: 1 for images, 8 for clips)")
     group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
     what = "compute depth at two pixels a patch and side only: for a start, at a quarter of the time"
@@ -85,7 +85,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Arguments, with the defaults that depend on others."""
     main_parser = parser()
     args = main_parser.parse_args(argv)
-    args.batch = args.batch or (8 if args.stage == "image" else 1)
+    args.batch_size = args.batch_size or (8 if args.stage == "image" else 1)
     args.frames = args.frames or (1 if args.stage == "image" else 8)
     if args.cache and args.encoder_lr > 0:
         main_parser.error("--cache holds the features of a frozen encoder; leave --encoder_lr at 0, or --cache out")

@@ -19,7 +19,7 @@ from training.network import Stage, TrainingNetwork, coarse_pixels, set_trainabl
 from training.optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
 from training.processes import ProcessGroup
 from video_depth_anything.device import Execution
-from video_depth_anything.errors import OutputError
+from video_depth_anything.errors import OutputError, UsageError, UserError
 from video_depth_anything.files import whole_file
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -28,7 +28,7 @@ STATE = "state.pth"
 FREE_SETTINGS = ("steps",)
 
 
-class DivergedError(OutputError):
+class DivergedError(UserError):
     """Training cannot go on; what was saved before stays good."""
 
 
@@ -36,18 +36,32 @@ class DivergedError(OutputError):
 class Settings:
     """What a training run is, as far as it decides the weights.
 
-    stage: "image" trains single frames without motion modules, "clip" trains clips with them.
-    steps, batch, frames: steps, clips of all processes together in a step, frames a clip.
-    render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0: all.
-    coarse: whether depth is computed and compared at two pixels a patch and side, in a quarter of the time.
-    lr, motion_lr, encoder_lr: of the head's per-frame parts, the motion modules, the encoder (0: frozen).
-    alpha, trim, formula, stable_weight: of the published losses. scale_weight: of the term that ties the scale.
-    log_weight: of the absolute difference of logarithms, which ties it at every pixel.
+    Attributes:
+        stage: "image" trains single frames without motion modules, "clip" trains clips with them.
+        steps: how many there are; the learning rate follows it.
+        batch_size: clips of all processes together in a step.
+        frames: frames a clip.
+        render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0 for all.
+        coarse: whether depth is computed and compared at two pixels a patch and side.
+        lr: learning rate of the head's parts that see one frame; 0 freezes them.
+        motion_lr: learning rate of the motion modules.
+        encoder_lr: learning rate of the encoder; 0 freezes it.
+        weight_decay: of AdamW.
+        warmup: steps in which the learning rates rise.
+        clip_norm: the largest gradient norm; 0 for any.
+        ema: decay of the averaged weights.
+        alpha: weight of gradient matching.
+        trim: share of the largest errors that is left out.
+        formula: of the temporal loss, see `TemporalGradientMatchingLoss`.
+        stable_weight: weight of the temporal loss.
+        scale_weight: weight of `scale_loss`.
+        log_weight: weight of `log_loss`.
+        seed: decides what is drawn.
     """
 
     stage: Stage = "image"
     steps: int = 1000
-    batch: int = 8
+    batch_size: int = 8
     frames: int = 1
     render: int = 0
     coarse: bool = False
@@ -172,12 +186,12 @@ class Trainer:
         """Take over a saved state.
 
         Raises:
-            OutputError: naming the setting that differs.
+            UsageError: naming the setting that differs.
         """
         own = asdict(self.settings)
         for name, value in state["settings"].items():
-            if name not in FREE_SETTINGS and own[name] != value:
-                raise OutputError(f"the run to resume has --{name} {value}, not {own[name]}; name another --output")
+            if name not in FREE_SETTINGS and own.get(name) != value:
+                raise UsageError(f"the run to resume has --{name} {value}, not {own.get(name)}; name another --output")
         named = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in state["weights"].items():
@@ -212,13 +226,6 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     except Exception as error:  # torch raises a dozen types for damaged files
         raise OutputError(f"{path}: damaged; delete it to start anew") from error
     return state
-
-
-def save_checkpoint(state: Mapping[str, Tensor], path: Path, half: bool) -> None:
-    """Write a full checkpoint, in float16 if `half`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        torch.save({n: (v.half() if half else v.float()).contiguous() for n, v in state.items()}, partial)
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from training.scenes.mesh import Mesh, from_triangles
+from video_depth_anything.errors import InputError
 
 if TYPE_CHECKING:
     from training.scenes.builder import SceneBuilder
@@ -46,7 +46,7 @@ class FurnitureLibrary:
         folder: filled by `training/fetch_furniture.py`.
 
     Raises:
-        FileNotFoundError: the folder has no index; the message says how to make it.
+        InputError: the folder has no index; the message says how to make it.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -65,9 +65,7 @@ class FurnitureLibrary:
 def _roles(folder: Path) -> dict[str, list[Path]]:
     index = folder / "index.json"
     if not index.is_file():
-        raise FileNotFoundError(
-            errno.ENOENT, "no furniture there; run python -m training.fetch_furniture --out FOLDER", str(folder)
-        )
+        raise InputError(f"{folder}: no furniture there; run `python -m training.fetch_furniture --out {folder}`")
     roles: dict[str, list[Path]] = {}
     for entry in json.loads(index.read_text()):
         role = role_of(entry["name"], entry["category"], tuple(entry["size"]), entry["elevation"])

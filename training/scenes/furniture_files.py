@@ -15,6 +15,7 @@ import numpy.typing as npt
 from training.scenes.mesh import floats
 from training.scenes.obj import MtlMaterial, read_mtl, read_obj
 from training.scenes.world import TEXTURE_SIZE
+from video_depth_anything.errors import InputError
 from video_depth_anything.files import whole_file
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
@@ -79,7 +80,7 @@ def convert(entry: CatalogueEntry, out: Path, triangles: int) -> CatalogueEntry:
     """Write one model as .npz: vertices in metres standing on z = 0, front to -y; uv with v downwards; materials.
 
     Raises:
-        ValueError: an unreadable model, or one of no extent.
+        InputError: an unreadable model, or one of no extent.
     """
     source = Path(entry.model)
     mesh = read_obj(source)
@@ -120,7 +121,7 @@ def _placed(
     used = upright[np.unique(triangles)]
     low, extent = used.min(0), np.ptp(used, axis=0)
     if extent.max() <= 0 or not np.isfinite(extent).all():
-        raise ValueError(f"{entry.model}: the model has no extent")
+        raise InputError(f"{entry.model}: the model has no extent")
     scale = np.array(entry.size) / np.maximum(extent, extent.max() * 1e-6)
     middle = low + extent * [0.5, 0.5, 0]
     return ((upright - middle) * scale).astype(np.float32)

@@ -15,6 +15,7 @@ from training.scenes.furniture import FurnitureLibrary
 from training.scenes.layouts.table import LAYOUTS
 from training.scenes.raycast import Camera
 from training.scenes.shading import Renderer
+from video_depth_anything.errors import UsageError
 
 KINDS = tuple(LAYOUTS)
 
@@ -48,11 +49,12 @@ def render_clip(seed: int, options: SceneOptions) -> Clip:
         centres (inf for the sky), intrinsics (3, 3) and camera-to-world poses (T, 4, 4).
 
     Raises:
-        ValueError: an unknown kind, no kind, or a size below 1.
+        UsageError: an unknown kind, or no kind.
+        ValueError: a size below 1.
     """
     unknown = [kind for kind in options.kinds if kind not in LAYOUTS]
     if unknown or not options.kinds:
-        raise ValueError(f"kinds {options.kinds}: must be some of {', '.join(KINDS)}")
+        raise UsageError(f"--kinds {' '.join(options.kinds)}: must be some of {', '.join(KINDS)}")
     if min(options.num_frames, options.height, options.width) < 1:
         raise ValueError("num_frames, height and width must be at least 1")
     # Separate generators, so that a clean clip shows the same scene along the same path.
