@@ -15,8 +15,9 @@ from training.augment import Augmentation
 from training.batches import batches
 from training.cache import fingerprint
 from training.flags import scene_options
+from training.gate import Gate, open_gate
 from training.log import TrainingLog
-from training.network import ENCODER
+from training.network import frozen_encoder
 from training.processes import ProcessGroup
 from training.sources import CacheSource, RgbdSource, SceneSource, Source
 from training.start import load_for_training, save_checkpoint
@@ -53,7 +54,8 @@ class Run:
         self.args = args
         self.group = group
         model = load_for_training(args.encoder, args.checkpoint, settings.seed)
-        self.source = self._open_source(fingerprint(model.state_dict(), ENCODER))
+        self._gate: Gate | None = None
+        self.source = self._open_source(fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks)))
         self.trainer = Trainer(model, settings, execution, group)
         args.output.mkdir(parents=True, exist_ok=True)
         self._take_up()
@@ -68,6 +70,8 @@ class Run:
                 self._train(stop, [], None)
             else:
                 fixed = self._fixed_clips()
+                if args.gate and isinstance(self.source, CacheSource):
+                    self._gate = open_gate(args.gate, self.source)
                 with TrainingLog(args.output, first, args.tensorboard) as log:
                     self._train(stop, fixed, log)
                 logger.info("%s: step %d of %d", args.output / MODEL, self.trainer.step, args.steps)
@@ -119,8 +123,8 @@ class Run:
         save_checkpoint(self.trainer.averaged_state(), self.args.output / MODEL, self.args.half)
 
     def _validate(self, fixed: list[FixedClip], log: TrainingLog) -> None:
-        if fixed:
-            values = validate(self.trainer, fixed)
+        values = validate(self.trainer, fixed) | (self._gate.measure(self.trainer) if self._gate else {})
+        if values:
             log.write(self.trainer.step, {f"val/{name}": value for name, value in values.items()})
             shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
             logger.info("step %d: %s", self.trainer.step, shown)
@@ -138,7 +142,7 @@ class Run:
         args = self.args
         how = Augmentation(args.flip, args.crop, args.colour)
         if args.cache:
-            return CacheSource(args.cache, args.frames, own)
+            return CacheSource(args.cache, args.frames, own, args.encoder_blocks)
         if args.rgbd:
             return RgbdSource(args.rgbd, args.frames, (args.height, args.width), how)
         return SceneSource(scene_options(args, args.frames), how)

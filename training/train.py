@@ -18,9 +18,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from training.flags import add_model_arguments, add_scene_arguments, not_negative, share, whole
+from training.flags import add_model_arguments, add_scene_arguments, check_encoder_blocks, not_negative, share, whole
 from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.cli.console import run_script
+
+# Learning rate of the encoder's live blocks as a share of the head's: what is pretrained is to change slowly.
+LIVE_BLOCKS_RATE = 0.1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,7 +55,8 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--coarse", action="store_true", help=what)
     group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
     group.add_argument("--motion_lr", type=not_negative, default=1e-4, help="of the motion modules (%(default)s)")
-    group.add_argument("--encoder_lr", type=not_negative, default=0.0, help="of the encoder; 0: frozen (%(default)s)")
+    what = "of the encoder, or of its live blocks; 0: frozen (default: 0; with live blocks a tenth of --lr)"
+    group.add_argument("--encoder_lr", type=not_negative, help=what)
     group.add_argument("--weight_decay", type=not_negative, default=0.01)
     group.add_argument("--warmup", type=whole, default=100, metavar="STEPS")
     group.add_argument("--clip_norm", type=not_negative, default=1.0, help="largest gradient norm; 0: any")
@@ -75,6 +79,8 @@ def _add_data(result: argparse.ArgumentParser) -> None:
     group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
     group.add_argument("--crop", type=share, default=0.7, help="smallest share of the sides in a random crop; 1: none")
     group.add_argument("--colour", type=share, default=0.3, help="strength of the change of colours; 0: none")
+    what = "cache of unseen frames: log how well their scale is told, beside a ridge on pooled tokens of --cache"
+    group.add_argument("--gate", type=Path, metavar="DIR", help=what)
     group.add_argument("--val_clips", type=whole, default=8, help="procedural clips to validate on (%(default)s)")
     group.add_argument("--val_rgbd", type=Path, nargs="+", default=[], metavar="DIR", help="folders to validate on")
     group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each of these")
@@ -87,8 +93,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     args = main_parser.parse_args(argv)
     args.batch_size = args.batch_size or (8 if args.stage == "image" else 1)
     args.frames = args.frames or (1 if args.stage == "image" else 8)
-    if args.cache and args.encoder_lr > 0:
+    check_encoder_blocks(main_parser, args)
+    if args.encoder_lr is None:
+        args.encoder_lr = args.lr * LIVE_BLOCKS_RATE if args.encoder_blocks else 0.0
+    if args.cache and args.encoder_lr > 0 and not args.encoder_blocks:
         main_parser.error("--cache holds the features of a frozen encoder; leave --encoder_lr at 0, or --cache out")
+    if args.gate and not args.cache:
+        main_parser.error("--gate needs --cache, whose tokens the ridge is fitted to")
     if not 2 <= args.frames <= 32 and args.stage == "clip":
         main_parser.error("--stage clip needs --frames 2 to 32")
     if args.lr == 0 and args.encoder_lr == 0 and (args.stage == "image" or args.motion_lr == 0):

@@ -45,7 +45,9 @@ class Settings:
         coarse: whether depth is computed and compared at two pixels a patch and side.
         lr: learning rate of the head's parts that see one frame; 0 freezes them.
         motion_lr: learning rate of the motion modules.
-        encoder_lr: learning rate of the encoder; 0 freezes it.
+        encoder_lr: learning rate of the encoder, or of its live blocks; 0 freezes them.
+        encoder_blocks: how many of the encoder's last blocks are live: computed in each step from the stream that
+            enters them, and trained, while the others are frozen. 0: with `encoder_lr` all of the encoder is trained.
         weight_decay: of AdamW.
         warmup: steps in which the learning rates rise.
         clip_norm: the largest gradient norm; 0 for any.
@@ -68,6 +70,7 @@ class Settings:
     lr: float = 1e-4
     motion_lr: float = 1e-4
     encoder_lr: float = 0.0
+    encoder_blocks: int = 0
     weight_decay: float = 0.01
     warmup: int = 100
     clip_norm: float = 1.0
@@ -90,7 +93,7 @@ class Trainer:
         self.settings = settings
         self.execution = execution
         self.group = group
-        set_trainable(model, settings.stage, encoder=settings.encoder_lr > 0, head=settings.lr > 0)
+        set_trainable(model, settings.stage, settings.encoder_lr > 0, settings.lr > 0, settings.encoder_blocks)
         self.model = model.to(execution.device).to(memory_format=torch.channels_last).train()
         rates = {"head": settings.lr, "motion": settings.motion_lr, "encoder": settings.encoder_lr}
         self.optimizer = make_optimizer(self.model, rates, settings.weight_decay)
@@ -103,7 +106,7 @@ class Trainer:
         )
         self.step = 0
         self.position = Position()
-        self._network: nn.Module = TrainingNetwork(self.model, settings.stage, settings.coarse)
+        self._network: nn.Module = TrainingNetwork(self.model, settings.stage, settings.coarse, settings.encoder_blocks)
         if group.size > 1:
             devices = [execution.device] if execution.device.type == "cuda" else None
             self._network = DistributedDataParallel(self._network, device_ids=devices)
