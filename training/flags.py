@@ -71,7 +71,8 @@ def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("procedural scenes")
     group.add_argument("--height", type=side, default=252, help="of the network's input in pixels (%(default)s)")
     group.add_argument("--width", type=side, default=336, help="of the network's input in pixels (%(default)s)")
-    group.add_argument("--kinds", nargs="+", metavar="KIND", help="kinds of scenes to draw from (default: all)")
+    what = "kinds of scenes to draw from (default: all, rooms more often)"
+    group.add_argument("--kinds", nargs="+", metavar="KIND", help=what)
     group.add_argument("--fps", type=positive_float, help="frames a second of a clip (default: 8 to 30, drawn)")
     group.add_argument("--furniture", type=Path, metavar="DIR", help="furniture models to place in rooms")
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from training.scenes import textures
 from training.scenes.mesh import Mesh, floats, merge
-from training.scenes.world import MaterialTable, Moving, Texture
+from training.scenes.world import Colour, MaterialTable, Moving, Texture
 
 
 class Material(NamedTuple):
@@ -34,6 +34,7 @@ class SceneBuilder:
     Attributes:
         rng: the generator.
         library: real furniture, if any.
+        neutral: whether the scene keeps to the colours of most homes and offices.
         materials: the table that materials are added to.
         still: meshes that stand.
         moving: meshes that move.
@@ -42,10 +43,12 @@ class SceneBuilder:
     def __init__(self, rng: np.random.Generator, library: Library | None = None) -> None:
         self.rng = rng
         self.library = library
+        self.neutral = False
         self.materials = MaterialTable()
         self.still: list[Mesh] = []
         self.moving: list[Moving] = []
         self._first = int(rng.integers(textures.POOL))
+        self._common_wood = self.brown()
 
     # Drawing -------------------------------------------------------------------------------------------------------
 
@@ -104,7 +107,7 @@ class SceneBuilder:
         return self.materials.two_tone(self.texture(*families), dark, light, **(finish or {}))
 
     def material(self, name: str) -> Material:
-        """A new material of a kind: wall, floor, wood, metal, fabric, plastic, stone, leaf, ground, asphalt, any."""
+        """A new material of a kind, such as wall, floor, wood, front, metal, fabric, plastic, stone, leaf, ground, any."""
         return getattr(self, f"_{name}")()
 
     def plain(self, colour: npt.ArrayLike, **finish: float) -> Material:
@@ -114,6 +117,12 @@ class SceneBuilder:
     def textured(self, tile: tuple[float, float], *families: str, **how: Any) -> Material:
         """As `toned`, its tile between two widths in metres."""
         return Material(self.toned(*families, **how), self.uniform(*tile))
+
+    def _even(self, tile: tuple[float, float], *families: str, base: Colour, depth: float, **how: Any) -> Material:
+        """As `textured`, but always in tones of its own colour."""
+        dark = base * np.float32(1 - depth * self.uniform(0.3, 1))
+        number = self.materials.two_tone(self.texture(*families), dark, base, **how.get("finish", {}))
+        return Material(number, self.uniform(*tile))
 
     def cover(self, mesh: Mesh, material: Material | str) -> Mesh:
         """The mesh in a material, its texture at a random place."""
@@ -131,6 +140,9 @@ class SceneBuilder:
         return self.materials.tinted(picture, np.full(3, gain), emission=emission, specular=0.05)
 
     def _wall(self) -> Material:
+        if self.neutral:
+            base = self.grey(0.6, 0.95) * floats([1, self.uniform(0.94, 1), self.uniform(0.85, 1)])
+            return self.plain(base) if self.chance(0.7) else self._even((0.5, 3), "plaster", base=base, depth=0.15)
         base = self.grey(0.55, 0.95) if self.chance(0.6) else self.colour((0.4, 0.95), (0, 0.6))
         style = self.rng.random()
         if style < 0.45:
@@ -144,7 +156,11 @@ class SceneBuilder:
     def _floor(self) -> Material:
         mirror = self.uniform(0.1, 0.6) if self.chance(0.3) else 0.0
         shiny = {"specular": self.uniform(0, 0.3), "shininess": self.uniform(20, 120), "mirror": mirror}
-        style = self.rng.random()
+        if self.neutral and self.chance(0.5):
+            if self.chance(0.4):
+                return self._even((0.3, 1.5), "carpet", "fabric", "speckle", base=self.grey(0.2, 0.8), depth=0.4)
+            return self._even((0.6, 2), "tiles", "marble", base=self.grey(0.3, 0.95), depth=0.3, finish=shiny)
+        style = 0.0 if self.neutral else self.rng.random()
         if style < 0.35:
             return self.textured((0.5, 1.6), "planks", "wood", base=self.brown(), finish=shiny)
         if style < 0.6:
@@ -157,10 +173,21 @@ class SceneBuilder:
 
     def _wood(self) -> Material:
         base = self.brown() if self.chance(0.75) else self.grey(0.15, 0.95)
+        if self.neutral and self.chance(0.7):
+            base = self._common_wood * np.float32(self.uniform(0.85, 1.15))
         shine = self.uniform(0, 0.3)
         if self.chance(0.25):
             return self.plain(base, specular=shine)
         return self.textured((0.4, 1.5), "wood", "wood", "planks", base=base, depth=0.5, finish={"specular": shine})
+
+    def _front(self) -> Material:
+        """Of cupboards and appliances: wood, white or grey, often dark and glossy."""
+        style = self.rng.random()
+        if style < 0.35:
+            return self.material("wood")
+        base = self.grey(0.03, 0.25) if style < 0.65 else self.grey(0.45, 0.95) if style < 0.95 else self.colour()
+        mirror = self.uniform(0.1, 0.5) if self.chance(0.5) else 0.0
+        return self.plain(base, specular=self.uniform(0.1, 0.6), shininess=self.uniform(30, 150), mirror=mirror)
 
     def _metal(self) -> Material:
         base = self.grey(0.15, 0.85) if self.chance(0.8) else self.colour()
@@ -168,13 +195,14 @@ class SceneBuilder:
         return self.plain(base, specular=self.uniform(0.3, 1), shininess=self.uniform(20, 200), mirror=mirror)
 
     def _fabric(self) -> Material:
-        base = self.colour((0.15, 0.9), (0, 0.8)) if self.chance(0.6) else self.grey(0.1, 0.9)
+        vivid = self.chance(0.15 if self.neutral else 0.6)
+        base = self.colour((0.15, 0.9), (0, 0.8)) if vivid else self.grey(0.1, 0.9)
         if self.chance(0.35):
             return self.plain(base)
         return self.textured((0.15, 0.8), "fabric", "fabric", "carpet", "stripes", "checker", "plaster", base=base)
 
     def _plastic(self) -> Material:
-        base = self.colour() if self.chance(0.55) else self.grey()
+        base = self.colour() if self.chance(0.25 if self.neutral else 0.55) else self.grey()
         return self.plain(base, specular=self.uniform(0, 0.6), shininess=self.uniform(10, 150))
 
     def _stone(self) -> Material:

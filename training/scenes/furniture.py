@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 # Role: words in the name of a model. The first role that fits counts.
 ROLES = (
+    ("elsewhere", r"wheelchair|stretcher|hospital|medical|toilet|bidet|urinal|shower|bath|coffin|grave"),
     (
         "stand-alone",
         r"swimming|crossing|rails|arrow|parking slot|jacuzzi|sandpit|living room|sidewalk|elevator|"
@@ -29,7 +30,7 @@ ROLES = (
     ("plant", r"plant|ficus|bamboo|yucca|cactus|orchid|lily|tulips|spath|bonsai|tree"),
     ("lamp", r"^(lamp|little lamp|pedestal vase lamp|japanese lantern)$"),
     ("sofa", r"sofa|couch|futon|armchair"),
-    ("chair", r"chair|seat|wheelchair|teck"),
+    ("chair", r"chair|seat|teck"),
     ("stool", r"stool|ottoman|puff|bench|bank"),
     ("bed", r"\bbed\b|crib|futon"),
     ("table", r"table$|desk$|^table|^desk table|wooden desk|round table|table with|workbench|island"),

@@ -18,6 +18,9 @@ from training.scenes.shading import Renderer
 from video_depth_anything.errors import UsageError
 
 KINDS = tuple(LAYOUTS)
+# Mostly indoors and close, where cameras are held; a seventh outdoors.
+SHARES = {"room": 4, "kitchen": 4, "office": 3, "corridor": 2, "store": 2, "tabletop": 4, "inside": 3}
+MIX = tuple(kind for kind in KINDS for _ in range(SHARES.get(kind, 1)))
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class SceneOptions:
     num_frames: int = 1
     height: int = 252
     width: int = 336
-    kinds: tuple[str, ...] = KINDS
+    kinds: tuple[str, ...] = MIX
     clean: bool = False
     furniture: Path | None = None
     fps: float | None = None

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from training.scenes import shapes
 from training.scenes.builder import Material, SceneBuilder
-from training.scenes.mesh import Mesh, floats, merge
+from training.scenes.mesh import Mesh, floats, merge, rotation_z
 from training.scenes.motion import Motion
 from training.scenes.props.outdoor import building, person, tree
 from training.scenes.world import Light, Moving, Sky, View, World
@@ -49,6 +49,7 @@ def put(
 
 def build_shell(scene: SceneBuilder, shell: RoomShell) -> None:
     """Floor, ceiling and walls with doors, windows, skirting, pictures and switches."""
+    scene.neutral = scene.chance(0.75)
     w, length, h = shell.width, shell.length, shell.height
     scene.add(scene.cover(shapes.quad((-w / 2, -length / 2, 0), (w, 0, 0), (0, length, 0)), "floor"))
     ceiling = scene.material("wall") if scene.chance(0.3) else scene.plain(scene.grey(0.75, 0.95))
@@ -235,11 +236,36 @@ def views(scene: SceneBuilder, shell: RoomShell) -> list[View]:
     return [View(eye, level, 0.7, fov=(45, 90)), View(eye, down, 0.6, fov=(40, 85)), View(eye, down, 0.6, fov=(45, 75))]
 
 
+def worn_views(scene: SceneBuilder, shell: RoomShell, others: list[View]) -> list[View]:
+    """What a head-mounted camera sees, half as likely as the other views; a quarter of it fronts close before it."""
+    total = sum(view.weight for view in others) / 2
+    hx, hy = shell.half
+    top = min(1.8, shell.height - 0.3)
+    how = {"step": 0.5, "roll": 0.04, "fov": (52.0, 68.0)}
+    eye = np.array([[-hx + 0.4, -hy + 0.4, min(1.5, top)], [hx - 0.4, hy - 0.4, top]])
+    looks = [View(eye, eye, weight=0.75 * total, pitch=(-20.0, 15.0), **how)]  # type: ignore[arg-type]
+    for side in range(4):
+        long, away = wall_frame(shell, side)
+        # Wall, eye and target are turned together: at +y, along x.
+        x = scene.uniform(-0.4, 0.4) * long
+        near, far = away - min(2.6, 2 * away - 0.3), away - 1.1
+        if near > far:
+            continue
+        turn = rotation_z(TURNS[side])
+        eyes = np.array([[x - 0.2, near, 1.35], [x + 0.2, far, top]]) @ turn.T
+        targets = np.array([[x - 0.5, away, 0.7], [x + 0.5, away, 1.6]]) @ turn.T
+        looks.append(
+            View(np.sort(eyes, 0), np.sort(targets, 0), weight=total / 16, flat=True, **how)  # type: ignore[arg-type]
+        )
+    return looks
+
+
 def finish(scene: SceneBuilder, shell: RoomShell, extra: list[View] | None = None) -> World:
     """The world of what was collected in a room, with a walking person now and then."""
     if scene.chance(0.25):
         walker(scene, shell.half)
     lights, ambient = lighting(scene, shell)
+    seen = [*views(scene, shell), *(extra or [])]
     return World(
         scene.whole(),
         scene.moving,
@@ -247,7 +273,7 @@ def finish(scene: SceneBuilder, shell: RoomShell, extra: list[View] | None = Non
         lights,
         ambient,
         day_sky(scene),
-        [*views(scene, shell), *(extra or [])],
+        [*seen, *worn_views(scene, shell, seen)],
         scene.uniform(0.3, 1.0),
     )
 

@@ -190,6 +190,7 @@ class Renderer:
         normal = surface.normal[known]
         point = surface.point[known] + normal * (1e-3 + 2e-4 * surface.distance[known, None])
         found = np.ones((len(known), 1 + len(lights)), np.float32)
+        asked = np.ones_like(found)
         far = self._world.occlusion
         if far > 0:
             ball, reach = _spread(self._rng, seen[known], picture[1])
@@ -203,7 +204,9 @@ class Renderer:
             else:
                 dark = self.tracer.blocked(point[lit], np.array(light.position, np.float32) + ball - point[lit], 0.97)
             found[lit, k + 1] = 1 - dark
-        return _denoise(found, known, surface, seen, picture)
+            asked[:, k + 1] = 0
+            asked[lit, k + 1] = 1
+        return _denoise(found, asked, known, surface, seen, picture)
 
 
 def _spread(rng: np.random.Generator, spots: npt.NDArray[np.int64], width: int) -> tuple[Floats, Floats]:
@@ -271,24 +274,36 @@ def _edges(hits: Hits, materials: npt.NDArray[np.int32], height: int, width: int
 
 
 def _denoise(
-    found: Floats, known: npt.NDArray[np.int64], surface: Surface, seen: npt.NDArray[np.int64], picture: tuple[int, int]
+    found: Floats,
+    asked: Floats,
+    known: npt.NDArray[np.int64],
+    surface: Surface,
+    seen: npt.NDArray[np.int64],
+    picture: tuple[int, int],
 ) -> Floats:
-    """Guided filter (He et al. 2010) over the pixels that have samples: shadows blur along surfaces, not across."""
-    size = picture[0] * picture[1]
+    """Guided filter (He et al. 2010) over the pixels that have samples: shadows blur along surfaces, not across.
+
+    What faces away from a lamp was not asked about it and has no part in that lamp's shadows.
+    """
+    size, channels = picture[0] * picture[1], found.shape[1]
     guide = np.zeros(size, np.float32)
     guide[seen] = surface.normal @ np.array([0.9, -0.55, 0.37], np.float32) + 1.5 * np.log(surface.distance)
     spots = seen[known]
-    channels = found.shape[1]
-    packed = np.zeros((size, 3 + 2 * channels), np.float32)
     g = guide[spots, None]
-    packed[spots] = np.concatenate([np.ones_like(g), g, g * g, found, found * g], 1)
+    packed = np.zeros((size, 5 * channels), np.float32)
+    packed[spots] = np.concatenate([asked, asked * g, asked * g * g, asked * found, asked * found * g], 1)
     # An even window has no middle; the second pass looks the other way.
-    box = (_TILE, _TILE)
-    sums = cv2.boxFilter(packed.reshape(*picture, -1), -1, box, anchor=(_TILE // 2 - 1,) * 2, normalize=False)
-    sums = np.asarray(sums, np.float32).reshape(size, -1)
-    sums /= np.maximum(sums[:, :1], 1)
-    average, base = sums[:, 1:2], sums[:, 3 : 3 + channels]
-    slope = (sums[:, 3 + channels :] - base * average) / (sums[:, 2:3] - average**2 + 2e-3)
-    fits = np.concatenate([slope, base - slope * average], 1)
-    smooth = cv2.boxFilter(fits.reshape(*picture, -1), -1, box, anchor=(_TILE // 2,) * 2).reshape(size, -1)[seen]
-    return np.clip(smooth[:, :channels] * guide[seen, None] + smooth[:, channels:], 0, 1)
+    sums = _box_sums(packed, picture, _TILE // 2 - 1).reshape(size, 5, channels)
+    some = (sums[:, 0] > 0.5).astype(np.float32)
+    _, average, square, base, product = (sums / np.maximum(sums[:, :1], 1)).swapaxes(0, 1)
+    slope = (product - base * average) / (square - average**2 + 2e-3)
+    fits = np.concatenate([slope * some, (base - slope * average) * some, some], 1)
+    fits = _box_sums(fits, picture, _TILE // 2)[seen].reshape(-1, 3, channels)
+    smooth = (fits[:, 0] * guide[seen, None] + fits[:, 1]) / np.maximum(fits[:, 2], 1)
+    return np.clip(smooth, 0, 1)
+
+
+def _box_sums(maps: Floats, picture: tuple[int, int], anchor: int) -> Floats:
+    """Sums of maps (H * W, C) over windows of 8 x 8 pixels."""
+    sums = cv2.boxFilter(maps.reshape(*picture, -1), -1, (_TILE, _TILE), anchor=(anchor, anchor), normalize=False)
+    return np.asarray(sums, np.float32).reshape(len(maps), -1)

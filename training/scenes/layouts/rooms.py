@@ -7,7 +7,7 @@ import numpy as np
 from training.scenes import shapes
 from training.scenes.builder import Material, SceneBuilder
 from training.scenes.mesh import Mesh, merge
-from training.scenes.props.desk import screen
+from training.scenes.props.desk import potted_plant, screen
 from training.scenes.props.indoor import cabinet, furniture, shelf, spread, table
 from training.scenes.props.outdoor import person
 from training.scenes.props.small import SMALL, small
@@ -35,8 +35,8 @@ def line_walls(scene: SceneBuilder, shell: RoomShell, roles: tuple[str, ...], de
                 break
             put(scene, shell, side, item, x + w / 2, scene.uniform(0.01, 0.08))
             top = float(item.bounds[1, 2])
-            if 0.3 < top < 1.6 and scene.chance(0.5):
-                for _ in range(scene.count(1, 3)):
+            if 0.3 < top < 1.6 and scene.chance(0.7):
+                for _ in range(scene.count(1, 5)):
                     put(
                         scene,
                         shell,
@@ -81,6 +81,9 @@ def litter(scene: SceneBuilder, shell: RoomShell, count: int) -> None:
             scene.add(thing, (*(scene.rng.uniform(-0.8, 0.8, 2) * shell.half), 0), scene.uniform(0, 6.3))
     if scene.chance(0.15):
         scene.add(person(scene), (*(scene.rng.uniform(-0.7, 0.7, 2) * shell.half), 0), scene.uniform(0, 6.3))
+    for _ in range(scene.count(0, 3)):
+        plant, side = potted_plant(scene, scene.uniform(0.3, 1.7)), scene.count(0, 3)
+        put(scene, shell, side, plant, scene.uniform(-0.45, 0.45) * wall_frame(shell, side)[0], 0.05)
     for _ in range(count):
         scene.add(small(scene, 0.6, 0.8), (*(scene.rng.uniform(-0.9, 0.9, 2) * shell.half), 0))
 
@@ -151,7 +154,7 @@ def kitchen(scene: SceneBuilder) -> World:
     """A kitchen, of a flat or an office: counters, appliances, an island or a dining table."""
     shell = RoomShell(scene.uniform(2.4, 6.5), scene.uniform(2.6, 7), scene.uniform(2.3, 3))
     build_shell(scene, shell)
-    front = scene.material(scene.pick("wood", "plastic", "plastic"))
+    front = scene.material("front")
     top = scene.material(scene.pick("stone", "wood", "plastic"))
     sides = scene.rng.permutation(4)[: scene.count(1, 3)]
     for side in sides:

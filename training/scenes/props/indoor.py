@@ -198,8 +198,8 @@ def cabinet(
 ) -> Mesh:
     """A cupboard, chest of drawers, fridge or oven: a body with fronts and handles."""
     w, d, h = size or (scene.uniform(0.4, 1.4), scene.uniform(0.35, 0.65), scene.uniform(0.5, 2.1))
-    body = material or scene.material(scene.pick("wood", "wood", "plastic", "metal"))
-    front = body if scene.chance(0.6) else scene.material(scene.pick("wood", "plastic", "metal"))
+    body = material or scene.material(scene.pick("front", "front", "wood", "metal"))
+    front = body if scene.chance(0.6) else scene.material("front")
     handle = scene.material("metal")
     parts = [scene.cover(shapes.block((-w / 2, -d / 2, 0), (w / 2, d / 2, h)), body)]
     columns, rows = max(1, round(w / scene.uniform(0.4, 0.7))), 1 if scene.chance(0.5) else scene.count(2, 5)
