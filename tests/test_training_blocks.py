@@ -13,9 +13,10 @@ from torch import Tensor
 from training import train
 from training.batches import Batch, Position
 from training.cache import fingerprint
-from training.gate import log_medians, ridge
+from training.gate import log_medians, predict, ridge
 from training.network import TrainingNetwork, encode_frozen, frozen_encoder, maps_from_stream, token_maps
 from training.processes import ProcessGroup
+from training.sources import Sample
 from training.trainer import Settings, Trainer
 from video_depth_anything.device import Execution
 from video_depth_anything.transform import preprocess
@@ -83,6 +84,21 @@ def test_live_blocks_are_trained_and_nothing_else_of_the_encoder(model: VideoDep
     assert fingerprint(frozen_encoder(trainer.model.state_dict(), 3)) == fingerprint(frozen_encoder(before, 3))
     assert fingerprint(frozen_encoder(trainer.model.state_dict(), 0)) != fingerprint(frozen_encoder(before, 0))
     assert {g["base_lr"] for g in trainer.optimizer.param_groups} == {1e-4}
+
+
+def test_the_gate_predicts_in_half_precision_from_half_precision_caches(
+    model: VideoDepthAnything, images: Tensor
+) -> None:
+    settings = Settings(encoder_blocks=3, encoder_lr=1e-4)
+    half, full = (
+        Trainer(model, settings, Execution(torch.device("cpu"), dtype, 1), ProcessGroup())
+        for dtype in (torch.bfloat16, None)
+    )
+    inputs = tuple(x[0].half() for x in cached(model, images, 3))
+    samples = [Sample(tuple(x[t : t + 1] for x in inputs), images[t], images[t] > 0) for t in range(3)]
+    told, wanted = predict(half, samples), predict(full, samples)
+    assert told.shape == (3, HEIGHT, WIDTH)
+    assert np.abs(told - wanted).mean() < 0.1 * wanted.std()
 
 
 def test_rates_and_refusals_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:

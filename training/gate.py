@@ -150,10 +150,11 @@ def predict(trainer: Trainer, samples: list[Sample]) -> npt.NDArray[np.float32]:
     """Disparity (N, H, W) of single frames by the averaged weights."""
     settings, execution = trainer.settings, trainer.execution
     maps = []
-    with averaged_weights(trainer) as model, execution.autocast():
+    with averaged_weights(trainer) as model:
         network = TrainingNetwork(model, settings.stage, encoder_blocks=settings.encoder_blocks)
         for start in range(0, len(samples), FRAMES_AT_ONCE):
             inputs = zip(*(x.inputs for x in samples[start : start + FRAMES_AT_ONCE]))
             batch = tuple(torch.stack(x).to(execution.device, torch.float32) for x in inputs)
-            maps.append(network(batch, [0])[:, 0].cpu().numpy())
+            with execution.autocast():
+                maps.append(network(batch, [0])[:, 0].cpu().numpy())
     return np.concatenate(maps)

@@ -107,7 +107,7 @@ class SceneBuilder:
         return self.materials.two_tone(self.texture(*families), dark, light, **(finish or {}))
 
     def material(self, name: str) -> Material:
-        """A new material of a kind, such as wall, floor, wood, front, metal, fabric, plastic, stone, leaf, ground, any."""
+        """A new material of a kind, such as wall, floor, wood, front, metal, fabric, plastic, stone, leaf, any."""
         return getattr(self, f"_{name}")()
 
     def plain(self, colour: npt.ArrayLike, **finish: float) -> Material:
