@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.errors import UsageError
 
 

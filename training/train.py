@@ -19,8 +19,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from training.flags import add_model_arguments, add_scene_arguments, check_encoder_blocks, not_negative, share, whole
-from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_float, positive_int
 
 # Learning rate of the encoder's live blocks as a share of the head's: what is pretrained is to change slowly.
 LIVE_BLOCKS_RATE = 0.1

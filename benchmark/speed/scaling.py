@@ -33,8 +33,8 @@ from benchmark.speed.memory import make_video
 from benchmark.speed.report import print_header, print_heading, print_row
 from benchmark.speed.simulation import Times, simulate
 from benchmark.speed.weights import checkpoint_file
-from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_float, positive_int
 from video_depth_anything.config import BACKENDS, PRECISIONS
 
 ROOT = Path(__file__).resolve().parents[2]
