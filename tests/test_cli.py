@@ -11,7 +11,7 @@ from conftest import MakeVideo
 from test_run import ROOT, SMALL, shown
 
 from video_depth_anything import __version__
-from video_depth_anything.cli.parser import inputs_of, run_options, run_parser
+from video_depth_anything.cli.arguments import inputs_of, run_options, run_parser
 from video_depth_anything.pipelines.options import RunOptions
 
 

@@ -17,7 +17,7 @@ import pytest
 from conftest import MakeVideo
 
 from video_depth_anything import DepthStream, Execution, infer_depth
-from video_depth_anything.cli.parser import run_options, run_parser
+from video_depth_anything.cli.arguments import run_options, run_parser
 from video_depth_anything.errors import InputError, OutputError, UsageError
 from video_depth_anything.pipelines.offline import Frame
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
