@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from training.scenes import textures
 from training.scenes.mesh import Mesh, floats, merge
-from training.scenes.world import Colour, MaterialTable, Moving, Texture
+from training.scenes.motion import Motion
+from training.scenes.world import Colour, Light, MaterialTable, Moving, Sky, Texture, View, World
 
 
 class Material(NamedTuple):
@@ -63,6 +64,10 @@ class SceneBuilder:
     def chance(self, share: float) -> bool:
         """True with that probability."""
         return bool(self.rng.random() < share)
+
+    def turn(self) -> float:
+        """Any angle, in radians."""
+        return self.uniform(0, 6.3)
 
     def pick(self, *options: str) -> str:
         """One of the names."""
@@ -249,6 +254,12 @@ class SceneBuilder:
         """Put a mesh into the scene."""
         self.still.append(mesh.moved(at, yaw))
 
-    def whole(self) -> Mesh:
-        """All still meshes as one."""
-        return merge(self.still)
+    def move(self, mesh: Mesh, motion: Motion) -> None:
+        """Put a mesh that moves into the scene."""
+        self.moving.append(Moving(mesh, motion))
+
+    def world(
+        self, lights: list[Light], ambient: tuple[Colour, Colour], sky: Sky, views: list[View], occlusion: float
+    ) -> World:
+        """The scene as built, with its light and views, as `World` says."""
+        return World(merge(self.still), self.moving, self.materials, lights, ambient, sky, views, occlusion)

@@ -12,7 +12,7 @@ from training.scenes.builder import Material, SceneBuilder
 from training.scenes.mesh import Mesh, floats, merge, rotation_z
 from training.scenes.motion import Motion
 from training.scenes.props.outdoor import building, person, tree
-from training.scenes.world import Light, Moving, Sky, View, World
+from training.scenes.world import Light, Sky, View, World
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ def lighting(
             )
         )
     if scene.chance(0.3):
-        a = scene.uniform(0, 6.3)
+        a = scene.turn()
         lights[-1] = Light(
             (np.cos(a), np.sin(a), scene.uniform(0.3, 1)),
             tuple(scene.uniform(1, 3) * np.array([1, 0.95, 0.85])),
@@ -266,19 +266,12 @@ def finish(scene: SceneBuilder, shell: RoomShell, extra: list[View] | None = Non
         walker(scene, shell.half)
     lights, ambient = lighting(scene, shell)
     seen = [*views(scene, shell), *(extra or [])]
-    return World(
-        scene.whole(),
-        scene.moving,
-        scene.materials,
-        lights,
-        ambient,
-        day_sky(scene),
-        [*seen, *worn_views(scene, shell, seen)],
-        scene.uniform(0.3, 1.0),
+    return scene.world(
+        lights, ambient, day_sky(scene), [*seen, *worn_views(scene, shell, seen)], scene.uniform(0.3, 1.0)
     )
 
 
 def walker(scene: SceneBuilder, half: npt.NDArray[np.float64]) -> None:
     """A person who walks across."""
-    start, heading = scene.rng.uniform(-0.8, 0.8, 2) * half, scene.uniform(0, 6.3)
-    scene.moving.append(Moving(person(scene), Motion((*start, 0.0), heading, scene.uniform(0.3, 1.4))))
+    start, heading = scene.rng.uniform(-0.8, 0.8, 2) * half, scene.turn()
+    scene.move(person(scene), Motion((*start, 0.0), heading, scene.uniform(0.3, 1.4)))

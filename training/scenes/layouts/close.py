@@ -12,7 +12,7 @@ from training.scenes.motion import Motion
 from training.scenes.props.indoor import cabinet, furniture, shelf
 from training.scenes.props.small import SMALL, open_box, small, solid
 from training.scenes.room_shell import day_sky
-from training.scenes.world import Light, Moving, World
+from training.scenes.world import Light, World
 
 
 def close_light(scene: SceneBuilder, reach: float) -> tuple[list[Light], tuple[Floats, Floats]]:
@@ -46,7 +46,7 @@ def backdrop(scene: SceneBuilder, depth: float, floor: float) -> None:
         scene.add(item, (scene.uniform(-side, side) * 0.6, depth - back - 0.02, floor))
     for _ in range(scene.count(0, 2)):
         x, y = scene.uniform(-1.5, 1.5), -scene.uniform(0.6, 1.2)
-        scene.add(furniture(scene, "chair"), (x, y, floor), scene.uniform(0, 6.3))
+        scene.add(furniture(scene, "chair"), (x, y, floor), scene.turn())
 
 
 def tabletop(scene: SceneBuilder) -> World:
@@ -70,11 +70,11 @@ def tabletop(scene: SceneBuilder) -> World:
     if scene.chance(0.25):
         path = Motion(
             (scene.uniform(-0.2, 0.2), scene.uniform(-0.2, 0.2), 0.0),
-            scene.uniform(0, 6.3),
+            scene.turn(),
             scene.uniform(0.02, 0.3),
             scene.uniform(-1, 1),
         )
-        scene.moving.append(Moving(small(scene, 0.2, 0.3), path))
+        scene.move(small(scene, 0.2, 0.3), path)
     lights, ambient = close_light(scene, 1.0)
     focus = [[-0.15, -0.1, 0.0], [0.15, 0.2, 0.15]]
     views = [
@@ -82,9 +82,7 @@ def tabletop(scene: SceneBuilder) -> World:
         box_view([[-0.6, -1.0, 0.2], [0.6, -0.4, 0.9]], focus, step=0.35, fov=(40, 75)),
         box_view([[-0.3, -0.5, 0.4], [0.3, 0.0, 1.0]], focus, step=0.3, fov=(40, 70), roll=0.4),
     ]
-    return World(
-        scene.whole(), scene.moving, scene.materials, lights, ambient, day_sky(scene), views, scene.uniform(0.08, 0.3)
-    )
+    return scene.world(lights, ambient, day_sky(scene), views, scene.uniform(0.08, 0.3))
 
 
 def inside(scene: SceneBuilder) -> World:
@@ -101,9 +99,7 @@ def inside(scene: SceneBuilder) -> World:
     near = box_view(
         [[-0.8, -1.0, -0.4], [0.8, -0.25, 0.5]], [[-0.7, 0.2, -0.6], [0.7, 0.4, 0.5]], step=0.35, fov=(40, 80)
     )
-    return World(
-        scene.whole(), scene.moving, scene.materials, lights, ambient, day_sky(scene), [near], scene.uniform(0.1, 0.4)
-    )
+    return scene.world(lights, ambient, day_sky(scene), [near], scene.uniform(0.1, 0.4))
 
 
 def clutter(scene: SceneBuilder) -> World:
@@ -128,17 +124,17 @@ def clutter(scene: SceneBuilder) -> World:
         mesh = solid(scene) if scene.chance(0.6) else makers[scene.count(0, len(makers) - 1)](scene)
         size = float(np.linalg.norm(mesh.bounds[1] - mesh.bounds[0]))
         mesh = mesh.scaled(scale * float(np.exp(scene.uniform(np.log(0.15), np.log(1.2)))) / max(size, 1e-3))
-        turn = random_rotation(scene.rng) if floating else rotation_z(scene.uniform(0, 6.3))
+        turn = random_rotation(scene.rng) if floating else rotation_z(scene.turn())
         at = scene.rng.uniform(-1, 1, 3) * np.array([2.5, 2.5, 1.2]) * scale
         at[2] = at[2] + 1.2 * scale if floating else 0
         if scene.chance(0.1):
             path = Motion(
                 (float(at[0]), float(at[1]), float(at[2])),
-                scene.uniform(0, 6.3),
+                scene.turn(),
                 scene.uniform(0, 0.5) * scale,
                 scene.uniform(-2, 2),
             )
-            scene.moving.append(Moving(mesh.moved(rotation=turn), path))
+            scene.move(mesh.moved(rotation=turn), path)
         else:
             scene.still.append(mesh.moved(at, rotation=turn))
     if not scene.still:
@@ -147,7 +143,7 @@ def clutter(scene: SceneBuilder) -> World:
     eye = [[-2.2 * scale, -2.2 * scale, 0.1 * scale], [2.2 * scale, 2.2 * scale, 1.8 * scale]]
     target = [[-scale, -scale, 0], [scale, scale, scale]]
     view = box_view(eye, target, step=0.6 * scale, fov=(40, 90), roll=0.2)
-    return World(scene.whole(), scene.moving, scene.materials, lights, ambient, day_sky(scene), [view], 0.3 * scale)
+    return scene.world(lights, ambient, day_sky(scene), [view], 0.3 * scale)
 
 
 def pile(scene: SceneBuilder) -> World:
@@ -172,7 +168,7 @@ def pile(scene: SceneBuilder) -> World:
     for _ in range(scene.count(3, 15)):
         size = scene.uniform(0.3, 1.0)
         thing = small(scene, size, size) if scene.chance(0.6) else solid(scene).scaled(3)
-        scene.add(thing, (scene.uniform(-1.5, 1.5), scene.uniform(-1.2, 0.4), 0), scene.uniform(0, 6.3))
+        scene.add(thing, (scene.uniform(-1.5, 1.5), scene.uniform(-1.2, 0.4), 0), scene.turn())
     lights, ambient = close_light(scene, 2.0)
     view = box_view([[-1.2, -2.2, 0.3], [1.2, -0.6, 1.7]], [[-1, 0.2, 0.1], [1, 0.8, 1.2]], step=0.5, fov=(45, 85))
-    return World(scene.whole(), scene.moving, scene.materials, lights, ambient, day_sky(scene), [view], 0.5)
+    return scene.world(lights, ambient, day_sky(scene), [view], 0.5)

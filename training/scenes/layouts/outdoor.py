@@ -10,7 +10,7 @@ from training.scenes.layouts.rooms import box_view
 from training.scenes.mesh import Floats, Mesh, floats, merge
 from training.scenes.motion import Motion
 from training.scenes.props.outdoor import bench, bin_, building, bush, car, fence, lamp_post, person, tree
-from training.scenes.world import Light, Moving, Sky, World
+from training.scenes.world import Light, Sky, World
 
 Ambient = tuple[Floats, Floats]
 
@@ -30,7 +30,7 @@ def weather(scene: SceneBuilder, night: bool = False) -> tuple[Sky, list[Light],
     zenith = horizon * 0.9 if cloudy else np.array([0.12, 0.3, 0.75]) * scene.uniform(0.5, 1.6)
     clouds = scene.texture("clouds") if scene.chance(0.75) else None
     sky = Sky(tuple(zenith), tuple(horizon), clouds, scene.uniform(0.1, 0.9), fog)
-    angle, strength = scene.uniform(0, 6.3), scene.uniform(0.1, 0.4) if cloudy else scene.uniform(0.6, 1.4)
+    angle, strength = scene.turn(), scene.uniform(0.1, 0.4) if cloudy else scene.uniform(0.6, 1.4)
     sun = Light(
         (np.cos(angle), np.sin(angle), scene.uniform(0.25, 2)), tuple(strength * warm), 0.3 if cloudy else 0.015, True
     )
@@ -104,7 +104,7 @@ def street(scene: SceneBuilder) -> World:
         box_view(eye, [[-half, 15, 0.5], [half, 40, 3]], step=1.5, roll=0.03, fov=(45, 90)),
         box_view(eye, [[-half - path, 5, 0.5], [half + path, 30, 3]], step=1.3, roll=0.04, fov=(40, 80)),
     ]
-    return World(scene.whole(), scene.moving, scene.materials, lights, ambient, sky, views, 1.0)
+    return scene.world(lights, ambient, sky, views, 1.0)
 
 
 def houses(scene: SceneBuilder, side: int, away: float, length: float) -> None:
@@ -154,7 +154,7 @@ def furnish(scene: SceneBuilder, half: float, path: float, length: float) -> Non
         kind = scene.count(0, 2)
         model = tree(scene, scene.uniform(3, 8)) if kind else lamp_post(scene)
         for y in np.arange(scene.uniform(0, step), length * 0.7, step):
-            scene.add(model, (s * (half + 0.5), y, 0), scene.uniform(0, 6.3) if kind else -s * np.pi / 2)
+            scene.add(model, (s * (half + 0.5), y, 0), scene.turn() if kind else -s * np.pi / 2)
         for _ in range(scene.count(0, 6)):
             thing = [bench, bin_, lamp_post, bush][scene.count(0, 3)](scene)
             scene.add(thing, (s * (half + path * scene.uniform(0.2, 0.9)), scene.uniform(0, 30), 0), -s * np.pi / 2)
@@ -164,13 +164,13 @@ def furnish(scene: SceneBuilder, half: float, path: float, length: float) -> Non
         heading = np.pi / 2 * (1 if scene.chance(0.5) else -1) + float(scene.rng.normal(0, 0.3))
         figure = figures[scene.count(0, len(figures) - 1)]
         if scene.chance(0.5):
-            scene.moving.append(Moving(figure, Motion((x, y, 0.0), heading, scene.uniform(0.5, 2), 0.0, 0.03, 1.8)))
+            scene.move(figure, Motion((x, y, 0.0), heading, scene.uniform(0.5, 2), 0.0, 0.03, 1.8))
         else:
-            scene.add(figure, (x, y, 0), scene.uniform(0, 6.3))
+            scene.add(figure, (x, y, 0), scene.turn())
     for _ in range(scene.count(0, 2)):
         s = 1 if scene.chance(0.5) else -1
         path_ = Motion((s * half * 0.4, scene.uniform(6, 50), 0.0), s * np.pi / 2, scene.uniform(2, 14))
-        scene.moving.append(Moving(models[scene.count(0, 2)], path_))
+        scene.move(models[scene.count(0, 2)], path_)
 
 
 def nature(scene: SceneBuilder) -> World:
@@ -188,20 +188,16 @@ def nature(scene: SceneBuilder) -> World:
     for _ in range(scene.count(3, 7)):
         model = makers[scene.count(0, len(makers) - 1)](scene)
         for _ in range(scene.count(2, 14)):
-            r, a = size * 0.45 * scene.uniform(0.05, 1), scene.uniform(0, 6.3)
+            r, a = size * 0.45 * scene.uniform(0.05, 1), scene.turn()
             x, y = r * np.cos(a), r * np.sin(a)
-            scene.add(model.scaled(scene.uniform(0.6, 1.4)), (x, y, level(x, y) - 0.05), scene.uniform(0, 6.3))
+            scene.add(model.scaled(scene.uniform(0.6, 1.4)), (x, y, level(x, y) - 0.05), scene.turn())
     for _ in range(scene.count(0, 4)):
         x, y = scene.rng.uniform(-10, 10, 2)
-        scene.moving.append(
-            Moving(
-                person(scene), Motion((float(x), float(y), level(x, y)), scene.uniform(0, 6.3), scene.uniform(0, 1.5))
-            )
-        )
+        scene.move(person(scene), Motion((float(x), float(y), level(x, y)), scene.turn(), scene.uniform(0, 1.5)))
     z = height * 0.3 + scene.uniform(0.5, 2)
     eye = [[-6, -6, z], [6, 6, z + 0.5]]
     views = [box_view(eye, [[-20, -20, z - 2], [20, 20, z + 1]], step=1.2, fov=(45, 90))]
-    return World(scene.whole(), scene.moving, scene.materials, lights, ambient, sky, views, 1.0)
+    return scene.world(lights, ambient, sky, views, 1.0)
 
 
 def _stone(scene: SceneBuilder) -> Mesh:
@@ -226,21 +222,19 @@ def plaza(scene: SceneBuilder) -> World:
     figures = [person(scene) for _ in range(scene.count(3, 7))]
     for _ in range(scene.count(6, 30)):
         figure = figures[scene.count(0, len(figures) - 1)].scaled(scene.uniform(0.92, 1.08))
-        r, a = 1 + 16 * scene.uniform(0, 1) ** 1.5, scene.uniform(0, 6.3)
+        r, a = 1 + 16 * scene.uniform(0, 1) ** 1.5, scene.turn()
         x, y = r * np.cos(a), r * np.sin(a)
         if scene.chance(0.4):
-            scene.moving.append(
-                Moving(figure, Motion((x, y, 0.0), scene.uniform(0, 6.3), scene.uniform(0.2, 1.8), 0.0, 0.03, 1.8))
-            )
+            scene.move(figure, Motion((x, y, 0.0), scene.turn(), scene.uniform(0.2, 1.8), 0.0, 0.03, 1.8))
         else:
-            scene.add(figure, (x, y, 0), scene.uniform(0, 6.3))
+            scene.add(figure, (x, y, 0), scene.turn())
     for _ in range(scene.count(2, 12)):
         thing = [bench, bin_, lamp_post, bush, tree, car, bin_][scene.count(0, 6)](scene)
-        r, a = scene.uniform(2, 18), scene.uniform(0, 6.3)
-        scene.add(thing, (r * np.cos(a), r * np.sin(a), 0), scene.uniform(0, 6.3))
+        r, a = scene.uniform(2, 18), scene.turn()
+        scene.add(thing, (r * np.cos(a), r * np.sin(a), 0), scene.turn())
     high = scene.uniform(0.8, 1.8) if scene.chance(0.85) else scene.uniform(2, 6)
     view = box_view([[-3, -3, high], [3, 3, high + 0.1]], [[-10, -10, 0.3], [10, 10, 1.7]], step=1.0, fov=(40, 85))
-    return World(scene.whole(), scene.moving, scene.materials, lights, ambient, sky, [view], 0.8)
+    return scene.world(lights, ambient, sky, [view], 0.8)
 
 
 def structure(scene: SceneBuilder) -> World:
@@ -250,7 +244,7 @@ def structure(scene: SceneBuilder) -> World:
     beam, rail = scene.material("metal"), scene.material("plastic")
     t = np.linspace(0, 2 * np.pi, 90)
     r, h = scene.uniform(8, 18), scene.uniform(5, 15)
-    wave = [np.sin(t * k + scene.uniform(0, 6.3)) * scene.uniform(0, 1) / k for k in (1, 2, 3)]
+    wave = [np.sin(t * k + scene.turn()) * scene.uniform(0, 1) / k for k in (1, 2, 3)]
     path = np.stack(
         [r * np.cos(t) * (1 + 0.3 * wave[0]), r * np.sin(t) * (1 + 0.3 * wave[1]), h * (1 + 0.5 * (wave[0] + wave[2]))],
         -1,
@@ -274,17 +268,13 @@ def structure(scene: SceneBuilder) -> World:
     wagon = merge([car(scene).scaled(0.6)])
     for _ in range(scene.count(0, 3)):
         at = path[scene.count(0, 89)]
-        scene.moving.append(
-            Moving(
-                wagon, Motion((float(at[0]), float(at[1]), float(at[2])), scene.uniform(0, 6.3), scene.uniform(1, 8))
-            )
-        )
+        scene.move(wagon, Motion((float(at[0]), float(at[1]), float(at[2])), scene.turn(), scene.uniform(1, 8)))
     for _ in range(scene.count(0, 12)):
-        a = scene.uniform(0, 6.3)
+        a = scene.turn()
         scene.add(tree(scene) if scene.chance(0.8) else lamp_post(scene), (r * 2 * np.cos(a), r * 2 * np.sin(a), 0))
     for _ in range(scene.count(0, 3)):
         block = building(scene, scene.uniform(10, 30), 10, scene.uniform(5, 30))
-        scene.add(block.moved((0, scene.uniform(2, 5) * r, 0)), yaw=scene.uniform(0, 6.3))
+        scene.add(block.moved((0, scene.uniform(2, 5) * r, 0)), yaw=scene.turn())
     eye = [[-2.2 * r, -2.2 * r, 1.2], [2.2 * r, 2.2 * r, 2.5]]
     view = box_view(eye, [[-r, -r, h * 0.3], [r, r, h * 1.2]], step=1.5, fov=(35, 80), roll=0.1)
-    return World(scene.whole(), scene.moving, scene.materials, lights, ambient, sky, [view], 1.0)
+    return scene.world(lights, ambient, sky, [view], 1.0)

@@ -53,7 +53,7 @@ def group(scene: SceneBuilder, at: tuple[float, float], chairs: int) -> None:
     """A table with chairs round it."""
     desk = furniture(scene, "table")
     w, d = (desk.bounds[1] - desk.bounds[0])[:2]
-    turn = scene.uniform(0, 6.3)
+    turn = scene.turn()
     parts = [desk]
     model = furniture(scene, "chair")
     for k in range(chairs):
@@ -72,15 +72,13 @@ def litter(scene: SceneBuilder, shell: RoomShell, count: int) -> None:
     if scene.chance(0.4):
         w, d = scene.uniform(0.8, 2.5), scene.uniform(0.6, 2)
         rug = shapes.block((-w / 2, -d / 2, 0), (w / 2, d / 2, 0.012))
-        scene.add(
-            scene.cover(rug, "fabric"), (*(scene.rng.uniform(-0.4, 0.4, 2) * shell.half), 0), scene.uniform(0, 6.3)
-        )
+        scene.add(scene.cover(rug, "fabric"), (*(scene.rng.uniform(-0.4, 0.4, 2) * shell.half), 0), scene.turn())
     for _ in range(scene.count(0, 2)):
         thing = scene.real_prop("other")
         if thing is not None:
-            scene.add(thing, (*(scene.rng.uniform(-0.8, 0.8, 2) * shell.half), 0), scene.uniform(0, 6.3))
+            scene.add(thing, (*(scene.rng.uniform(-0.8, 0.8, 2) * shell.half), 0), scene.turn())
     if scene.chance(0.15):
-        scene.add(person(scene), (*(scene.rng.uniform(-0.7, 0.7, 2) * shell.half), 0), scene.uniform(0, 6.3))
+        scene.add(person(scene), (*(scene.rng.uniform(-0.7, 0.7, 2) * shell.half), 0), scene.turn())
     for _ in range(scene.count(0, 3)):
         plant, side = potted_plant(scene, scene.uniform(0.3, 1.7)), scene.count(0, 3)
         put(scene, shell, side, plant, scene.uniform(-0.45, 0.45) * wall_frame(shell, side)[0], 0.05)
@@ -99,7 +97,7 @@ def room(scene: SceneBuilder) -> World:
         group(scene, (float(at[0]), float(at[1])), scene.count(0, 5))
     for _ in range(scene.count(0, 3)):
         item = furniture(scene, scene.pick("chair", "stool", "sofa", "plant", "lamp", "table"))
-        scene.add(item, (*(scene.rng.uniform(-0.6, 0.6, 2) * shell.half), 0), scene.uniform(0, 6.3))
+        scene.add(item, (*(scene.rng.uniform(-0.6, 0.6, 2) * shell.half), 0), scene.turn())
     litter(scene, shell, scene.count(0, 6))
     return finish(scene, shell)
 
@@ -262,7 +260,7 @@ def store(scene: SceneBuilder) -> World:
                 scene.add(models[scene.count(0, 2)], (x, y, 0), np.pi / 2 if scene.chance(0.5) else -np.pi / 2)
     for _ in range(scene.count(0, 8)):
         thing = SMALL["carton"][0](scene).scaled(scene.uniform(1, 3))
-        scene.add(thing, (*(scene.rng.uniform(-0.9, 0.9, 2) * shell.half), 0), scene.uniform(0, 6.3))
+        scene.add(thing, (*(scene.rng.uniform(-0.9, 0.9, 2) * shell.half), 0), scene.turn())
     middle = float(rows[len(rows) // 2]) + (gap + 0.5) / 2
     hy = shell.half[1]
     along = box_view(

@@ -67,7 +67,7 @@ def potted_plant(scene: SceneBuilder, height: float | None = None) -> Mesh:
     leaf = scene.material("leaf")
     slim = scene.uniform(0.03, 0.14)
     for _ in range(scene.count(8, 28)):
-        a, reach, rise = scene.uniform(0, 6.3), h * scene.uniform(0.2, 0.6), h * scene.uniform(0.2, 0.75)
+        a, reach, rise = scene.turn(), h * scene.uniform(0.2, 0.6), h * scene.uniform(0.2, 0.75)
         t = np.linspace(0, 1, 5)
         spine = np.stack([reach * t, np.zeros(5), h * 0.28 + rise * np.sin(t * scene.uniform(1.3, 2.6))], -1)
         half = h * slim * np.sin(np.pi * np.clip(t + 0.08, 0, 1))

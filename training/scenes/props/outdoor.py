@@ -76,7 +76,7 @@ def tree(scene: SceneBuilder, height: float | None = None) -> Mesh:
         return merge(parts)
     for _ in range(scene.count(5, 12)):
         t = scene.uniform(bare / h, 0.9)
-        a, reach = scene.uniform(0, 6.3), h * scene.uniform(0.1, 0.3)
+        a, reach = scene.turn(), h * scene.uniform(0.1, 0.3)
         start = top * t
         end = start + reach * np.array([np.cos(a), np.sin(a), scene.uniform(0.2, 1)])
         parts.append(scene.cover(shapes.rod(start, end, r * 0.4, 6, r * 0.1), bark))

@@ -137,7 +137,7 @@ def vase(scene: SceneBuilder) -> Mesh:
     """A vase, pot or lamp foot with a wavy profile."""
     h, r = scene.uniform(0.08, 0.4), scene.uniform(0.03, 0.12)
     t = np.linspace(0, 1, 12)
-    radii = r * (0.6 + 0.4 * np.sin(t * scene.uniform(2, 6) + scene.uniform(0, 6.3)))
+    radii = r * (0.6 + 0.4 * np.sin(t * scene.uniform(2, 6) + scene.turn()))
     return scene.cover(shapes.lathe([0, *radii], [0, *(t * h)]), scene.pick("plastic", "stone", "any", "metal"))
 
 
@@ -149,7 +149,7 @@ def bowl(scene: SceneBuilder) -> Mesh:
     dish = shapes.lathe([0, *outer, *(outer[::-1] - 0.004), 0], [0, *(t * h), *(t[::-1] * (h - 0.004) + 0.006), 0.006])
     parts = [scene.cover(dish, scene.pick("plastic", "wood", "any", "metal"))]
     for _ in range(scene.count(0, 8)):
-        a, b, s = scene.uniform(0, 6.3), scene.uniform(0, 0.6) * r, scene.uniform(0.02, 0.045)
+        a, b, s = scene.turn(), scene.uniform(0, 0.6) * r, scene.uniform(0.02, 0.045)
         fruit = shapes.superquadric((s, s, s * scene.uniform(0.8, 1.3)), sides=14)
         fruit = fruit.moved(
             (b * np.cos(a), b * np.sin(a), h * 0.4 + s * scene.uniform(0.5, 1.5)), rotation=random_rotation(scene.rng)
@@ -166,7 +166,7 @@ def papers(scene: SceneBuilder) -> Mesh:
         sheet = shapes.quad((-w / 2, -d / 2, 0.001 + 0.0012 * k), (w, 0, 0), (0, d, 0), True).painted(
             scene.poster("page", "page", "picture")
         )
-        parts.append(sheet.moved((scene.uniform(-0.1, 0.1), scene.uniform(-0.1, 0.1), 0), scene.uniform(0, 6.3)))
+        parts.append(sheet.moved((scene.uniform(-0.1, 0.1), scene.uniform(-0.1, 0.1), 0), scene.turn()))
     return merge(parts)
 
 
