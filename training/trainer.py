@@ -141,7 +141,7 @@ class Trainer:
         self.average.update(self.model.named_parameters(), self.step)
         self.step += 1
         self.position = batch.after
-        return {**result, "grad_norm": float(norm), "lr": self.optimizer.param_groups[0]["lr"]}
+        return {**result, "grad_norm": float(norm), "lr": max(g["lr"] for g in self.optimizer.param_groups)}
 
     def losses(self, prediction: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """The stage's losses of (B, T, H, W) maps, `total_loss` among them."""
