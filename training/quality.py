@@ -29,8 +29,13 @@ Maps = npt.NDArray[np.float32]
 class Quality:
     """One method on one recording, after one scale and shift in disparity.
 
-    delta1: share of pixels within a factor of 1.25 of the true depth. abs_rel: mean relative error. tae: temporal
-    alignment error in percent, None without poses or with one frame only.
+    Attributes:
+        recording: its folder's name.
+        frames: how many.
+        method: name of the method.
+        delta1: share of pixels within a factor of 1.25 of the true depth.
+        abs_rel: mean relative error.
+        tae: temporal alignment error in percent, None without poses or with one frame only.
     """
 
     recording: str

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.mesh import Mesh, floats, from_triangles, rotation_between
+from training.scenes.mesh import Mesh, floats, from_triangles, rotation_between
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
 _BOX_FACES = np.array(

@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.world import TEXTURE_SIZE as SIZE
-from training.world import Texture
+from training.scenes.world import TEXTURE_SIZE as SIZE
+from training.scenes.world import Texture
 
 Field = npt.NDArray[np.float32]
 POOL = 48  # textures of each family; scenes recolour, turn and scale them

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from training.layouts_close import clutter, inside, pile, tabletop
-from training.layouts_outdoor import nature, plaza, street, structure
-from training.layouts_rooms import corridor, kitchen, office, room, store
-from training.workshop import Workshop
-from training.world import World
+from training.scenes.builder import SceneBuilder
+from training.scenes.layouts.close import clutter, inside, pile, tabletop
+from training.scenes.layouts.outdoor import nature, plaza, street, structure
+from training.scenes.layouts.rooms import corridor, kitchen, office, room, store
+from training.scenes.world import World
 
-LAYOUTS: dict[str, Callable[[Workshop], World]] = {
+LAYOUTS: dict[str, Callable[[SceneBuilder], World]] = {
     "room": room,
     "kitchen": kitchen,
     "office": office,

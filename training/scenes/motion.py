@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from training.mesh import rotation_z
+from training.scenes.mesh import rotation_z
 
 
 @dataclass(frozen=True)

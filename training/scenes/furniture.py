@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import re
 from dataclasses import dataclass, replace
@@ -13,13 +12,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from training.mesh import Mesh, from_triangles
+from training.scenes.mesh import Mesh, from_triangles
+from video_depth_anything.errors import InputError
 
 if TYPE_CHECKING:
-    from training.workshop import Workshop
+    from training.scenes.builder import SceneBuilder
 
-# Role: words in a piece's name. The first role that fits counts.
+# Role: words in the name of a model. The first role that fits counts.
 ROLES = (
+    ("elsewhere", r"wheelchair|stretcher|hospital|medical|toilet|bidet|urinal|shower|bath|coffin|grave"),
     (
         "stand-alone",
         r"swimming|crossing|rails|arrow|parking slot|jacuzzi|sandpit|living room|sidewalk|elevator|"
@@ -29,7 +30,7 @@ ROLES = (
     ("plant", r"plant|ficus|bamboo|yucca|cactus|orchid|lily|tulips|spath|bonsai|tree"),
     ("lamp", r"^(lamp|little lamp|pedestal vase lamp|japanese lantern)$"),
     ("sofa", r"sofa|couch|futon|armchair"),
-    ("chair", r"chair|seat|wheelchair|teck"),
+    ("chair", r"chair|seat|teck"),
     ("stool", r"stool|ottoman|puff|bench|bank"),
     ("bed", r"\bbed\b|crib|futon"),
     ("table", r"table$|desk$|^table|^desk table|wooden desk|round table|table with|workbench|island"),
@@ -40,43 +41,41 @@ ROLES = (
 
 
 class FurnitureLibrary:
-    """Pieces by role, read when they are first drawn.
+    """Models by role, read when they are first drawn.
 
     Args:
         folder: filled by `training/fetch_furniture.py`.
 
     Raises:
-        FileNotFoundError: the folder has no index; the message says how to make it.
+        InputError: the folder has no index; the message says how to make it.
     """
 
     def __init__(self, folder: Path) -> None:
         self.roles = _roles(folder)
 
-    def draw(self, role: str, shop: Workshop) -> Mesh | None:
-        """A random piece of a role, colours varied, its materials added to the workshop's; None if there is none."""
+    def draw(self, role: str, scene: SceneBuilder) -> Mesh | None:
+        """A random model of a role, its colours varied, its materials added to the builder's; None if there is none."""
         paths = self.roles.get(role)
         if not paths:
             return None
-        path = paths[int(shop.rng.integers(len(paths)))]
-        return _dressed(_load(path), shop)
+        path = paths[int(scene.rng.integers(len(paths)))]
+        return _dressed(_load(path), scene)
 
 
 @lru_cache(maxsize=4)
 def _roles(folder: Path) -> dict[str, list[Path]]:
     index = folder / "index.json"
     if not index.is_file():
-        raise FileNotFoundError(
-            errno.ENOENT, "no furniture there; run python -m training.fetch_furniture --out FOLDER", str(folder)
-        )
+        raise InputError(f"{folder}: no furniture there; run `python -m training.fetch_furniture --out {folder}`")
     roles: dict[str, list[Path]] = {}
-    for piece in json.loads(index.read_text()):
-        role = role_of(piece["name"], piece["category"], tuple(piece["size"]), piece["elevation"])
-        roles.setdefault(role, []).append(folder / piece["file"])
+    for entry in json.loads(index.read_text()):
+        role = role_of(entry["name"], entry["category"], tuple(entry["size"]), entry["elevation"])
+        roles.setdefault(role, []).append(folder / entry["file"])
     return roles
 
 
 def role_of(name: str, category: str, size: tuple[float, ...], elevation: float) -> str:
-    """What a piece is good for: one of `ROLES`, person, animal, vehicle, opening, outdoor, hanging, small or other."""
+    """What a model is good for: one of `ROLES`, person, animal, vehicle, opening, outdoor, hanging, small or other."""
     lower = name.lower()
     if category == "Characters":
         return "person" if re.search(r"male|boy|girl", lower) and not re.search(r"lying|sitting", lower) else "sitter"
@@ -121,21 +120,21 @@ def _load(path: Path) -> _Model:
         )
 
 
-def _dressed(model: _Model, shop: Workshop) -> Mesh:
-    """The mesh with the workshop's material numbers: its own colours, sometimes tinted or painted anew."""
+def _dressed(model: _Model, scene: SceneBuilder) -> Mesh:
+    """The mesh with the builder's material numbers: its own colours, sometimes tinted or painted anew."""
     tint = np.ones(3, np.float32)
-    if shop.chance(0.4):
-        tint = np.clip(np.exp(shop.rng.normal(0, 0.35, 3)), 0.3, 2).astype(np.float32)
+    if scene.chance(0.4):
+        tint = np.clip(np.exp(scene.rng.normal(0, 0.35, 3)), 0.3, 2).astype(np.float32)
     mesh = model.mesh
     used = np.unique(mesh.material)
     numbers = np.zeros(int(used.max()) + 1, np.int32)
     for k in used:
-        gloss = {"specular": 0.5 * float(model.specular[k]), "shininess": shop.uniform(15, 90)}
+        gloss = {"specular": 0.5 * float(model.specular[k]), "shininess": scene.uniform(15, 90)}
         picture = int(model.texture[k])
         if picture >= 0:
-            numbers[k] = shop.materials.tinted(model.pictures[picture], tint * 0.85, **gloss)
-        elif shop.chance(0.2):
-            numbers[k] = shop.materials.plain(shop.colour() if shop.chance(0.5) else shop.grey(), **gloss)
+            numbers[k] = scene.materials.tinted(model.pictures[picture], tint * 0.85, **gloss)
+        elif scene.chance(0.2):
+            numbers[k] = scene.materials.plain(scene.colour() if scene.chance(0.5) else scene.grey(), **gloss)
         else:
-            numbers[k] = shop.materials.plain(np.clip(model.colours[k] * tint + 0.005, 0, 0.95), **gloss)
+            numbers[k] = scene.materials.plain(np.clip(model.colours[k] * tint + 0.005, 0, 0.95), **gloss)
     return replace(mesh, material=numbers[mesh.material])

@@ -8,11 +8,15 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.raycast import Camera, Floats, Hits, Tracer, pixels
-from training.world import TEXTURE_SIZE, Light, Sky, TextureAtlas, World
+from training.scenes.raycast import Camera, Floats, Hits, Tracer, pixels
+from training.scenes.world import TEXTURE_SIZE, Light, Sky, TextureAtlas, World
 
 # Sub-pixel places beside the centre: with it, three rows and three columns.
 _OFFSETS = ((-0.33, -0.17), (0.17, 0.33))
+# Shadow rays repeat in tiles of so many pixels a side; the filter averages over as many.
+_TILE = 8
+# Additive recurrence of low discrepancy in three dimensions (Roberts 2018).
+_STEPS = np.array([0.8191725133961645, 0.6710436067037893, 0.5497004779019703])
 
 
 def dot(a: Floats, b: Floats) -> Floats:
@@ -62,7 +66,6 @@ class Renderer:
         self._matrices = np.stack(table.matrices)
         self._offsets = np.stack(table.offsets)
         self._finish = np.array(table.finish, np.float32)
-        self._ball = normalised(rng.standard_normal((4096, 3), np.float32))
 
     def render(self, camera: Camera, width: int, height: int) -> tuple[Floats, Floats]:
         """Linear colour (height, width, 3), antialiased where surfaces meet, and z-depth (height, width) of centres."""
@@ -179,29 +182,45 @@ class Renderer:
         return lit, gloss
 
     def _shares(self, surface: Surface, seen: npt.NDArray[np.int64], picture: tuple[int, int]) -> Floats:
-        """(N, 1 + lights) light that is not shadowed, from one random ray each at every other pixel."""
+        """(N, 1 + lights) light that is not shadowed, from one ray each at every other pixel."""
         lights = self._world.lights
-        known = np.flatnonzero((seen + seen // picture[1]) % 2 == 0)
+        known = np.flatnonzero((seen % picture[1] + seen // picture[1]) % 2 == 0)
         if not len(known):
             return np.ones((len(seen), 1 + len(lights)), np.float32)
         normal = surface.normal[known]
         point = surface.point[known] + normal * (1e-3 + 2e-4 * surface.distance[known, None])
         found = np.ones((len(known), 1 + len(lights)), np.float32)
+        asked = np.ones_like(found)
         far = self._world.occlusion
         if far > 0:
-            ball = self._ball[self._rng.integers(0, 4096, len(known), np.int32)]
-            reach = far * self._rng.random((len(known), 1), np.float32)
-            found[:, 0] = 1 - 0.85 * self.tracer.blocked(point, (normal * 1.02 + ball) * reach, 1.0)
+            ball, reach = _spread(self._rng, seen[known], picture[1])
+            found[:, 0] = 1 - 0.85 * self.tracer.blocked(point, (normal * 1.02 + ball) * (far * reach), 1.0)
         for k, light in enumerate(lights):
             way, _ = _arrival(light, point)
             lit = np.flatnonzero(dot(normal, way) > 0)
-            ball = self._ball[self._rng.integers(0, 4096, len(lit), np.int32)] * np.float32(light.radius)
+            ball = _spread(self._rng, seen[known[lit]], picture[1])[0] * np.float32(light.radius)
             if light.distant:
                 dark = self.tracer.blocked(point[lit], way[lit] + ball, 1e4)
             else:
                 dark = self.tracer.blocked(point[lit], np.array(light.position, np.float32) + ball - point[lit], 0.97)
             found[lit, k + 1] = 1 - dark
-        return _denoise(found, known, surface, seen, picture)
+            asked[:, k + 1] = 0
+            asked[lit, k + 1] = 1
+        return _denoise(found, asked, known, surface, seen, picture)
+
+
+def _spread(rng: np.random.Generator, spots: npt.NDArray[np.int64], width: int) -> tuple[Floats, Floats]:
+    """Directions (N, 3) of length 1 and numbers (N, 1) in 0..1 for every other pixel of a picture.
+
+    Any 8 x 8 neighbours have them evenly spread together (interleaved sampling, Keller and Heidrich 2001), so that the
+    average over them hardly differs from place to place on a plain surface.
+    """
+    points = (rng.permutation(_TILE**2 // 2)[:, None] * _STEPS + rng.random(3)) % 1
+    height, angle = 1 - 2 * points[:, 0], 2 * np.pi * points[:, 1]
+    round_ = np.sqrt(1 - height**2)
+    ball = np.stack([round_ * np.cos(angle), round_ * np.sin(angle), height], -1).astype(np.float32)
+    place = (spots // width % _TILE * _TILE + spots % width % _TILE) // 2
+    return ball[place], points[place, 2:].astype(np.float32)
 
 
 def _blend(corners: Floats, place: Floats) -> Floats:
@@ -256,25 +275,35 @@ def _edges(hits: Hits, materials: npt.NDArray[np.int32], height: int, width: int
 
 def _denoise(
     found: Floats,
+    asked: Floats,
     known: npt.NDArray[np.int64],
     surface: Surface,
     seen: npt.NDArray[np.int64],
     picture: tuple[int, int],
 ) -> Floats:
-    """Guided filter (He et al. 2010) over the pixels that have samples: shadows blur along surfaces, not across."""
-    size = picture[0] * picture[1]
+    """Guided filter (He et al. 2010) over the pixels that have samples: shadows blur along surfaces, not across.
+
+    What faces away from a lamp was not asked about it and has no part in that lamp's shadows.
+    """
+    size, channels = picture[0] * picture[1], found.shape[1]
     guide = np.zeros(size, np.float32)
     guide[seen] = surface.normal @ np.array([0.9, -0.55, 0.37], np.float32) + 1.5 * np.log(surface.distance)
     spots = seen[known]
-    channels = found.shape[1]
-    packed = np.zeros((size, 3 + 2 * channels), np.float32)
     g = guide[spots, None]
-    packed[spots] = np.concatenate([np.ones_like(g), g, g * g, found, found * g], 1)
-    sums = cv2.boxFilter(packed.reshape(*picture, -1), -1, (7, 7), normalize=False)
-    sums = np.asarray(sums, np.float32).reshape(size, -1)
-    sums /= np.maximum(sums[:, :1], 1)
-    average, base = sums[:, 1:2], sums[:, 3 : 3 + channels]
-    slope = (sums[:, 3 + channels :] - base * average) / (sums[:, 2:3] - average**2 + 2e-3)
-    fits = np.concatenate([slope, base - slope * average], 1)
-    smooth = cv2.boxFilter(fits.reshape(*picture, -1), -1, (7, 7)).reshape(size, -1)[seen]
-    return np.clip(smooth[:, :channels] * guide[seen, None] + smooth[:, channels:], 0, 1)
+    packed = np.zeros((size, 5 * channels), np.float32)
+    packed[spots] = np.concatenate([asked, asked * g, asked * g * g, asked * found, asked * found * g], 1)
+    # An even window has no middle; the second pass looks the other way.
+    sums = _box_sums(packed, picture, _TILE // 2 - 1).reshape(size, 5, channels)
+    some = (sums[:, 0] > 0.5).astype(np.float32)
+    _, average, square, base, product = (sums / np.maximum(sums[:, :1], 1)).swapaxes(0, 1)
+    slope = (product - base * average) / (square - average**2 + 2e-3)
+    fits = np.concatenate([slope * some, (base - slope * average) * some, some], 1)
+    fits = _box_sums(fits, picture, _TILE // 2)[seen].reshape(-1, 3, channels)
+    smooth = (fits[:, 0] * guide[seen, None] + fits[:, 1]) / np.maximum(fits[:, 2], 1)
+    return np.clip(smooth, 0, 1)
+
+
+def _box_sums(maps: Floats, picture: tuple[int, int], anchor: int) -> Floats:
+    """Sums of maps (H * W, C) over windows of 8 x 8 pixels."""
+    sums = cv2.boxFilter(maps.reshape(*picture, -1), -1, (_TILE, _TILE), anchor=(anchor, anchor), normalize=False)
+    return np.asarray(sums, np.float32).reshape(len(maps), -1)

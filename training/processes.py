@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """This process among those that train together; `local_rank` counts on one machine."""
 
     rank: int = 0
@@ -59,14 +59,14 @@ class Group:
 
 
 @contextmanager
-def process_group(device_type: str) -> Iterator[Group]:
+def process_group(device_type: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started, if it did: nccl between GPUs, else gloo."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield Group()
+        yield ProcessGroup()
         return
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
-        yield Group(dist.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
+        yield ProcessGroup(dist.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         dist.destroy_process_group()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.mesh import Mesh
+from training.scenes.mesh import Mesh
 
 Colour = npt.NDArray[np.float32]
 Texture = npt.NDArray[np.uint8]
@@ -20,7 +20,7 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
 @dataclass
-class Materials:
+class MaterialTable:
     """A table of materials and their textures, filled while a scene is built.
 
     A material's colour is `matrix @ texel + offset` with the texel in 0..1, so one texture serves in many colours.
@@ -162,13 +162,28 @@ class Moving:
 
 @dataclass(frozen=True)
 class View:
-    """Where cameras may stand and look: boxes (2, 3) of eye and of target points, metres; `step` scales motion."""
+    """Where cameras may stand and look.
+
+    Attributes:
+        eye: (2, 3) corners of the box of eye points, metres.
+        target: (2, 3) corners of the box of points looked at.
+        step: scales motion.
+        roll: standard deviation of the camera's roll, radians.
+        fov: least and greatest horizontal field of view, degrees.
+        weight: how likely it is beside a scene's other views.
+        pitch: mean and standard deviation in degrees, below 0 downwards, of a look in any direction, which takes the
+            place of `target`; None for none.
+        flat: whether a front close before the camera is wanted, not depth in the picture.
+    """
 
     eye: npt.NDArray[np.float64]
     target: npt.NDArray[np.float64]
     step: float = 1.0
     roll: float = 0.06
     fov: tuple[float, float] = (45.0, 80.0)
+    weight: float = 1.0
+    pitch: tuple[float, float] | None = None
+    flat: bool = False
 
 
 @dataclass(frozen=True)
@@ -177,7 +192,7 @@ class World:
 
     still: Mesh
     moving: list[Moving]
-    materials: Materials
+    materials: MaterialTable
     lights: list[Light]
     ambient: tuple[Colour, Colour]
     sky: Sky

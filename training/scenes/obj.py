@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from video_depth_anything.errors import InputError
+
 
 @dataclass(frozen=True)
-class Material:
+class MtlMaterial:
     """One entry of an MTL file.
 
     Attributes:
@@ -86,7 +88,8 @@ def read_obj(path: Path) -> ObjMesh:
     """Read the faces of an OBJ file; polygons become triangle fans, normals, lines and curves are left out.
 
     Raises:
-        ValueError: no face, a number that is none, or a face of a vertex that is not there; the message names the file.
+        InputError: no such file, no face, a number that is none, or a face of a vertex that is not
+            there; the message names the file.
     """
     lines = _Lines()
     try:
@@ -102,15 +105,15 @@ def read_obj(path: Path) -> ObjMesh:
                     lines.use(" ".join(words[1:]))
                 case "mtllib":
                     lines.libraries.append(" ".join(words[1:]))
-    except (ValueError, IndexError) as error:
-        raise ValueError(f"{path}: not a readable OBJ file: {error}") from error
+    except (OSError, ValueError, IndexError) as error:
+        raise InputError(f"{path}: not a readable OBJ file: {error}") from error
     if not lines.material:
-        raise ValueError(f"{path}: holds no faces")
+        raise InputError(f"{path}: holds no faces")
     vertices = np.array(lines.vertices, np.float32).reshape(-1, 3)
     corners = np.array(lines.corners, np.int64).reshape(-1, 3, 2)
     table = np.array([*lines.uv, [0, 0]], np.float32)
     if corners[..., 0].min() < 0 or corners[..., 0].max() >= len(vertices) or corners[..., 1].max() >= len(lines.uv):
-        raise ValueError(f"{path}: a face names a vertex that is not there")
+        raise InputError(f"{path}: a face names a vertex that is not there")
     return ObjMesh(
         vertices,
         corners[..., 0].astype(np.int32),
@@ -121,7 +124,7 @@ def read_obj(path: Path) -> ObjMesh:
     )
 
 
-def read_mtl(path: Path) -> dict[str, Material]:
+def read_mtl(path: Path) -> dict[str, MtlMaterial]:
     """Materials by name; unknown statements are left out, textures that are not there are None."""
     found: dict[str, dict[str, object]] = {}
     entry: dict[str, object] = {}
@@ -140,7 +143,7 @@ def read_mtl(path: Path) -> dict[str, Material]:
             case "map_Kd":
                 picture = path.parent / words[-1].replace("\\", "/")
                 entry["texture"] = picture if picture.is_file() else None
-    return {name: Material(**values) for name, values in found.items()}  # type: ignore[arg-type]
+    return {name: MtlMaterial(**values) for name, values in found.items()}  # type: ignore[arg-type]
 
 
 def _statements(path: Path) -> list[list[str]]:

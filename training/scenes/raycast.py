@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import open3d as o3d
 
-from training.mesh import Mesh
-from training.world import World
+from training.scenes.mesh import Mesh
+from training.scenes.world import World
 
 Floats = npt.NDArray[np.float32]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from training.distributed import Group
+from training.processes import ProcessGroup
 from training.sources import Sample, Source
 from video_depth_anything.errors import InputError
 
@@ -51,13 +51,17 @@ class SampleOrder(Sampler[Request]):
     repeated to fill it.
 
     Args:
-        batch: clips of all processes together in a step.
+        source: what is shown.
+        seed: decides the order.
+        batch_size: clips of all processes together in a step.
+        group: this process among those that share a batch.
+        start: where to begin.
     """
 
-    def __init__(self, source: Source, seed: int, batch: int, group: Group, start: Position) -> None:
+    def __init__(self, source: Source, seed: int, batch_size: int, group: ProcessGroup, start: Position) -> None:
         self._source = source
         self._seed = seed
-        self._batch = batch
+        self._batch_size = batch_size
         self._group = group
         self._start = start
 
@@ -65,14 +69,14 @@ class SampleOrder(Sampler[Request]):
         position = self._start
         order = self._order(position) if position.parts else []
         while True:
-            if position.offset + self._batch > len(order) and not (self._source.endless and position.parts):
+            if position.offset + self._batch_size > len(order) and not (self._source.endless and position.parts):
                 parts = tuple(self._group.agree(self._source.parts()))
                 if not parts:
                     raise InputError("there is nothing to train on: the cache or folder holds no clips yet")
                 position = Position(position.epoch + 1, 0, position.used, parts)
                 order = self._order(position)
-            after = replace(position, offset=position.offset + self._batch, used=position.used + self._batch)
-            share = self._batch // self._group.size
+            after = replace(position, offset=position.offset + self._batch_size, used=position.used + self._batch_size)
+            share = self._batch_size // self._group.size
             first = position.offset + self._group.rank * share
             chosen = tuple(
                 (position.parts[0], first + k) if self._source.endless else order[first + k] for k in range(share)
@@ -86,7 +90,7 @@ class SampleOrder(Sampler[Request]):
         items = [(part, number) for part in position.parts for number in range(self._source.samples(part))]
         rng = np.random.default_rng([self._seed, position.epoch])
         shuffled = [items[i] for i in rng.permutation(len(items))]
-        while shuffled and len(shuffled) < self._batch:
+        while shuffled and len(shuffled) < self._batch_size:
             shuffled += [items[i] for i in rng.permutation(len(items))]
         return shuffled
 
@@ -116,10 +120,10 @@ def _one_thread(_: int) -> None:
 
 
 def batches(
-    source: Source, seed: int, batch: int, group: Group, start: Position, workers: int, pin: bool
+    source: Source, seed: int, batch_size: int, group: ProcessGroup, start: Position, workers: int, pin: bool
 ) -> Iterator[Batch]:
     """Batches from a position on, without end, made by `workers` processes ahead of time (0: in this one)."""
-    order = SampleOrder(source, seed, batch, group, start)
+    order = SampleOrder(source, seed, batch_size, group, start)
     loader = DataLoader(
         _Batches(source, seed),
         batch_size=None,

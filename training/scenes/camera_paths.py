@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from training.raycast import Camera, Tracer
-from training.world import View
+from training.scenes.raycast import Camera, Tracer, pixels
+from training.scenes.world import View
 
 Poses = npt.NDArray[np.float64]
 
@@ -38,7 +38,7 @@ def intrinsics(fov: float, height: int, width: int, shift: tuple[float, float] =
 def path(rng: np.random.Generator, view: View, frames: int, fps: float) -> Poses:
     """(T, 4, 4) poses of a smooth random motion inside a view."""
     eye = rng.uniform(view.eye[0], view.eye[1])
-    target = rng.uniform(view.target[0], view.target[1])
+    target = _ahead(rng, eye, *view.pitch) if view.pitch else rng.uniform(view.target[0], view.target[1])
     roll = float(rng.normal(0, view.roll))
     time = np.arange(frames) / fps
     speed = view.step * rng.uniform(0.1, 1.2) * (rng.random() < 0.9)
@@ -67,6 +67,13 @@ def path(rng: np.random.Generator, view: View, frames: int, fps: float) -> Poses
     return np.stack([look_at(eye + m + a, t + b, r) for m, a, t, b, r in zip(moves, shake, targets, sway, rolls)])
 
 
+def _ahead(rng: np.random.Generator, eye: Poses, mean: float, spread: float) -> Poses:
+    """(3,) a point 2 metres from the eye in any direction, at a pitch of normal distribution in degrees."""
+    pitch, heading = np.radians(np.clip(rng.normal(mean, spread), -75, 40)), rng.uniform(0, 2 * np.pi)
+    way = [np.cos(heading) * np.cos(pitch), np.sin(heading) * np.cos(pitch), np.sin(pitch)]
+    return np.asarray(eye + 2 * np.array(way))
+
+
 def _shake(rng: np.random.Generator, frames: int, fps: float, amount: float, axes: int) -> npt.NDArray[np.float64]:
     """(T, axes) handheld tremble: a few slow sines."""
     time = np.arange(frames)[:, None] / fps
@@ -79,10 +86,16 @@ def _shake(rng: np.random.Generator, frames: int, fps: float, amount: float, axe
 def choose(
     rng: np.random.Generator, tracer: Tracer, views: list[View], frames: int, height: int, width: int, fps: float
 ) -> tuple[Poses, npt.NDArray[np.float64]]:
-    """Poses (T, 4, 4) and intrinsics (3, 3) of the first path drawn that sees enough, else of the best."""
+    """Poses (T, 4, 4) and intrinsics (3, 3) of the first path drawn that sees enough, else of the best.
+
+    A view is drawn and tried several times before others are: else what is hard to see well would be rare.
+    """
     best: tuple[float, Poses, npt.NDArray[np.float64]] | None = None
-    for _ in range(12):
-        view = views[int(rng.integers(len(views)))]
+    weights = np.array([view.weight for view in views])
+    view = views[0]
+    for attempt in range(16):
+        if attempt == 0 or attempt >= 10:
+            view = views[int(rng.choice(len(views), p=weights / weights.sum()))]
         poses = path(rng, view, frames, fps)
         matrix = intrinsics(float(rng.uniform(*view.fov)), height, width, tuple(rng.normal(0, 0.01 * width, 2)))
         wanted = float(rng.uniform(0, 0.12))
@@ -107,8 +120,11 @@ def _worth(
     """1 for a good view; less if too near, flat or empty, or if outlines fill less than the share `wanted`."""
     small = matrix.copy()
     small[:2] *= 32 / width
-    depth = tracer.depth(Camera(pose, small), 32, max(8, round(32 * height / width)))
+    rows = max(8, round(32 * height / width))
+    depth = tracer.depth(Camera(pose, small), 32, rows)
     near = np.where(np.isfinite(depth), 1 / np.maximum(depth, 1e-3), 0)
+    if view.flat:
+        return _front_worth(tracer, Camera(pose, small), rows)
     limit = 0.12 * min(view.step, 1.0) + 0.08
     crowded = float((depth < limit).mean())
     empty = float((near == 0).mean())
@@ -118,3 +134,14 @@ def _worth(
     outlines = float((step > 0.12 * np.maximum(near[1:, 1:], 1e-6)).mean())
     bare = max(0.0, wanted - outlines) * 2
     return 1 - max(0.0, crowded - 0.02) * 5 - max(0.0, empty - 0.7) - max(0.0, 0.25 - spread) - bare
+
+
+def _front_worth(tracer: Tracer, camera: Camera, rows: int) -> float:
+    """1 for a front of several materials, 1 to 2 metres away and little of it nearer or farther; less for others."""
+    hits = tracer.cast(camera.origin, camera.directions(*pixels(32, rows)))
+    if np.isinf(hits.distance).any():
+        return 0.0
+    low, middle, high = np.percentile(hits.distance, [5, 50, 95])
+    off = max(0.0, 0.9 - float(middle)) + max(0.0, float(middle) - 2.1) + max(0.0, float(high / low) - 2.2)
+    plain = len(np.unique(tracer.material[hits.triangle])) < 3
+    return 1 - off - 0.5 * plain

@@ -12,9 +12,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from training.mesh import floats
-from training.obj import Material, read_mtl, read_obj
-from training.world import TEXTURE_SIZE
+from training.scenes.mesh import floats
+from training.scenes.obj import MtlMaterial, read_mtl, read_obj
+from training.scenes.world import TEXTURE_SIZE
+from video_depth_anything.errors import InputError
 from video_depth_anything.files import whole_file
 
 CATALOGUE = "PluginFurnitureCatalog.properties"
@@ -26,7 +27,7 @@ SEE_THROUGH = 0.4
 
 
 @dataclass(frozen=True)
-class Piece:
+class CatalogueEntry:
     """One entry of a catalogue; sizes and elevation in metres, `size` as width, depth, height."""
 
     name: str
@@ -41,7 +42,7 @@ class Piece:
     file: str = ""
 
 
-def pieces(archive: Path, folder: Path, packs: list[str] | None = None) -> list[Piece]:
+def unpack_catalogue(archive: Path, folder: Path, packs: list[str] | None = None) -> list[CatalogueEntry]:
     """Unpack an .sh3f archive into a folder and read its catalogue; none if it is not among `packs`."""
     if packs and archive.stem not in packs:
         return []
@@ -50,7 +51,7 @@ def pieces(archive: Path, folder: Path, packs: list[str] | None = None) -> list[
     return parse_catalogue((folder / CATALOGUE).read_text(encoding="latin-1"), archive.stem, folder)
 
 
-def parse_catalogue(text: str, pack: str, folder: Path) -> list[Piece]:
+def parse_catalogue(text: str, pack: str, folder: Path) -> list[CatalogueEntry]:
     """Pieces of a catalogue in Java's properties format: `key#number=value`, sizes in centimetres."""
     entries: dict[int, dict[str, str]] = {}
     for key, number, value in re.findall(r"^(\w+)#(\d+)=(.*?)\r?$", text, re.MULTILINE):
@@ -60,7 +61,7 @@ def parse_catalogue(text: str, pack: str, folder: Path) -> list[Piece]:
         size = tuple(float(entry[key]) / 100 for key in ("width", "depth", "height"))
         turn = tuple(float(word) for word in entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split())
         found.append(
-            Piece(
+            CatalogueEntry(
                 name=entry["name"],
                 category=entry["category"],
                 pack=pack,
@@ -75,25 +76,25 @@ def parse_catalogue(text: str, pack: str, folder: Path) -> list[Piece]:
     return found
 
 
-def convert(piece: Piece, out: Path, triangles: int) -> Piece:
+def convert(entry: CatalogueEntry, out: Path, triangles: int) -> CatalogueEntry:
     """Write one model as .npz: vertices in metres standing on z = 0, front to -y; uv with v downwards; materials.
 
     Raises:
-        ValueError: an unreadable model, or one of no extent.
+        InputError: an unreadable model, or one of no extent.
     """
-    source = Path(piece.model)
+    source = Path(entry.model)
     mesh = read_obj(source)
     library = {}
     for name in mesh.libraries:
         if (source.parent / name).is_file():
             library.update(read_mtl(source.parent / name))
-    materials = [library.get(name, Material()) for name in mesh.names]
+    materials = [library.get(name, MtlMaterial()) for name in mesh.names]
     opaque = np.array([material.alpha >= SEE_THROUGH for material in materials])[mesh.material]
     keep = opaque if opaque.mean() > 0.1 else np.ones_like(opaque)
-    vertices = _placed(mesh.vertices, mesh.triangles[keep], piece)
+    vertices = _placed(mesh.vertices, mesh.triangles[keep], entry)
     vertices, faces, rows = simplified(vertices, mesh.triangles[keep], triangles)
     pictures, numbers = _pictures(materials)
-    file = f"{piece.pack}-{source.stem}.npz"
+    file = f"{entry.pack}-{source.stem}.npz"
     with whole_file(out / file) as part, part.open("wb") as stream:
         np.savez_compressed(
             stream,
@@ -107,21 +108,21 @@ def convert(piece: Piece, out: Path, triangles: int) -> Piece:
             texture=np.array(numbers, np.int32),
             pictures=np.array(pictures, np.uint8).reshape(-1, TEXTURE_SIZE, TEXTURE_SIZE, 3),
         )
-    return Piece(**{**asdict(piece), "file": file, "model": source.name})
+    return CatalogueEntry(**{**asdict(entry), "file": file, "model": source.name})
 
 
 def _placed(
-    vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.int32], piece: Piece
+    vertices: npt.NDArray[np.float32], triangles: npt.NDArray[np.int32], entry: CatalogueEntry
 ) -> npt.NDArray[np.float32]:
     """Vertices turned as the catalogue says, z up, stretched to the catalogue's size, standing on the origin."""
-    turned = vertices.astype(np.float64) @ np.array(piece.rotation).reshape(3, 3).T
+    turned = vertices.astype(np.float64) @ np.array(entry.rotation).reshape(3, 3).T
     # Sweet Home 3D: y up, front to +z. Here: z up, front to -y.
     upright = turned @ np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
     used = upright[np.unique(triangles)]
     low, extent = used.min(0), np.ptp(used, axis=0)
     if extent.max() <= 0 or not np.isfinite(extent).all():
-        raise ValueError(f"{piece.model}: the model has no extent")
-    scale = np.array(piece.size) / np.maximum(extent, extent.max() * 1e-6)
+        raise InputError(f"{entry.model}: the model has no extent")
+    scale = np.array(entry.size) / np.maximum(extent, extent.max() * 1e-6)
     middle = low + extent * [0.5, 0.5, 0]
     return ((upright - middle) * scale).astype(np.float32)
 
@@ -154,7 +155,7 @@ def simplified(
     return merged[used], renamed.reshape(-1, 3).astype(np.int32), rows
 
 
-def _pictures(materials: list[Material]) -> tuple[list[npt.NDArray[np.uint8]], list[int]]:
+def _pictures(materials: list[MtlMaterial]) -> tuple[list[npt.NDArray[np.uint8]], list[int]]:
     """Textures at the renderer's size, and for each material the number of its texture or -1."""
     pictures: list[npt.NDArray[np.uint8]] = []
     numbers, known = [], dict[Path, int]()
@@ -170,10 +171,10 @@ def _pictures(materials: list[Material]) -> tuple[list[npt.NDArray[np.uint8]], l
     return pictures, numbers
 
 
-def write_index(done: list[Piece], out: Path) -> None:
+def write_index(done: list[CatalogueEntry], out: Path) -> None:
     """Write the index and CREDITS, one line for each model."""
     with whole_file(out / INDEX) as part:
-        part.write_text(json.dumps([asdict(piece) for piece in done], indent=1))
+        part.write_text(json.dumps([asdict(entry) for entry in done], indent=1))
     lines = sorted(f"{p.pack}/{Path(p.model).stem}: {p.name} by {p.creator}, {p.licence}" for p in done)
     head = "3D models from Debian's package sweethome3d-furniture, converted to triangles and scaled to metres.\n\n"
     with whole_file(out / "CREDITS") as part:
