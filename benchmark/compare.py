@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmark.arguments import add_measure_arguments
 from benchmark.datasets import EVALUATION_SETS
+from benchmark.flags import add_measure_arguments
 from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 from video_depth_anything.pipelines.progress import progress
 
 if TYPE_CHECKING:
@@ -49,14 +50,14 @@ def open_systems(args: argparse.Namespace, folders: dict[str, Path]) -> tuple[li
     """The scenes to compare on, and for each all systems' predictions."""
     from benchmark.eval.sequence import PredictionSource, Sequence
     from benchmark.eval.session import prediction_kind, prediction_note
-    from benchmark.index import BenchmarkError, scenes_of, with_frames
+    from benchmark.index import scenes_of, with_frames
 
     entry = EVALUATION_SETS[args.dataset]
     index = args.benchmark_path / entry.dataset / entry.index
     found = list(with_frames(scenes_of(index, entry.dataset), slice(entry.num_frames)))
     absent = sorted(set(args.scenes or ()) - {scene.name for scene in found})
     if absent:
-        raise BenchmarkError(f"{index} has no scenes {', '.join(absent)}; --scenes takes names from the index")
+        raise InputError(f"{index} has no scenes {', '.join(absent)}; --scenes takes names from the index")
     scenes = [scene for scene in found if args.scenes is None or scene.name in args.scenes]
     sources = {}
     for name, folder in folders.items():
@@ -68,7 +69,7 @@ def open_systems(args: argparse.Namespace, folders: dict[str, Path]) -> tuple[li
     ]
     for name, folder in folders.items():
         if not any(len(sequence) for systems in opened for system, sequence in systems if system == name):
-            raise BenchmarkError(f"{folder}: no predictions for {index}")
+            raise InputError(f"{folder}: no predictions for {index}")
     return scenes, opened
 
 

@@ -8,14 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from video_depth_anything.errors import UserError
+from video_depth_anything.errors import InputError
 from video_depth_anything.files import whole_file
 
 Matrix = list[list[float]]
-
-
-class BenchmarkError(UserError):
-    """Data of the benchmark, or predictions for it, are missing or damaged; the message names the file."""
 
 
 @dataclass(frozen=True)
@@ -65,10 +61,10 @@ def read_index(path: Path) -> dict[str, list[Scene]]:
     """Scenes by dataset.
 
     Raises:
-        BenchmarkError: if the file is missing or not an index.
+        InputError: if the file is missing or not an index.
     """
     if not path.is_file():
-        raise BenchmarkError(f"index file {path} not found; dataset_extract_*.py writes it beside the extracted images")
+        raise InputError(f"index file {path} not found; dataset_extract_*.py writes it beside the extracted images")
     try:
         content = json.loads(path.read_text())
         return {
@@ -76,7 +72,7 @@ def read_index(path: Path) -> dict[str, list[Scene]]:
             for dataset, scenes in content.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BenchmarkError(f"{path} is not an index file ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path} is not an index file ({type(error).__name__}: {error})") from error
 
 
 def _scene(name: str, entries: Sequence[dict[str, Any]]) -> Scene:
@@ -91,11 +87,11 @@ def scenes_of(path: Path, dataset: str) -> list[Scene]:
     """Scenes of one dataset in an index file.
 
     Raises:
-        BenchmarkError: if there are none.
+        InputError: if there are none.
     """
     indexed = read_index(path)
     if not indexed.get(dataset):
-        raise BenchmarkError(f"{path} has no scenes of {dataset!r}, only of {', '.join(indexed) or 'nothing'}")
+        raise InputError(f"{path} has no scenes of {dataset!r}, only of {', '.join(indexed) or 'nothing'}")
     return indexed[dataset]
 
 

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.layouts.sintel import TAG
+from benchmark.raw_datasets.sintel import TAG
 from training.clips import Clip
 
 Array = npt.NDArray[Any]

@@ -12,13 +12,14 @@ import numpy as np
 import pytest
 from recipes import assert_close, golden_arrays, synthetic_frames
 
-from benchmark.speed.against import OFFLINE_FILE, Against, AgainstError
+from benchmark.speed.against import OFFLINE_FILE, Against
 from benchmark.speed.flops import count_work
 from benchmark.speed.measure import Contender, Difference, reference_of, take_turns
 from benchmark.speed.plain import PlainNetwork
 from benchmark.speed.plain_inference import PlainStream, infer_plain
 from benchmark.speed.startup import run_to_first_frame
 from video_depth_anything import DepthStream, Execution, VideoDepthAnything, load_model
+from video_depth_anything.errors import InputError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ("offline", "streaming", "memory", "roofline", "startup")
@@ -100,7 +101,7 @@ def test_another_tree_is_what_runs(checkpoint: Path, other_tree: Path, tmp_path:
     frames = synthetic_frames(2, 48, 64, 1)
     with contextlib.closing(Against(tree, OFFLINE_FILE, checkpoint=checkpoint, **settings)) as against:
         seconds, depths = against.offline(frames, fp32=True)
-        with pytest.raises(AgainstError, match="a_module_that_is_missing"):
+        with pytest.raises(InputError, match="a_module_that_is_missing"):
             against.stream(frames[0], fp32=True)
     model = load_model("vits", checkpoint=checkpoint, device="cpu")
     expected, _ = model.infer_video_depth(frames, 24, input_size=28, fp32=True)
@@ -186,7 +187,7 @@ def test_startup() -> None:
 def test_first_frame_is_its_last_byte() -> None:
     code = "import sys, time; sys.stdout.write('12'); sys.stdout.flush(); time.sleep(0.3); sys.stdout.write('34')"
     assert run_to_first_frame([sys.executable, "-c", code], 4) > 0.3
-    with pytest.raises(OSError, match="before its first frame"):
+    with pytest.raises(UsageError, match="before its first frame"):
         run_to_first_frame([sys.executable, "-c", code], 5)
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import evaluation_parser
 from benchmark.datasets import EVALUATION_SETS
+from benchmark.flags import evaluation_parser
 from video_depth_anything.cli.console import run_script
 
 
@@ -17,7 +17,6 @@ def main() -> int:
     parser = evaluation_parser(__doc__)
     sets = tuple(EVALUATION_SETS)
     parser.add_argument("--datasets", nargs="+", choices=sets, required=True, help="sets to evaluate")
-    parser.add_argument("--infer_type", choices=("npy",), default="npy", help="files of the predictions")
     args = parser.parse_args()
     from benchmark.eval.evaluation import evaluate_scene
     from benchmark.eval.sequence import PredictionSource

@@ -10,9 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import evaluation_parser
 from benchmark.datasets import EVALUATION_SETS, TAE_SETS, TaeSet
+from benchmark.flags import evaluation_parser
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 
 
 def parse() -> argparse.Namespace:
@@ -44,11 +45,11 @@ def main() -> int:
     from benchmark.eval.evaluation import evaluate_scene_tae
     from benchmark.eval.sequence import PredictionSource
     from benchmark.eval.session import Measure, run_evaluation
-    from benchmark.index import BenchmarkError, Scene, with_frames
+    from benchmark.index import Scene, with_frames
 
     for name in args.datasets:
         if name not in TAE_SETS:
-            raise BenchmarkError(f"{name} comes without camera poses; TAE is for {', '.join(TAE_SETS)}")
+            raise InputError(f"{name} comes without camera poses; TAE is for {', '.join(TAE_SETS)}")
         entry = chosen(TAE_SETS[name], args)
 
         def choose(scenes: list[Scene], entry: TaeSet = entry) -> list[Scene]:

@@ -26,7 +26,8 @@ from benchmark.eval.metrics import (
 )
 from benchmark.eval.sequence import PredictionSource, Sequence
 from benchmark.eval.tae import crop_intrinsics, temporal_alignment_error
-from benchmark.index import BenchmarkError, Scene
+from benchmark.index import Scene
+from video_depth_anything.errors import InputError
 
 Array = npt.NDArray[Any]
 # Of the results, what says how much was measured.
@@ -50,7 +51,7 @@ def fit_sequence(sequence: Sequence, max_depth: float, alignment: Alignment, adv
     """The scale and shift of a scene.
 
     Raises:
-        BenchmarkError: if there is nothing to fit to.
+        InputError: if there is nothing to fit to.
     """
     fit = SequenceFit(alignment)
     for index in range(len(sequence)):
@@ -60,7 +61,7 @@ def fit_sequence(sequence: Sequence, max_depth: float, alignment: Alignment, adv
     try:
         return fit.solve()
     except ValueError as error:
-        raise BenchmarkError(f"{sequence.name}: {error}") from error
+        raise InputError(f"{sequence.name}: {error}") from error
 
 
 class _PairMetrics:
@@ -102,7 +103,7 @@ def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, a
     try:
         metrics = sequence_metrics(frames) | pairs.means()
     except ValueError as error:
-        raise BenchmarkError(f"{sequence.name}: {error}") from error
+        raise InputError(f"{sequence.name}: {error}") from error
     return SceneResult(sequence.name, len(sequence), sequence.num_missing, fit, metrics, frames)
 
 
@@ -112,13 +113,13 @@ def evaluate_scene_tae(
     """Align a scene and measure its temporal alignment error.
 
     Raises:
-        BenchmarkError: if a frame has no camera or pose.
+        InputError: if a frame has no camera or pose.
     """
     fit = fit_sequence(sequence, entry.max_depth, alignment, advance)
     cameras, poses = [], []
     for frame in sequence.frames:
         if frame.intrinsics is None or frame.pose is None:
-            raise BenchmarkError(f"{sequence.name}: the index has no camera and pose for {frame.image}")
+            raise InputError(f"{sequence.name}: the index has no camera and pose for {frame.image}")
         camera = np.array(frame.intrinsics)
         # The published numbers project cropped depth with the uncropped image's camera.
         corrected = source.protocol == "corrected"

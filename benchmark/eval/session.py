@@ -11,8 +11,9 @@ from benchmark.datasets import EvaluationSet
 from benchmark.eval.evaluation import SceneResult, open_sequences
 from benchmark.eval.results import Result, describe, result_table, screen, write_result
 from benchmark.eval.sequence import Kind, PredictionSource, Sequence
-from benchmark.index import BenchmarkError, Scene, scenes_of
+from benchmark.index import Scene, scenes_of
 from benchmark.infer.predictions import provenance_path, read_provenance, versions
+from video_depth_anything.errors import InputError
 from video_depth_anything.pipelines.progress import progress
 
 Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
@@ -50,7 +51,7 @@ def run_evaluation(
     index = args.benchmark_path / entry.dataset / entry.index
     scenes = choose(scenes_of(index, entry.dataset))
     if not args.infer_path.is_dir():
-        raise BenchmarkError(f"{args.infer_path} not found; --infer_path is the folder that infer.py wrote to")
+        raise InputError(f"{args.infer_path} not found; --infer_path is the folder that infer.py wrote to")
     note = prediction_note(args.infer_path, entry, index)
     kind = prediction_kind(args.prediction, note)
     source = PredictionSource(args.infer_path, kind, hard_crop, args.protocol, args.allow_missing)
@@ -58,7 +59,7 @@ def run_evaluation(
     empty = [sequence.name for sequence in sequences if not len(sequence)]
     sequences = [sequence for sequence in sequences if len(sequence)]
     if not sequences:
-        raise BenchmarkError(f"{args.infer_path / entry.dataset}: no predictions for {index}")
+        raise InputError(f"{args.infer_path / entry.dataset}: no predictions for {index}")
     with progress(2 * sum(map(len, sequences)), name) as advance:
         measure_scene = measure(source)
         results = [measure_scene(sequence, advance) for sequence in sequences]

@@ -14,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from video_depth_anything.cli import arguments
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 from video_depth_anything.pipelines.progress import progress
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first, use_own_gpu
 
@@ -69,14 +70,14 @@ def main() -> int:
 
 def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     """Predict all scenes; under torchrun each goes to one rank, the longest first."""
-    from benchmark.index import BenchmarkError, read_index
+    from benchmark.index import read_index
     from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, run_scenes, versions
 
     indices = {path: read_index(path) for path in args.json_file}
     wanted = [(p, d) for p, found in indices.items() for d in found if args.datasets is None or d in args.datasets]
     unknown = sorted(set(args.datasets or ()) - {dataset for _, dataset in wanted})
     if unknown or not wanted:
-        raise BenchmarkError(f"{', '.join(map(str, indices))}: no scenes of {', '.join(unknown) or 'any dataset'}")
+        raise InputError(f"{', '.join(map(str, indices))}: no scenes of {', '.join(unknown) or 'any dataset'}")
     from video_depth_anything import choose_execution, choose_weights
 
     execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)

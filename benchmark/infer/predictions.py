@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.index import BenchmarkError, Scene, prediction_path
-from video_depth_anything.errors import OutputError
+from benchmark.index import Scene, prediction_path
+from video_depth_anything.errors import InputError, OutputError
 from video_depth_anything.files import whole_file
 
 Image = npt.NDArray[np.uint8]
@@ -52,14 +52,14 @@ def read_provenance(path: Path) -> Provenance | None:
     """Provenance in a file, None if there is none: other systems' predictions come without.
 
     Raises:
-        BenchmarkError: if it is damaged.
+        InputError: if it is damaged.
     """
     if not path.exists():
         return None
     try:
         return Provenance(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise BenchmarkError(f"{path} is damaged ({error}); remove it, and the predictions beside it") from error
+        raise InputError(f"{path} is damaged ({error}); remove it, and the predictions beside it") from error
 
 
 def versions() -> dict[str, str]:
@@ -83,16 +83,16 @@ def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
     """Images of a scene one by one: (H, W, 3) uint8 RGB.
 
     Raises:
-        BenchmarkError: naming the image that is missing, damaged or of another size than the first.
+        InputError: naming the image that is missing, damaged or of another size than the first.
     """
     size: tuple[int, ...] | None = None
     for frame in scene.frames:
         path = root / frame.image
         image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
         if image is None:
-            raise BenchmarkError(f"{path}: {'not an image that can be read' if path.is_file() else 'not found'}")
+            raise InputError(f"{path}: {'not an image that can be read' if path.is_file() else 'not found'}")
         if size is not None and image.shape != size:
-            raise BenchmarkError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its scene began otherwise")
+            raise InputError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its scene began otherwise")
         size = image.shape
         yield np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
@@ -167,7 +167,7 @@ class SceneWriter:
             count += 1
             yield path
         if count != len(scene.frames):
-            raise BenchmarkError(f"{scene.name}: {count} predictions for {len(scene.frames)} frames")
+            raise InputError(f"{scene.name}: {count} predictions for {len(scene.frames)} frames")
         with self._turn():
             # Other processes may have finished scenes since.
             saved = read_provenance(self._path) or self._provenance

@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from benchmark.speed.arguments import COMPILED, PLAIN, Variant
 from benchmark.speed.clip import Frame
+from benchmark.speed.flags import COMPILED, PLAIN, Variant
 from benchmark.speed.plain import PlainNetwork
 from benchmark.speed.plain_inference import PlainStream, infer_plain
 from video_depth_anything import Execution, VideoDepthAnything, choose_execution, infer_depth, load_backend, load_model
