@@ -15,7 +15,7 @@ from benchmark.datasets import EVALUATION_SETS
 from benchmark.flags import add_measure_arguments
 from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.errors import InputError
+from video_depth_anything.errors import InputError, UsageError
 from video_depth_anything.pipelines.progress import progress
 
 if TYPE_CHECKING:
@@ -51,18 +51,20 @@ def open_systems(args: argparse.Namespace, folders: dict[str, Path]) -> tuple[li
     from benchmark.eval.sequence import PredictionSource, Sequence
     from benchmark.eval.session import prediction_kind, prediction_note
     from benchmark.index import scenes_of, with_frames
+    from benchmark.infer.predictions import predictions_place
 
     entry = EVALUATION_SETS[args.dataset]
     index = args.benchmark_path / entry.dataset / entry.index
     found = list(with_frames(scenes_of(index, entry.dataset), slice(entry.num_frames)))
     absent = sorted(set(args.scenes or ()) - {scene.name for scene in found})
     if absent:
-        raise InputError(f"{index} has no scenes {', '.join(absent)}; --scenes takes names from the index")
+        raise UsageError(f"{index} has no scenes {', '.join(absent)}; --scenes takes names from the index")
     scenes = [scene for scene in found if args.scenes is None or scene.name in args.scenes]
     sources = {}
     for name, folder in folders.items():
         kind = prediction_kind(args.prediction, prediction_note(folder, entry, index))
-        sources[name] = PredictionSource(folder, kind, protocol=args.protocol, allow_missing=args.allow_missing)
+        place = predictions_place(folder, entry.dataset, index)
+        sources[name] = PredictionSource(folder, kind, False, args.protocol, args.allow_missing, place)
     opened = [
         [(name, Sequence(scene, index.parent, entry.dataset, entry.crop, source)) for name, source in sources.items()]
         for scene in scenes

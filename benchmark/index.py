@@ -95,9 +95,15 @@ def scenes_of(path: Path, dataset: str) -> list[Scene]:
     return indexed[dataset]
 
 
-def prediction_path(infer_path: Path, dataset: str, image: str) -> Path:
-    """Where the prediction for an image of the index lies."""
-    return (infer_path / dataset / image).with_suffix(".npy")
+def prediction_path(infer_path: Path, place: str, image: str) -> Path:
+    """Where the prediction for an image of the index lies.
+
+    Args:
+        infer_path: folder of all predictions.
+        place: folder in it, as a rule of the dataset's name.
+        image: as the index has it.
+    """
+    return (infer_path / place / image).with_suffix(".npy")
 
 
 def with_frames(scenes: Iterable[Scene], frames: slice) -> Iterator[Scene]:

@@ -30,6 +30,7 @@ class PredictionSource:
         hard_crop: they show the uncropped frame and are cropped like the ground truth.
         protocol: "paper" crops by the same number of pixels and then resizes, "corrected" resizes first.
         allow_missing: leave out frames without a prediction instead of failing.
+        place: folder in `infer_path` that holds them; None for the dataset's name.
     """
 
     infer_path: Path
@@ -37,6 +38,7 @@ class PredictionSource:
     hard_crop: bool = False
     protocol: Protocol = "paper"
     allow_missing: bool = False
+    place: str | None = None
 
 
 class Sequence:
@@ -45,9 +47,11 @@ class Sequence:
     Nothing is kept: each access reads the file.
 
     Args:
+        scene: its frames.
         root: folder of the index file.
-        dataset: name of the folder below the predictions.
+        dataset: key in the index file.
         crop: what of the ground truth counts.
+        source: the predictions.
 
     Raises:
         InputError: if predictions are missing and that is not allowed, or the ground truth is missing.
@@ -73,7 +77,7 @@ class Sequence:
         return len(self.frames)
 
     def _path(self, frame: Frame) -> Path:
-        return prediction_path(self._source.infer_path, self._dataset, frame.image)
+        return prediction_path(self._source.infer_path, self._source.place or self._dataset, frame.image)
 
     def uncropped_truth(self, index: int) -> npt.NDArray[np.float64]:
         """True depth (H, W) float64 in metres, 0 where it is not known."""

@@ -12,7 +12,7 @@ from benchmark.eval.evaluation import SceneResult, open_sequences
 from benchmark.eval.results import Result, describe, result_table, screen, write_result
 from benchmark.eval.sequence import Kind, PredictionSource, Sequence
 from benchmark.index import Scene, scenes_of
-from benchmark.infer.predictions import provenance_path, read_provenance, versions
+from benchmark.infer.predictions import predictions_place, provenance_path, read_provenance, versions
 from video_depth_anything.errors import InputError
 from video_depth_anything.pipelines.progress import progress
 
@@ -44,9 +44,14 @@ def run_evaluation(
 
     Args:
         name: what results are filed under.
+        entry: the set.
         args: of `evaluation_parser`.
         choose: the scenes and frames that count.
         measure: makes the function that measures one scene.
+        hard_crop: predictions show the uncropped frame.
+
+    Raises:
+        InputError: if predictions or ground truth are missing.
     """
     index = args.benchmark_path / entry.dataset / entry.index
     scenes = choose(scenes_of(index, entry.dataset))
@@ -54,17 +59,18 @@ def run_evaluation(
         raise InputError(f"{args.infer_path} not found; --infer_path is the folder that infer.py wrote to")
     note = prediction_note(args.infer_path, entry, index)
     kind = prediction_kind(args.prediction, note)
-    source = PredictionSource(args.infer_path, kind, hard_crop, args.protocol, args.allow_missing)
+    place = predictions_place(args.infer_path, entry.dataset, index)
+    source = PredictionSource(args.infer_path, kind, hard_crop, args.protocol, args.allow_missing, place)
     sequences = open_sequences(scenes, index.parent, entry, source)
     empty = [sequence.name for sequence in sequences if not len(sequence)]
     sequences = [sequence for sequence in sequences if len(sequence)]
     if not sequences:
-        raise InputError(f"{args.infer_path / entry.dataset}: no predictions for {index}")
+        raise InputError(f"{args.infer_path / place}: no predictions for {index}")
     with progress(2 * sum(map(len, sequences)), name) as advance:
         measure_scene = measure(source)
         results = [measure_scene(sequence, advance) for sequence in sequences]
     settings = {"protocol": args.protocol, "alignment": args.alignment, "prediction": kind, "index": entry.index}
-    result = Result(name, settings, note, versions(), results, empty)
+    result = Result(name, entry.dataset, settings, note, versions(), results, empty)
     print(describe(result))
     print(screen(result_table(result, args.per_scene)))
     for path in write_result(result, args.out or args.infer_path):
