@@ -5,6 +5,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .backends.load import load_backend as load_backend
     from .checkpoint import choose_weights as choose_weights
@@ -30,7 +32,7 @@ _MODULES = {
     "VideoDepthAnything": "video_depth",
     "DepthStream": "video_depth_stream",
 }
-__all__ = list(_MODULES)
+__all__ = [*_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

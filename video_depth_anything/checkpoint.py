@@ -16,6 +16,7 @@ from .config import ENCODERS, MODEL_CONFIGS, EncoderName, checkpoint_name, get_c
 from .device import resolve_device
 from .errors import CheckpointError
 from .video_depth import VideoDepthAnything
+from .weights import bundled
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +24,7 @@ CHECKPOINT_DIR = Path("checkpoints")
 # What users get who name no encoder; the original's default.
 DEFAULT_ENCODER: EncoderName = "vitl"
 # Comes with the repository and was trained by it, so that everything works without a download.
-STARTER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints" / "starter_vits.pth"
+STARTER = bundled("checkpoints/starter_vits.pth")
 STARTER_ENCODER: EncoderName = "vits"
 
 

@@ -13,8 +13,8 @@ from benchmark.eval.results import Result, describe, result_table, screen, write
 from benchmark.eval.sequence import Kind, PredictionSource, Sequence
 from benchmark.index import Scene, scenes_of
 from benchmark.infer.predictions import predictions_place, provenance_path, read_provenance, versions
+from video_depth_anything.cli.console import progress
 from video_depth_anything.errors import InputError
-from video_depth_anything.pipelines.progress import progress
 
 Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
 

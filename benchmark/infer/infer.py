@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from video_depth_anything.cli import arguments
-from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.console import progress, run_script
+from video_depth_anything.cli.parser import Parser
 from video_depth_anything.errors import UsageError
-from video_depth_anything.pipelines.progress import progress
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first, use_own_gpu
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--infer_path", type=Path, required=True, help="folder for the predictions")
     what = "index files that dataset_extract_*.py wrote"
     parser.add_argument("--json_file", type=Path, nargs="+", required=True, help=what)
@@ -38,17 +38,7 @@ def parse() -> argparse.Namespace:
     parser.set_defaults(precision="fp32")
     parser.add_argument("--streaming", action="store_true", help="one frame at a time, as run_streaming.py does")
     parser.add_argument("--resume", action="store_true", help="keep scenes finished with the same settings")
-    return arguments.parse_args(parser)
-
-
-def load(args: argparse.Namespace) -> LoadedNetwork:
-    """The network that the command line asks for."""
-    from video_depth_anything.pipelines.options import ModelOptions
-    from video_depth_anything.pipelines.setup import load_network
-
-    names = ("encoder", "metric", "checkpoint", "input_size", "device", "backend", "compile")
-    options = {name: getattr(args, name) for name in names}
-    return load_network(ModelOptions(**options, precision=arguments.precision(args)))
+    return parser.parse_args()
 
 
 def settings_of(network: LoadedNetwork, streaming: bool) -> dict[str, Any]:
@@ -96,11 +86,12 @@ def main() -> int:
 def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     """Predict all scenes; under torchrun each goes to one rank, the longest first."""
     from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, versions
+    from video_depth_anything.pipelines.setup import load_network
 
     wanted = wanted_scenes(args.json_file, args.datasets)
     if ranks is not None:
         use_own_gpu()
-    network = load(args)
+    network = load_network(arguments.model_options(args))
     settings = settings_of(network, args.streaming)
     writers = []
     for path, dataset, scenes in wanted:

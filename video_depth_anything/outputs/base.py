@@ -13,6 +13,8 @@ from typing import IO, Any, Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..video.timing import TimedFrame
+
 DepthMap = npt.NDArray[np.float32]
 DepthKind = Literal["disparity", "depth_metres"]
 
@@ -24,6 +26,11 @@ class DepthFrame(NamedTuple):
     depth: DepthMap
     time: float
     duration: float
+
+    @classmethod
+    def of(cls, frame: TimedFrame, depth: DepthMap) -> DepthFrame:
+        """A frame of the source with its depth."""
+        return cls(frame.image, depth, frame.time, frame.duration)
 
 
 @dataclass(frozen=True)

@@ -2,20 +2,54 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import shutil
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import OutputError
+from ..errors import OutputError, UsageError
+from ..video.inputs import Input
 from ..video.source import VideoSource
 from ..video.writer import AudioTrack
 from .arrays import ExrFrames, NpzArchive, Png16Frames
-from .base import DepthKind, OutputWriter, RunInfo
+from .base import DepthFrame, DepthKind, Finished, OutputWriter, RunInfo
 from .colormap import color_table
+from .options import CameraOptions, OutputOptions, Provenance
 from .point_clouds import ORIGINAL_FOCAL, CloudOptions, Intrinsics, PointClouds, require_open3d
 from .videos import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
+
+
+class RunOutputs:
+    def __init__(self, writers: list[OutputWriter]) -> None:
+        self.writers = writers
+
+    def add(self, writer: OutputWriter) -> None:
+        self.writers.append(writer)
+
+    def write(self, frame: DepthFrame) -> None:
+        finished = False
+        for writer in self.writers:
+            try:
+                writer.write(frame)
+            except Finished:
+                finished = True
+        if finished:
+            raise Finished
+
+    def close(self, interrupted: bool = False) -> None:
+        for writer in self.writers:
+            writer.close()
+
+    def abort(self) -> None:
+        for writer in self.writers:
+            writer.abort()
+
+    def written(self) -> list[str]:
+        return [text for writer in self.writers for text in writer.written()]
+
+    def files(self) -> list[Path]:
+        return [Path(text) for text in self.written() if not text.endswith(" files)")]
+
 
 logger = logging.getLogger(__name__)
 
@@ -25,49 +59,40 @@ BYTES_PER_POINT = 15.0
 SPOOLED_DEPTH, SPOOLED_IMAGE = 4.0, 3.0
 
 
-@dataclass(frozen=True)
 class OutputPlan:
-    """What to write of every input, decided once from a script's arguments.
-
-    Raises:
-        OutputError: from `from_arguments`, if something asked for is not to be had or makes no sense.
-    """
-
-    folder: Path
-    save: tuple[str, ...]
-    style: VisStyle
-    metric: bool
-    keep_audio: bool
-    start: float
-    clouds: CloudOptions
-    focal: tuple[float, float]
-    fov: float | None
-    principal_point: tuple[float, float] | None
-
-    @classmethod
-    def from_arguments(cls, args: argparse.Namespace) -> OutputPlan:
-        usual = ["src", "vis"] + ["ply"] * args.metric
-        save = list(getattr(args, "save", usual)) + ["npz"] * args.save_npz + ["exr"] * args.save_exr
-        if "ply" in save:
-            if not args.metric:
-                raise OutputError("--save ply needs metres: use --metric with a metric checkpoint")
+    def __init__(
+        self,
+        options: OutputOptions,
+        camera: CameraOptions,
+        metric: bool,
+        start: float = 0.0,
+        provenance: Provenance | None = None,
+    ) -> None:
+        usual = ["src", "vis"] + ["ply"] * metric
+        self.save = tuple(dict.fromkeys(usual if options.save is None else options.save))
+        if "ply" in self.save:
+            if not metric:
+                raise UsageError("--save ply needs metres: use --metric with a metric checkpoint")
             require_open3d()
         try:
-            table = None if args.grayscale else color_table(args.colormap)
+            table = None if options.grayscale else color_table(options.colormap)
         except ValueError as error:
-            raise OutputError(f"--colormap: {error}") from error
-        return cls(
-            folder=args.output_dir,
-            save=tuple(dict.fromkeys(save)),
-            style=VisStyle(table, args.vis_range, args.vis),
-            metric=args.metric,
-            keep_audio=args.keep_audio,
-            start=args.start,
-            clouds=CloudOptions(args.ply_every, args.ply_stride, args.ply_max_depth),
-            focal=(args.focal_length_x, args.focal_length_y),
-            fov=args.fov,
-            principal_point=None if args.principal_point is None else tuple(args.principal_point),
-        )
+            raise UsageError(f"--colormap: {error}") from error
+        self.folder = options.folder
+        self.style = VisStyle(table, options.vis_range, "side-by-side" if options.layout == "compare" else "depth")
+        self.metric = metric
+        self.keep_audio = options.keep_audio
+        self.start = start
+        self.clouds = CloudOptions(camera.every, camera.stride, camera.max_depth)
+        self.focal = camera.focal or (ORIGINAL_FOCAL, ORIGINAL_FOCAL)
+        self.fov = camera.fov
+        self.principal_point = camera.principal_point
+
+    def check_inputs(self, inputs: Sequence[Input]) -> None:
+        pass
+
+    def open(self, source: VideoSource) -> RunOutputs:
+        return RunOutputs(self.make_writers(source))
 
     @property
     def two_pass(self) -> bool:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Protocol
 
 from ..errors import InputError, OutputError, RankError, user_line
-from ..outputs.base import DepthMap, OutputWriter
-from ..outputs.plan import readable
-from ..pipelines.progress import progress
+from ..outputs.base import DepthMap
+from ..outputs.plan import RunOutputs, readable
 from ..video.inputs import Input
 from ..video.source import VideoSource
 from .batch import Batch, Process
-from .offline import READ_AHEAD, Frame, RunSummary, run_video
+from .offline import READ_AHEAD, Frame, run_video
 from .ranks import POLL_SECONDS, Ranks, longest_first
+from .summary import RunSummary
 from .threads import BackgroundConsumer, prefetch
 from .window_spool import NEW_SLOTS, WindowSpool, spooled_bytes
 
@@ -202,7 +202,7 @@ class SharedBatch:
     def _length(self, one: Input) -> float:
         """Frames it is believed to have; one that cannot be opened says so when its turn comes."""
         try:
-            with closing(one.open(self.batch.selection, self.batch.image_fps)) as source:
+            with closing(one.open(self.batch.selection)) as source:
                 return float("inf") if source.expected is None else source.expected
         except Exception as error:
             if user_line(error) is None:
@@ -231,29 +231,29 @@ class _Part:
         said = ranks.wait(self.key)
         if said == DONE:
             return
-        with closing(self.one.open(batch.selection, batch.image_fps)) as source:
+        with closing(self.one.open(batch.selection)) as source:
             spool = WindowSpool(batch.plan.folder, self.one.name, source.size)
             with self._labour(int(said), spool, source) as labour:
                 while ranks.get(self.key) != DONE and labour.step():
                     ranks.check()
 
-    def _process(self, source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
+    def _process(self, source: VideoSource, outputs: RunOutputs) -> RunSummary:
         shared, one, batch = self.shared, self.one, self.shared.batch
         # A stream that cannot be read twice is one rank's.
         if "://" in one.location or one.camera:
             logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.location)
-            return shared.process(source, writers)
+            return shared.process(source, outputs)
         spool = self._begin(source)
         length = run_length(source.expected, shared.ranks.size)
         shared.ranks.set(self.key, str(length))
-        with closing(one.open(batch.selection, batch.image_fps)) as again, self._labour(length, spool, again) as labour:
+        with closing(one.open(batch.selection)) as again, self._labour(length, spool, again) as labour:
 
             def infer(frames: Iterator[Frame]) -> Iterator[DepthMap]:
                 numbers = shared.split.read(frames)
                 return shared.split.join(windows_in_order(shared.ranks, self.key, numbers, labour, spool))
 
-            with progress(source.expected, source.name) as advance:
-                summary = run_video(source.timed(), infer, writers, advance)
+            with batch.report.progress(source.expected, source.name) as advance:
+                summary = run_video(source.timed(), infer, outputs, advance, batch.stop)
         spool.remove()
         return summary
 

@@ -15,7 +15,7 @@ from ..outputs.colormap import color_table
 from ..outputs.display import Shown
 from ..outputs.videos import VisStyle
 from ..outputs.vis_range import VisRange
-from ..pipelines.stream_runner import Stream
+from ..pipelines.streaming import Stream
 
 # Seconds over which the rate is taken.
 RATE_SPAN = 3.0
