@@ -16,10 +16,14 @@ Matrix = list[list[float]]
 
 @dataclass(frozen=True)
 class Frame:
-    """One frame. Paths are relative to the index file; `factor` is one metre in the ground truth's image.
+    """One frame.
 
-    `intrinsics` (3 x 3 or 4 x 4) are those of the uncropped ground truth in pixels, `pose` (4 x 4) is camera to world
-    in metres with OpenCV axes; None where they are not known. A lost pose holds infinities.
+    Attributes:
+        image: path relative to the index file.
+        gt_depth: path of the ground truth, relative to the index file.
+        factor: one metre in the ground truth's image.
+        intrinsics: 3 x 3 or 4 x 4, in pixels of the uncropped ground truth; None where they are not known.
+        pose: 4 x 4, camera to world in metres with OpenCV axes; None where it is not known; infinities if it is lost.
     """
 
     image: str
@@ -85,6 +89,10 @@ def _frame(entry: dict[str, Any]) -> Frame:
 
 def scenes_of(path: Path, dataset: str) -> list[Scene]:
     """Scenes of one dataset in an index file.
+
+    Args:
+        path: the file.
+        dataset: key in it.
 
     Raises:
         InputError: if there are none.

@@ -36,6 +36,9 @@ def extract(
     """Extract scenes to `out/dataset` and write its index files; what was there of that name is replaced.
 
     Args:
+        dataset: key in the index files.
+        scenes: as they were downloaded.
+        out: folder; one of the dataset's name is made in it.
         link: make symbolic links to files that need no change instead of copies.
         proportional_crop: crop images by the share that the depth image's crop takes away, where their sizes differ;
             otherwise by the same number of pixels, as published.
@@ -129,7 +132,19 @@ def sintel_png(depth: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 
 def place(source: Path, target: Path, mode: int, crop: CropImage | None, link: bool) -> None:
-    """Put an image at `target`: as it is if there is nothing to crop, else cropped."""
+    """Put an image at its place: as it is if there is nothing to crop, else cropped.
+
+    Args:
+        source: the image file.
+        target: where to.
+        mode: OpenCV's, to read it with.
+        crop: what is done to it; None for nothing.
+        link: make a symbolic link where nothing is done to it.
+
+    Raises:
+        InputError: if it cannot be read.
+        OutputError: if it cannot be written.
+    """
     if crop is not None:
         image = read_image(source, mode)
         part = crop(image, source)
@@ -146,7 +161,14 @@ def place(source: Path, target: Path, mode: int, crop: CropImage | None, link: b
 
 
 def read_image(path: Path, mode: int) -> Array:
-    """Image as OpenCV reads it: colour (H, W, 3) uint8 in the order BGR, depth (H, W) uint16.
+    """Image as OpenCV reads it.
+
+    Args:
+        path: the file.
+        mode: OpenCV's.
+
+    Returns:
+        Colour (H, W, 3) uint8 in the order BGR, or depth (H, W) uint16.
 
     Raises:
         InputError: if it cannot be read.
@@ -158,7 +180,15 @@ def read_image(path: Path, mode: int) -> Array:
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Write an image in OpenCV's order of colours, whole or not at all."""
+    """Write an image, whole or not at all.
+
+    Args:
+        path: where to; the ending says how.
+        image: in OpenCV's order of colours.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []

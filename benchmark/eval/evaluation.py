@@ -37,7 +37,16 @@ Advance = Callable[[], None]
 
 @dataclass(frozen=True)
 class SceneResult:
-    """Metrics of one scene. `per_frame` holds None for frames without valid ground truth."""
+    """Metrics of one scene.
+
+    Attributes:
+        name: of the scene.
+        num_frames: how many were measured.
+        num_missing: how many had no prediction.
+        fit: scale and shift of the whole scene.
+        metrics: means over frames, by name.
+        per_frame: metrics of each frame, None for those without valid ground truth.
+    """
 
     name: str
     num_frames: int
@@ -49,6 +58,12 @@ class SceneResult:
 
 def fit_sequence(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> ScaleShift:
     """The scale and shift of a scene.
+
+    Args:
+        sequence: ground truth and predictions.
+        max_depth: metres.
+        alignment: see `SequenceFit`.
+        advance: called after each frame.
 
     Raises:
         InputError: if there is nothing to fit to.
@@ -89,7 +104,17 @@ class _PairMetrics:
 
 
 def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> SceneResult:
-    """Align a scene and measure it, in two passes over its files."""
+    """Align a scene and measure it, in two passes over its files.
+
+    Args:
+        sequence: ground truth and predictions.
+        max_depth: metres.
+        alignment: see `SequenceFit`.
+        advance: called after each frame, in each pass.
+
+    Raises:
+        InputError: if there is nothing to measure, or a file is missing or damaged.
+    """
     fit = fit_sequence(sequence, max_depth, alignment, advance)
     frames: list[FrameMetrics | None] = []
     pairs = _PairMetrics()
@@ -111,6 +136,13 @@ def evaluate_scene_tae(
     sequence: Sequence, entry: TaeSet, alignment: Alignment, source: PredictionSource, advance: Advance
 ) -> SceneResult:
     """Align a scene and measure its temporal alignment error.
+
+    Args:
+        sequence: ground truth and predictions.
+        entry: the set.
+        alignment: see `SequenceFit`.
+        source: says which protocol.
+        advance: called after each frame, in each of two passes.
 
     Raises:
         InputError: if a frame has no camera or pose.
@@ -139,7 +171,17 @@ def evaluate_scene_tae(
 def open_sequences(
     scenes: Iterable[Scene], root: Path, entry: EvaluationSet, source: PredictionSource
 ) -> list[Sequence]:
-    """Scenes with their predictions; complaints about missing ones come before any work is done."""
+    """Scenes with their predictions; complaints about missing ones come before any work is done.
+
+    Args:
+        scenes: of the index file.
+        root: its folder.
+        entry: the set.
+        source: the predictions.
+
+    Raises:
+        InputError: if predictions are missing and that is not allowed.
+    """
     return [Sequence(scene, root, entry.dataset, entry.crop, source) for scene in scenes]
 
 

@@ -106,14 +106,24 @@ def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def published(evaluation: str, alignment: str) -> list[dict[str, Any]]:
-    """Published results on a set with an alignment: rows of benchmark/published.json."""
+    """Published results: rows of benchmark/published.json.
+
+    Args:
+        evaluation: name of the set.
+        alignment: what they were made with.
+    """
     content = json.loads(PUBLISHED.read_text())
     rows = [r for r in content["results"] if r["evaluation"] == evaluation and r["alignment"] == alignment]
     return [row | {"from": content["sources"][row["source"]]} for row in rows]
 
 
 def result_table(result: Result, per_scene: bool = False) -> Table:
-    """Head and rows: the scenes if wanted, the mean, and what others published."""
+    """Head and rows: the mean, and what others published.
+
+    Args:
+        result: of one set.
+        per_scene: whether there is also a row for each scene.
+    """
     columns = [name for name in COLUMNS if name in result.metrics()]
     rows = [["", *(COLUMNS[name][0] for name in columns)]]
     if per_scene:
@@ -159,6 +169,10 @@ def write_result(result: Result, folder: Path) -> tuple[Path, Path, Path]:
     """Write results_<evaluation>.json and .md with all there is to know, and add lines to results.txt.
 
     Results by another alignment or the corrected protocol have its name in theirs.
+
+    Args:
+        result: of one set.
+        folder: made if it is not there.
 
     Returns:
         The paths of the three.

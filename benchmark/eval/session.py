@@ -20,13 +20,27 @@ Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
 
 
 def prediction_note(infer_path: Path, entry: EvaluationSet, index: Path) -> dict[str, Any] | None:
-    """Settings that infer.py noted for an index file, None without a note."""
+    """Settings that infer.py noted beside its predictions.
+
+    Args:
+        infer_path: folder of all predictions.
+        entry: the set.
+        index: the index file.
+
+    Returns:
+        The settings and versions, None without a note.
+    """
     provenance = read_provenance(provenance_path(infer_path, entry.dataset, index))
     return provenance.settings | {"versions at inference": provenance.versions} if provenance is not None else None
 
 
 def prediction_kind(wanted: str, note: dict[str, Any] | None) -> Kind:
-    """What predictions are: as the user says, else as noted."""
+    """What predictions are.
+
+    Args:
+        wanted: as the user says: "disparity", "depth", or "auto" for what is noted.
+        note: from `prediction_note`.
+    """
     if wanted == "auto":
         return "depth" if note is not None and note.get("metric") else "disparity"
     return "depth" if wanted == "depth" else "disparity"

@@ -85,10 +85,10 @@ def main() -> int:
 
 def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     """Predict all scenes; under torchrun each goes to one rank, the longest first."""
+    wanted = wanted_scenes(args.json_file, args.datasets)
     from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, versions
     from video_depth_anything.pipelines.setup import load_network
 
-    wanted = wanted_scenes(args.json_file, args.datasets)
     if ranks is not None:
         use_own_gpu()
     network = load_network(arguments.model_options(args))

@@ -103,6 +103,10 @@ def sha256(path: Path) -> str:
 def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
     """Images of a scene one by one: (H, W, 3) uint8 RGB.
 
+    Args:
+        root: folder of the index file.
+        scene: of it.
+
     Raises:
         InputError: naming the image that is missing, damaged or of another size than the first.
     """
@@ -218,7 +222,9 @@ def run_scenes(
 
     Args:
         root: folder of the index file.
+        scenes: in the order in which they are done.
         predict: from a video's frames to one map a frame.
+        writer: of that index file.
         advance: called after each frame, whether it was predicted now or earlier.
     """
     for scene in scenes:

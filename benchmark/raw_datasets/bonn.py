@@ -33,7 +33,16 @@ def read_times(path: Path) -> Timed:
 
 
 def pair_by_time(images: Timed, depths: Timed, max_difference: float = MAX_DIFFERENCE) -> list[tuple[str, str]]:
-    """Pairs of names, nearest times first, each name at most once, in the order of the images' times."""
+    """Pairs of images and depths; the nearest times are paired first, and each name is used at most once.
+
+    Args:
+        images: times and names.
+        depths: times and names, in the order of time.
+        max_difference: seconds between the two of a pair.
+
+    Returns:
+        Pairs of names in the order of the images' times.
+    """
     times = [time for time, _ in depths]
     candidates = []
     for i, (time, _) in enumerate(images):

@@ -18,8 +18,15 @@ from video_depth_anything.video.inputs import natural_key
 class RawFrame:
     """One downloaded frame.
 
-    `image_name` and `depth_name` are where the extracted files go, below the set's folder; `uncropped_name` is where
-    the whole image goes besides, if it is wanted. `factor` is one metre in the depth image, None for the set's own.
+    Attributes:
+        image: the downloaded file.
+        depth: the downloaded file.
+        image_name: where the extracted image goes, below the set's folder.
+        depth_name: where the extracted depth goes.
+        uncropped_name: where the whole image goes besides; None if it is not wanted.
+        factor: one metre in the depth image, None for the set's own.
+        intrinsics: as `index.Frame` has them.
+        pose: as `index.Frame` has it.
     """
 
     image: Path
@@ -41,7 +48,11 @@ class RawScene:
 
 
 def folder(path: Path, what: str) -> Path:
-    """`path`, if it is a folder.
+    """The path, if it is a folder.
+
+    Args:
+        path: of the folder.
+        what: it should hold.
 
     Raises:
         InputError: saying what should have been there.
@@ -52,7 +63,12 @@ def folder(path: Path, what: str) -> Path:
 
 
 def scene_folders(root: Path, what: str, names: Sequence[str] | None = None) -> list[Path]:
-    """Folders of scenes in `root`, in the order of their names: those named, or all.
+    """Folders of scenes, in the order of their names.
+
+    Args:
+        root: what they lie in.
+        what: it should hold.
+        names: of those that are wanted; None for all.
 
     Raises:
         InputError: naming those that are missing, or if there is none.
@@ -71,6 +87,10 @@ def scene_folders(root: Path, what: str, names: Sequence[str] | None = None) -> 
 
 def files(path: Path, pattern: str) -> list[Path]:
     """Files in a folder that match, frame2 before frame10.
+
+    Args:
+        path: the folder.
+        pattern: for names.
 
     Raises:
         InputError: if there is none.

@@ -49,6 +49,8 @@ def sintel_scenes(root: Path, render_pass: str = "clean", names: Sequence[str] |
     """Scenes of the folder that both archives were unpacked in.
 
     Args:
+        root: that folder.
+        names: of the scenes that are wanted; None for all.
         render_pass: "clean", as published, or "final", with motion blur and atmosphere.
     """
     base = root / "training" if (root / "training").is_dir() else root

@@ -64,7 +64,12 @@ def parse_arguments() -> argparse.Namespace:
 
 @dataclass
 class Cost:
-    """What a stage took, each time: seconds of the clock, and seconds of cores, also of processes that it started."""
+    """What a stage took, each time.
+
+    Attributes:
+        seconds: of the clock.
+        core_seconds: of processor time, also of processes that it started.
+    """
 
     seconds: list[float] = field(default_factory=list)
     core_seconds: list[float] = field(default_factory=list)

@@ -74,7 +74,9 @@ def load_network(variant: Variant, model: VideoDepthAnything, execution: Executi
     """The network of a variant: its methods are those of `VideoDepthAnything`, unless it is plain.
 
     Args:
+        variant: what is wanted.
         model: as `load_model` gives it, on the device of `execution`; left as it is.
+        execution: from `execution_of`.
     """
     if variant.backend == PLAIN:
         return PlainNetwork(model.state_dict(), model.config, model.metric)
