@@ -73,7 +73,14 @@ def test_the_snippet_of_the_readme_runs(installed: Path, tmp_path: Path) -> None
 
 def test_types_are_seen(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text("import video_depth_anything as v\nreveal_type(v.load_model)\n")
-    checker = [sys.executable, "-m", "mypy", "--python-executable", installed / "python", "program.py"]
+    checker: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "mypy",
+        "--python-executable",
+        installed / "python",
+        "program.py",
+    ]
     result = run(*checker, cwd=tmp_path)
     assert "VideoDepthAnything" in result.stdout, result.stdout
 

@@ -10,6 +10,7 @@ from .version import __version__ as __version__
 if TYPE_CHECKING:
     from .backends.load import load_backend as load_backend
     from .checkpoint import choose_weights as choose_weights
+    from .checkpoint import from_pretrained as from_pretrained
     from .checkpoint import load_model as load_model
     from .device import Execution as Execution
     from .device import choose_execution as choose_execution
@@ -24,6 +25,7 @@ _MODULES = {
     "load_backend": "backends.load",
     "CheckpointError": "errors",
     "choose_weights": "checkpoint",
+    "from_pretrained": "checkpoint",
     "load_model": "checkpoint",
     "DeviceError": "errors",
     "Execution": "device",

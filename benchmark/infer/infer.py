@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -114,13 +115,19 @@ def predict_all(work: list[tuple[Listed, SceneWriter]], predict: Predict, ranks:
                 run_scenes(path.parent, scenes, predict, writer, advance)
         return
     # A list of finished scenes must not be begun anew once a rank has finished one.
-    ranks.meet("writers")
+    ranks.meet()
     parts = [(writer, path.parent, scene) for (path, _, scenes), writer in work for scene in scenes]
     order = longest_first([len(scene.frames) for _, _, scene in parts])
     for writer, root, scene in ranks.share("scenes", [parts[index] for index in order]):
         with progress(len(scene.frames), scene.name) as advance:
-            run_scenes(root, [scene], predict, writer, advance)
-    ranks.meet("end")
+            run_scenes(root, [scene], predict, writer, partial(_advance, ranks, advance))
+    ranks.meet()
+
+
+def _advance(ranks: Ranks, advance: Callable[[], None]) -> None:
+    """Count a frame, unless another rank has ended the run."""
+    ranks.check()
+    advance()
 
 
 if __name__ == "__main__":

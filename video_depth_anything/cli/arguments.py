@@ -88,6 +88,8 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--target_fps", type=frame_rate, default="-1", metavar="FPS", help="frames a second, -1: all")
     group.add_argument("--start", type=seconds, default=0.0, metavar="SECONDS", help="leave out what comes before")
     group.add_argument("--end", type=seconds, metavar="SECONDS", help="leave out what comes from there on")
+    cut = "begin anew where the scene changes: no window crosses a cut"
+    group.add_argument("--reset_on_cut", action="store_true", help=cut)
     group.add_argument("--image_fps", type=positive_float, default=24.0, metavar="FPS", help="rate of images")
 
 
@@ -139,7 +141,6 @@ def _add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--show", action="store_true", help="show source and depth in a window; q ends")
     raw = "raw video on standard output: depth in 16 bits, or in colours"
     group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
-    group.add_argument("--reset_on_cut", action="store_true", help="begin anew where the scene changes")
 
 
 def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
@@ -202,7 +203,7 @@ def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ru
         max_depth=args.ply_max_depth,
     )
     selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end, args.image_fps)
-    return RunOptions(model, selection, outputs, camera, args.resume)
+    return RunOptions(model, selection, outputs, camera, args.reset_on_cut, args.resume)
 
 
 def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...] | None:
@@ -221,4 +222,4 @@ def streaming_options(args: argparse.Namespace) -> StreamingOptions:
     """What only `vda stream` has."""
     from ..pipelines.options import StreamingOptions
 
-    return StreamingOptions(args.realtime, args.show, args.stdout, args.reset_on_cut)
+    return StreamingOptions(args.realtime, args.show, args.stdout)

@@ -73,7 +73,19 @@ def app(words: Sequence[str], prog: str) -> int:
     return run_script(work, level_of(args))
 
 
-COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {"run": run, "stream": stream, "app": app}
+def weights(words: Sequence[str], prog: str) -> int:
+    """Download the public checkpoints."""
+    from .weights import main
+
+    return main(words, prog)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
+    "run": run,
+    "stream": stream,
+    "app": app,
+    "weights": weights,
+}
 
 
 def level_of(args: argparse.Namespace) -> int:

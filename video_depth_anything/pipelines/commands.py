@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from ..errors import UsageError
 from ..outputs.plan import OutputPlan, RunOutputs
 from ..video.inputs import Input, expand_inputs, listed
+from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
 from .batch import Batch, check_present
 from .multi_device import SharedBatch, SplitInference
@@ -18,6 +20,7 @@ from .setup import LoadedNetwork, load_network
 from .stop import Stop, stop_on_signals
 from .streaming import stream_inputs
 from .summary import RunSummary
+from .window_spool import remove_abandoned
 
 
 def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> int:
@@ -34,22 +37,30 @@ def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> i
     Raises:
         UserError: if something asked for is not to be had, or the only input fails.
     """
-    with stop_on_signals() as stop, join_ranks() as ranks:
+    with stop_on_signals() as stop, join_ranks(stop) as ranks:
         if ranks is not None:
             use_own_gpu()
             # Only one process can read the list on standard input.
-            inputs = ranks.agree("inputs", lambda: list(listed(inputs)))
+            inputs = ranks.agree(lambda: list(listed(inputs)))
         found = expand_inputs(inputs)
         batch, network = _prepare(options, found, report, stop)
 
         def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
+            cuts = CutDetector() if options.reset_on_cut else None
             with report.progress(source.expected, source.name) as advance:
                 return run_video(
-                    source.timed(), lambda frames: network.infer(frames, stop.check), outputs, advance, stop
+                    source.timed(), lambda frames: network.infer(frames, stop.check), outputs, advance, stop, cuts
                 )
 
+        if not options.resume and (ranks is None or ranks.rank == 0):
+            remove_abandoned(options.outputs.folder)
         if ranks is None:
             return batch.run(found, process)
+        if options.reset_on_cut and len(found) < ranks.size:
+            raise UsageError(
+                "--reset_on_cut: several processes share the windows of a video, which may cross a cut; "
+                "run it without torchrun, or on as many videos as there are processes"
+            )
         return SharedBatch(batch, ranks, process, _split(network)).run(found)
 
 
@@ -71,7 +82,7 @@ def run_streaming(options: RunOptions, streaming: StreamingOptions, inputs: Sequ
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
         batch, network = _prepare(options, found, report, stop)
-        return stream_inputs(batch, found, network.new_stream(), streaming)
+        return stream_inputs(batch, found, network.new_stream(), streaming, options.reset_on_cut)
 
 
 def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop: Stop) -> tuple[Batch, LoadedNetwork]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
 from ..outputs.base import DepthFrame, DepthMap
+from ..video.scene_cuts import CutDetector
 from ..video.timing import TimedFrame
 from .report import Outputs
 from .stop import Stop, Stopped
@@ -30,6 +32,7 @@ def run_video(
     outputs: Outputs,
     on_frame: Callable[[], None],
     stop: Stop,
+    cuts: CutDetector | None = None,
 ) -> RunSummary:
     """Run inference over a video and write its outputs.
 
@@ -41,22 +44,23 @@ def run_video(
         outputs: closed at the end, also when the run is stopped, with the frames done; aborted if anything fails.
         on_frame: called after each frame that is handed to the outputs.
         stop: ends the run between two frames.
+        cuts: inference begins anew where it sees a scene cut, so that no window crosses one; None: never.
     """
     start = time.monotonic()
     waiting: deque[TimedFrame] = deque()
     reading = prefetch(frames, READ_AHEAD, stop)
 
-    def taken() -> Iterator[Frame]:
+    def taken() -> Iterator[TimedFrame]:
         for frame in reading:
             stop.check()
             waiting.append(frame)
-            yield frame.image
+            yield frame
 
     writing = BackgroundConsumer(outputs.write, WRITE_BEHIND)
     done, interrupted = 0, False
     try:
         try:
-            for depth in infer(taken()):
+            for depth in infer_shots(taken(), infer, cuts):
                 writing.put(DepthFrame.of(waiting.popleft(), depth))
                 done += 1
                 on_frame()
@@ -72,3 +76,24 @@ def run_video(
         outputs.abort()
         raise
     return RunSummary(done, time.monotonic() - start, interrupted)
+
+
+def infer_shots(
+    frames: Iterator[TimedFrame], infer: Callable[[Iterator[Frame]], Iterator[DepthMap]], cuts: CutDetector | None
+) -> Iterator[DepthMap]:
+    """Depth of a video, each shot of it as if it were a video of its own.
+
+    Args:
+        frames: in the order of time.
+        infer: from a shot's frames to one map per frame, in order.
+        cuts: finds where shots begin; None takes the whole video as one.
+    """
+    shots = 0
+
+    def shot_of(frame: TimedFrame) -> int:
+        nonlocal shots
+        shots += cuts is not None and cuts.is_cut(frame)
+        return shots
+
+    for _, shot in groupby(frames, key=shot_of):
+        yield from infer(frame.image for frame in shot)

@@ -34,27 +34,26 @@ class StreamingOptions:
     """What only streaming has.
 
     realtime: always process the latest frame, and skip those that arrive while the model is busy. show: source and
-    depth in a window. raw: pixel format of raw video on standard output; None for none. reset_on_cut: begin anew where
-    the scene changes.
+    depth in a window. raw: pixel format of raw video on standard output; None for none.
     """
 
     realtime: bool = False
     show: bool = False
     raw: Literal["gray16le", "rgb24"] | None = None
-    reset_on_cut: bool = False
 
 
 @dataclass(frozen=True)
 class RunOptions:
     """Everything that a run of several inputs is told, but the inputs.
 
-    resume: skip inputs that were finished with the same settings.
+    reset_on_cut: begin anew where the scene changes. resume: skip inputs that were finished with the same settings.
     """
 
     model: ModelOptions = ModelOptions()
     selection: Selection = Selection()  # noqa: RUF009 - immutable
     outputs: OutputOptions = OutputOptions()  # noqa: RUF009 - immutable
     camera: CameraOptions = CameraOptions()  # noqa: RUF009 - immutable
+    reset_on_cut: bool = False
     resume: bool = False
 
     def settings(self) -> dict[str, str]:

@@ -81,7 +81,9 @@ def run_stream(
     return RunSummary(done, time.monotonic() - start, interrupted)
 
 
-def stream_inputs(batch: Batch, inputs: Sequence[Input], stream: Stream, options: StreamingOptions) -> int:
+def stream_inputs(
+    batch: Batch, inputs: Sequence[Input], stream: Stream, options: StreamingOptions, reset_on_cut: bool
+) -> int:
     """Stream inputs one after another, with what streaming adds: live sources, standard output, a window.
 
     Args:
@@ -89,11 +91,12 @@ def stream_inputs(batch: Batch, inputs: Sequence[Input], stream: Stream, options
         inputs: each with a name of its own.
         stream: reset for each of them.
         options: what streaming adds.
+        reset_on_cut: begin anew where the scene changes.
 
     Returns:
         The exit code, as `Batch.run` does.
     """
-    if options.reset_on_cut:
+    if reset_on_cut:
         CutDetector()  # fails now, if at all
 
     def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
@@ -103,7 +106,7 @@ def stream_inputs(batch: Batch, inputs: Sequence[Input], stream: Stream, options
         if options.show:
             outputs.add(Window(info, style))
         newest = Newest(source.timed(), not is_live(source.location)) if options.realtime else None
-        cuts = CutDetector() if options.reset_on_cut else None
+        cuts = CutDetector() if reset_on_cut else None
         with batch.report.progress(source.expected, source.name) as advance:
             frames: Iterable[TimedFrame] = source.timed() if newest is None else newest
             summary = run_stream(frames, stream, outputs, advance, batch.stop, cuts)
