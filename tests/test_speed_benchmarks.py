@@ -195,9 +195,10 @@ def test_host() -> None:
         assert [row["stage"].split(",")[0].strip("*") for row in rows] == [
             *("reading", "preprocessing", "colouring", "writing `src`", "writing `vis`", "in all", "in all")
         ]
-        for row in rows:
-            assert float(row["ms a frame"]) * float(row["frames a second"]) == pytest.approx(1000, rel=0.1)
-        assert all(float(row["core ms a frame"]) > 0 for row in rows[-2:])
+        assert all(float(row["frames a second"]) > 0 for row in rows)
+        for row in rows[-2:]:
+            assert float(row["ms a frame"]) * float(row["frames a second"]) == pytest.approx(1000, rel=0.02)
+            assert float(row["core ms a frame"]) > 0
 
 
 def test_the_hosts_path_is_the_real_one(tmp_path: Path) -> None:
