@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmark.datasets import EVALUATION_SETS
 from benchmark.flags import add_measure_arguments
 from video_depth_anything.cli.console import progress, run_script
-from video_depth_anything.cli.parser import positive_int
+from video_depth_anything.cli.parser import Parser, positive_int
 from video_depth_anything.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parse() -> tuple[argparse.Namespace, dict[str, Path]]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__)
     where = "folders of predictions, as NAME=FOLDER or FOLDER; other systems' too, in the places infer.py has"
     parser.add_argument("--predictions", nargs="+", required=True, metavar="NAME=FOLDER", help=where)
     parser.add_argument("--benchmark_path", type=Path, required=True, help="folder that dataset_extract_*.py wrote to")
