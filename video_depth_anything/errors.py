@@ -27,6 +27,10 @@ class DeviceError(UserError, ValueError):
     """The wanted device, precision or backend is not to be had on this machine."""
 
 
+class NonFiniteError(UserError):
+    """The network gives a frame no finite depth at all; the message names the frames."""
+
+
 class RankError(UserError):
     """Another rank failed, or the run was ended from outside; the message says which rank, where, and why."""
 

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
+from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
 from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, seconds
 
 if TYPE_CHECKING:
     from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
 
-FORMATS = ("src", "vis", "npz", "exr", "png16", "mkv16", "ply", "none")
+SAVED = (*FORMATS, "none")
 
 
 class VisRangeAction(argparse.Action):
@@ -99,8 +100,8 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-o", "--output_dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="for the results"
     )
-    what = f"what to write: {', '.join(FORMATS)}; left out: src and vis, and ply with --metric"
-    group.add_argument("--save", nargs="+", choices=FORMATS, metavar="FORMAT", help=what)
+    what = f"what to write: {', '.join(SAVED)}; left out: src and vis, and ply with --metric"
+    group.add_argument("--save", nargs="+", choices=SAVED, metavar="FORMAT", help=what)
     group.add_argument("--save_npz", action="store_true", help="also the depth of all frames as one .npz file")
     group.add_argument("--save_exr", action="store_true", help="also the depth of each frame as an .exr file")
     layout = "depth alone, or compare: right of the source (side-by-side is an old name of it)"

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
-from ..outputs.plan import OutputPlan, RunOutputs
+from ..outputs.plan import OutputPlan
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input, expand_inputs, listed
 from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
@@ -98,7 +99,7 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
 
 
 def _split(network: LoadedNetwork) -> SplitInference:
-    from ..distributed import RawWindows, join_windows, windows_read
+    from ..offline import RawWindows, join_windows, windows_read
 
     execution = network.execution
     return SplitInference(

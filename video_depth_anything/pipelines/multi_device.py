@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..errors import OutputError, RankError, user_line
 from ..outputs.base import DepthMap
-from ..outputs.plan import RunOutputs, readable
+from ..outputs.plan import readable
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
 from ..video.source import VideoSource
 from .batch import Batch, Process, failure_line, report_failures
@@ -33,7 +34,7 @@ DONE = "done"
 
 @dataclass(frozen=True)
 class SplitInference:
-    """Inference in its two halves, as `video_depth_anything.distributed` has them.
+    """Inference in its two halves, as `video_depth_anything.offline` has them.
 
     windows: from a video's frames to its raw windows. read: from frames to the numbers of the windows that they fill.
     join: from raw windows in order to one (H, W) float32 map per frame. settings: what else decides their bits.

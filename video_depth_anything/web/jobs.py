@@ -19,8 +19,9 @@ import numpy as np
 
 from ..errors import InputError, user_line
 from ..outputs.base import DepthMap
-from ..outputs.plan import OutputPlan, RunOutputs
+from ..outputs.plan import OutputPlan
 from ..outputs.point_clouds import write_ply
+from ..outputs.run_outputs import RunOutputs
 from ..pipelines.batch import Batch
 from ..pipelines.offline import Frame, run_video
 from ..pipelines.options import ModelOptions, RunOptions
