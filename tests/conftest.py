@@ -103,6 +103,16 @@ def extracted_sets(native_sets: Path, tmp_path_factory: pytest.TempPathFactory) 
     return out
 
 
+@pytest.fixture(scope="session")
+def perfect(extracted_sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ground truth of the extracted sets as predictions."""
+    from benchmark_miniatures import write_perfect
+
+    out = tmp_path_factory.mktemp("perfect")
+    write_perfect(extracted_sets, out)
+    return out
+
+
 @pytest.fixture
 def frames() -> Callable[..., npt.NDArray[np.uint8]]:
     return synthetic_frames

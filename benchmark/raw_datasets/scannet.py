@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmark.layouts.source import SourceFrame, SourceScene, files, read_matrix, scene_folders
+from benchmark.raw_datasets.scenes import RawFrame, RawScene, files, read_matrix, scene_folders
 
 NUM_SCENES = 100
 NUM_FRAMES = 510
 
 
-def scannet_scenes(root: Path, names: Sequence[str] | None = None) -> Iterator[SourceScene]:
+def scannet_scenes(root: Path, names: Sequence[str] | None = None) -> Iterator[RawScene]:
     """The first 510 frames of the first 100 scenes by name, or of those named. Lost poses hold infinities."""
     for scene in scene_folders(root, "folders scene*_*", names)[:NUM_SCENES]:
         intrinsics = read_matrix(scene / "intrinsic" / "intrinsic_depth.txt").tolist()
@@ -19,7 +19,7 @@ def scannet_scenes(root: Path, names: Sequence[str] | None = None) -> Iterator[S
         for image in files(scene / "color", "*.jpg")[:NUM_FRAMES]:
             pose = read_matrix(scene / "pose" / f"{image.stem}.txt").tolist()
             frames.append(
-                SourceFrame(
+                RawFrame(
                     image,
                     scene / "depth" / f"{image.stem}.png",
                     f"{scene.name}/color/{image.name}",
@@ -29,4 +29,4 @@ def scannet_scenes(root: Path, names: Sequence[str] | None = None) -> Iterator[S
                     pose=pose,
                 )
             )
-        yield SourceScene(scene.name, tuple(frames))
+        yield RawScene(scene.name, tuple(frames))

@@ -6,8 +6,8 @@ import bisect
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmark.index import BenchmarkError
-from benchmark.layouts.source import SourceFrame, SourceScene, scene_folders
+from benchmark.raw_datasets.scenes import RawFrame, RawScene, scene_folders
+from video_depth_anything.errors import InputError
 
 # The five that DepthCrafter (Hu et al., arXiv:2409.02095) chose, and all since.
 SCENES = tuple(f"rgbd_bonn_{name}" for name in ("balloon2", "crowd2", "crowd3", "person_tracking", "synchronous"))
@@ -21,19 +21,28 @@ def read_times(path: Path) -> Timed:
     """Times in seconds and file names from a list in TUM's format, in the order of time; # begins a comment.
 
     Raises:
-        BenchmarkError: if it is missing or not such a list.
+        InputError: if it is missing or not such a list.
     """
     try:
         lines = [line.split() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
         return sorted((float(time), name) for time, name, *_ in lines)
     except FileNotFoundError as error:
-        raise BenchmarkError(f"{path} not found; each scene's folder holds rgb.txt and depth.txt") from error
+        raise InputError(f"{path} not found; each scene's folder holds rgb.txt and depth.txt") from error
     except ValueError as error:
-        raise BenchmarkError(f"{path}: each line must hold a time and a file name") from error
+        raise InputError(f"{path}: each line must hold a time and a file name") from error
 
 
 def pair_by_time(images: Timed, depths: Timed, max_difference: float = MAX_DIFFERENCE) -> list[tuple[str, str]]:
-    """Pairs of names, nearest times first, each name at most once, in the order of the images' times."""
+    """Pairs of images and depths; the nearest times are paired first, and each name is used at most once.
+
+    Args:
+        images: times and names.
+        depths: times and names, in the order of time.
+        max_difference: seconds between the two of a pair.
+
+    Returns:
+        Pairs of names in the order of the images' times.
+    """
     times = [time for time, _ in depths]
     candidates = []
     for i, (time, _) in enumerate(images):
@@ -49,16 +58,16 @@ def pair_by_time(images: Timed, depths: Timed, max_difference: float = MAX_DIFFE
     return [(images[i][1], depths[j][1]) for i, j in sorted(partner.items())]
 
 
-def bonn_scenes(root: Path, names: Sequence[str] | None = SCENES) -> Iterator[SourceScene]:
+def bonn_scenes(root: Path, names: Sequence[str] | None = SCENES) -> Iterator[RawScene]:
     """Scenes with rgb and depth paired by time; images without a depth near them are left out."""
     for scene in scene_folders(root, "folders rgbd_bonn_*", names):
         pairs = pair_by_time(read_times(scene / "rgb.txt"), read_times(scene / "depth.txt"))
         if not pairs:
-            raise BenchmarkError(f"{scene}: no times of rgb.txt and depth.txt are within {MAX_DIFFERENCE} seconds")
-        yield SourceScene(
+            raise InputError(f"{scene}: no times of rgb.txt and depth.txt are within {MAX_DIFFERENCE} seconds")
+        yield RawScene(
             scene.name,
             tuple(
-                SourceFrame(scene / image, scene / depth, f"{scene.name}/{image}", f"{scene.name}/{depth}")
+                RawFrame(scene / image, scene / depth, f"{scene.name}/{image}", f"{scene.name}/{depth}")
                 for image, depth in pairs
             ),
         )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from video_depth_anything.cli.parser import Parser
+
 # As in eval/metrics.py and eval/tae.py, which need numpy; a test holds them together.
 ALIGNMENTS = ("scale_shift", "scale", "median", "none")
 PROTOCOLS = ("paper", "corrected")
@@ -12,7 +14,7 @@ PROTOCOLS = ("paper", "corrected")
 
 def extraction_parser(description: str | None, root: str) -> argparse.ArgumentParser:
     """Parser of a dataset_extract script; `root` says what --root should hold."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=description)
     parser.add_argument("--root", type=Path, required=True, help=f"folder that holds {root}")
     where = "folder to write to; a folder of the dataset's name is made in it"
     parser.add_argument("--out", type=Path, required=True, help=where)
@@ -26,7 +28,7 @@ def extraction_parser(description: str | None, root: str) -> argparse.ArgumentPa
 
 def evaluation_parser(description: str | None) -> argparse.ArgumentParser:
     """Parser with what eval.py and eval_tae.py share."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=description)
     parser.add_argument("--infer_path", type=Path, required=True, help="folder with the predictions")
     where = "folder that dataset_extract_*.py wrote to, with a folder of each dataset in it"
     parser.add_argument("--benchmark_path", type=Path, required=True, help=where)

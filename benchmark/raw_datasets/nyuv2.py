@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmark.layouts.source import SourceFrame, SourceScene, files, folder, scene_folders
+from benchmark.raw_datasets.scenes import RawFrame, RawScene, files, folder, scene_folders
 
 SCENES = (
     "basement_0001a",
@@ -19,14 +19,14 @@ SCENES = (
 )
 
 
-def nyuv2_scenes(root: Path, names: Sequence[str] | None = SCENES) -> Iterator[SourceScene]:
+def nyuv2_scenes(root: Path, names: Sequence[str] | None = SCENES) -> Iterator[RawScene]:
     """Scenes with their frames in the order of the numbers."""
     for scene in scene_folders(root, f"folders such as {SCENES[0]}", names):
         images = files(folder(scene / "rgb", "1.jpg, 2.jpg and so on"), "*.jpg")
-        yield SourceScene(
+        yield RawScene(
             scene.name,
             tuple(
-                SourceFrame(
+                RawFrame(
                     image,
                     scene / "depth" / f"{image.stem}.png",
                     f"{scene.name}/rgb/{image.name}",

@@ -81,10 +81,29 @@ def add_against_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--against", type=Path, metavar="PATH", help=what)
 
 
+def add_size_argument(parser: argparse.ArgumentParser, size: str) -> None:
+    """How large the frames are; `size` is the default, as it is written."""
+    what = f"WIDTHxHEIGHT of the frames (default: {size})"
+    parser.add_argument("--size", type=frame_size, default=size, metavar="WxH", help=what)
+
+
 def add_clip_arguments(parser: argparse.ArgumentParser, frames: int) -> None:
     """The frames that the network sees."""
-    parser.add_argument(
-        "--size", type=frame_size, default=(540, 960), metavar="WxH", help="of frames, 960x540 if left out"
-    )
+    add_size_argument(parser, "960x540")
     parser.add_argument("--input_video", type=Path, help="take frames from this file, from its start again at its end")
     parser.add_argument("--frames", type=positive_int, default=frames, help=f"default: {frames}")
+
+
+def add_repeats_argument(parser: argparse.ArgumentParser, repeats: int) -> None:
+    """How often each thing is measured."""
+    parser.add_argument("--repeats", type=positive_int, default=repeats, help=f"times each (default: {repeats})")
+
+
+def offline_parser(description: str | None) -> argparse.ArgumentParser:
+    """A parser with what all benchmarks of offline inference have."""
+    parser = parser_for(description)
+    add_model_arguments(parser, input_size=280)
+    add_variant_arguments(parser, default=("torch:fp32", "torch:bf16"))
+    add_clip_arguments(parser, frames=44)
+    add_repeats_argument(parser, 3)
+    return parser
