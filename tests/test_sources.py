@@ -104,7 +104,7 @@ def test_kinds_of_images(tmp_path: Path, mode: str) -> None:
         np.testing.assert_array_equal(frame.image, FRAMES[0])
 
 
-def test_unusable_folders(tmp_path: Path, folder: Path) -> None:
+def test_unusable_folders(tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no images"):
         expand_inputs([str(tmp_path / "empty")])
@@ -112,8 +112,9 @@ def test_unusable_folders(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(InputError, match=r"frame3\.png is 36x20, but frame1\.png is 36x24"):
         list(only([str(folder)]).open(ALL, 24))
     (folder / "frame2.png").write_bytes(b"broken")
-    with pytest.raises(InputError, match=r"cannot read the image .*frame2\.png"):
-        list(only([str(folder)]).open(ALL, 24))
+    assert len(list(only([str(folder)]).open(ALL, 24))) == 1
+    assert "cannot read the image" in caplog.text
+    assert "frame2.png" in caplog.text
     (folder / "frame1.png").write_bytes(b"broken")
     with pytest.raises(InputError, match=r"cannot read the image .*frame1\.png"):
         only([str(folder)]).open(ALL, 24)
@@ -137,7 +138,7 @@ def server(tmp_path: Path) -> Iterator[str]:
 def test_address(server: str, make_video: MakeVideo) -> None:
     make_video("clip.mp4", count=7)
     source = only([f"{server}/clip.mp4"]).open(ALL, 24)
-    assert (source.name, source.reader, source.fps) == ("clip", "OpenCV", 24)
+    assert (source.name, source.reader, source.fps) == ("clip", "PyAV", 24)
     assert len(list(source)) == 7
     with pytest.raises(InputError, match=r"cannot read http://.*/none\.mp4"):
         only([f"{server}/none.mp4"]).open(ALL, 24)
@@ -179,7 +180,7 @@ def test_hdr_is_mapped_to_the_ordinary_range(tmp_path: Path, transfer: str) -> N
     subprocess.run([*command, "-colorspace", "bt2020nc", "-color_range", "tv", str(path)], input=raw, check=True)
     source = only([str(path)]).open(ALL, 24)
     frames = list(source)
-    assert (source.reader, len(frames), source.fps) == ("ffmpeg", 2, Fraction(10))
+    assert (source.reader, len(frames), source.fps) == ("PyAV", 2, Fraction(10))
     levels = frames[0][24, 4::8].astype(int)
     assert np.ptp(levels, axis=1).max() <= 3  # gray stays gray
     assert (np.diff(levels[:, 1]) >= 0).all()

@@ -13,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ffmpeg import ffmpeg_header
 from PIL import Image
 
 from utils.dc_utils import read_video_frames
@@ -24,7 +25,6 @@ from video_depth_anything.outputs.colormap import color_table
 from video_depth_anything.outputs.point_clouds import CloudOptions, Intrinsics, PointClouds, require_open3d
 from video_depth_anything.outputs.videos import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
 from video_depth_anything.outputs.vis_range import VisRange
-from video_depth_anything.video.readers import ffmpeg_header
 from video_depth_anything.video.writer import VideoWriter
 
 RNG = np.random.default_rng(0)

@@ -91,10 +91,10 @@ def run_video(
     try:
         try:
             for depth in infer(taken()):
-                image, time_shown, duration = waiting.popleft()
+                frame = waiting.popleft()
                 # Written and counted, or neither.
                 with held_interrupts():
-                    writing.put(DepthFrame(image, depth, time_shown, duration))
+                    writing.put(DepthFrame(frame.image, depth, frame.time, frame.duration))
                     done += 1
                 on_frame()
         except KeyboardInterrupt:
