@@ -138,7 +138,11 @@ class FileReader:
         by_dts = self._container.format.name == "avi"
         clock = StreamClock(tick, usual, self._may_restart, self._location, by_dts)
         start = (self._container.start_time or 0) / 1e6
-        for frame in self._decoded():
+        for count, frame in enumerate(self._decoded()):
+            if by_dts and count == 0 and frame.dts is not None:
+                # In AVI the first frame is shown at once, however late a decoder that reorders gives it.
+                late = min(frame.dts - (self._stream.start_time or 0), self._stream.codec_context.has_b_frames)
+                start += max(late, 0) * float(tick)
             self._damaged |= frame.is_corrupt
             frame.time_base = tick
             time = clock.seconds(frame.pts, frame.dts, frame.duration) - start
