@@ -125,7 +125,7 @@ def test_a_cover_as_the_first_stream_is_no_video(tmp_path: Path) -> None:
 
 
 def test_sound_with_a_cover_is_sound_alone() -> None:
-    with pytest.raises(InputError, match=r"song\.m4a: .* it holds sound alone"):
+    with pytest.raises(InputError, match=r"song\.m4a: .* no video stream in it, only sound"):
         open_video(MEDIA / "containers" / "song.m4a")
 
 

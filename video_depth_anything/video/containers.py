@@ -130,7 +130,7 @@ def readable(location: str, timeout: float = TIMEOUT) -> Iterator[None]:
     except (av.error.ExitError, TimeoutError) as error:
         raise InputError(f"cannot read {name}: nothing came for {timeout:g} seconds") from error
     except av.error.InvalidDataError as error:
-        raise InputError(f"cannot read {name}: not a video, or damaged: no known format") from error
+        raise InputError(f"cannot read {name}: not a video, or damaged: no video stream in it") from error
     except (av.error.ArgumentError, av.error.DemuxerNotFoundError) as error:
         raise InputError(f"cannot read {name}: not a video, or damaged: this format is not read here") from error
     except (av.FFmpegError, OSError) as error:

@@ -30,8 +30,8 @@ def video_stream(container: InputContainer, location: str) -> VideoStream:
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [s for s in container.streams.video if not s.disposition & pictures and s.codec_context is not None]
     if not streams:
-        what = "it holds sound alone" if container.streams.audio else "no video stream in it"
-        raise InputError(f"cannot read {printable(location)}: not a video, or damaged: {what}: no video stream")
+        what = "no video stream in it, only sound" if container.streams.audio else "no video stream in it"
+        raise InputError(f"cannot read {printable(location)}: not a video, or damaged: {what}")
     default = Disposition.default
     return max(streams, key=lambda s: (bool(s.disposition & default), s.width * s.height, -s.index))
 
