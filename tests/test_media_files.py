@@ -175,7 +175,7 @@ def test_frames_too_large_are_refused_before_decoding() -> None:
 @pytest.mark.skipif(not STATUS.exists(), reason="this system does not tell memory there")
 def test_memory_does_not_grow_with_the_video(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
-    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x180:d=80:r=25", "-preset", "ultrafast", path)
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=480x270:d=80:r=25", "-preset", "ultrafast", path)
     pages: list[int] = []
     with closing(open_video(path)) as source:
         for count, _ in enumerate(source):

@@ -104,6 +104,8 @@ class Converter:
         self._shown: tuple[int, int] | None = None
         self._tone_mapper: ToneMapper | None = None
         self._told = False
+        self._orientation: Orientation | None = None
+        self._rotation = 0
 
     def picture(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         """A frame as (H, W, 3) uint8 RGB.
@@ -113,7 +115,7 @@ class Converter:
         """
         import av
 
-        orientation = orientation_of(frame)
+        orientation = self._orientation_of(frame)
         quarter = abs(orientation[0]) + abs(orientation[3]) < abs(orientation[1]) + abs(orientation[2])
         if self._shown is None:
             stored = square_size(frame.height, frame.width, self._pixel_aspect)
@@ -128,6 +130,17 @@ class Converter:
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"cannot read {self._location}: frames of {pixel_format} cannot be converted") from error
         return upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), orientation)
+
+    def _orientation_of(self, frame: VideoFrame) -> Orientation:
+        """As the frame says; looked up only where its rotation changes.
+
+        The binding's view of side data and its frame refer to each other, so that a frame asked for it stays in memory
+        until the garbage collector comes by.
+        """
+        if self._orientation is None or frame.rotation != self._rotation:
+            self._rotation = frame.rotation
+            self._orientation = orientation_of(frame)
+        return self._orientation
 
     def _mend_matrix(self, frame: VideoFrame) -> None:
         """Replace a colour matrix that cannot be converted by the one that goes with the primaries."""
