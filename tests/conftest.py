@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,10 +17,11 @@ import pytest
 import torch
 from recipes import random_state_dict, synthetic_frames
 
-from training.clips import Clip
 from video_depth_anything.device import Execution
-from video_depth_anything.video.writer import VideoWriter
 from video_depth_anything.video_depth import VideoDepthAnything
+
+if TYPE_CHECKING:
+    from training.clips import Clip
 
 MakeVideo = Callable[..., Path]
 
@@ -103,6 +105,9 @@ def make_video(tmp_path: Path) -> MakeVideo:
     def make(
         name: str = "clip.mp4", count: int = 5, height: int = 48, width: int = 64, fps: Fraction = Fraction(24)
     ) -> Path:
+        # Here, so that the tests for a GPU need no library of codecs.
+        from video_depth_anything.video.writer import VideoWriter
+
         path = tmp_path / name
         writer = VideoWriter(path, (height, width), fps)
         for frame in synthetic_frames(count, height, width, seed=count):
@@ -116,7 +121,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 @pytest.fixture(scope="session")
 def benchmark_clip() -> Clip:
     """A dozen small frames of a rendered room with exact depth and poses, reddish, for the benchmark's tests."""
-    from training.scenes import SceneOptions, render_clip
+    from training.scenes.render import SceneOptions, render_clip
 
     clip = render_clip(4, SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4))
     return replace(clip, images=(clip.images * np.array([1.0, 0.7, 0.4])).astype(np.uint8))
@@ -144,6 +149,16 @@ def extracted_sets(native_sets: Path, tmp_path_factory: pytest.TempPathFactory) 
         script = f"dataset_extract/dataset_extract_{name}.py"
         result = run_script(script, "--root", native_sets / name, "--out", out, *scenes)
         assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def perfect(extracted_sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ground truth of the extracted sets as predictions."""
+    from benchmark_miniatures import write_perfect
+
+    out = tmp_path_factory.mktemp("perfect")
+    write_perfect(extracted_sets, out)
     return out
 
 

@@ -20,10 +20,9 @@ from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from video_depth_anything.device import Execution
-from video_depth_anything.distributed import RawWindows, join_windows, windows_read
 from video_depth_anything.dpt_temporal import FrameFeatures
 from video_depth_anything.errors import InputError, OutputError
-from video_depth_anything.offline import infer_depth
+from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
 from video_depth_anything.pipelines.ranks import Ranks, longest_first
 from video_depth_anything.pipelines.shared_windows import LONGEST_RUN, SharedWindows, run_length
 from video_depth_anything.pipelines.stop import Stop

@@ -16,10 +16,10 @@ from test_distributed import MixingNetwork
 
 from video_depth_anything.cli import arguments
 from video_depth_anything.device import Execution
-from video_depth_anything.distributed import RawWindows, join_windows, windows_read
 from video_depth_anything.errors import OutputError, RankError
-from video_depth_anything.offline import infer_depth
-from video_depth_anything.outputs.plan import OutputPlan, RunOutputs
+from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
+from video_depth_anything.outputs.plan import OutputPlan
+from video_depth_anything.outputs.run_outputs import RunOutputs
 from video_depth_anything.pipelines.batch import Batch
 from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, check_space
 from video_depth_anything.pipelines.offline import Frame, run_video
@@ -92,7 +92,7 @@ def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) ->
     args = parser.parse_args(given)
     options, said, stop = arguments.run_options(args, parser), Said(), Stop()
     plan = OutputPlan(options.outputs, options.camera, options.model.metric)
-    batch = Batch(plan, options.selection, options.settings(), options.resume, "test.pth", stop, said)
+    batch = Batch(plan, options.selection, options.limits, options.settings(), options.resume, "test.pth", stop, said)
 
     def windows(frames: Iterator[Frame]) -> WindowSource:
         if broken_after is None:

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
+from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
-from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, seconds
+from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, resolution, seconds
 
 if TYPE_CHECKING:
     from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
 
-FORMATS = ("src", "vis", "npz", "exr", "png16", "mkv16", "ply", "none")
+SAVED = (*FORMATS, "none")
 
 
 class VisRangeAction(argparse.Action):
@@ -86,7 +87,9 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=f"{what}; left out: the bundled example")
     group = parser.add_argument_group("input")
     group.add_argument("-i", "--input_video", nargs="+", default=[], metavar="INPUT", help="the same, as a flag")
-    group.add_argument("--max_res", type=limit, default=1280, metavar="PIXELS", help="longer side at most, -1: any")
+    group.add_argument(
+        "--max_res", type=resolution, default=1280, metavar="PIXELS", help="longer side at most, -1: any"
+    )
     group.add_argument("--max_len", type=limit, default=-1, metavar="FRAMES", help="frames at most, -1: all")
     group.add_argument("--target_fps", type=frame_rate, default="-1", metavar="FPS", help="frames a second, -1: all")
     group.add_argument("--start", type=seconds, default=0.0, metavar="SECONDS", help="leave out what comes before")
@@ -94,6 +97,13 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     cut = "begin anew where the scene changes: no window crosses a cut"
     group.add_argument("--reset_on_cut", action="store_true", help=cut)
     group.add_argument("--image_fps", type=positive_float, default=24.0, metavar="FPS", help="rate of images")
+    spaces = ("auto", "linear", "srgb", "rec709", "log")
+    what = "what the numbers of images mean; auto: linear for EXR, what the format usually holds for others"
+    group.add_argument("--colorspace", choices=spaces, default="auto", help=what)
+    most = "frames of more pixels are refused before they are decoded"
+    group.add_argument("--max_pixels", type=positive_int, default=7680 * 4320, metavar="N", help=most)
+    silence = "how long an address, a pipe or a device may say nothing"
+    group.add_argument("--timeout", type=positive_float, default=30.0, metavar="SECONDS", help=silence)
 
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -102,8 +112,8 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-o", "--output_dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="for the results"
     )
-    what = f"what to write: {', '.join(FORMATS)}; left out: src and vis, and ply with --metric"
-    group.add_argument("--save", nargs="+", choices=FORMATS, metavar="FORMAT", help=what)
+    what = f"what to write: {', '.join(SAVED)}; left out: src and vis, and ply with --metric"
+    group.add_argument("--save", nargs="+", choices=SAVED, metavar="FORMAT", help=what)
     group.add_argument("--save_npz", action="store_true", help="also the depth of all frames as one .npz file")
     group.add_argument("--save_exr", action="store_true", help="also the depth of each frame as an .exr file")
     layout = "depth alone, or compare: right of the source (side-by-side is an old name of it)"
@@ -143,7 +153,12 @@ def _add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--realtime", action="store_true", help=live)
     group.add_argument("--show", action="store_true", help="show source and depth in a window; q ends")
     raw = "raw video on standard output: depth in 16 bits, or in colours"
+    # A file's colours span all of it, as the original's; the end of a live source is not known.
+    parser.set_defaults(vis_range=VisRange("auto"))
     group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
+    times = "new file, or a pipe, that takes the time of each frame on standard output, one line a frame"
+    group.add_argument("--stdout_times", type=Path, metavar="FILE", help=times)
+    group.add_argument("--latency", action="store_true", help="say in how many milliseconds frames were done")
 
 
 def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
@@ -176,6 +191,7 @@ def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ru
     """What `run_parser` has parsed; a combination that makes no sense ends the process as the parser does."""
     from ..outputs.options import CameraOptions, OutputOptions
     from ..pipelines.options import RunOptions
+    from ..video.containers import Limits
     from ..video.source import Selection
 
     if args.end is not None and args.end <= args.start:
@@ -205,19 +221,23 @@ def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ru
         stride=args.ply_stride,
         max_depth=args.ply_max_depth,
     )
-    selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end, args.image_fps)
-    return RunOptions(model, selection, outputs, camera, args.reset_on_cut, args.resume)
+    selection = Selection(
+        args.max_res, args.target_fps, args.max_len, args.start, args.end, args.image_fps, args.colorspace
+    )
+    limits = Limits(max_pixels=args.max_pixels, timeout=args.timeout)
+    return RunOptions(model, selection, outputs, camera, limits, args.reset_on_cut, args.resume)
 
 
-def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...] | None:
-    """The formats asked for; None for the usual ones."""
+def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    """The formats asked for, or the usual ones."""
+    streaming = "realtime" in args
     if args.save is not None and "none" in args.save and len(args.save) > 1:
         parser.error("argument --save: none goes with nothing else")
     also = ["npz"] * args.save_npz + ["exr"] * args.save_exr
-    if args.save is None and not also:
-        return None
-    usual = ["src", "vis", *["ply"] * args.metric]
-    chosen = usual if args.save is None else [name for name in args.save if name != "none"]
+    # A metric stream is written as the original does: one colour video.
+    metric = ["vis"] if streaming else ["src", "vis", "ply"]
+    usual = metric if args.metric else ["src", "vis"]
+    chosen: list[str] = usual if args.save is None else [name for name in args.save if name != "none"]
     return tuple(dict.fromkeys([*chosen, *also]))
 
 
@@ -225,4 +245,4 @@ def streaming_options(args: argparse.Namespace) -> StreamingOptions:
     """What only `vda stream` has."""
     from ..pipelines.options import StreamingOptions
 
-    return StreamingOptions(args.realtime, args.show, args.stdout)
+    return StreamingOptions(args.realtime, args.show, args.stdout, args.stdout_times, args.latency)

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
-from ..outputs.plan import OutputPlan, RunOutputs
+from ..outputs.plan import OutputPlan
+from ..outputs.run_outputs import RunOutputs
+from ..outputs.vis_range import VisRange
 from ..video.inputs import Input, expand_inputs, listed
+from ..video.realtime import is_live
 from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
 from .batch import Batch, check_present
@@ -81,6 +84,10 @@ def run_streaming(options: RunOptions, streaming: StreamingOptions, inputs: Sequ
     """
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
+        if options.outputs.vis_range.kind == "auto":
+            live = any(is_live(one.location) for one in found)
+            span = VisRange("percentile" if live else "video")
+            options = replace(options, outputs=replace(options.outputs, vis_range=span))
         batch, network = _prepare(options, found, report, stop)
         return stream_inputs(batch, found, network.new_stream(), streaming, options.reset_on_cut)
 
@@ -92,13 +99,17 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
     plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
     plan.check_inputs(inputs)
     network = load_network(options.model)
+    provenance = network.provenance()
+    plan = replace(plan, provenance=provenance)
     chosen = replace(options.model, encoder=network.encoder, checkpoint=network.checkpoint)
     settings = replace(options, model=chosen).settings()
-    return Batch(plan, options.selection, settings, options.resume, network.checkpoint.name, stop, report), network
+    return Batch(
+        plan, options.selection, options.limits, settings, options.resume, provenance.checkpoint, stop, report
+    ), network
 
 
 def _split(network: LoadedNetwork) -> SplitInference:
-    from ..distributed import RawWindows, join_windows, windows_read
+    from ..offline import RawWindows, join_windows, windows_read
 
     execution = network.execution
     return SplitInference(

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..errors import OutputError, RankError, user_line
 from ..outputs.base import DepthMap
-from ..outputs.plan import RunOutputs, readable
+from ..outputs.plan import readable
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
 from ..video.source import VideoSource
 from .batch import Batch, Process, failure_line, report_failures
@@ -33,7 +34,7 @@ DONE = "done"
 
 @dataclass(frozen=True)
 class SplitInference:
-    """Inference in its two halves, as `video_depth_anything.distributed` has them.
+    """Inference in its two halves, as `video_depth_anything.offline` has them.
 
     windows: from a video's frames to its raw windows. read: from frames to the numbers of the windows that they fill.
     join: from raw windows in order to one (H, W) float32 map per frame. settings: what else decides their bits.
@@ -96,7 +97,7 @@ class SharedBatch:
     def _frames(self, one: Input) -> float:
         """As many as it is believed to have; an input that cannot be opened says so when its turn comes."""
         try:
-            with closing(one.open(self.batch.selection)) as source:
+            with closing(one.open(self.batch.selection, self.batch.limits)) as source:
                 return float("inf") if source.expected is None else source.expected
         except Exception as error:
             if user_line(error) is None:
@@ -158,7 +159,7 @@ class SharedBatch:
     @contextmanager
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
         """This rank's view of an input's windows, with a reading of its own."""
-        with closing(one.open(self.batch.selection)) as source:
+        with closing(one.open(self.batch.selection, self.batch.limits)) as source:
             spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
             windows = SharedWindows(self.ranks, key, run, spool, self.split.windows(frames))

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from ..alignment import DepthMap
 from ..backends.load import load_backend
-from ..checkpoint import choose_weights, load_model
+from ..checkpoint import checkpoint_sha256, choose_weights, load_model
 from ..device import Execution, choose_execution
 from ..network import Network
-from ..offline import Frame, infer_depth
+from ..offline import infer_depth
+from ..outputs.options import Provenance
 from ..retry import RetryingNetwork
+from ..transform import Frame
+from ..version import __version__
 from ..video_depth_stream import DepthStream
 from ..windows import INFER_LEN
 from .options import ModelOptions
@@ -20,13 +23,16 @@ from .options import ModelOptions
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network with its weights, and how it is to be run. Stateless: any number of videos may share it."""
+    """A network with its weights, and how it is to be run. Stateless: any number of videos may share it.
+
+    checkpoint: where the weights came from; None where a program brought them.
+    """
 
     network: Network
     execution: Execution
     encoder: str
     metric: bool
-    checkpoint: Path
+    checkpoint: Path | None
     input_size: int
 
     def infer(self, frames: Iterable[Frame], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
@@ -39,7 +45,14 @@ class LoadedNetwork:
         Yields:
             One (H, W) float32 map per frame.
         """
-        return infer_depth(self.network, _checked(frames, check), self.input_size, self.execution)
+        return infer_depth(self.network, frames, self.input_size, self.execution, check)
+
+    def provenance(self) -> Provenance:
+        """Where the depth comes from, for the outputs to say."""
+        software, weights = f"video-depth-anything {__version__}", self.checkpoint
+        if weights is None:
+            return Provenance(software, "weights of the calling program", "")
+        return Provenance(software, weights.name, checkpoint_sha256(weights))
 
     def new_stream(self) -> DepthStream:
         """Streaming state of a new video."""
@@ -65,10 +78,3 @@ def load_network(options: ModelOptions) -> LoadedNetwork:
     if execution.openvino_device is None:
         network = RetryingNetwork(network, execution.frames_at_once)
     return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
-
-
-def _checked(frames: Iterable[Frame], check: Callable[[], None] | None) -> Iterator[Frame]:
-    for frame in frames:
-        if check is not None:
-            check()
-        yield frame

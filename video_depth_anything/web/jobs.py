@@ -19,8 +19,9 @@ import numpy as np
 
 from ..errors import InputError, user_line
 from ..outputs.base import DepthMap
-from ..outputs.plan import OutputPlan, RunOutputs
+from ..outputs.plan import OutputPlan
 from ..outputs.point_clouds import write_ply
+from ..outputs.run_outputs import RunOutputs
 from ..pipelines.batch import Batch
 from ..pipelines.offline import Frame, run_video
 from ..pipelines.options import ModelOptions, RunOptions
@@ -126,7 +127,7 @@ class JobRunner:
             return run_video(source.timed(), infer, outputs, counter.advance, job.stop)
 
         plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
-        batch = Batch(plan, options.selection, options.settings(), False, "", job.stop, counter)
+        batch = Batch(plan, options.selection, options.limits, options.settings(), False, "", job.stop, counter)
         if batch.run_one(one, process):
             raise Cancelled
         return self._collect(job, one.name, every, counter)
