@@ -6,7 +6,8 @@
 
 Columns: median milliseconds a frame; the host's share, in which the device has nothing to do; peak memory of tensors on
 the device; the fraction of the roofline, which is the time that the counted operations take at the best rate that large
-matrix products reach, over the time taken; kernels and copies started a frame. Weights are random.
+matrix products reach, over the time taken; how often the host starts kernels, copies or recorded graphs. Weights are
+random.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from benchmark.speed import arguments
+from benchmark.speed import flags
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_float, positive_int
 from video_depth_anything.config import ENCODERS
@@ -43,13 +44,12 @@ TITLES = (
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = arguments.parser_for(__doc__)
+    parser = flags.parser_for(__doc__)
     parser.add_argument("--encoders", choices=ENCODERS, nargs="+", default=ENCODERS)
     parser.add_argument("--input_sizes", type=positive_int, nargs="+", default=[280, 518], metavar="PIXELS")
     parser.add_argument("--precision", choices=("fp16", "bf16", "fp32"), default="fp16")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    what = "of the frames (default: 960x540)"
-    parser.add_argument("--size", type=arguments.frame_size, default=(540, 960), metavar="WxH", help=what)
+    flags.add_size_argument(parser, "960x540")
     parser.add_argument("--windows", type=positive_int, default=3, help="of each clip offline (default: 3)")
     what = "frames of a stream that count, after its memory is full (default: 40)"
     parser.add_argument("--stream_frames", type=positive_int, default=40, metavar="FRAMES", help=what)

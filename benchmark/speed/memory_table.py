@@ -17,7 +17,7 @@ from pathlib import Path
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from benchmark.speed import arguments
+from benchmark.speed import flags
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.config import ENCODERS
@@ -26,12 +26,11 @@ PRECISIONS = ("fp16", "bf16", "fp32")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = arguments.parser_for(__doc__)
+    parser = flags.parser_for(__doc__)
     parser.add_argument("--encoders", choices=ENCODERS, nargs="+", default=ENCODERS)
     parser.add_argument("--input_sizes", type=positive_int, nargs="+", default=[280, 518], metavar="PIXELS")
     parser.add_argument("--precisions", choices=PRECISIONS, nargs="+", default=["fp16", "fp32"])
-    what = "WIDTHxHEIGHT of the frames (default: 1280x720)"
-    parser.add_argument("--size", type=arguments.frame_size, default=(720, 1280), metavar="WxH", help=what)
+    flags.add_size_argument(parser, "1280x720")
     parser.add_argument("--frames_at_once", type=positive_int, nargs="+", default=[8, 4, 1], metavar="N")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="whose way of working is counted")
     return parser.parse_args()

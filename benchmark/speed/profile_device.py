@@ -10,12 +10,16 @@ from dataclasses import dataclass
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+# How the names of CUDA's functions begin that give the device something to do.
+LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMemsetAsync")
+
 
 @dataclass(frozen=True)
 class DeviceWork:
-    """busy: seconds in which at least one kernel or copy ran; launches: how many there were.
+    """busy: seconds in which at least one kernel or copy ran; launches: how often the host has started some.
 
-    On a CPU operators stand for kernels: seconds inside PyTorch's outermost operators, and the number of those.
+    A recorded graph is one launch. On a CPU operators stand for kernels: seconds inside PyTorch's outermost operators,
+    and the number of those.
     """
 
     busy: float
@@ -39,10 +43,12 @@ def profiled(work: Callable[[], object], device: torch.device) -> DeviceWork:
         synchronize(device)
     events = list(recorded.events() or [])
     if on_gpu:
-        events = [event for event in events if event.device_type.name == "CUDA"]
+        work_done = [event for event in events if event.device_type.name == "CUDA"]
+        launches = sum(event.device_type.name == "CPU" and event.name.startswith(LAUNCHES) for event in events)
     else:
-        events = [event for event in events if event.cpu_parent is None and event.name.startswith("aten::")]
-    return DeviceWork(union_seconds([(e.time_range.start, e.time_range.end) for e in events]), len(events))
+        work_done = [event for event in events if event.cpu_parent is None and event.name.startswith("aten::")]
+        launches = len(work_done)
+    return DeviceWork(union_seconds([(e.time_range.start, e.time_range.end) for e in work_done]), launches)
 
 
 def synchronize(device: torch.device) -> None:
