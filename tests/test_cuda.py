@@ -88,7 +88,6 @@ def test_usual_arithmetic_stays_within_its_bound(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(290)
 def test_compiled(device_model: VideoDepthAnything, device: torch.device) -> None:
     """Offline, and a stream whose frames are recorded; a CPU captures the pieces and runs them as they are."""
     dtype = torch.float16 if device.type == "cuda" else None

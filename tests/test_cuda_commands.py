@@ -46,7 +46,8 @@ def expected(golden_model: VideoDepthAnything) -> npt.NDArray[np.float32]:
 
 def vda(command: str, images: Path, checkpoint: Path, *flags: str, first: str = "") -> subprocess.CompletedProcess[str]:
     words = [command, str(images), "--checkpoint", str(checkpoint), "--input_size", "56", "--backend", "torch"]
-    words += ["--save", "npz", "-o", str(images.parent / "outputs"), "--overwrite", *flags]
+    # Grey needs no table of colours: a machine with a GPU may lack matplotlib.
+    words += ["--grayscale", "--save", "npz", "-o", str(images.parent / "outputs"), "--overwrite", *flags]
     code = f"import sys, resource, torch; {first or 'pass'}\nfrom video_depth_anything.cli.main import main\n"
     code += f"sys.exit(main({words!r}))"
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -50,13 +50,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--precision", choices=("fp16", "bf16", "fp32"), default="fp16")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     flags.add_size_argument(parser, "960x540")
-    parser.add_argument("--windows", type=positive_int, default=3, help="of each clip offline (default: 3)")
+    parser.add_argument("--windows", type=positive_int, default=2, help="of each clip offline (default: 2)")
     what = "frames of a stream that count, after its memory is full (default: 40)"
     parser.add_argument("--stream_frames", type=positive_int, default=40, metavar="FRAMES", help=what)
     parser.add_argument("--warm_up", type=positive_int, default=42, help="frames of a stream before (default: 42)")
     parser.add_argument("--side", type=positive_int, default=8192, help="of the matrices for the roofline")
-    what = "begin nothing new after so long (default: 170)"
-    parser.add_argument("--seconds", type=positive_float, default=170.0, help=what)
+    what = "begin nothing new after so long (default: 150)"
+    parser.add_argument("--seconds", type=positive_float, default=150.0, help=what)
     return parser.parse_args()
 
 

@@ -22,6 +22,8 @@ from video_depth_anything.windows import STEP
 
 # A clip of n windows: the last one is full enough to matter, so each costs the same.
 FRAMES_OF_LAST = 10
+# Of a stream under the profiler, which takes long to read what it has noted.
+PROFILED_FRAMES = 10
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class Bench:
 
     def streaming(self, input_size: int, frame_size: tuple[int, int], warm_up: int, frames: int) -> Iterator[Measured]:
         """Streams whose memory is full, frame by frame; on CUDA also as one recorded graph."""
-        clip = take_frames(None, frame_size, warm_up + 2 * frames)
+        clip = take_frames(None, frame_size, warm_up + frames + PROFILED_FRAMES)
         yield self._stream("streaming", self._execution, input_size, clip, warm_up)
         if self._execution.device.type == "cuda":
             recorded = Execution(self._execution.device, self._execution.autocast_dtype, 1, compile=True)
@@ -93,19 +95,18 @@ class Bench:
 
     def _stream(self, way: str, execution: Execution, input_size: int, clip: Frame, warm_up: int) -> Measured:
         device = execution.device
-        half = (len(clip) - warm_up) // 2
         reset_peak(device)
         stream = DepthStream(self._network, input_size, execution)
         for frame in clip[:warm_up]:
             stream.step(frame)
-        seconds = [_timed(partial(stream.step, frame)) for frame in clip[warm_up : warm_up + half]]
+        seconds = [_timed(partial(stream.step, frame)) for frame in clip[warm_up:-PROFILED_FRAMES]]
         peak = peak_mib(device)
-        found = profiled(lambda: [stream.step(frame) for frame in clip[warm_up + half :]], device)
+        found = profiled(lambda: [stream.step(frame) for frame in clip[-PROFILED_FRAMES:]], device)
         per_frame = float(np.median(seconds))
-        idle = 1 - found.busy / half / per_frame
+        idle = 1 - found.busy / PROFILED_FRAMES / per_frame
         size = network_size(clip.shape[1], clip.shape[2], input_size)
         gigaflop = count_work(self._encoder, size).per_streamed_frame
-        return Measured(way, per_frame, max(idle, 0.0), peak, gigaflop, found.launches / half)
+        return Measured(way, per_frame, max(idle, 0.0), peak, gigaflop, found.launches / PROFILED_FRAMES)
 
 
 def _timed(work: Callable[[], object]) -> float:
