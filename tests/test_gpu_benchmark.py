@@ -47,14 +47,13 @@ def test_counted_memory_is_what_the_allocator_gives_out(golden_model: VideoDepth
 
 
 def test_memory_table() -> None:
-    flags = ("--encoders", "vits", "--input_sizes", "28", "56", "--size", "64x48", "--frames_at_once", "4", "1")
+    flags = ("--encoders", "vits", "--input_sizes", "28", "--size", "64x48", "--frames_at_once", "4")
     (rows,) = tables(run("memory_table", *flags))
-    assert [(row["input size"], row["precision"]) for row in rows] == [
-        (size, precision) for size in ("28", "56") for precision in ("fp16", "fp32")
-    ]
-    for row in rows:
-        assert float(row["offline, 4 at once"]) >= float(row["offline, 1 at once"])
-        assert 100 < float(row["streaming"]) < 300  # the weights of vits take 111 MiB, and cast ones half as much more
+    assert [row["precision"] for row in rows] == ["fp16", "fp32"]
+    half, exact = ({title: float(row[title]) for title in ("offline, 4 at once", "streaming")} for row in rows)
+    for title in half:
+        assert 111 < exact[title] < 130  # the weights of vits take 110.9 MiB
+        assert 160 < half[title] < 170  # nearly all of them are cast, which takes half as much again
 
 
 def test_gpu_tables() -> None:
@@ -100,8 +99,7 @@ def test_without_a_gpu_the_script_says_so_in_one_line() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 def test_skipped_tests_fail_where_a_gpu_is_required() -> None:
     test = "tests/test_cuda.py::test_copies_to_the_host"
-    lines = {0: "1 skipped", 1: "--require-cuda lets nothing be skipped"}
-    for code, said in lines.items():
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *["--require-cuda"] * code, test]
-        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
-        assert (result.returncode, said in result.stdout) == (code, True), result.stdout
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--require-cuda", test]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    assert result.returncode == 1
+    assert "no NVIDIA GPU is here; --require-cuda lets nothing be skipped" in result.stdout

@@ -97,11 +97,12 @@ def main() -> int:
     left_out = []
     print_header(TITLES)
     for encoder in args.encoders:
-        bench = Bench(encoder, device, args.precision)
+        bench: Bench | None = None
         for input_size in args.input_sizes:
             if time.monotonic() - start > args.seconds:
                 left_out.append(f"{encoder} at {input_size}")
                 continue
+            bench = bench or Bench(encoder, device, args.precision)
             ways = (
                 bench.offline(input_size, args.size, args.windows),
                 *bench.streaming(input_size, args.size, args.warm_up, args.stream_frames),
