@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,14 +20,6 @@ from video_depth_anything.video.writer import VideoWriter
 from video_depth_anything.video_depth import VideoDepthAnything
 
 MakeVideo = Callable[..., Path]
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test, nor a script that it starts, converts networks into the user's folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VIDEO_DEPTH_CACHE", str(tmp_path_factory.mktemp("converted")))
-        yield
 
 
 @pytest.fixture(scope="session")
