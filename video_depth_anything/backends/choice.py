@@ -9,7 +9,7 @@ from ..transform import network_size
 # Seconds to prepare an input size, and more for each weight, on two Zen 5 cores: 3 for vits, 7 for vitl.
 SECONDS, SECONDS_PER_WEIGHT = 2.5, 1.2e-8
 # What OpenVINO saves against PyTorch on a CPU. vits on two Zen 4 cores: 57 ms of 58 GFLOP a frame (280 high, bf16), 71
-# of 58 (280, fp32), 367 of 281 (518, bf16), 597 of 281 (518, fp32). A faster machine takes from both sides of the scale.
+# of 58 (280, fp32), 367 of 281 (518, bf16), 597 of 281 (518, fp32). A faster machine takes from both sides.
 SAVED_SECONDS_PER_GFLOP = 1.2e-3
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import torch
+from openvino.preprocess import PrePostProcessor
 from torch import Tensor
 
 from ..device import Execution
@@ -34,8 +35,18 @@ logger = logging.getLogger(__name__)
 # Frames computed side by side where more than one is at hand. Each has half of the threads then, which wait for each
 # other less: 1 to 17 % was saved on two cores, most in small pieces.
 STREAMS = 2
+# Pieces whose activations are so large that those of one frame are kept, which all threads compute.
+LARGE = ("refine", "finish")
 # Recording a piece needs Python, compiling does not: the encoder's, the longest, goes on beside the other pieces.
 COMPILERS = 2
+
+
+# A window's largest maps, which wait in memory between these pieces: kept in half precision if that is what computes.
+# (NumPy knows no bfloat16; what the original kept on a GPU was float16.)
+HALF_OUTPUTS = {"encode": (0, 1)}
+HALF_INPUTS = {"refine": (1, 2)}
+
+Array = npt.NDArray[Any]
 
 
 class CompiledPiece:
@@ -52,19 +63,19 @@ class CompiledPiece:
             calls: the inputs of each: maps (N, C, .., ..) or other tensors, on the CPU.
 
         Returns:
-            Its outputs, float32, those of all calls joined along the first dimension.
+            Its outputs, those of all calls joined along the first dimension.
         """
         with self._lock:
-            joined: list[npt.NDArray[np.float32]] = []
+            joined: list[Array] = []
             for start in range(0, len(calls), len(self._requests)):
                 arrays = [[_as_array(x) for x in call] for call in calls[start : start + len(self._requests)]]
                 for offset, outputs in enumerate(self._side_by_side(arrays), start):
-                    joined = joined or [np.empty((len(calls) * len(x), *x.shape[1:]), np.float32) for x in outputs]
+                    joined = joined or [np.empty((len(calls) * len(x), *x.shape[1:]), x.dtype) for x in outputs]
                     for whole, part in zip(joined, outputs):
                         whole[offset * len(part) : (offset + 1) * len(part)] = part
         return tuple(channels_first(torch.from_numpy(x)) for x in joined)
 
-    def _side_by_side(self, arrays: list[list[npt.NDArray[np.float32]]]) -> Iterator[list[npt.NDArray[np.float32]]]:
+    def _side_by_side(self, arrays: list[list[Array]]) -> Iterator[list[Array]]:
         """One call for each request; yields outputs that the next call overwrites."""
         begun: list[ov.InferRequest] = []
         try:
@@ -80,8 +91,9 @@ class CompiledPiece:
                 request.wait()
 
 
-def _as_array(x: Tensor) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(channels_last(x.detach().float()).numpy())
+def _as_array(x: Tensor) -> Array:
+    x = channels_last(x.detach())
+    return np.ascontiguousarray((x if x.dtype == torch.float16 else x.float()).numpy())
 
 
 class _Pending(NamedTuple):
@@ -89,6 +101,16 @@ class _Pending(NamedTuple):
 
     compiled: Future[CompiledPiece]
     output_shapes: list[tuple[int, ...]]
+
+
+def _with_half(model: ov.Model, inputs: Sequence[int], outputs: Sequence[int]) -> ov.Model:
+    """The model with some of its inputs and outputs in float16."""
+    processor = PrePostProcessor(model)
+    for index in inputs:
+        processor.input(index).tensor().set_element_type(ov.Type.f16)
+    for index in outputs:
+        processor.output(index).tensor().set_element_type(ov.Type.f16)
+    return processor.build()
 
 
 class OpenVinoNetwork(PiecewiseNetwork):
@@ -145,6 +167,15 @@ class OpenVinoNetwork(PiecewiseNetwork):
             self.prepare((images.shape[-2], images.shape[-1]), len(images), len(images) > 1)
         return super().encode(images)
 
+    def motion(self, index: int, maps: Tensor) -> Tensor:
+        """As the network's; the mixed pixels replace those that nobody needs any more, in one copy of the maps."""
+        batch, length, channels = maps.shape[:3]
+        normed = self._transformer(index).norm(maps.flatten(0, 1)).permute(0, 2, 3, 1).contiguous()
+        for clip in normed.view(batch, length, -1, channels):
+            for pixels in clip.split(self._pixels, dim=1):
+                pixels.copy_(self._mix(index, pixels.transpose(0, 1), self._pixels).transpose(0, 1))
+        return normed.permute(0, 3, 1, 2).unflatten(0, (batch, length)).add_(maps)
+
     def _pixels_at_once(self, total: int) -> int:
         return self._pixels
 
@@ -152,7 +183,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
         # Only motion modules mix what is given; the others see one frame alone, and so do their calls.
         count = 1 if name.startswith("mix") else len(inputs[0])
         calls = list(zip(*(x.chunk(count) for x in inputs)))
-        piece = self._piece(name, function, calls[0], min(count, STREAMS))
+        piece = self._piece(name, function, calls[0], 1 if name in LARGE else min(count, STREAMS))
         if inputs[0].is_meta:
             return tuple(channels_first(inputs[0].new_empty(count * n, *rest)) for n, *rest in piece.output_shapes)
         return piece.compiled.result()(calls)
@@ -163,6 +194,8 @@ class OpenVinoNetwork(PiecewiseNetwork):
         with self._lock:
             if (name, shapes) not in self._pieces:
                 model = convert(self._model, function, shapes)
+                if self._precision != "f32":
+                    model = _with_half(model, HALF_INPUTS.get(name, ()), HALF_OUTPUTS.get(name, ()))
                 compiled = self._compilers.submit(self._compile, name, model, num_requests)
                 self._pieces[name, shapes] = _Pending(compiled, [tuple(x.shape) for x in model.outputs])
             return self._pieces[name, shapes]
