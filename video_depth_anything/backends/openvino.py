@@ -170,7 +170,8 @@ class OpenVinoNetwork(PiecewiseNetwork):
     def motion(self, index: int, maps: Tensor) -> Tensor:
         """As the network's; the mixed pixels replace those that nobody needs any more, in one copy of the maps."""
         batch, length, channels = maps.shape[:3]
-        normed = self._transformer(index).norm(maps.flatten(0, 1)).permute(0, 2, 3, 1).contiguous()
+        norm = self._motion_module(index).temporal_transformer.norm
+        normed = norm(maps.flatten(0, 1)).permute(0, 2, 3, 1).contiguous()
         for clip in normed.view(batch, length, -1, channels):
             for pixels in clip.split(self._pixels, dim=1):
                 pixels.copy_(self._mix(index, pixels.transpose(0, 1), self._pixels).transpose(0, 1))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .. import decoding
 from ..config import PATCH_SIZE
 from ..dpt_temporal import FrameFeatures
-from ..motion_module import MotionModule, TemporalTransformer
+from ..motion_module import MotionModule
 from ..temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
 from ..video_depth import VideoDepthAnything
 
@@ -84,16 +84,16 @@ class PiecewiseNetwork(ABC):
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
         size = self._pixels_at_once(maps.shape[0] * maps.shape[-2] * maps.shape[-1])
-        return self._transformer(index).mix_chunks(maps, lambda pixels: self._mix(index, pixels, size), size)
+        return self._motion_module(index).temporal_transformer.mix_chunks(maps, lambda pixels: self._mix(index, pixels, size), size)
 
     def _mix(self, index: int, pixels: Tensor, size: int) -> Tensor:
         """(P, T, C) to the same shape; P is filled up to `size`, so that one shape is compiled and not two."""
         missing = size - len(pixels)
         padded = torch.cat((pixels, pixels.new_zeros(missing, *pixels.shape[1:]))) if missing else pixels
-        return self._run(f"mix{index}", self._transformer(index).mix, padded)[0][: len(pixels)]
+        return self._run(f"mix{index}", self._motion_module(index).temporal_transformer.mix, padded)[0][: len(pixels)]
 
-    def _transformer(self, index: int) -> TemporalTransformer:
-        return cast(MotionModule, self._model.head.motion_modules[index]).temporal_transformer
+    def _motion_module(self, index: int) -> MotionModule:
+        return cast(MotionModule, self._model.head.motion_modules[index])
 
     def motion_step(
         self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries
