@@ -13,9 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmark.arguments import add_measure_arguments
 from benchmark.datasets import EVALUATION_SETS
-from video_depth_anything.cli.arguments import positive_int
-from video_depth_anything.cli.console import run_script
-from video_depth_anything.pipelines.progress import progress
+from video_depth_anything.cli.console import progress, run_script
+from video_depth_anything.cli.parser import positive_int
 
 if TYPE_CHECKING:
     from benchmark.comparison import SystemSequence

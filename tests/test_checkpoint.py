@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import pickle
+import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from recipes import golden_json
+from safetensors.torch import save_file
+from torch import Tensor
 
-from video_depth_anything.checkpoint import choose_weights, load_model
+from video_depth_anything.checkpoint import checkpoint_sha256, choose_weights, load_model, read_state_dict
 from video_depth_anything.errors import CheckpointError
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -66,7 +70,7 @@ def test_the_starter_serves_while_no_public_checkpoint_is_there(
     with caplog.at_level("INFO"):
         assert choose_weights() == ("vits", starter)
         assert choose_weights("vits") == ("vits", starter)
-    assert len(caplog.records) == 2
+    assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     assert "using the starter checkpoint starter_vits.pth" in caplog.text
     with pytest.raises(CheckpointError, match=r"get_weights\.sh vitb"):
         choose_weights("vitb")
@@ -75,8 +79,27 @@ def test_the_starter_serves_while_no_public_checkpoint_is_there(
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "video_depth_anything_vits.pth").symlink_to(checkpoint)
     assert choose_weights("vits")[1] == Path("checkpoints", "video_depth_anything_vits.pth")
-    with pytest.raises(CheckpointError, match=r"get_weights\.sh vitl"):
-        choose_weights()  # as the original
+
+
+def test_without_an_encoder_the_largest_public_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = Path("checkpoints")
+    folder.mkdir()
+    for name, metric, expected in (
+        ("video_depth_anything_vits.pth", False, "vits"),
+        ("video_depth_anything_vitl.pth", False, "vitl"),
+        ("video_depth_anything_vitb.pth", False, "vitl"),
+        ("metric_video_depth_anything_vitb.pth", True, "vitb"),
+    ):
+        (folder / name).touch()
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            encoder, path = choose_weights(metric=metric)
+        assert encoder == expected and path.name.endswith(f"{expected}.pth") and path.is_file()
+        assert [record.levelname for record in caplog.records] == ["INFO"]
+        assert f"using {path.name}, the largest public checkpoint in checkpoints" in caplog.text
 
 
 def test_a_named_file_says_what_it_is_for(checkpoint: Path) -> None:
@@ -122,17 +145,108 @@ def test_pickled_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert not (tmp_path / "executed").exists()
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"PK\x03\x04 cut off"])
-def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "empty"),
+        (b"<html>404</html>", "a web page"),
+        (b"\n<!DOCTYPE html>", "a web page"),
+        (b"PK\x03\x04 cut off", "damaged"),
+        (b"\x02\x00\x00\x00\x00\x00\x00\x00{}", "not a vits checkpoint"),  # safetensors without a tensor
+        (b"\x08\x00\x00\x00\x00\x00\x00\x00{broken}", "damaged"),
+    ],
+)
+def test_files_that_are_no_checkpoints(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "broken.pth"
     path.write_bytes(content)
-    assert f"checkpoint {path} cannot be read" in message(checkpoint=path)
+    text = message(checkpoint=path)
+    assert str(path) in text and said in text
+    if said != "not a vits checkpoint":
+        assert f"checkpoint {path} cannot be read" in text
+
+
+def test_a_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    assert f"checkpoint {tmp_path} is a folder" in message(checkpoint=tmp_path)
+
+
+def test_safetensors_load_with_the_same_result(tmp_path: Path, golden_model: VideoDepthAnything) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_file(golden_model.state_dict(), path)
+    model = load_model(None, checkpoint=path, device="cpu")
+    for key, value in golden_model.state_dict().items():
+        assert torch.equal(model.state_dict()[key], value), key
+    path.write_bytes(path.read_bytes()[:-1])
+    assert "damaged" in message(checkpoint=path)
+
+
+def test_every_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
+    """At 250 random places of a small file, and where its entries could be taken for folders."""
+    weights = {f"layer{index}.weight": torch.randn(40) for index in range(4)}
+    path = tmp_path / "small.pth"
+    torch.save(weights, path)
+    whole = path.read_bytes()
+    # Byte 38 of an entry of the zip's directory: torch reads what is marked there as a folder as empty memory.
+    at_folder_marks = [at + 38 for at in range(len(whole)) if whole[at : at + 4] == b"PK\x01\x02"]
+    assert len(at_folder_marks) > 4
+    draw = random.Random(0)
+    places = [draw.randrange(len(whole)) for _ in range(250)] + at_folder_marks
+    refused = 0
+    for at in places:
+        for bit in (draw.randrange(8), 4):
+            damaged = bytearray(whole)
+            damaged[at] ^= 1 << bit
+            path.write_bytes(damaged)
+            try:
+                found = read_state_dict(path)
+            except CheckpointError:
+                refused += 1
+            else:
+                assert found.keys() == weights.keys(), (at, bit)
+                assert all(torch.equal(found[key], weights[key]) for key in weights), (at, bit)
+    assert refused > len(places)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda value: value.clone().fill_(float("nan")), "not finite"),
+        (lambda value: value.half().fill_(float("inf")), "not finite"),
+        (lambda value: value.to(torch.int8), "holds int8"),
+        (lambda value: value.to(torch.complex64), "holds complex64"),
+        (lambda value: value.to("meta"), "holds no values"),
+        (lambda value: value.to_sparse(), "plain"),
+    ],
+)
+def test_weights_that_are_no_finite_numbers(
+    tmp_path: Path, golden_model: VideoDepthAnything, spoil: Callable[[Tensor], Tensor], said: str
+) -> None:
+    weights = golden_model.state_dict()
+    for key in ("head.projects.0.bias", "head.projects.1.bias"):
+        weights[key] = spoil(weights[key])
+    path = tmp_path / "spoilt.pth"
+    torch.save(weights, path)
+    text = message(checkpoint=path)
+    assert f"{path}: head.projects.0.bias" in text and said in text
+
+
+def test_sha256(tmp_path: Path) -> None:
+    path = tmp_path / "abc"
+    path.write_bytes(b"abc")
+    # The example of FIPS 180-2.
+    assert checkpoint_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
 
 
 def test_truncated_download(tmp_path: Path, checkpoint: Path) -> None:
     path = tmp_path / "half.pth"
     path.write_bytes(checkpoint.read_bytes()[: 10**6])
     assert "damaged" in message(checkpoint=path)
+
+
+def test_class_token_without_a_width(tmp_path: Path) -> None:
+    path = tmp_path / "scalar.pth"
+    torch.save({"pretrained.cls_token": torch.tensor(1.0)}, path)
+    assert "not a vits checkpoint" in message(checkpoint=path)
+    assert choose_weights(checkpoint=path) == ("vitl", path)
 
 
 def test_nested_dict_is_refused(tmp_path: Path) -> None:

@@ -20,8 +20,9 @@ from utils.dc_utils import read_video_frames
 from video_depth_anything import DepthStream, VideoDepthAnything
 from video_depth_anything.device import Execution
 from video_depth_anything.outputs.base import DepthFrame, Finished
-from video_depth_anything.pipelines.stream_runner import is_live, run_stream
-from video_depth_anything.video.realtime import Newest
+from video_depth_anything.pipelines.stop import Stop
+from video_depth_anything.pipelines.streaming import run_stream
+from video_depth_anything.video.realtime import Newest, is_live
 from video_depth_anything.video.timing import TimedFrame
 from video_depth_anything.video.writer import VideoWriter
 
@@ -129,7 +130,7 @@ class Recorder:
         if len(self.frames) == self._stop_after:
             raise Finished
 
-    def close(self) -> None:
+    def close(self, interrupted: bool = False) -> None:
         self.closed = True
 
     def abort(self) -> None:
@@ -152,14 +153,14 @@ def test_each_frame_is_out_before_the_next_is_read() -> None:
             log.append(len(recorder.frames))
             yield frame
 
-    summary = run_stream(source(), FakeStream(), [recorder], lambda: None)
+    summary = run_stream(source(), FakeStream(), recorder, lambda: None, Stop())
     assert log == list(range(20))
     assert (summary.frames, summary.interrupted, recorder.closed) == (20, False, True)
 
 
 def test_an_output_can_end_the_run() -> None:
     recorder = Recorder(stop_after=3)
-    summary = run_stream(numbered(20, 24), FakeStream(), [recorder], lambda: None)
+    summary = run_stream(numbered(20, 24), FakeStream(), recorder, lambda: None, Stop())
     assert (summary.frames, recorder.frames, recorder.closed) == (3, [0, 1, 2], True)
 
 
@@ -167,7 +168,7 @@ def test_realtime_drops_the_oldest_and_counts_them() -> None:
     newest = Newest(numbered(40, 100), paced=True)
     stream = FakeStream(0.035)
     recorder = Recorder()
-    summary = run_stream(newest, stream, [recorder], lambda: None)
+    summary = run_stream(newest, stream, recorder, lambda: None, Stop())
     assert summary.frames + newest.dropped == 40
     assert newest.dropped > 5
     assert stream.seen == sorted(set(stream.seen))

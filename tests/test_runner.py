@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,9 +13,12 @@ import pytest
 
 from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.arrays import NpzArchive
-from video_depth_anything.outputs.base import DepthMap, OutputWriter, RunInfo
-from video_depth_anything.outputs.videos import SourceVideo, TwoPassVideos, VisStyle
+from video_depth_anything.outputs.base import DepthFrame, DepthMap, OutputWriter, RunInfo
+from video_depth_anything.outputs.spool import LateOutputs
+from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
+from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.pipelines.offline import run_video
+from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.threads import BackgroundConsumer, prefetch
 from video_depth_anything.video.timing import TimedFrame
 
@@ -38,23 +40,6 @@ def test_prefetch_stays_a_bounded_number_ahead() -> None:
     assert all(thread.name != "reader" for thread in threading.enumerate())
 
 
-def test_a_lost_wake_up_loses_nothing() -> None:
-    """As a signal may leave it that interrupts `put`: the item is there, and nobody was told."""
-    seen: list[int] = []
-    told = threading.Event()
-
-    def consume(item: int) -> None:
-        seen.append(item)
-        told.set()
-
-    consumer = BackgroundConsumer(consume, behind=2)
-    time.sleep(0.05)  # the thread waits by now
-    consumer._queue.queue.append(7)
-    assert told.wait(10)
-    consumer.finish()
-    assert seen == [7]
-
-
 def test_errors_come_out_of_the_threads() -> None:
     def items() -> Iterator[int]:
         yield 1
@@ -73,27 +58,53 @@ def test_errors_come_out_of_the_threads() -> None:
     consumer.cancel()
 
 
-@pytest.mark.parametrize("stop", [None, KeyboardInterrupt, ValueError])
-def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, stop: type[BaseException] | None) -> None:
+class Written:
+    """Several real writers, each frame to all of them."""
+
+    def __init__(self, writers: list[OutputWriter]) -> None:
+        self._writers = writers
+
+    def write(self, frame: DepthFrame) -> None:
+        for writer in self._writers:
+            writer.write(frame)
+
+    def close(self, interrupted: bool = False) -> None:
+        for writer in self._writers:
+            writer.close()
+
+    def abort(self) -> None:
+        for writer in self._writers:
+            writer.abort()
+
+
+@pytest.mark.parametrize("how", [None, "stop", "error"])
+def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, how: str | None) -> None:
+    stop = Stop()
+
     def infer(frames: Iterator[npt.NDArray[np.uint8]]) -> Iterator[DepthMap]:
         for index, _ in enumerate(frames):
-            if stop is not None and index == 3:
-                raise stop
+            if index == 3 and how == "error":
+                raise ValueError
             yield DEPTHS[index]
 
+    def on_frame() -> None:
+        advanced.append(None)
+        if len(advanced) == 3 and how == "stop":
+            stop.set()
+
     info = RunInfo(tmp_path, "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24))
-    writers: list[OutputWriter] = [NpzArchive(info, 5), SourceVideo(info, None)]
-    writers += [TwoPassVideos(info, VisStyle(None), False, None)]
+    late = LateOutputs(info, [lambda info, ends: DepthVideo(info, VisStyle(None), ends=ends)], False)
+    outputs = Written([NpzArchive(info, 5), SourceVideo(info, None), late])
     image = np.zeros((12, 18, 3), np.uint8)
     frames = [TimedFrame(image, i / 24, 1 / 24) for i in range(5)]
     advanced: list[None] = []
-    if stop is ValueError:
+    if how == "error":
         with pytest.raises(ValueError, match=r"^$"):
-            run_video(frames, infer, writers, lambda: advanced.append(None))
+            run_video(frames, infer, outputs, on_frame, stop)
         assert list(tmp_path.iterdir()) == []
         return
-    summary = run_video(frames, infer, writers, lambda: advanced.append(None))
-    done = 5 if stop is None else 3
-    assert (summary.frames, summary.interrupted, len(advanced)) == (done, stop is not None, done)
+    summary = run_video(frames, infer, outputs, on_frame, stop)
+    done = 5 if how is None else 3
+    assert (summary.frames, summary.interrupted, len(advanced)) == (done, how is not None, done)
     np.testing.assert_array_equal(np.load(tmp_path / "v_depths.npz")["depths"], DEPTHS[:done])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v_depths.npz", "v_src.mp4", "v_vis.mp4"]

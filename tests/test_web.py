@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import subprocess
@@ -18,8 +17,10 @@ import pytest
 from conftest import MakeVideo
 
 from video_depth_anything import DepthStream, Execution, infer_depth
+from video_depth_anything.cli.arguments import run_options, run_parser
 from video_depth_anything.errors import InputError, OutputError, UsageError
 from video_depth_anything.pipelines.offline import Frame
+from video_depth_anything.pipelines.options import ModelOptions, RunOptions
 from video_depth_anything.video_depth import VideoDepthAnything
 from video_depth_anything.web.camera import LiveDepth
 from video_depth_anything.web.jobs import Cancelled, Job, JobRunner, message_of
@@ -30,14 +31,20 @@ ROOT = Path(__file__).resolve().parents[1]
 WORDS = ("--encoder", "vits", "--input_size=56")
 
 
+def options(folder: Path, *words: str) -> RunOptions:
+    """Those that the command would have of these words."""
+    parser = run_parser("vda run", None)
+    return run_options(parser.parse_args([*WORDS, *words, "--output_dir", str(folder)]), parser)
+
+
 def ignore(taken: int, done: int, expected: int | None, line: str) -> None:
     """No progress wanted."""
 
 
 @pytest.fixture
 def runner(golden_model: VideoDepthAnything, fp32: Execution) -> JobRunner:
-    def infer(args: argparse.Namespace, frames: Iterator[Frame]) -> Iterator[Any]:
-        return infer_depth(golden_model, frames, args.input_size, fp32)
+    def infer(model: ModelOptions, frames: Iterator[Frame]) -> Iterator[Any]:
+        return infer_depth(golden_model, frames, model.input_size, fp32)
 
     return JobRunner(infer, max_frames=40)
 
@@ -59,8 +66,8 @@ def files() -> Iterator[PageFiles]:
 def test_a_job_is_a_run_of_the_command(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
     video = make_video("a [1] clip.mp4", count=36)
     reports: list[tuple[int, int, int | None]] = []
-    words = [*WORDS, "--max_len=34", "--save", "src", "vis", "npz", "exr", "png16"]
-    result = runner.run(Job(video, words, folder, lambda *report: reports.append(report[:3])))
+    words = ["--max_len=34", "--save", "src", "vis", "npz", "exr", "png16"]
+    result = runner.run(Job(video, options(folder, *words), lambda *report: reports.append(report[:3])))
     assert result.source.is_file()
     assert result.depth.is_file()
     names = ["a [1] clip_depths.npz", "a [1] clip_depths_exr.zip", "a [1] clip_depths_png16.zip"]
@@ -81,8 +88,8 @@ def test_a_job_is_a_run_of_the_command(runner: JobRunner, make_video: MakeVideo,
 def test_a_metric_job_has_point_clouds_for_viewers(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
     import open3d
 
-    words = [*WORDS, "--metric", "--fov=60", "--save", "src", "vis", "npz", "ply"]
-    result = runner.run(Job(make_video(count=13), words, folder, ignore))
+    words = ["--metric", "--fov=60", "--save", "src", "vis", "npz", "ply"]
+    result = runner.run(Job(make_video(count=13), options(folder, *words), ignore))
     assert list(result.clouds) == [0, 3, 6, 9, 12]
     cloud = open3d.t.io.read_point_cloud(result.clouds[6])
     points, colors = cloud.point.positions.numpy(), cloud.point.colors.numpy()
@@ -102,20 +109,20 @@ def test_cancelling_ends_a_job_at_the_next_frame(runner: JobRunner, make_video: 
         def stop(taken: int, done: int, _expected: int | None, _line: str) -> None:
             reports.append((taken, done))  # noqa: B023 - called within this turn
             if taken >= frames and done >= depths:  # noqa: B023
-                job.cancel()  # noqa: B023
+                job.stop.set()  # noqa: B023
 
-        job = Job(make_video(count=40), WORDS, folder, stop)
+        job = Job(make_video(count=40), options(folder), stop)
         with pytest.raises(Cancelled):
             runner.run(job)
         assert [report for report in reports if report[0] >= frames and report[1] >= depths] == reports[-1:]
         assert list(folder.iterdir()) == []
-    assert runner.run(Job(make_video(count=2), WORDS, folder, ignore)).depth.is_file()
+    assert runner.run(Job(make_video(count=2), options(folder), ignore)).depth.is_file()
 
 
 def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, folder: Path) -> None:
     begun, release = threading.Event(), threading.Event()
 
-    def infer(_: argparse.Namespace, frames: Iterator[Frame]) -> Iterator[Any]:
+    def infer(_: ModelOptions, frames: Iterator[Frame]) -> Iterator[Any]:
         begun.set()
         release.wait(20)
         return (np.zeros(frame.shape[:2], np.float32) for frame in frames)
@@ -124,8 +131,8 @@ def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, fold
     other = folder / "other"
     other.mkdir()
     errors: list[BaseException] = []
-    first = Job(make_video("first.mp4"), WORDS, other, ignore)
-    second = Job(make_video("second.mp4"), WORDS, folder, ignore)
+    first = Job(make_video("first.mp4"), options(other), ignore)
+    second = Job(make_video("second.mp4"), options(folder), ignore)
     thread = threading.Thread(target=runner.run, args=(first,))
     thread.start()
     assert begun.wait(20)
@@ -140,7 +147,7 @@ def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, fold
     waiting.start()
     waiting.join(0.3)
     assert waiting.is_alive()  # one at a time
-    second.cancel()
+    second.stop.set()
     release.set()
     thread.join(20)
     waiting.join(20)
@@ -149,18 +156,16 @@ def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, fold
 
 def test_limits_and_mistakes(runner: JobRunner, make_video: MakeVideo, folder: Path, tmp_path: Path) -> None:
     long = make_video("long.mp4", count=41)
-    job = Job(long, WORDS, folder, ignore)
+    job = Job(long, options(folder), ignore)
     with pytest.raises(InputError, match="41 frames, this page takes 40"):
         runner.run(job)
     bad = tmp_path / "<b>bad.mp4"
     bad.write_bytes(b"no video")
     for video, words, said in (
-        (long, ["--input_size=0"], "argument --input_size: 0 is not a positive number"),
-        (long, ["--target_fps=-3"], "not a positive number or fraction"),
         (long, ["--max_len=3", "--colormap", "none"], "matplotlib has no colour map"),
         (bad, [], "cannot read &lt;b&gt;bad.mp4: not a video, or damaged"),
     ):
-        job = Job(video, [*WORDS, *words], folder, ignore)
+        job = Job(video, options(folder, *words), ignore)
         with pytest.raises((UsageError, InputError, OutputError)) as caught:
             runner.run(job)
         message = message_of(caught.value, job)
@@ -178,7 +183,7 @@ def test_a_wrong_frame_count_does_not_pass_the_limit(make_video: MakeVideo, fold
     claimed.setattr(VideoSource, "_expected", lambda _, __: 5)
     try:
         with pytest.raises(InputError, match="takes 10 at most"):
-            runner.run(Job(make_video(count=12), WORDS, folder, ignore))
+            runner.run(Job(make_video(count=12), options(folder), ignore))
     finally:
         claimed.undo()
     assert list(folder.iterdir()) == []
@@ -220,15 +225,14 @@ def test_the_last_page_of_a_browser_takes_its_files_along(files: PageFiles, tmp_
     one, other = sessions.get("one", owner), sessions.get("other", owner)
     assert sessions.get("one", owner) is one
     one.results, upload = files.new_folder(owner), files.new_folder(owner)
-    other.job = Job(tmp_path, (), tmp_path, ignore)
+    other.job = Job(tmp_path, RunOptions(), ignore)
     sessions.close("one")
     assert not one.results.exists()
     assert upload.exists()
-    other.job.check()
+    assert not other.job.stop.is_set()
     sessions.close("other")
     assert not upload.exists()
-    with pytest.raises(Cancelled):
-        other.job.check()
+    assert other.job.stop.is_set()
     sessions.close("other")  # said twice
 
 

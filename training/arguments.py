@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from video_depth_anything.cli.arguments import positive_float, positive_int
+from video_depth_anything.cli.parser import positive_float, positive_int
 from video_depth_anything.config import DEVICES, ENCODERS, PATCH_SIZE, PRECISIONS
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ import argparse
 import math
 from pathlib import Path
 
-from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.errors import InputError
 
 

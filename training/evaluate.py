@@ -15,10 +15,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from video_depth_anything.cli.arguments import positive_float, positive_int
-from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.console import progress, run_script
+from video_depth_anything.cli.parser import positive_float, positive_int
 from video_depth_anything.config import DEVICES, ENCODERS, PRECISIONS
-from video_depth_anything.pipelines.progress import progress
 
 MODES = ("image", "offline")
 

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from training.arguments import add_model_arguments, add_scene_arguments, not_negative, whole
-from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_int
 
 
 def parser() -> argparse.ArgumentParser:

@@ -19,8 +19,8 @@ from dataclasses import fields
 from pathlib import Path
 
 from training.arguments import add_model_arguments, add_scene_arguments, not_negative, share, whole
-from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_float, positive_int
 
 
 def parser() -> argparse.ArgumentParser:

@@ -5,9 +5,12 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .backends.load import load_backend as load_backend
     from .checkpoint import choose_weights as choose_weights
+    from .checkpoint import from_pretrained as from_pretrained
     from .checkpoint import load_model as load_model
     from .device import Execution as Execution
     from .device import choose_execution as choose_execution
@@ -22,6 +25,7 @@ _MODULES = {
     "load_backend": "backends.load",
     "CheckpointError": "errors",
     "choose_weights": "checkpoint",
+    "from_pretrained": "checkpoint",
     "load_model": "checkpoint",
     "DeviceError": "errors",
     "Execution": "device",
@@ -30,7 +34,7 @@ _MODULES = {
     "VideoDepthAnything": "video_depth",
     "DepthStream": "video_depth_stream",
 }
-__all__ = list(_MODULES)
+__all__ = [*_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:

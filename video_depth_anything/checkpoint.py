@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-import pickle
+import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +17,16 @@ from .config import ENCODERS, MODEL_CONFIGS, EncoderName, checkpoint_name, get_c
 from .device import resolve_device
 from .errors import CheckpointError
 from .video_depth import VideoDepthAnything
+from .weights import CATALOGUE, bundled, fetch, file_kind
+from .weights import checkpoint_sha256 as checkpoint_sha256
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_DIR = Path("checkpoints")
-# What users get who name no encoder; the original's default.
+# The original's default: the one to name where there is none at all.
 DEFAULT_ENCODER: EncoderName = "vitl"
 # Comes with the repository and was trained by it, so that everything works without a download.
-STARTER = Path(__file__).resolve().parents[1] / "assets" / "checkpoints" / "starter_vits.pth"
+STARTER = bundled("checkpoints/starter_vits.pth")
 STARTER_ENCODER: EncoderName = "vits"
 
 
@@ -36,16 +39,21 @@ def find_checkpoint(encoder: EncoderName, metric: bool, checkpoint: str | Path |
     path = Path(checkpoint) if checkpoint is not None else CHECKPOINT_DIR / checkpoint_name(encoder, metric)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise CheckpointError(f"checkpoint {path} is a folder; name the file in it")
     if checkpoint is not None:
         raise CheckpointError(
             f"checkpoint {path} not found; check --checkpoint, or leave it out and run get_weights.sh"
         )
     name = f"{'metric_' if metric else ''}{encoder}"
-    raise CheckpointError(f"checkpoint {path} not found; fetch it with `bash get_weights.sh {name}` or name a file")
+    raise CheckpointError(
+        f"checkpoint {path} not found; fetch it with `vda weights {name}` or `bash get_weights.sh {name}`, "
+        "or name a file with --checkpoint"
+    )
 
 
 def public_checkpoints() -> list[tuple[EncoderName, bool]]:
-    """(encoder, metric) of the public checkpoints in ./checkpoints."""
+    """(encoder, metric) of the public checkpoints in ./checkpoints, the smallest encoder first."""
     both = ((encoder, metric) for encoder in ENCODERS for metric in (False, True))
     return [pair for pair in both if (CHECKPOINT_DIR / checkpoint_name(*pair)).is_file()]
 
@@ -53,12 +61,13 @@ def public_checkpoints() -> list[tuple[EncoderName, bool]]:
 def choose_weights(
     encoder: str | None = None, metric: bool = False, checkpoint: str | Path | None = None
 ) -> tuple[EncoderName, Path]:
-    """Encoder and weights for what the user asked for; says so if they are the starter checkpoint's.
+    """Encoder and weights for what the user asked for; says in one line what was chosen where it was not named.
 
     Args:
-        encoder: None: that of `checkpoint` if one is named; else vitl, but while no public checkpoint is there, vits.
+        encoder: None: that of `checkpoint` if one is named; else the largest public one in ./checkpoints, and the
+            starter checkpoint's while there is none.
         metric: whether the weights must predict metres; the starter's do not.
-        checkpoint: a file; None takes the public one, or the starter checkpoint where that one is missing.
+        checkpoint: a file; None takes the public one, or for vits the starter checkpoint where that one is missing.
 
     Raises:
         CheckpointError: if there are none. ValueError: if the encoder is unknown.
@@ -68,45 +77,101 @@ def choose_weights(
     name: EncoderName | None = next((e for e in ENCODERS if e == encoder), None)
     if checkpoint is not None:
         path = find_checkpoint(name or DEFAULT_ENCODER, metric, checkpoint)
-        return name or guess_encoder(read_state_dict(path)) or DEFAULT_ENCODER, path
-    if name is None:
-        name = DEFAULT_ENCODER if public_checkpoints() or metric or not STARTER.is_file() else STARTER_ENCODER
-    if name == STARTER_ENCODER and not metric and STARTER.is_file() and (name, metric) not in public_checkpoints():
-        logger.info("using the starter checkpoint %s; `bash get_weights.sh` fetches the public ones", STARTER.name)
-        return name, STARTER
+        return name or guess_encoder(_tensors(path, mmap=True)) or DEFAULT_ENCODER, path
+    there = [found for found, predicts_metres in public_checkpoints() if predicts_metres == metric]
+    if name in there:
+        return name, find_checkpoint(name, metric)
+    if name is None and there:
+        path = find_checkpoint(there[-1], metric)
+        logger.info("using %s, the largest public checkpoint in %s; --encoder chooses another", path.name, path.parent)
+        return there[-1], path
+    if not metric and name in (None, STARTER_ENCODER) and STARTER.is_file():
+        # A surprise only to those who named the encoder.
+        level = logging.INFO if name is None else logging.WARNING
+        said = (
+            "using the starter checkpoint %s, a small demo model; `vda weights` or get_weights.sh fetches better ones"
+        )
+        logger.log(level, said, STARTER.name)
+        return STARTER_ENCODER, STARTER
+    name = name or DEFAULT_ENCODER
     return name, find_checkpoint(name, metric)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read a flat state dict from a .pth file, on the CPU, as tensors only.
+    """Read a flat state dict from a .pth or .safetensors file, on the CPU, as tensors only.
+
+    The checksums of a .pth are checked, so that flipped bytes are found; the safetensors format has none.
 
     Raises:
         CheckpointError: if the file is not a checkpoint, is damaged, or holds anything but tensors by name.
     """
+    if file_kind(path) == "zip":
+        damaged = _damaged_entry(path)
+        if damaged is not None:
+            raise _unreadable(path, f"damaged at {damaged}; fetch or copy it again")
+    return _tensors(path)
+
+
+def _damaged_entry(path: Path) -> str | None:
+    """The first file in a zip that is not as it was written, if any; torch does not look."""
     try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+        with zipfile.ZipFile(path) as archive:
+            # torch reads an entry that bears the mark of a DOS folder as empty memory.
+            folders = [entry.filename for entry in archive.infolist() if entry.external_attr & 0x10]
+            return archive.testzip() or next(iter(folders), None)
+    except Exception as error:  # whatever a damaged zip makes of Python's reader
+        raise _unreadable(path, "damaged, or not a file of plain tensors") from error
+
+
+def _tensors(path: Path, mmap: bool = False) -> dict[str, Tensor]:
+    """What the file holds, unchecked; with `mmap` only what is looked at is read."""
+    kind = file_kind(path)
+    content: Any
+    if kind is None:
+        with path.open("rb") as file:
+            head = file.read(256).lstrip().lower()
+        if not head:
+            raise _unreadable(path, "the file is empty")
+        if head.startswith((b"<!doctype", b"<html", b"<?xml")):
+            raise _unreadable(path, "it is a web page; fetch the checkpoint again")
+    try:
+        if kind == "safetensors":
+            from safetensors.torch import load_file
+
+            content = load_file(path, device="cpu")
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and kind == "zip")
+    except ImportError as error:
+        raise CheckpointError(f"checkpoint {path} needs a package: pip install safetensors") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # torch's reader raises nearly anything for a damaged file
         # torch's own message runs over many lines and advises weights_only=False, which is just what must not be done.
-        raise CheckpointError(f"checkpoint {path} cannot be read: damaged, or not a file of plain tensors") from error
+        raise _unreadable(path, "damaged, or not a file of plain tensors") from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"checkpoint {path} is not a flat state dict (tensors by name)")
     return content
+
+
+def _unreadable(path: Path, reason: str) -> CheckpointError:
+    return CheckpointError(f"checkpoint {path} cannot be read: {reason}")
 
 
 def guess_encoder(state_dict: Mapping[str, Tensor]) -> EncoderName | None:
     """The variant whose width the class token has, if any."""
     token = state_dict.get("pretrained.cls_token")
     for name in ENCODERS:
-        if token is not None and token.shape[-1] == MODEL_CONFIGS[name].embed_dim:
+        if token is not None and token.ndim and token.shape[-1] == MODEL_CONFIGS[name].embed_dim:
             return name
     return None
 
 
 def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, expected: Mapping[str, Tensor]) -> None:
-    """Compare keys and shapes with what the network of `encoder` has.
+    """Compare keys and shapes with what the network of `encoder` has, and check that all values are finite numbers.
 
     Raises:
-        CheckpointError: saying which encoder the weights are for, or how many keys differ, with the first of them.
+        CheckpointError: saying which encoder the weights are for, or how many keys differ, with the first of them, or
+            which weights are no finite floating-point numbers.
     """
     found = guess_encoder(state_dict)
     if found is not None and found != encoder:
@@ -127,6 +192,14 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
         raise CheckpointError(
             f"not a {encoder} checkpoint of Video Depth Anything: {total} keys differ: {', '.join(problems)}"
         )
+    for key, value in state_dict.items():
+        if value.is_meta or value.layout != torch.strided or not value.is_floating_point():
+            kind = "no values" if value.is_meta else str(value.dtype).removeprefix("torch.")
+            raise CheckpointError(f"{key} holds {kind}; weights must be plain floating-point tensors")
+        if not value.float().isfinite().all():
+            raise CheckpointError(
+                f"{key} holds values that are not finite (NaN or infinity); the weights are of no use"
+            )
 
 
 def _num_differing(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> int:
@@ -163,3 +236,60 @@ def load_model(
     model.load_state_dict({k: v.float() for k, v in state_dict.items()}, strict=True, assign=True)
     # Convolutions on token maps, which come out of the encoder channels-last, need no copies then.
     return model.to(target).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+
+
+def from_pretrained(
+    name: str | Path, metric: bool | None = None, device: str | torch.device = "auto"
+) -> VideoDepthAnything:
+    """Build a model from weights named in one of three ways, ready for inference.
+
+    Args:
+        name: a public checkpoint such as "vits" or "metric_vitl", or its repository on the hub: fetched into
+            ./checkpoints if it is not there; another repository on the hub, "owner/name", which needs the package
+            `huggingface_hub`; or the path of a .pth or .safetensors file.
+        metric: whether the weights predict metres; None: whether the name of the file or the repository says so.
+        device: "auto", "cuda", "mps", "cpu", or a torch device.
+
+    Raises:
+        CheckpointError: if there are no such weights, or they cannot be had.
+        DeviceError: if the device is not available.
+    """
+    text = str(name)
+    public = next((entry for entry in CATALOGUE if text in (entry.name, entry.repository)), None)
+    if public is not None:
+        path = fetch(public, CHECKPOINT_DIR)
+    elif Path(name).exists() or isinstance(name, Path) or text.endswith((".pth", ".pt", ".safetensors")):
+        path = find_checkpoint(DEFAULT_ENCODER, bool(metric), name)
+    elif re.fullmatch(r"[\w.-]+/[\w.-]+", text):
+        path = _from_hub(text)
+    else:
+        names = ", ".join(entry.name for entry in CATALOGUE)
+        raise CheckpointError(f"no checkpoint {text!r}; name one of {names}, a repository (owner/name) or a file")
+    if metric is None:
+        # Of a path only the file's own name counts, not the folders it lies in.
+        named = path.name if path == Path(name) else f"{text}/{path.name}"
+        metric = "metric" in named.lower()
+    return load_model(None, metric, path, device)
+
+
+def _from_hub(repository: str) -> Path:
+    """The one weights file of a repository on the hub, in the hub's own cache; safetensors before .pth."""
+    try:
+        import huggingface_hub
+    except ImportError as error:
+        raise CheckpointError(f"to fetch {repository} from the hub: pip install huggingface_hub") from error
+    # The package reads this variable when it is imported, which may have been long ago.
+    endpoint = os.environ.get("HF_ENDPOINT") or None
+    try:
+        listed = huggingface_hub.HfApi(endpoint=endpoint).model_info(repository).siblings or []
+        for ending in (".safetensors", ".pth"):
+            fitting = [file.rfilename for file in listed if file.rfilename.endswith(ending)]
+            if len(fitting) == 1:
+                return Path(huggingface_hub.hf_hub_download(repository, fitting[0], endpoint=endpoint))
+    except Exception as error:  # its own kinds, those of its HTTP library, the system's
+        raise CheckpointError(f"{repository} cannot be fetched from the hub: {_first_line(error)}") from error
+    raise CheckpointError(f"{repository} does not hold just one .safetensors or .pth file; fetch one and name its path")
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

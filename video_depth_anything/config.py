@@ -8,15 +8,15 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 EncoderName = Literal["vits", "vitb", "vitl"]
-DeviceName = Literal["auto", "cuda", "mps", "cpu", "gpu", "npu"]
+DeviceName = Literal["auto", "cuda", "mps", "cpu", "intel-gpu", "intel-npu"]
 BackendName = Literal["auto", "torch", "openvino"]
 PrecisionName = Literal["auto", "fp32", "fp16", "bf16"]
 ENCODERS: tuple[EncoderName, ...] = get_args(EncoderName)
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 DEVICES: tuple[DeviceName, ...] = get_args(DeviceName)
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
-# Devices that only OpenVINO drives: Intel's.
-OPENVINO_DEVICES = ("gpu", "npu")
+# Devices that only OpenVINO drives, and its names of them.
+OPENVINO_DEVICES: Mapping[str, str] = MappingProxyType({"intel-gpu": "GPU", "intel-npu": "NPU"})
 
 PATCH_SIZE = 14
 # The grid the position embeddings are stored for: 518 / 14, the resolution DINOv2 was trained at.

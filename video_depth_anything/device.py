@@ -107,10 +107,10 @@ def choose_execution(
     if device in OPENVINO_DEVICES:
         if backend == "torch":
             raise DeviceError(f"device {device} needs --backend openvino; PyTorch's devices are cuda, mps and cpu")
-        return _openvino_execution(str(device).upper(), precision)
+        return _openvino_execution(OPENVINO_DEVICES[str(device)], precision)
     resolved = torch.device("cpu") if device == "auto" and backend == "openvino" else resolve_device(device)
     if backend == "openvino" and resolved.type != "cpu":
-        raise DeviceError(f"backend openvino does not compute on {resolved.type}; use --device cpu, gpu or npu")
+        raise DeviceError(f"backend openvino does not compute on {resolved.type}; use --device cpu or intel-gpu")
     if resolved.type == "cpu" and (backend == "openvino" or (backend == "auto" and not compile and has_openvino())):
         return _openvino_execution("CPU", precision)
     frames_at_once = 1 if resolved.type == "cpu" else 8

@@ -9,8 +9,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from benchmark.arguments import extraction_parser
-from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_int
 
 
 def main() -> int:

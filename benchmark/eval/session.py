@@ -13,7 +13,7 @@ from benchmark.eval.results import Result, describe, result_table, screen, write
 from benchmark.eval.sequence import Kind, PredictionSource, Sequence
 from benchmark.index import BenchmarkError, Scene, scenes_of
 from benchmark.infer.predictions import provenance_path, read_provenance, versions
-from video_depth_anything.pipelines.progress import progress
+from video_depth_anything.cli.console import progress
 
 Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
 

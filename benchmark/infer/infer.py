@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -13,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from video_depth_anything.cli import arguments
-from video_depth_anything.cli.console import run_script
-from video_depth_anything.pipelines.progress import progress
+from video_depth_anything.cli.console import progress, run_script
+from video_depth_anything.cli.parser import Parser
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first, use_own_gpu
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("--infer_path", type=Path, required=True, help="folder for the predictions")
     what = "index files that dataset_extract_*.py wrote"
     parser.add_argument("--json_file", type=Path, nargs="+", required=True, help=what)
@@ -31,7 +32,7 @@ def parse() -> argparse.Namespace:
     arguments.add_model_arguments(parser)
     parser.add_argument("--streaming", action="store_true", help="one frame at a time, as run_streaming.py does")
     parser.add_argument("--resume", action="store_true", help="keep scenes finished with the same settings")
-    return arguments.parse_args(parser)
+    return parser.parse_args()
 
 
 def settings_of(args: argparse.Namespace, execution: Execution, checkpoint: Path) -> dict[str, Any]:
@@ -79,7 +80,8 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
         raise BenchmarkError(f"{', '.join(map(str, indices))}: no scenes of {', '.join(unknown) or 'any dataset'}")
     from video_depth_anything import choose_execution, choose_weights
 
-    execution = choose_execution(args.device, arguments.precision(args), args.backend, args.compile)
+    options = arguments.model_options(args)
+    execution = choose_execution(options.device, options.precision, options.backend, options.compile)
     args.encoder, checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
     settings = settings_of(args, execution, checkpoint)
     writers = []
@@ -90,21 +92,27 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     if ranks is not None:
         use_own_gpu()
         # A list of finished scenes must not be begun anew once a rank has finished one.
-        ranks.meet("writers")
+        ranks.meet()
     predict = load_predict(args, execution, checkpoint)
     if ranks is not None:
         parts = [(w, path, scene) for (path, dataset), w in zip(wanted, writers) for scene in indices[path][dataset]]
         order = longest_first([len(scene.frames) for _, _, scene in parts])
         for writer, path, scene in ranks.share("scenes", [parts[index] for index in order]):
             with progress(len(scene.frames), scene.name) as advance:
-                run_scenes(path.parent, [scene], predict, writer, advance)
-        ranks.meet("end")
+                run_scenes(path.parent, [scene], predict, writer, partial(_advance, ranks, advance))
+        ranks.meet()
         return 0
     for (path, dataset), writer in zip(wanted, writers):
         scenes = indices[path][dataset]
         with progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:
             run_scenes(path.parent, scenes, predict, writer, advance)
     return 0
+
+
+def _advance(ranks: Ranks, advance: Callable[[], None]) -> None:
+    """Count a frame, unless another rank has ended the run."""
+    ranks.check()
+    advance()
 
 
 if __name__ == "__main__":

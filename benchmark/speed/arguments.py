@@ -6,7 +6,7 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-from video_depth_anything.cli.arguments import positive_int
+from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.config import BACKENDS, DEVICES, ENCODERS, OPENVINO_DEVICES, PRECISIONS
 
 PLAIN = "plain"

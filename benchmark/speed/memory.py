@@ -24,8 +24,8 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from benchmark.speed import arguments
-from video_depth_anything.cli.arguments import positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

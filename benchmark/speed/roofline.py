@@ -19,8 +19,8 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from benchmark.speed import arguments
-from video_depth_anything.cli.arguments import positive_float, positive_int
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import positive_float, positive_int
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

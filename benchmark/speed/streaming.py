@@ -22,7 +22,7 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
 
 from benchmark.speed import arguments
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.pipelines.progress import peak_memory
+from video_depth_anything.pipelines.summary import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

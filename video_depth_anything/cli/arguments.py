@@ -1,67 +1,21 @@
-"""Command line arguments that the scripts share. Imports nothing heavy, so that `--help` is instant."""
+"""From the command line's words to options. Imports nothing heavy, so that `--help` is instant."""
 
 from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
-from fractions import Fraction
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
-from ..errors import UsageError
+from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
+from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, seconds
 
-EXAMPLE_VIDEO = Path(__file__).resolve().parents[2] / "assets" / "example_videos" / "box.mp4"
-FORMATS = ("src", "vis", "npz", "exr", "png16", "mkv16", "ply")
+if TYPE_CHECKING:
+    from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
 
-
-def positive_int(text: str) -> int:
-    """Argument type: a whole number above zero."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def limit(text: str) -> int:
-    """Argument type: a whole number above zero, or -1 for no limit."""
-    return -1 if text == "-1" else positive_int(text)
-
-
-def frame_rate(text: str) -> Fraction | None:
-    """Argument type: a positive number or fraction of frames per second; None for -1, all frames."""
-    from ..video.timing import parse_target_fps
-
-    try:
-        return parse_target_fps(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number or fraction, nor -1") from error
-
-
-def positive_float(text: str) -> float:
-    """Argument type: a number above zero."""
-    value = float(text)
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def seconds(text: str) -> float:
-    """Argument type: a time, zero or above."""
-    value = float(text)
-    if not 0 <= value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a time in seconds")
-    return value
-
-
-def field_of_view(text: str) -> float:
-    """Argument type: an angle above 0 and below 180 degrees."""
-    value = float(text)
-    if not 0 < value < 180:
-        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 180 degrees")
-    return value
+SAVED = (*FORMATS, "none")
 
 
 class VisRangeAction(argparse.Action):
@@ -85,12 +39,14 @@ class VisRangeAction(argparse.Action):
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Which weights, where, and in which precision."""
     group = parser.add_argument_group("model")
-    size = "size of the model (default: vitl); left out: that of --checkpoint, or vits while no public one is there"
-    group.add_argument("--encoder", choices=ENCODERS, default=argparse.SUPPRESS, help=size)
-    group.add_argument("--metric", action="store_true", help="metric weights: depth in metres, point clouds")
-    group.add_argument("--checkpoint", type=Path, help="weights file instead of the public one in checkpoints/")
-    group.add_argument("--input_size", type=positive_int, default=518, help="shorter side of the network's input")
-    group.add_argument("--device", choices=DEVICES, default="auto", help="where to compute; gpu and npu are Intel's")
+    size = "size of the model; left out: that of --checkpoint, or the largest public one that is there"
+    group.add_argument("--encoder", choices=ENCODERS, help=size)
+    group.add_argument("--metric", action="store_true", help="use metric weights: depth in metres, point clouds")
+    group.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of those in checkpoints/")
+    size = "shorter side of the network's input, in pixels"
+    group.add_argument("--input_size", type=positive_int, default=518, metavar="PIXELS", help=size)
+    where = "where to compute: cuda, cuda:1, mps, cpu; intel-gpu and intel-npu by OpenVINO"
+    group.add_argument("--device", default="auto", type=device_name, metavar="DEVICE", help=where)
     backend = "what computes the network; auto: OpenVINO on a CPU where it is installed, else PyTorch"
     group.add_argument("--backend", choices=BACKENDS, default="auto", help=backend)
     automatic = "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32"
@@ -99,124 +55,175 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--compile", action="store_true", help="let PyTorch compile the network; long videos gain")
 
 
-def precision(args: argparse.Namespace) -> str:
-    """The precision asked for."""
-    return "fp32" if args.fp32 else str(args.precision)
+def device_name(text: str) -> str:
+    """Argument type: a device, with its number where there are several."""
+    if text.partition(":")[0] not in DEVICES:
+        raise argparse.ArgumentTypeError(f"unknown device {text!r}; use one of {', '.join(DEVICES)}")
+    return text
 
 
-def add_source_arguments(parser: argparse.ArgumentParser) -> None:
+def model_options(args: argparse.Namespace) -> ModelOptions:
+    """What `add_model_arguments` has parsed."""
+    from ..pipelines.options import ModelOptions
+
+    return ModelOptions(
+        encoder=args.encoder,
+        metric=args.metric,
+        checkpoint=args.checkpoint,
+        input_size=args.input_size,
+        device=args.device,
+        backend=args.backend,
+        precision="fp32" if args.fp32 else args.precision,
+        compile=args.compile,
+    )
+
+
+def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     """What is read."""
-    group = parser.add_argument_group("input")
     what = "video files, folders or patterns of images, http(s) or rtsp addresses, - for a list on standard input"
-    group.add_argument("--input_video", nargs="+", default=[str(EXAMPLE_VIDEO)], metavar="INPUT", help=what)
-    group.add_argument("--max_res", type=limit, default=1280, help="longer side of the frames at most, -1: any")
-    group.add_argument("--max_len", type=limit, default=-1, help="number of frames kept at most, -1: all")
-    group.add_argument("--target_fps", type=frame_rate, default="-1", help="frames a second to keep, -1: all")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=f"{what}; left out: the bundled example")
+    group = parser.add_argument_group("input")
+    group.add_argument("-i", "--input_video", nargs="+", default=[], metavar="INPUT", help="the same, as a flag")
+    group.add_argument("--max_res", type=limit, default=1280, metavar="PIXELS", help="longer side at most, -1: any")
+    group.add_argument("--max_len", type=limit, default=-1, metavar="FRAMES", help="frames at most, -1: all")
+    group.add_argument("--target_fps", type=frame_rate, default="-1", metavar="FPS", help="frames a second, -1: all")
     group.add_argument("--start", type=seconds, default=0.0, metavar="SECONDS", help="leave out what comes before")
     group.add_argument("--end", type=seconds, metavar="SECONDS", help="leave out what comes from there on")
-    group.add_argument("--image_fps", type=positive_float, default=24.0, help="frames a second that images stand for")
+    cut = "begin anew where the scene changes: no window crosses a cut"
+    group.add_argument("--reset_on_cut", action="store_true", help=cut)
+    group.add_argument("--image_fps", type=positive_float, default=24.0, metavar="FPS", help="rate of images")
 
 
-def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     """What is written."""
     group = parser.add_argument_group("output")
-    group.add_argument("--output_dir", type=Path, default=Path("./outputs"), help="folder for the results")
-    what = "what to write; left out: src and vis, and ply with --metric"
-    group.add_argument("--save", nargs="+", choices=FORMATS, default=argparse.SUPPRESS, help=what)
+    group.add_argument(
+        "-o", "--output_dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="for the results"
+    )
+    what = f"what to write: {', '.join(SAVED)}; left out: src and vis, and ply with --metric"
+    group.add_argument("--save", nargs="+", choices=SAVED, metavar="FORMAT", help=what)
     group.add_argument("--save_npz", action="store_true", help="also the depth of all frames as one .npz file")
     group.add_argument("--save_exr", action="store_true", help="also the depth of each frame as an .exr file")
-    group.add_argument("--vis", choices=("depth", "side-by-side"), default="depth", help="layout of the depth video")
-    group.add_argument("--colormap", default="inferno", help="matplotlib's name of the colours")
+    layout = "depth alone, or compare: right of the source (side-by-side is an old name of it)"
+    group.add_argument("--vis", choices=("depth", "compare", "side-by-side"), default="depth", help=layout)
+    group.add_argument("--colormap", default="inferno", metavar="NAME", help="matplotlib's name of the colours")
     group.add_argument("--grayscale", action="store_true", help="depth video in gray instead of colours")
     span = "values the colours span: 'video' (all of it, two passes), 'percentile' (running), or two numbers"
     default = VisRange()
     group.add_argument("--vis_range", nargs="+", action=VisRangeAction, default=default, metavar="RANGE", help=span)
+    numbers = "numbers in npz, exr, png16 and mkv16: as they are, from 0 to 1 over the video, or 1 / value"
+    group.add_argument("--depth", choices=("raw", "normalized", "inverted"), default="raw", help=numbers)
+    scale = "span of 16-bit images of relative depth: of the whole video, or of each frame"
+    group.add_argument("--png16_scale", choices=("video", "frame"), default="video", help=scale)
     group.add_argument("--keep_audio", action="store_true", help="copy the sound into the videos")
+    group.add_argument("--codec", default="libx264", metavar="NAME", help="FFmpeg's H.264 encoder, such as h264_nvenc")
+    group.add_argument("--overwrite", action="store_true", help="replace files that no earlier run has written")
     group.add_argument("--resume", action="store_true", help="skip inputs that were finished with the same settings")
 
 
-def add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
-    """What only streaming has. The end of a stream is not known, so the default range is a running one."""
-    parser.set_defaults(vis_range=VisRange("percentile"))
-    group = parser.add_argument_group("streaming; --input_video may also be a camera's number")
-    live = "take the newest frame and drop those that came meanwhile; a file is played at its speed"
-    group.add_argument("--realtime", action="store_true", help=live)
-    group.add_argument("--show", action="store_true", help="show source and depth in a window, q ends")
-    raw = "raw video on standard output: depth in 16 bits, or in colours"
-    group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
-    group.add_argument("--reset_on_cut", action="store_true", help="begin anew where the scene changes")
-
-
-def add_camera_arguments(parser: argparse.ArgumentParser) -> None:
+def _add_camera_arguments(parser: argparse.ArgumentParser) -> None:
     """The camera of point clouds, and which points are written."""
     group = parser.add_argument_group("point clouds (with --metric), in pixels of the source video")
-    group.add_argument("--focal-length-x", type=positive_float, default=470.4, help="focal length")
-    group.add_argument("--focal-length-y", type=positive_float, default=470.4, help="focal length")
+    focal = "focal length; left out: 470.4 of the processed frame, which is wrong for almost every camera"
+    group.add_argument("--focal-length-x", type=positive_float, metavar="PIXELS", help=focal)
+    group.add_argument("--focal-length-y", type=positive_float, metavar="PIXELS", help="left out: the same as x")
     group.add_argument("--fov", type=field_of_view, metavar="DEGREES", help="horizontal field of view instead")
     group.add_argument("--principal-point", type=float, nargs=2, metavar=("X", "Y"), help="instead of the image centre")
-    group.add_argument("--ply_every", type=positive_int, default=1, metavar="N", help="a cloud for each Nth frame")
-    group.add_argument("--ply_stride", type=positive_int, default=1, metavar="P", help="each Pth row and column")
+    group.add_argument("--ply_every", type=positive_int, default=1, metavar="N", help="a cloud for every Nth frame")
+    group.add_argument("--ply_stride", type=positive_int, default=1, metavar="P", help="every Pth row and column")
     group.add_argument("--ply_max_depth", type=positive_float, default=math.inf, metavar="M", help="metres at most")
 
 
-def add_page_arguments(parser: argparse.ArgumentParser) -> None:
-    """What only the web page has. Encoder, metric and input size are what it begins with."""
-    # OpenVINO keeps a converted network for each size of video, in memory and on disk: visitors bring any size.
-    parser.set_defaults(backend="torch")
-    group = parser.add_argument_group("page")
-    group.add_argument("--server_name", default="127.0.0.1", help="address to listen at, 0.0.0.0: the whole network")
-    group.add_argument("--server_port", type=positive_int, default=7860, help="port to listen at")
-    group.add_argument("--share", action="store_true", help="also a public address, through Gradio's servers")
-    group.add_argument("--max_upload_mb", type=positive_int, default=200, help="size of an uploaded video at most")
-    group.add_argument("--max_frames", type=positive_int, default=2000, help="number of frames of a job at most")
+def _add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
+    """What only streaming has."""
+    group = parser.add_argument_group("streaming; an input may also be a camera's number")
+    live = "always process the latest frame; frames that arrive while the model is busy are skipped and counted"
+    group.add_argument("--realtime", action="store_true", help=live)
+    group.add_argument("--show", action="store_true", help="show source and depth in a window; q ends")
+    raw = "raw video on standard output: depth in 16 bits, or in colours"
+    # A file's colours span all of it, as the original's; the end of a live source is not known.
+    parser.set_defaults(vis_range=VisRange("auto"))
+    group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
 
 
-def _add_offline_arguments(parser: argparse.ArgumentParser) -> None:
-    add_source_arguments(parser)
+def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
+    """The parser of `vda run`, and of `vda stream`."""
+    parser = Parser(prog=prog, description=description)
+    _add_source_arguments(parser)
     add_model_arguments(parser)
-    add_output_arguments(parser)
-    add_camera_arguments(parser)
-
-
-def parse_args(parser: argparse.ArgumentParser, words: Sequence[str] | None = None) -> argparse.Namespace:
-    """What `parser`, which has the model's arguments, makes of `words`, or of the command line."""
-    args = parser.parse_args(words)
-    # Not the parser's default, which `--help` would show beside the one that its text explains.
-    vars(args).setdefault("encoder", None)
-    return args
-
-
-class _RaisingParser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UsageError(message)
-
-
-def parse_words(words: Sequence[str]) -> argparse.Namespace:
-    """The arguments of run.py from `words`, for callers that must not end.
-
-    Raises:
-        UsageError: where the command would end with the parser's message.
-    """
-    parser = _RaisingParser()
-    _add_offline_arguments(parser)
-    return parse_args(parser, words)
-
-
-def parse_page(description: str | None) -> argparse.Namespace:
-    """Parse the command line of the web page's script, as `parse` does."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    add_model_arguments(parser)
-    add_page_arguments(parser)
-    return parse_args(parser)
-
-
-def parse(description: str | None, streaming: bool = False) -> argparse.Namespace:
-    """Parse the command line of a script; a mistake ends the process with the parser's message and exit code 2."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    _add_offline_arguments(parser)
+    _add_output_arguments(parser)
+    _add_camera_arguments(parser)
     if streaming:
-        add_streaming_arguments(parser)
-    args = parse_args(parser)
+        _add_streaming_arguments(parser)
+    add_verbosity(parser)
+    return parser
+
+
+def add_verbosity(parser: argparse.ArgumentParser) -> None:
+    """How much is said."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="say warnings and errors alone")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more, and show tracebacks")
+
+
+def inputs_of(args: argparse.Namespace) -> list[str]:
+    """The inputs named, or the bundled example."""
+    from ..weights import bundled
+
+    return [*args.inputs, *args.input_video] or [str(bundled("example_videos/box.mp4"))]
+
+
+def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> RunOptions:
+    """What `run_parser` has parsed; a combination that makes no sense ends the process as the parser does."""
+    from ..outputs.options import CameraOptions, OutputOptions
+    from ..pipelines.options import RunOptions
+    from ..video.source import Selection
+
     if args.end is not None and args.end <= args.start:
         parser.error(f"argument --end: {args.end:g} is not after --start {args.start:g}")
-    return args
+    model = model_options(args)
+    outputs = OutputOptions(
+        folder=args.output_dir,
+        save=saved(args, parser),
+        layout="depth" if args.vis == "depth" else "compare",
+        colormap=args.colormap,
+        grayscale=args.grayscale,
+        vis_range=args.vis_range,
+        depth=args.depth,
+        png16_scale=args.png16_scale,
+        keep_audio=args.keep_audio,
+        codec=args.codec,
+        overwrite=args.overwrite,
+    )
+    horizontal, vertical = args.focal_length_x, args.focal_length_y
+    if horizontal is None and vertical is not None:
+        parser.error("argument --focal-length-y: needs --focal-length-x")
+    camera = CameraOptions(
+        focal=None if horizontal is None else (horizontal, vertical or horizontal),
+        fov=args.fov,
+        principal_point=None if args.principal_point is None else (args.principal_point[0], args.principal_point[1]),
+        every=args.ply_every,
+        stride=args.ply_stride,
+        max_depth=args.ply_max_depth,
+    )
+    selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end, args.image_fps)
+    return RunOptions(model, selection, outputs, camera, args.reset_on_cut, args.resume)
+
+
+def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    """The formats asked for, or the usual ones."""
+    streaming = "realtime" in args
+    if args.save is not None and "none" in args.save and len(args.save) > 1:
+        parser.error("argument --save: none goes with nothing else")
+    also = ["npz"] * args.save_npz + ["exr"] * args.save_exr
+    # A metric stream is written as the original does: one colour video.
+    metric = ["vis"] if streaming else ["src", "vis", "ply"]
+    usual = metric if args.metric else ["src", "vis"]
+    chosen: list[str] = usual if args.save is None else [name for name in args.save if name != "none"]
+    return tuple(dict.fromkeys([*chosen, *also]))
+
+
+def streaming_options(args: argparse.Namespace) -> StreamingOptions:
+    """What only `vda stream` has."""
+    from ..pipelines.options import StreamingOptions
+
+    return StreamingOptions(args.realtime, args.show, args.stdout)

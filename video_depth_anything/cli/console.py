@@ -1,40 +1,143 @@
-"""What the scripts share: messages, progress, and how errors end a run. Imports nothing heavy."""
+"""What the command shows: messages, progress, and how errors end a run. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import logging
-import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
-from ..errors import user_line
+from ..errors import UserError, user_line
+
+# How often a log file is told how far a run is.
+LOG_SECONDS = 10.0
+BAR: dict[str, Any] = {"unit": "frame", "dynamic_ncols": True, "smoothing": 0.05}
+USER_ERROR, INTERRUPTED = 2, 130
 
 
-class _Console(logging.Handler):
-    """Messages on standard error, above a progress bar if there is one."""
+class _Messages(logging.Handler):
+    """Messages on standard error, above a progress bar if there is one. A reader that has gone away ends nothing."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        tqdm.write(f"{prefix}{record.getMessage()}", file=sys.stderr)
+        text = f"{prefix}{record.getMessage()}"
+        if record.exc_info:
+            text += "\n" + logging.Formatter().formatException(record.exc_info)
+        with suppress(OSError, ValueError):
+            tqdm.write(printable(text), file=sys.stderr)
 
 
-def run_script(main: Callable[[], int]) -> int:
-    """Run a script's main function; errors that a user can cause become one line on standard error and exit code 2."""
+class Console:
+    """Shows runs on standard error, and their closing lines on standard output.
+
+    quiet: no progress. stream: where closing lines go; standard error where standard output carries video.
+    """
+
+    def __init__(self, quiet: bool = False, lines_on_stderr: bool = False) -> None:
+        self._quiet = quiet
+        self._lines_on_stderr = lines_on_stderr
+
+    @contextmanager
+    def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
+        """Show frames done, frames per second and the time left; yields the function to call after each frame."""
+        if self._quiet:
+            yield lambda: None
+        elif sys.stderr is not None and sys.stderr.isatty():
+            with _bar(total, name) as advance:
+                yield advance
+        else:
+            with _lines(total, name) as advance:
+                yield advance
+
+    def say(self, line: str) -> None:
+        """Show a closing line."""
+        show(line, sys.stderr if self._lines_on_stderr else sys.stdout)
+
+
+def show(line: str, stream: TextIO | None) -> None:
+    """Print a line; a stream that is closed, or whose reader has gone away, ends nothing."""
+    with suppress(OSError, ValueError):
+        print(printable(line), file=stream, flush=True)
+
+
+def printable(text: str) -> str:
+    """The text with what the console cannot write replaced: names of files are in any encoding."""
+    encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
+    return text.encode(encoding, errors="backslashreplace").decode(encoding, errors="replace")
+
+
+@contextmanager
+def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, a line now and then in a log file; for scripts that have no `Console`."""
+    with Console().progress(total, name) as advance:
+        yield advance
+
+
+@contextmanager
+def _bar(total: int | None, name: str) -> Iterator[Callable[[], None]]:
+    from tqdm import tqdm
+
+    with tqdm(total=total, desc=printable(name), **BAR, file=sys.stderr) as bar:
+
+        def advance() -> None:
+            # A file's frame count is a claim; a bar beyond 100 % helps nobody.
+            if bar.total is not None and bar.n >= bar.total:
+                bar.total = None
+            bar.update()
+
+        yield advance
+
+
+@contextmanager
+def _lines(total: int | None, name: str) -> Iterator[Callable[[], None]]:
+    start = said = time.monotonic()
+    done = 0
+
+    def line() -> None:
+        rate = done / max(time.monotonic() - start, 1e-6)
+        of = "" if total is None or done > total else f"/{total}"
+        left = f", {(total - done) / rate:.0f} s left" if total is not None and 0 < done < total else ""
+        show(f"{name}: {done}{of} frames, {rate:.2f} frames/s{left}", sys.stderr)
+
+    def advance() -> None:
+        nonlocal done, said
+        done += 1
+        if time.monotonic() - said >= LOG_SECONDS:
+            said = time.monotonic()
+            line()
+
+    try:
+        yield advance
+    finally:
+        line()
+
+
+def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
+    """Run a command; errors that a user can cause become one line on standard error.
+
+    Args:
+        main: returns an exit code.
+        level: of the messages shown.
+
+    Returns:
+        The exit code: 2 after an error of the user's, 130 after an interruption.
+    """
     logger = logging.getLogger()
-    logger.handlers = [_Console()]
-    logger.setLevel(logging.INFO)
-    # Being told to end is no reason to leave files half written.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    logger.handlers = [_Messages()]
+    logger.setLevel(level)
     try:
         return main()
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        show("interrupted", sys.stderr)
+        return INTERRUPTED
     except Exception as error:
         line = user_line(error)
         if line is None:
             raise
-        print(f"error: {line}", file=sys.stderr)
-        return 2
+        logger.debug("%s", type(error).__name__, exc_info=error)
+        show(f"error: {line}", sys.stderr)
+        return error.exit_code if isinstance(error, UserError) else USER_ERROR

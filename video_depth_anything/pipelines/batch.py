@@ -2,82 +2,122 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from ..errors import user_line
-from ..outputs.base import OutputWriter
+from ..errors import InputError, user_line
 from ..outputs.plan import OutputPlan
-from ..pipelines.progress import peak_memory
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
 from ..video.source import Selection, VideoSource
-from .offline import RunSummary
-from .run_record import RunRecord, describe
+from .report import Report
+from .run_record import RunRecord
+from .stop import Stop
+from .summary import RunSummary
 
 logger = logging.getLogger(__name__)
 
-# Takes an input that is open and its writers, runs it to its end and closes the writers.
-Process = Callable[[VideoSource, list[OutputWriter]], RunSummary]
+# Takes an input that is open and its outputs, runs it to its end, and closes the outputs.
+Process = Callable[[VideoSource, RunOutputs], RunSummary]
 
-
-def settings_of(args: argparse.Namespace) -> dict[str, str]:
-    """The arguments that change what is written."""
-    return {key: str(value) for key, value in vars(args).items() if key not in ("input_video", "output_dir", "resume")}
+INTERRUPTED = 130
 
 
 @dataclass(frozen=True)
 class Batch:
     """What is done with every input.
 
-    settings: all that changes the outputs, for `--resume` to compare. say: where each input's closing line goes.
+    plan: what is written. selection: which frames. settings: all that changes the outputs, for `resume` to compare.
+    checkpoint: name of the weights. stop: ends the run. report: shows it.
     """
 
     plan: OutputPlan
     selection: Selection
-    image_fps: float
-    resume: bool
     settings: Mapping[str, str]
-    say: Callable[[str], None] = print
+    resume: bool
+    checkpoint: str
+    stop: Stop
+    report: Report
 
     def run(self, inputs: Sequence[Input], process: Process) -> int:
-        """Run all inputs and return the exit code: 0, 1 if some of several failed, 130 if the user ended it.
+        """Run all inputs.
+
+        Args:
+            inputs: each with a name of its own.
+            process: runs one.
+
+        Returns:
+            The exit code: 0, 1 if some of several failed, 130 if the user ended the run.
 
         Raises:
-            Whatever a single input raises; with several, errors that are not the user's.
+            Whatever a single input raises; with several, nothing.
         """
         failed: list[str] = []
         for one in inputs:
+            if self.stop.is_set():
+                return INTERRUPTED
             try:
-                if self._run_one(one, process):
-                    return 130
+                if self.run_one(one, process):
+                    return INTERRUPTED
             except Exception as error:
-                line = user_line(error)
-                if len(inputs) == 1 or line is None:
+                if len(inputs) == 1:
                     raise
-                logger.error("%s", line)
-                failed.append(line)
-        if failed:
-            logger.error("%d of %d inputs failed:", len(failed), len(inputs))
-            for line in failed:
-                logger.error("  %s", line)
-        return 1 if failed else 0
+                failed.append(failure_line(one, error))
+        return report_failures(failed, len(inputs))
 
-    def _run_one(self, one: Input, process: Process) -> bool:
+    def run_one(self, one: Input, process: Process) -> bool:
         """Run one input and return whether the user interrupted it."""
-        record = RunRecord(self.plan.folder, one.name, one.location, self.settings)
+        record = RunRecord(self.plan.folder, one, self.settings)
         if self.resume and record.is_finished():
             logger.info("%s: finished before, skipped", one.location)
             return False
-        source = one.open(self.selection, self.image_fps)
+        source = one.open(self.selection)
         try:
-            writers = self.plan.make_writers(source)
-            record.forget()
-            summary = process(source, writers)
+            with self.plan.open(source) as outputs:
+                summary = process(source, outputs)
         finally:
             source.close()
         if not summary.interrupted:
-            record.write(writers)
-        self.say(describe(summary, writers, peak_memory()))
+            record.write(outputs.files())
+        self.report.say(summary.line(outputs.written(), self.checkpoint))
         return summary.interrupted
+
+
+def failure_line(one: Input, error: Exception) -> str:
+    """Say that an input failed, in one line, with a traceback if that is a bug; return the line."""
+    line = user_line(error)
+    if line is None:
+        line = f"{one.location}: {type(error).__name__}: {error}"
+        logger.error("%s", line, exc_info=error)
+    else:
+        logger.error("%s", line)
+    return line
+
+
+def report_failures(failed: Sequence[str], inputs: int) -> int:
+    """Say at the end which inputs failed; return the exit code."""
+    if failed:
+        logger.error("%d of %d inputs failed:", len(failed), inputs)
+        for line in failed:
+            logger.error("  %s", line)
+    return 1 if failed else 0
+
+
+def check_present(inputs: Sequence[Input]) -> None:
+    """Refuse a run none of whose inputs is there, before anything is loaded for it.
+
+    Raises:
+        InputError: naming the first one.
+    """
+    files = [Path(one.location) for one in inputs if not (one.camera or one.images or "://" in one.location)]
+    if len(files) == len(inputs) and not any(path.exists() for path in files):
+        raise InputError(f"input video {files[0]} not found{example_hint(files[0])}")
+
+
+def example_hint(path: Path) -> str:
+    """A remedy for who follows the original's documentation, whose example clips are not bundled."""
+    if path.parent.name == "example_videos":
+        return "; the bundled example is assets/example_videos/box.mp4"
+    return ""

@@ -1,19 +1,21 @@
-"""One video through inference into its outputs, reading, inference and writing overlapped. Knows no model."""
+"""Videos through a model that sees a window at a time: reading, inference and writing overlap."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
 
 import numpy as np
 import numpy.typing as npt
 
-from ..outputs.base import DepthFrame, DepthMap, OutputWriter
+from ..outputs.base import DepthFrame, DepthMap
+from ..video.scene_cuts import CutDetector
 from ..video.timing import TimedFrame
-from .stop import held_interrupts
+from .report import Outputs
+from .stop import Stop, Stopped
+from .summary import RunSummary
 from .threads import BackgroundConsumer, prefetch
 
 Frame = npt.NDArray[np.uint8]
@@ -24,44 +26,13 @@ READ_AHEAD = 8
 WRITE_BEHIND = 24
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """What a run did: frames written, seconds taken, and whether the user ended it early."""
-
-    frames: int
-    seconds: float
-    interrupted: bool
-
-    @property
-    def rate(self) -> float:
-        """Frames per second."""
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
-
-
-def close_all(writers: Sequence[OutputWriter], interrupted: bool, before: Callable[[], None] = lambda: None) -> bool:
-    """Call `before`, close all writers, and return whether the user interrupted the run, before or meanwhile.
-
-    Closing is not broken off by the run's first signal, since the frames are all there; it is by the second.
-    """
-    closed = False
-    try:
-        with nullcontext() if interrupted else held_interrupts():
-            before()
-            for writer in writers:
-                writer.close()
-            closed = True
-    except KeyboardInterrupt:
-        if not closed:
-            raise
-        return True
-    return interrupted
-
-
 def run_video(
     frames: Iterable[TimedFrame],
     infer: Callable[[Iterator[Frame]], Iterator[DepthMap]],
-    writers: Sequence[OutputWriter],
+    outputs: Outputs,
     on_frame: Callable[[], None],
+    stop: Stop,
+    cuts: CutDetector | None = None,
 ) -> RunSummary:
     """Run inference over a video and write its outputs.
 
@@ -70,41 +41,59 @@ def run_video(
     Args:
         frames: in the order of time.
         infer: from frames to one (H, W) float32 map per frame, in order.
-        writers: closed at the end, also when the user interrupts, with the frames done; aborted if anything fails.
-        on_frame: called after each frame that is handed to the writers.
+        outputs: closed at the end, also when the run is stopped, with the frames done; aborted if anything fails.
+        on_frame: called after each frame that is handed to the outputs.
+        stop: ends the run between two frames.
+        cuts: inference begins anew where it sees a scene cut, so that no window crosses one; None: never.
     """
     start = time.monotonic()
     waiting: deque[TimedFrame] = deque()
-    reading = prefetch(frames, READ_AHEAD)
+    reading = prefetch(frames, READ_AHEAD, stop)
 
-    def taken() -> Iterator[Frame]:
+    def taken() -> Iterator[TimedFrame]:
         for frame in reading:
+            stop.check()
             waiting.append(frame)
-            yield frame.image
+            yield frame
 
-    def consume(frame: DepthFrame) -> None:
-        for writer in writers:
-            writer.write(frame)
-
-    writing = BackgroundConsumer(consume, WRITE_BEHIND)
+    writing = BackgroundConsumer(outputs.write, WRITE_BEHIND)
     done, interrupted = 0, False
     try:
         try:
-            for depth in infer(taken()):
-                image, time_shown, duration = waiting.popleft()
-                # Written and counted, or neither.
-                with held_interrupts():
-                    writing.put(DepthFrame(image, depth, time_shown, duration))
-                    done += 1
+            for depth in infer_shots(taken(), infer, cuts):
+                writing.put(DepthFrame.of(waiting.popleft(), depth))
+                done += 1
                 on_frame()
-        except KeyboardInterrupt:
+                stop.check()
+        except Stopped:
             interrupted = True
         finally:
             reading.close()  # type: ignore[attr-defined]
-        interrupted = close_all(writers, interrupted, writing.finish)
+        writing.finish()
+        outputs.close(interrupted)
     except BaseException:
         writing.cancel()
-        for writer in writers:
-            writer.abort()
+        outputs.abort()
         raise
     return RunSummary(done, time.monotonic() - start, interrupted)
+
+
+def infer_shots(
+    frames: Iterator[TimedFrame], infer: Callable[[Iterator[Frame]], Iterator[DepthMap]], cuts: CutDetector | None
+) -> Iterator[DepthMap]:
+    """Depth of a video, each shot of it as if it were a video of its own.
+
+    Args:
+        frames: in the order of time.
+        infer: from a shot's frames to one map per frame, in order.
+        cuts: finds where shots begin; None takes the whole video as one.
+    """
+    shots = 0
+
+    def shot_of(frame: TimedFrame) -> int:
+        nonlocal shots
+        shots += cuts is not None and cuts.is_cut(frame)
+        return shots
+
+    for _, shot in groupby(frames, key=shot_of):
+        yield from infer(frame.image for frame in shot)

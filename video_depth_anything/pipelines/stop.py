@@ -1,4 +1,4 @@
-"""Signals that end a run, kept from striking where they would leave two outputs of different lengths."""
+"""One way to end a run early: a flag that signals and buttons set, and that the pipelines look at between frames."""
 
 from __future__ import annotations
 
@@ -7,6 +7,87 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+# What a terminal, a service manager or a closed window sends; those that this system has.
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK") if hasattr(signal, name)
+)
+
+
+class Stopped(Exception):
+    """The run is to end before its work is done; the message says who asked for it."""
+
+
+class Stop:
+    """A flag that is set once. Safe to set and to look at from several threads."""
+
+    def __init__(self) -> None:
+        self._event = threading.Event()
+        self._reason = ""
+
+    def set(self, reason: str = "stopped") -> None:
+        """Ask for the end.
+
+        Args:
+            reason: who asks; the first one stays.
+        """
+        self._reason = self._reason or reason
+        self._event.set()
+
+    def is_set(self) -> bool:
+        """Whether the end was asked for."""
+        return self._event.is_set()
+
+    def check(self) -> None:
+        """Do nothing, or end the work in hand.
+
+        Raises:
+            Stopped: if the end was asked for.
+        """
+        if self._event.is_set():
+            raise Stopped(self._reason)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep, but not past the end.
+
+        Args:
+            seconds: how long, at most.
+
+        Returns:
+            Whether the end was asked for.
+        """
+        return self._event.wait(seconds)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """A flag that the first signal sets; the second one raises KeyboardInterrupt, and the third ends the process.
+
+    What the process was told to ignore, as by nohup, stays ignored. In a thread other than the main one no signal
+    arrives, and the flag is an ordinary one.
+    """
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heard = [number for number, handler in before.items() if handler is not signal.SIG_IGN]
+
+    def handle(number: int, _: FrameType | None) -> None:
+        if stop.is_set():
+            for other in heard:
+                signal.signal(other, signal.SIG_DFL)
+            raise KeyboardInterrupt
+        stop.set(signal.Signals(number).name)
+
+    for number in heard:
+        signal.signal(number, handle)
+    try:
+        yield stop
+    finally:
+        for number in heard:
+            signal.signal(number, before[number])
+
 
 ENDING = (signal.SIGINT, signal.SIGTERM)
 

@@ -1,64 +1,117 @@
-"""Inputs through a stream one after another, with what streaming adds: live sources, standard output, a window."""
+"""Videos through a model that sees one frame at a time: a frame's outputs are written before the next one is read."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterable, Sequence
-from contextlib import closing
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
 
-from ..outputs.base import OutputWriter
-from ..outputs.display import RawFormat, RawOutput, Window
-from ..outputs.plan import OutputPlan
-from ..pipelines.progress import progress
+import numpy as np
+import numpy.typing as npt
+
+from ..outputs.base import DepthFrame, DepthMap, Finished
+from ..outputs.display import RawOutput, Window
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
-from ..video.realtime import Newest
+from ..video.realtime import Newest, is_live
 from ..video.scene_cuts import CutDetector
-from ..video.source import Selection, VideoSource
+from ..video.source import VideoSource
 from ..video.timing import TimedFrame
-from .batch import Batch, settings_of
-from .offline import RunSummary
-from .stream_runner import Stream, is_live, run_stream, say
+from .batch import Batch
+from .options import StreamingOptions
+from .report import Outputs
+from .stop import Stop, Stopped
+from .summary import RunSummary
+from .threads import prefetch
+
+logger = logging.getLogger(__name__)
 
 
-class StreamingBatch:
-    """What is done with every input of a streaming run.
+class Stream(Protocol):
+    """What is needed of a model: depth of the next frame, and forgetting the video."""
 
-    realtime: drop frames that come while the model is busy. raw: pixel format on standard output, None for none.
+    def step(self, frame: npt.NDArray[np.uint8]) -> DepthMap: ...
+
+    def reset(self) -> None: ...
+
+
+def run_stream(
+    frames: Iterable[TimedFrame],
+    stream: Stream,
+    outputs: Outputs,
+    on_frame: Callable[[], None],
+    stop: Stop,
+    cuts: CutDetector | None = None,
+) -> RunSummary:
+    """Run a stream to its end. Memory: one frame, its depth, and the stream's state.
+
+    Args:
+        frames: in the order of time; read one by one, not ahead.
+        stream: reset first.
+        outputs: closed at the end, also when the run is stopped or an output asks for the end by `Finished`; aborted
+            if anything fails.
+        on_frame: called after each frame.
+        stop: ends the run between two frames, and while it waits for one.
+        cuts: the stream is reset where it sees a scene cut; None: never.
     """
+    start = time.monotonic()
+    done, interrupted = 0, False
+    stream.reset()
+    reading = prefetch(frames, 0, stop)
+    try:
+        try:
+            for frame in reading:
+                if cuts is not None and cuts.is_cut(frame):
+                    stream.reset()
+                done += 1
+                outputs.write(DepthFrame.of(frame, stream.step(frame.image)))
+                on_frame()
+                stop.check()
+        except Finished:
+            pass
+        except Stopped:
+            interrupted = True
+        finally:
+            reading.close()  # type: ignore[attr-defined]
+        outputs.close(interrupted)
+    except BaseException:
+        outputs.abort()
+        raise
+    return RunSummary(done, time.monotonic() - start, interrupted)
 
-    def __init__(self, batch: Batch, realtime: bool, show: bool, raw: RawFormat | None, reset_on_cut: bool) -> None:
-        self._batch = batch
-        self._realtime = realtime
-        self._show = show
-        self._raw = raw
-        self._reset_on_cut = reset_on_cut
 
-    @classmethod
-    def from_arguments(cls, args: argparse.Namespace, plan: OutputPlan, selection: Selection) -> StreamingBatch:
-        batch = Batch(plan, selection, args.image_fps, args.resume, settings_of(args), say)
-        return cls(batch, args.realtime, args.show, args.stdout, args.reset_on_cut)
+def stream_inputs(
+    batch: Batch, inputs: Sequence[Input], stream: Stream, options: StreamingOptions, reset_on_cut: bool
+) -> int:
+    """Stream inputs one after another, with what streaming adds: live sources, standard output, a window.
 
-    def run(self, inputs: Sequence[Input], stream: Stream) -> int:
-        """Run all inputs and return the exit code, as `Batch.run` does."""
-        if self._reset_on_cut:
-            CutDetector()  # fails now, if at all
+    Args:
+        batch: what is done with every input.
+        inputs: each with a name of its own.
+        stream: reset for each of them.
+        options: what streaming adds.
+        reset_on_cut: begin anew where the scene changes.
 
-        def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
-            return self._process(source, writers, stream)
+    Returns:
+        The exit code, as `Batch.run` does.
+    """
+    if reset_on_cut:
+        CutDetector()  # fails now, if at all
 
-        return self._batch.run(inputs, process)
-
-    def _process(self, source: VideoSource, writers: list[OutputWriter], stream: Stream) -> RunSummary:
-        info, style = self._batch.plan.run_info(source), self._batch.plan.style
-        if self._raw is not None:
-            writers.append(RawOutput(info, style, self._raw))
-        if self._show:
-            writers.append(Window(info, style))
-        frames: Iterable[TimedFrame] = source.timed()
-        newest = Newest(frames, not is_live(source.location)) if self._realtime else None
-        cuts = CutDetector() if self._reset_on_cut else None
-        with progress(source.expected, source.name) as advance, closing(iter(newest or frames)) as reading:  # type: ignore[type-var]
-            summary = run_stream(reading, stream, writers, advance, cuts)
+    def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
+        info, style = batch.plan.run_info(source), batch.plan.style
+        if options.raw is not None:
+            outputs.add(RawOutput(info, style, options.raw))
+        if options.show:
+            outputs.add(Window(info, style))
+        newest = Newest(source.timed(), not is_live(source.location)) if options.realtime else None
+        cuts = CutDetector() if reset_on_cut else None
+        with batch.report.progress(source.expected, source.name) as advance:
+            frames: Iterable[TimedFrame] = source.timed() if newest is None else newest
+            summary = run_stream(frames, stream, outputs, advance, batch.stop, cuts)
         if newest is not None:
-            say(f"{newest.dropped} frames dropped, {summary.frames} kept")
+            logger.info("%d frames skipped, %d processed", newest.dropped, summary.frames)
         return summary
+
+    return batch.run(inputs, process)

@@ -1,18 +1,22 @@
-"""Reading ahead and writing behind in threads, through queues that cannot grow."""
+"""Reading ahead and writing behind in threads, by a bounded number of items."""
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from queue import Empty, Full, Queue
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import Empty, SimpleQueue
 from typing import Generic, TypeVar
 
-from .stop import held_interrupts
+from .stop import Stop
 
 T = TypeVar("T")
 
-# How long a blocked thread waits before it looks whether the other side is still there.
+# How long a wait lasts before it looks whether the run is to end.
 POLL_SECONDS = 0.1
+# How long a reader that is stuck in a device or an address is waited for; it ends with the process.
+JOIN_SECONDS = 1.0
 
 
 class _End:
@@ -22,113 +26,97 @@ class _End:
         self.error = error
 
 
-def prefetch(items: Iterable[T], ahead: int) -> Iterator[T]:
-    """Iterate `items` in a thread that stays at most `ahead` items in front; its errors come out here."""
-    queue: Queue[T | _End] = Queue(maxsize=ahead)
-    stop = threading.Event()
+def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterator[T]:
+    """Iterate in a thread of its own, so that reading overlaps with work, and a wait can be ended.
 
-    def put(item: T | _End) -> bool:
-        while not stop.is_set():
-            try:
-                queue.put(item, timeout=POLL_SECONDS)
-                return True
-            except Full:
-                continue
-        return False
+    Args:
+        items: iterated by the thread; its errors come out here.
+        ahead: how many items the thread may be in front of what was asked for; 0 reads on demand.
+        stop: ends a wait for the next item.
+
+    Raises:
+        Stopped: if `stop` is set while an item is waited for.
+    """
+    results: SimpleQueue[T | _End] = SimpleQueue()
+    permits = threading.Semaphore(ahead)
+    ended = threading.Event()
 
     def work() -> None:
         error: BaseException | None = None
+        iterator = iter(items)
         try:
-            for item in items:
-                if not put(item):
-                    break
+            while permits.acquire() and not ended.is_set():
+                results.put(next(iterator))
+        except StopIteration:
+            pass
         except BaseException as raised:
             error = raised
-        put(_End(error))
+        results.put(_End(error))
 
     thread = threading.Thread(target=work, name="reader", daemon=True)
     thread.start()
     try:
         while True:
-            # A signal inside `get` could leave the queue locked, and the thread waiting for it.
-            with held_interrupts():
-                item = _taken(queue)
-            if item is None:
-                continue
+            permits.release()
+            item = _taken(results, stop)
             if isinstance(item, _End):
                 if item.error is not None:
                     raise item.error
                 return
             yield item
     finally:
-        stop.set()
-        thread.join()
+        ended.set()
+        permits.release()
+        thread.join(JOIN_SECONDS)
 
 
-def _taken(queue: Queue[T | _End]) -> T | _End | None:
-    try:
-        return queue.get(timeout=POLL_SECONDS)
-    except Empty:
-        return None
+def _taken(results: SimpleQueue[T | _End], stop: Stop | None) -> T | _End:
+    while True:
+        try:
+            return results.get(timeout=POLL_SECONDS)
+        except Empty:
+            if stop is not None:
+                stop.check()
 
 
 class BackgroundConsumer(Generic[T]):
-    """Calls `consume` on items in a thread, in order, at most `behind` items late.
+    """Calls a function on items in a thread, in order.
 
-    An error in the thread ends it; it comes out of the next `put`, or of `finish`.
+    An error ends it: later items are not consumed, and the error comes out of the next `put`, or of `finish`.
+
+    Args:
+        consume: called on each item.
+        behind: how many items may wait.
     """
 
     def __init__(self, consume: Callable[[T], None], behind: int) -> None:
         self._consume = consume
-        self._queue: Queue[T | _End] = Queue(maxsize=behind)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="writer", daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        # Looks again now and then: a signal between storing an item and waking this thread loses the wake-up.
-        while not isinstance(item := _taken(self._queue), _End):
-            if item is None:
-                continue
-            try:
-                self._consume(item)
-            except BaseException as raised:
-                self._error = raised
-                return
+        self._behind = behind
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="writer")
+        self._pending: deque[Future[None]] = deque()
+        self._failed = False
 
     def put(self, item: T) -> None:
-        """Hand over an item; waits while the queue is full."""
-        self._put(item)
+        """Hand over an item; waits while too many are waiting."""
+        while self._pending and (len(self._pending) >= self._behind or self._pending[0].done()):
+            self._pending.popleft().result()
+        self._pending.append(self._pool.submit(self._work, item))
 
     def finish(self) -> None:
         """Wait until everything handed over is consumed."""
-        self._put(_End(None))
-        self._thread.join()
-        self._raise()
+        while self._pending:
+            self._pending.popleft().result()
+        self._pool.shutdown()
 
     def cancel(self) -> None:
-        """Drop what is not consumed yet and wait for the item in work."""
-        while self._thread.is_alive():
-            try:
-                while True:
-                    self._queue.get_nowait()
-            except Empty:
-                pass
-            try:
-                self._queue.put(_End(None), timeout=POLL_SECONDS)
-            except Full:
-                continue
-            self._thread.join()
+        """Drop what is not consumed yet, and wait for the item in work."""
+        self._pool.shutdown(cancel_futures=True)
 
-    def _put(self, item: T | _End) -> None:
-        while True:
-            self._raise()
-            try:
-                self._queue.put(item, timeout=POLL_SECONDS)
-                return
-            except Full:
-                continue
-
-    def _raise(self) -> None:
-        if self._error is not None:
-            raise self._error
+    def _work(self, item: T) -> None:
+        if self._failed:
+            return
+        try:
+            self._consume(item)
+        except BaseException:
+            self._failed = True
+            raise

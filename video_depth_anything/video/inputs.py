@@ -32,11 +32,11 @@ class Input:
     images: tuple[Path, ...] = ()
     camera: bool = False
 
-    def open(self, selection: Selection, image_fps: float) -> VideoSource:
+    def open(self, selection: Selection, image_fps: float | None = None) -> VideoSource:
         """Open it.
 
         Args:
-            image_fps: frames a second that images stand for.
+            image_fps: frames a second that images stand for, instead of the selection's.
 
         Raises:
             InputError: if it is missing or cannot be read.
@@ -45,7 +45,8 @@ class Input:
             return VideoSource(self.location, selection, [CameraReader], self.name)
         if not self.images:
             return open_video(self.location, selection, self.name)
-        return VideoSource(self.location, selection, [lambda _: ImageReader(self.images, image_fps)], self.name)
+        fps = image_fps or selection.image_fps
+        return VideoSource(self.location, selection, [lambda _: ImageReader(self.images, fps)], self.name)
 
 
 class ImageReader:

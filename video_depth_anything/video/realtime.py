@@ -97,3 +97,8 @@ class Newest:
         with self._changed:
             self._ended = True
             self._changed.notify()
+
+
+def is_live(location: str) -> bool:
+    """Whether frames come when they come: a camera's number, or an address that streams."""
+    return location.isdecimal() or location.startswith(("rtsp://", "rtmp://", "udp://"))

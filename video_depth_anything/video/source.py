@@ -26,7 +26,8 @@ class Selection:
     """Which frames of an input are wanted, and how large.
 
     max_res: longer side at most, in pixels; -1: any. target_fps: frames a second, None: all. max_len: frames kept at
-    most, -1: all. start, end: seconds from the first frame; end None: to the end.
+    most, -1: all. start, end: seconds from the first frame; end None: to the end. image_fps: frames a second that
+    images stand for.
     """
 
     max_res: int = -1
@@ -34,6 +35,7 @@ class Selection:
     max_len: int = -1
     start: float = 0.0
     end: float | None = None
+    image_fps: float = 24.0
 
 
 def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:

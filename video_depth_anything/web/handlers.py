@@ -11,7 +11,11 @@ import gradio as gr
 import numpy as np
 import numpy.typing as npt
 
-from ..pipelines.stream_runner import Stream
+from ..outputs.options import CameraOptions, OutputOptions
+from ..pipelines.options import ModelOptions, RunOptions
+from ..pipelines.streaming import Stream
+from ..video.source import Selection
+from ..video.timing import parse_target_fps
 from .camera import LiveDepth
 from .jobs import Cancelled, Infer, Job, JobResult, JobRunner, message_of
 from .sessions import Session, Sessions
@@ -86,27 +90,32 @@ class Handlers:
         if not self._files.may_read(session.owner, video):
             raise gr.Error("This video is not there any more; upload it again.", print_exception=False)
         self._check_network((encoder, metric))
-        words = ["--encoder", encoder, *["--metric"] * metric, "--colormap", colormap]
-        words += ["--vis", "side-by-side" if side_by_side else "depth", "--save", "src", "vis", *downloads]
-        words += ["ply"] * metric
-        numbers = {"input_size": input_size, "max_res": max_res, "target_fps": target_fps, "max_len": max_len}
-        words += [f"--{name}={value:g}" for name, value in numbers.items() if value is not None]
-        words += [f"--fov={fov:g}"] if metric and fov is not None else []
+        folder = self._files.new_folder(session.owner)
+        options = RunOptions(
+            ModelOptions(encoder, metric, input_size=int(input_size or 518)),
+            Selection(limit_of(max_res), parse_target_fps(target_fps or -1), limit_of(max_len)),
+            OutputOptions(
+                folder,
+                save=("src", "vis", *downloads, *["ply"] * metric),
+                layout="compare" if side_by_side else "depth",
+                colormap=colormap,
+            ),
+            CameraOptions(fov=fov if metric else None),
+        )
 
         def report(taken: int, done: int, expected: int | None, line: str) -> None:
             # Reading a frame and giving its depth are about the same work.
             progress(min((taken + done) / (2 * expected), 1.0) if expected else 0.0, desc=line)
 
-        folder = self._files.new_folder(session.owner)
-        job = Job(Path(video), words, folder, report)
+        job = Job(Path(video), options, report)
         return self._run(job, session, str(request.session_hash))
 
     def _run(self, job: Job, session: Session, name: str) -> list[Any]:
         if session.job is not None:
-            session.job.cancel()
+            session.job.stop.set("cancelled")
         session.job = job
         if not self._sessions.is_open(name):  # left while waiting
-            job.cancel()
+            job.stop.set("the page was closed")
         try:
             result = self._runner.run(job)
         except Cancelled:
@@ -179,3 +188,8 @@ def _shown(result: JobResult) -> list[Any]:
         gr.update(choices=list(result.clouds), value=next(iter(result.clouds), None), visible=len(result.clouds) > 1),
         gr.update(value=str(first) if first else None, visible=first is not None),
     ]
+
+
+def limit_of(number: float | None) -> int:
+    """A number of the page's as `Selection` has it: -1 for none."""
+    return int(number) if number is not None and number > 0 else -1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import glob
 import html
 import logging
@@ -11,27 +10,30 @@ import shutil
 import threading
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..cli import arguments
 from ..errors import InputError, user_line
-from ..outputs.base import DepthMap, OutputWriter
+from ..outputs.base import DepthMap
 from ..outputs.plan import OutputPlan
 from ..outputs.point_clouds import write_ply
-from ..pipelines.batch import Batch, settings_of
-from ..pipelines.offline import Frame, RunSummary, run_video
+from ..outputs.run_outputs import RunOutputs
+from ..pipelines.batch import Batch
+from ..pipelines.offline import Frame, run_video
+from ..pipelines.options import ModelOptions, RunOptions
+from ..pipelines.stop import Stop
+from ..pipelines.summary import RunSummary
 from ..video.inputs import Input
-from ..video.source import Selection, VideoSource
+from ..video.source import VideoSource
 
 logger = logging.getLogger(__name__)
 
-# From arguments and frames to depth: what run.py gives `run_video`.
-Infer = Callable[[argparse.Namespace, Iterator[Frame]], Iterator[DepthMap]]
+# From the chosen network and frames to depth: what `run_video` is given.
+Infer = Callable[[ModelOptions, Iterator[Frame]], Iterator[DepthMap]]
 # Frames that the network took, frames whose depth is final, frames expected, and a line that says so.
 OnProgress = Callable[[int, int, "int | None", str], None]
 
@@ -59,24 +61,18 @@ class Job:
     """One video to process.
 
     Args:
-        video: an upload. words: the command line of run.py that the settings stand for, without input and output.
-        folder: where the outputs go; empty.
+        video: an upload. options: of the run; its output folder is empty. stop: ends the job; its files are removed.
     """
 
     video: Path
-    words: Sequence[str]
-    folder: Path
+    options: RunOptions
     on_progress: OnProgress
-    _cancelled: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
 
-    def cancel(self) -> None:
-        """End the job at its next frame; its files are removed."""
-        self._cancelled.set()
-
-    def check(self) -> None:
-        """Raise Cancelled if the job is to end."""
-        if self._cancelled.is_set():
-            raise Cancelled
+    @property
+    def folder(self) -> Path:
+        """Where the outputs go."""
+        return self.options.outputs.folder
 
 
 class JobRunner:
@@ -99,9 +95,8 @@ class JobRunner:
             `video_depth_anything.cli.user_line` knows: if a setting or the video is wrong, or too long.
         """
         try:
-            args = arguments.parse_words([*job.words, "--output_dir", str(job.folder)])
             with self._turn:
-                return self._run(job, args)
+                return self._run(job)
         except BaseException:
             for path in job.folder.iterdir():
                 path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
@@ -112,27 +107,30 @@ class JobRunner:
         if self._turn.acquire(timeout=seconds):
             self._turn.release()
 
-    def _run(self, job: Job, args: argparse.Namespace) -> JobResult:
-        job.check()
-        selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end)
-        one = Input(job.video.stem, str(job.video))
-        with closing(one.open(selection, args.image_fps)) as source:
+    def _run(self, job: Job) -> JobResult:
+        if job.stop.is_set():
+            raise Cancelled
+        options, one = job.options, Input(job.video.stem, str(job.video))
+        every = 1
+        with closing(one.open(options.selection)) as source:
             self._check_length(source.expected)
-            if args.metric:
-                args.ply_every = math.ceil((source.expected or self._max_frames) / NUM_CLOUDS)
-                args.ply_stride = math.ceil(math.sqrt(math.prod(source.size) / CLOUD_POINTS))
-        lines: list[str] = []
+            if options.model.metric:
+                every = math.ceil((source.expected or self._max_frames) / NUM_CLOUDS)
+                stride = math.ceil(math.sqrt(math.prod(source.size) / CLOUD_POINTS))
+                options = replace(options, camera=replace(options.camera, every=every, stride=stride))
         counter = _Counter(job)
 
-        def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
+        def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
             def infer(frames: Iterator[Frame]) -> Iterator[DepthMap]:
-                return self._infer(args, self._limited(counter.taken(frames, source.expected)))
+                return self._infer(options.model, self._limited(counter.taken(frames, source.expected)))
 
-            return run_video(source.timed(), infer, writers, counter.advance)
+            return run_video(source.timed(), infer, outputs, counter.advance, job.stop)
 
-        plan = OutputPlan.from_arguments(args)
-        Batch(plan, selection, args.image_fps, False, settings_of(args), lines.append).run([one], process)
-        return self._collect(job, one.name, args.ply_every, counter)
+        plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
+        batch = Batch(plan, options.selection, options.settings(), False, "", job.stop, counter)
+        if batch.run_one(one, process):
+            raise Cancelled
+        return self._collect(job, one.name, every, counter)
 
     def _check_length(self, count: int | None) -> None:
         if count is not None and count > self._max_frames:
@@ -150,7 +148,7 @@ class JobRunner:
     def _collect(self, job: Job, name: str, every: int, counter: _Counter) -> JobResult:
         downloads: list[Path] = []
         for path in sorted(job.folder.glob(f"{glob.escape(name)}_depths*")):
-            downloads.append(_zipped(path, job) if path.is_dir() else path)
+            downloads.append(_zipped(path, job.stop) if path.is_dir() else path)
         clouds: dict[int, Path] = {}
         for path in sorted(job.folder.glob(f"{glob.escape(name)}_point*.ply")):
             turn_for_viewers(path)
@@ -173,13 +171,11 @@ class _Counter:
     def taken(self, frames: Iterator[Frame], expected: int | None) -> Iterator[Frame]:
         self._expected = expected
         for frame in frames:
-            self._job.check()
             self._taken += 1
             self._report()
             yield frame
 
     def advance(self) -> None:
-        self._job.check()
         self._done += 1
         self._report()
 
@@ -190,6 +186,12 @@ class _Counter:
 
     def _rate(self) -> float:
         return self._done / max(time.monotonic() - self._start, 1e-6)
+
+    def progress(self, total: int | None, name: str) -> AbstractContextManager[Callable[[], None]]:
+        return nullcontext(self.advance)
+
+    def say(self, line: str) -> None:
+        """The page says it in its own words."""
 
     def closing_line(self) -> str:
         return f"{self._done} frames in {time.monotonic() - self._start:.1f} s, {self._rate():.2f} frames a second"
@@ -204,12 +206,13 @@ def turn_for_viewers(path: Path) -> None:
     write_ply(path, points, cloud.point.colors.numpy())
 
 
-def _zipped(folder: Path, job: Job) -> Path:
+def _zipped(folder: Path, stop: Stop) -> Path:
     """One archive of a folder's files, which are compressed already, instead of the folder."""
     path = folder.with_name(f"{folder.name}.zip")
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for file in sorted(folder.iterdir()):
-            job.check()
+            if stop.is_set():
+                raise Cancelled
             archive.write(file, f"{folder.name}/{file.name}")
             file.unlink()
     folder.rmdir()

@@ -29,7 +29,7 @@ class Session:
         """End the job, if there is one."""
         job = self.job
         if job is not None:
-            job.cancel()
+            job.stop.set("cancelled")
 
 
 class Sessions:

@@ -1,0 +1,114 @@
+"""The command line's words: flags, help, mistakes, and how much is said."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import MakeVideo
+from test_run import ROOT, SMALL, shown
+
+from video_depth_anything import __version__
+from video_depth_anything.cli.arguments import inputs_of, run_options, run_parser
+from video_depth_anything.pipelines.options import RunOptions
+
+
+def vda(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "video_depth_anything", *map(str, words)]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "2"}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False, timeout=300)
+
+
+def parsed(*words: str) -> RunOptions:
+    parser = run_parser("vda run", None)
+    return run_options(parser.parse_args(words), parser)
+
+
+def test_version_and_help() -> None:
+    assert vda("--version").stdout == f"vda {__version__}\n"
+    text = vda("--help").stdout
+    for command in ("run", "stream", "app", "weights", "export"):
+        assert f"  {command} " in text
+    assert vda().stdout == text
+
+
+@pytest.mark.parametrize("flag", ["--max_res", "--max-res"])
+def test_dashes_and_underscores_are_alike(flag: str) -> None:
+    assert parsed(flag, "77").selection.max_res == 77
+    assert parsed(f"{flag}=78").selection.max_res == 78
+
+
+def test_inputs_may_come_with_and_without_a_flag() -> None:
+    parser = run_parser("vda run", None)
+    args = parser.parse_args(["a.mp4", "-i", "b.mp4", "c.mp4", "-o", "x"])
+    assert inputs_of(args) == ["a.mp4", "b.mp4", "c.mp4"]
+    assert run_options(args, parser).outputs.folder == Path("x")
+    (bundled,) = inputs_of(parser.parse_args([]))
+    assert Path(bundled).name == "box.mp4"
+    assert Path(bundled).is_file()
+
+
+def test_what_is_saved() -> None:
+    assert parsed().outputs.save == ("src", "vis")
+    assert parsed("--metric").outputs.save == ("src", "vis", "ply")
+    assert parsed("--save_npz").outputs.save == ("src", "vis", "npz")
+    assert parsed("--save_exr", "--metric").outputs.save == ("src", "vis", "ply", "exr")
+    assert parsed("--save", "npz", "npz").outputs.save == ("npz",)
+    assert parsed("--save", "none").outputs.save == ()
+
+
+def test_side_by_side_is_an_old_name_of_compare() -> None:
+    assert parsed("--vis", "side-by-side").outputs.layout == parsed("--vis", "compare").outputs.layout == "compare"
+
+
+def test_settings_that_change_nothing_written_do_not_count() -> None:
+    base = parsed("clip.mp4").settings()
+    assert parsed("clip.mp4", "-o", "elsewhere", "--resume", "--overwrite").settings() == base
+    for words in (("--fov", "60"), ("--max_res", "64"), ("--input_size", "98"), ("--colormap", "turbo")):
+        assert parsed("clip.mp4", *words).settings() != base
+
+
+def test_mistakes_take_two_lines() -> None:
+    result = vda("run", "--input_size", "many")
+    assert result.returncode == 2
+    first, second = result.stderr.splitlines()
+    assert first == "error: argument --input_size: 'many' is not a whole number above zero"
+    assert second == "see `vda run --help`"
+
+
+def test_a_missing_example_names_the_bundled_one(tmp_path: Path) -> None:
+    result = vda("run", "--input_video", "./assets/example_videos/davis_rollercoaster.mp4", cwd=tmp_path)
+    assert result.returncode == 2
+    (line,) = result.stderr.splitlines()
+    assert "davis_rollercoaster.mp4 not found" in line
+    assert "box.mp4" in line
+
+
+def test_how_much_is_said(make_video: MakeVideo, tmp_path: Path) -> None:
+    clip = make_video("one.mp4", count=1)
+    quiet = vda("run", clip, "-q", *SMALL, cwd=tmp_path)
+    assert (quiet.returncode, quiet.stderr) == (0, "")
+    assert ": 1 frame in " in quiet.stdout
+    assert "checkpoint starter_vits.pth" in quiet.stdout
+    usual = vda("run", clip, *SMALL, cwd=tmp_path)
+    # No bar in a log file.
+    assert "\r" not in usual.stderr
+    assert "one: 1/1 frames" in usual.stderr
+    wrong = vda("run", clip, "-v", "--colormap", "nope", *SMALL, cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "Traceback" in wrong.stderr
+    assert wrong.stderr.splitlines()[-1].startswith("error: --colormap: ")
+    assert shown(tmp_path / "outputs") == {"one_src.mp4", "one_vis.mp4"}
+
+
+def test_a_reader_that_has_gone_away_ends_nothing(make_video: MakeVideo, tmp_path: Path) -> None:
+    clip = make_video("gone.mp4", count=2)
+    words = " ".join(f"'{word}'" for word in (sys.executable, "-m", "video_depth_anything", "run", clip, *SMALL))
+    for ending in (">&- 2>&-", "2>&1 | true"):
+        script = f"cd '{tmp_path}' && PYTHONPATH='{ROOT}' {words} {ending}"
+        subprocess.run(["bash", "-c", script], check=False, timeout=300)
+        assert shown(tmp_path / "outputs") == {"gone_src.mp4", "gone_vis.mp4"}
+        for path in (tmp_path / "outputs").iterdir():
+            path.unlink()

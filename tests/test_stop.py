@@ -1,0 +1,211 @@
+"""A flag ends a run between two frames: every output has the same frames, and a second signal ends at once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from conftest import MakeVideo
+from test_run import ROOT, SMALL, frame_count, shown
+
+from video_depth_anything.outputs.base import DepthFrame, DepthMap, Finished
+from video_depth_anything.pipelines.offline import run_video
+from video_depth_anything.pipelines.stop import SIGNALS, Stop, Stopped, stop_on_signals
+from video_depth_anything.pipelines.streaming import run_stream
+from video_depth_anything.pipelines.summary import RunSummary
+from video_depth_anything.video.timing import TimedFrame
+
+
+class Recorder:
+    """Counts frames; does what it is told to at one of them, or when it is closed."""
+
+    def __init__(self, at: int | None = None, act: Callable[[], None] = lambda: None) -> None:
+        self.count = 0
+        self.state = "open"
+        self._at = at
+        self._act = act
+
+    def write(self, frame: DepthFrame) -> None:
+        self.count += 1
+        if self.count == self._at:
+            self._act()
+
+    def close(self, interrupted: bool = False) -> None:
+        if self._at == 0:
+            self._act()
+        self.state = "interrupted" if interrupted else "closed"
+
+    def abort(self) -> None:
+        self.state = "aborted"
+
+
+class Flat:
+    def step(self, frame: npt.NDArray[np.uint8]) -> DepthMap:
+        return np.zeros(frame.shape[:2], np.float32)
+
+    def reset(self) -> None:
+        pass
+
+
+def frames(count: int = 9) -> list[TimedFrame]:
+    return [TimedFrame(np.zeros((2, 2, 3), np.uint8), i / 24, 1 / 24) for i in range(count)]
+
+
+def run(mode: str, outputs: Recorder, stop: Stop, on_frame: Callable[[], None] = lambda: None) -> RunSummary:
+    if mode == "stream":
+        return run_stream(frames(), Flat(), outputs, on_frame, stop)
+    return run_video(frames(), lambda images: map(Flat().step, images), outputs, on_frame, stop)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_the_first_signal_sets_the_flag_and_the_second_strikes(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        assert not stop.is_set()
+        signal.raise_signal(number)
+        assert stop.is_set()
+        with pytest.raises(Stopped, match=number.name):
+            stop.check()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(number)
+    assert signal.getsignal(number) is before
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_on_signals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+            assert not stop.is_set()
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_waiting_ends_with_the_flag() -> None:
+    stop = Stop()
+    threading.Timer(0.1, stop.set).start()
+    start = time.monotonic()
+    assert stop.wait(30)
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize("mode", ["video", "stream"])
+def test_a_run_ends_after_the_frame_that_is_counted(mode: str) -> None:
+    stop, outputs, seen = Stop(), Recorder(), list[int]()
+
+    def on_frame() -> None:
+        seen.append(1)
+        if len(seen) == 4:
+            stop.set()
+
+    summary = run(mode, outputs, stop, on_frame)
+    assert (summary.frames, summary.interrupted) == (4, True)
+    assert (outputs.count, outputs.state) == (4, "interrupted")
+
+
+@pytest.mark.parametrize("mode", ["video", "stream"])
+def test_a_flag_while_closing_loses_nothing(mode: str) -> None:
+    stop = Stop()
+    outputs = Recorder(0, stop.set)
+    summary = run(mode, outputs, stop)
+    assert (summary.frames, summary.interrupted) == (9, False)
+    assert (outputs.count, outputs.state) == (9, "closed")
+
+
+@pytest.mark.parametrize("mode", ["video", "stream"])
+def test_a_source_that_says_nothing_does_not_hold_the_end_up(mode: str) -> None:
+    stop, outputs = Stop(), Recorder()
+    gone = threading.Event()
+
+    def stuck() -> Iterator[TimedFrame]:
+        yield from frames(2)
+        gone.wait(60)
+
+    threading.Timer(0.2, stop.set).start()
+    start = time.monotonic()
+    if mode == "stream":
+        summary = run_stream(stuck(), Flat(), outputs, lambda: None, stop)
+    else:
+        summary = run_video(stuck(), lambda images: map(Flat().step, images), outputs, lambda: None, stop)
+    assert time.monotonic() - start < 10
+    assert (summary.frames, summary.interrupted, outputs.count) == (2, True, 2)
+    gone.set()
+
+
+def test_an_output_that_asks_for_the_end_has_it() -> None:
+    def finish() -> None:
+        raise Finished
+
+    outputs = Recorder(4, finish)
+    summary = run("stream", outputs, Stop())
+    assert (summary.frames, summary.interrupted, outputs.count) == (4, False, 4)
+
+
+def start_script(script: str, *words: str | Path) -> tuple[subprocess.Popen[str], int]:
+    """A script in a session of its own, with a terminal for standard error, whose other end is returned."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+    command = [sys.executable, str(ROOT / script), *map(str, words)]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs, text=True, start_new_session=True
+    )
+    os.close(theirs)
+    return process, ours
+
+
+def read_terminal(end: int, until: str | None = None) -> str:
+    """What is written to the terminal, until a pattern is seen or nobody is left to write."""
+    seen = ""
+    while until is None or not re.search(until, seen):
+        try:
+            data = os.read(end, 1 << 16)
+        except OSError:  # how Linux says that the other end is closed
+            data = b""
+        if not data:
+            assert until is None, seen
+            break
+        seen += data.decode(errors="replace")
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("script", "how"),
+    [("run.py", signal.SIGINT), ("run.py", signal.SIGHUP), ("run_streaming.py", signal.SIGTERM)],
+)
+def test_ctrl_c_keeps_the_frames_that_are_done(
+    make_video: MakeVideo, checkpoint: Path, tmp_path: Path, script: str, how: signal.Signals
+) -> None:
+    path, out = make_video("long.mp4", count=400), tmp_path / "out"
+    process, terminal = start_script(
+        script, "--input_video", path, "-o", out, "--checkpoint", checkpoint, "--save_npz", *SMALL
+    )
+    read_terminal(terminal, r"\b(2[4-9]|[3-9]\d|\d{3})/400")
+    # As a terminal does it: to the script and to every process it started.
+    os.killpg(process.pid, how)
+    said_on_terminal = read_terminal(terminal)
+    os.close(terminal)
+    stdout, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    # run_streaming.py keeps standard output free for video, so its line follows the progress bar.
+    said = stdout if script == "run.py" else said_on_terminal[said_on_terminal.index("interrupted: wrote ") :]
+    assert said.startswith("interrupted: wrote ")
+    done = int(said.split(" frames in ")[0].split()[-1])
+    assert 24 <= done < 400
+    assert frame_count(out / "long_src.mp4") == (done, 48, 64)
+    assert frame_count(out / "long_vis.mp4") == (done, 48, 64)
+    assert len(np.load(out / "long_depths.npz")["depths"]) == done
+    assert shown(out) == {"long_src.mp4", "long_vis.mp4", "long_depths.npz"}

@@ -1,0 +1,8 @@
+"""`python -m video_depth_anything` is the command `vda`."""
+
+import sys
+
+from .cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main())

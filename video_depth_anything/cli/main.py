@@ -1,0 +1,121 @@
+"""The command `vda`, and the scripts that stand for its parts."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from .console import Console, run_script
+
+USAGE = """usage: vda [--version] COMMAND ...
+
+Consistent depth for videos.
+
+commands:
+  run      depth of video files, consistent over their whole length
+  stream   depth of live video, a camera, or files, frame by frame
+  app      a web page on which a video becomes a depth video
+  weights  download the public checkpoints
+  export   the network as an ONNX or OpenVINO file
+
+`vda COMMAND --help` tells more; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
+"""
+
+
+def run(words: Sequence[str], prog: str) -> int:
+    """Compute the depth of videos, consistent over their whole length, and write it as videos and as data."""
+    from .arguments import inputs_of, run_options, run_parser
+
+    parser = run_parser(prog, run.__doc__)
+    args = parser.parse_args(words)
+
+    def work() -> int:
+        options = run_options(args, parser)
+        # Heavy imports wait until the arguments are known.
+        from ..pipelines.commands import run_offline
+
+        return run_offline(options, inputs_of(args), Console(args.quiet))
+
+    return run_script(work, level_of(args))
+
+
+def stream(words: Sequence[str], prog: str) -> int:
+    """Compute the depth of live video, a camera, or files: each frame's depth is out before the next one is read."""
+    from .arguments import inputs_of, run_options, run_parser, streaming_options
+
+    parser = run_parser(prog, stream.__doc__, streaming=True)
+    args = parser.parse_args(words)
+
+    def work() -> int:
+        options = run_options(args, parser)
+        from ..pipelines.commands import run_streaming
+
+        console = Console(args.quiet, lines_on_stderr=True)
+        return run_streaming(options, streaming_options(args), inputs_of(args), console)
+
+    return run_script(work, level_of(args))
+
+
+def app(words: Sequence[str], prog: str) -> int:
+    """Serve a web page on which a video becomes a depth video: upload it or record one, look, download."""
+    from .page import page_options, page_parser
+
+    args = page_parser(prog, app.__doc__).parse_args(words)
+
+    def work() -> int:
+        from ..web.server import serve
+
+        return serve(page_options(args))
+
+    return run_script(work, level_of(args))
+
+
+def weights(words: Sequence[str], prog: str) -> int:
+    """Download the public checkpoints."""
+    from .weights import main
+
+    return main(words, prog)
+
+
+COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
+    "run": run,
+    "stream": stream,
+    "app": app,
+    "weights": weights,
+}
+
+
+def level_of(args: argparse.Namespace) -> int:
+    """The level of messages that the user wants to see."""
+    return logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command `vda`.
+
+    Args:
+        words: the command line after the program's name; None takes the process's own.
+
+    Returns:
+        The exit code.
+    """
+    words = sys.argv[1:] if words is None else list(words)
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE, end="")
+        return 0
+    if words[0] == "--version":
+        from .. import __version__
+
+        print(f"vda {__version__}")
+        return 0
+    if words[0] in COMMANDS:
+        return COMMANDS[words[0]](words[1:], f"vda {words[0]}")
+    return run(words, "vda run")
+
+
+def script(name: str, prog: str) -> NoReturn:
+    """What run.py, run_streaming.py and app.py are: a command under the original's name."""
+    sys.exit(COMMANDS[name](sys.argv[1:], prog))

@@ -1,0 +1,113 @@
+"""The command that fetches the public checkpoints. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from .. import weights
+from ..errors import UserError
+from ..weights import Progress, Weights
+from .console import run_script
+from .parser import Parser
+
+# What the original's script fetches.
+DEFAULT_NAMES = ("vits", "vitl")
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "vda weights") -> int:
+    """Fetch public checkpoints, those that are there already excepted.
+
+    Args:
+        argv: the words after `vda weights`; None takes those of the process.
+        prog: what the command is called in its messages.
+
+    Returns:
+        0 if all that was asked for is there, 1 if something could not be fetched or the user declined.
+    """
+    args = _parse(argv, prog)
+    return run_script(lambda: _run(args))
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.list:
+        print("\n".join(_line(entry) for entry in weights.CATALOGUE))
+        return 0
+    chosen = [entry for entry in weights.CATALOGUE if entry.name in args.names or "all" in args.names]
+    wanted = [entry for entry in chosen if not (args.folder / entry.file).is_file()]
+    if wanted and not args.yes and not _agreed(wanted, args.folder):
+        return 1
+    failed = []
+    for entry in chosen:
+        try:
+            with _bar(entry) as on_progress:
+                weights.fetch(entry, args.folder, on_progress)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            failed.append(entry.name)
+        else:
+            print(_use(entry, args.folder))
+    if failed:
+        print(f"{len(failed)} of {len(chosen)} failed: {' '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    known = [entry.name for entry in weights.CATALOGUE]
+    parser = Parser(
+        prog=prog,
+        description="Fetch public checkpoints. Downloads that broke off are continued, and every file is verified.",
+        epilog="Environment: HF_ENDPOINT names a mirror of the hub, http_proxy and https_proxy a proxy.",
+    )
+    text = f"{', '.join(known)} or all; without a name: {' '.join(DEFAULT_NAMES)}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=text)
+    parser.add_argument("--folder", type=Path, default=Path("checkpoints"), help="where to put them, ./checkpoints")
+    parser.add_argument("--yes", "-y", action="store_true", help="accept sizes and licences without being asked")
+    parser.add_argument("--list", action="store_true", help="list the checkpoints and fetch nothing")
+    args = parser.parse_args(argv)
+    args.names = args.names or DEFAULT_NAMES
+    unknown = [name for name in args.names if name not in (*known, "all")]
+    if unknown:
+        parser.error(f"unknown name {unknown[0]!r}; choose from {', '.join(known)}, all")
+    return args
+
+
+def _line(entry: Weights) -> str:
+    return f"{entry.name:<12} {weights.megabytes(entry.size):>8}  {entry.licence:<39} {entry.file}"
+
+
+def _agreed(wanted: list[Weights], folder: Path) -> bool:
+    """Show sizes and licences, and ask once; where nobody can answer, showing them has to do."""
+    total = weights.megabytes(sum(entry.size for entry in wanted))
+    print("\n".join([f"To be fetched into {folder} ({total}):", *(f"  {_line(entry)}" for entry in wanted)]))
+    if not sys.stdin.isatty():
+        return True
+    try:
+        return input("Fetch these files and accept their licences? [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
+
+
+def _use(entry: Weights, folder: Path) -> str:
+    """The command line that takes this checkpoint."""
+    path = folder / entry.file
+    flags = f"--encoder {entry.encoder}{' --metric' if entry.metric else ''}"
+    # Only the folder `checkpoints` is searched.
+    named = "" if folder.name == "checkpoints" else f" --checkpoint {path}"
+    return f"{path}: used by `run.py {flags}{named}`"
+
+
+@contextmanager
+def _bar(entry: Weights) -> Iterator[Progress]:
+    from tqdm import tqdm
+
+    # `disable=None`: no bar where standard error is not a terminal.
+    with tqdm(total=entry.size, desc=entry.name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+        yield lambda done: bar.update(done - bar.n)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

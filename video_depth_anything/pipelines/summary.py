@@ -1,0 +1,52 @@
+"""What a run did, and the line that says it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """Frames written, seconds taken, and whether the user ended the run early."""
+
+    frames: int
+    seconds: float
+    interrupted: bool
+
+    @property
+    def rate(self) -> float:
+        """Frames per second."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    def line(self, written: Sequence[str], checkpoint: str) -> str:
+        """The closing line.
+
+        Args:
+            written: names of the outputs.
+            checkpoint: name of the weights.
+        """
+        if self.interrupted and not self.frames:
+            return "interrupted: no depth was finished, so nothing was written"
+        state = "interrupted: " if self.interrupted else ""
+        count = f"{self.frames} frame{'' if self.frames == 1 else 's'}"
+        return (
+            f"{state}wrote {', '.join(written) or 'no files'}: {count} in {self.seconds:.1f} s, "
+            f"{self.rate:.2f} frames/s, peak memory {peak_memory()}, checkpoint {checkpoint}"
+        )
+
+
+def peak_memory() -> str:
+    """Most memory this process has held resident so far, and on the GPU if one was used."""
+    try:
+        import resource
+    except ImportError:
+        text = "unknown on this system"
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        text = f"{peak / (2**30 if sys.platform == 'darwin' else 2**20):.2f} GiB"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        text += f" (GPU {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB)"
+    return text

@@ -1,0 +1,263 @@
+"""The public checkpoints and how they are fetched: resumed, verified, one process at a time. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import logging
+import os
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .config import EncoderName, checkpoint_name
+from .errors import CheckpointError, OutputError
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]
+ENDPOINT = "https://huggingface.co"
+# A server that says nothing for so long is given up, in seconds.
+TIMEOUT = 30.0
+# Attempts in a row that bring nothing new.
+ATTEMPTS = 4
+_REPOSITORIES = {"vits": "Video-Depth-Anything-Small", "vitb": "Video-Depth-Anything-Base"}
+_REPOSITORIES["vitl"] = "Video-Depth-Anything-Large"
+_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One public checkpoint: its encoder, whether it predicts metres, its size in bytes and its SHA-256."""
+
+    encoder: EncoderName
+    metric: bool
+    size: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """What users call it, such as metric_vits."""
+        return f"{'metric_' if self.metric else ''}{self.encoder}"
+
+    @property
+    def file(self) -> str:
+        """Its file name in ./checkpoints."""
+        return checkpoint_name(self.encoder, self.metric)
+
+    @property
+    def repository(self) -> str:
+        """Its id on the hub."""
+        return f"depth-anything/{'Metric-' if self.metric else ''}{_REPOSITORIES[self.encoder]}"
+
+    @property
+    def licence(self) -> str:
+        """As its model card on the hub states it."""
+        return "Apache-2.0" if self.encoder == "vits" else "CC-BY-NC-4.0 (non-commercial use only)"
+
+    def address(self) -> str:
+        """Where it is; the environment variable HF_ENDPOINT names a mirror of the hub."""
+        return f"{(os.environ.get('HF_ENDPOINT') or ENDPOINT).rstrip('/')}/{self.repository}/resolve/main/{self.file}"
+
+
+# Sizes and hashes are those that the hub states for its LFS objects. The hub itself was out of reach when this was
+# written: they were taken from public repositories that pin these files, at least two independent ones for each hash.
+# get_weights.sh reads these lines too.
+CATALOGUE = (
+    Weights("vits", False, 116_440_756, "13379300b739e659f076a59d52e9801bd8d38c541a7e71f73bbca4dcfb013609"),
+    Weights("vits", True, 116_444_063, "3c28432b4e1f0d7bb31cad5151b6313b49457db5aa58d82e85bfb0f8b1311b33"),
+    Weights("vitb", False, 458_247_082, "775e578e8f9431ec0496514aa466bd0a1f67c28d0f518267809f35a43c04329b"),
+    Weights("vitb", True, 458_249_567, "f6f58576b9680a112f2428d4f39aff92656d3ae85745b0164675ace8d5b1fade"),
+    Weights("vitl", False, 1_538_392_012, "43df27c6b396042ba34ff7b798ab279f64d204d2e86d7a373968f8fa36d0e6fa"),
+    Weights("vitl", True, 1_538_348_216, "24eba25342e7ee0f054be25da6a852ebd7cfa40cd6bf41a353ecb6abfe24e620"),
+)
+
+
+def bundled(relative: str) -> Path:
+    """Path of a file that comes with this project, in an installed package as well as in a clone of the repository.
+
+    Args:
+        relative: path within the folder `assets`, such as "example_videos/box.mp4".
+    """
+    package = Path(__file__).resolve().parent
+    installed = package / "assets" / relative
+    return installed if installed.exists() else package.parent / "assets" / relative
+
+
+def checkpoint_sha256(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal digits, read piece by piece."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def file_kind(path: Path) -> Literal["zip", "safetensors"] | None:
+    """What a file is by its content: a zip as PyTorch saves it, safetensors, or None for anything else."""
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[:4] == b"PK\x03\x04":
+        return "zip"
+    # Safetensors begin with the length of their header, eight bytes, and the header, which is JSON.
+    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
+        return "safetensors"
+    return None
+
+
+def fetch(
+    weights: Weights,
+    folder: Path,
+    on_progress: Progress | None = None,
+    timeout: float = TIMEOUT,
+    pause: float = 1.0,
+) -> Path:
+    """Fetch a checkpoint unless it is there and whole; proxies named in the environment are used.
+
+    What is fetched lies beside the final name, with `.part` added, until its size and hash are right. If the transfer
+    breaks off, or the process ends, that file stays and the next call continues it.
+
+    Args:
+        weights: one of `CATALOGUE`.
+        folder: where to put it; made if missing.
+        on_progress: called with the number of bytes that are there, now and then.
+        timeout: seconds after which a silent server is given up.
+        pause: seconds before another attempt; doubled with each that brings nothing.
+
+    Raises:
+        CheckpointError: if the file cannot be had, or is not the expected one. OutputError: if it cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder / f".{weights.file}.lock", weights.name):
+            path = folder / weights.file
+            if path.is_file():
+                problem = mismatch(path, weights)
+                if problem is None:
+                    logger.info("%s: already there: %s (SHA-256 verified)", weights.name, path)
+                    return path
+                logger.warning("%s is not the public checkpoint (%s); fetching it", path, problem)
+            part = path.with_name(f"{path.name}.part")
+            _download(weights, part, on_progress or (lambda _: None), timeout, pause)
+            part.replace(path)
+            logger.info("%s: done: %s (SHA-256 verified)", weights.name, path)
+            return path
+    except OSError as error:
+        raise OutputError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
+
+
+def mismatch(path: Path, weights: Weights) -> str | None:
+    """How a file differs from the expected checkpoint; None if it does not."""
+    size = path.stat().st_size
+    if size != weights.size:
+        return f"expected {weights.size} bytes, found {size}"
+    found = checkpoint_sha256(path)
+    if found != weights.sha256:
+        return f"expected SHA-256 {weights.sha256}, found {found}"
+    return None if file_kind(path) else "neither a PyTorch zip nor a safetensors file"
+
+
+@contextmanager
+def _alone(lock_file: Path, name: str) -> Iterator[None]:
+    """Hold a lock that ends with the process."""
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        logger.info("%s: another process is fetching this file; waiting for it", name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+class _BrokenOff(Exception):
+    """The transfer failed in a way that another attempt may mend."""
+
+
+def _download(weights: Weights, part: Path, on_progress: Progress, timeout: float, pause: float) -> None:
+    """Fill `part` until it is the expected file, in several attempts."""
+    address = weights.address()
+    if not address.startswith(("http://", "https://")):
+        raise CheckpointError(f"{address}: HF_ENDPOINT must begin with http:// or https://")
+    logger.info("%s: fetching %s (%s; licence: %s)", weights.name, address, megabytes(weights.size), weights.licence)
+    failures, restarted = 0, False
+    while True:
+        start = part.stat().st_size if part.exists() else 0
+        try:
+            if start < weights.size:
+                _transfer(address, part, start, weights.size, on_progress, timeout)
+        except _BrokenOff as error:
+            grown = part.exists() and part.stat().st_size > start
+            failures = 1 if grown else failures + 1
+            if failures == ATTEMPTS:
+                raise CheckpointError(f"{weights.name}: {error}; run the command again to continue") from error
+            logger.info("%s: %s; trying again", weights.name, error)
+            time.sleep(pause * 2 ** (failures - 1))
+            continue
+        problem = mismatch(part, weights)
+        if problem is None:
+            return
+        part.unlink()
+        # What an earlier run left may belong to another file; what came whole does not get better.
+        if restarted or not start:
+            raise CheckpointError(f"{weights.name}: {address} is not the expected file: {problem}; removed")
+        restarted = True
+        logger.info("%s: the partial file does not belong to this checkpoint; starting over", weights.name)
+
+
+def _transfer(address: str, part: Path, start: int, size: int, on_progress: Progress, timeout: float) -> None:
+    """Append to `part` what the server sends from byte `start` on."""
+    with _answer(address, start, timeout) as response:
+        if response.headers.get_content_type() == "text/html":
+            raise CheckpointError(f"{address} answered with a web page instead of the file")
+        if response.status != 206:  # the server sends whole files only
+            start = 0
+        length = response.length
+        if length is not None and start + length != size:
+            raise CheckpointError(f"{address} is not the expected file: expected {size} bytes, found {start + length}")
+        with part.open("ab" if start else "wb") as file:
+            while piece := _read(response, address, start):
+                file.write(piece)
+                start += len(piece)
+                on_progress(start)
+    if start < size:
+        raise _BrokenOff(f"the transfer from {address} broke off at {start} of {size} bytes")
+
+
+def _answer(address: str, start: int, timeout: float) -> http.client.HTTPResponse:
+    try:
+        request = urllib.request.Request(address, headers={"User-Agent": "video-depth-anything"})
+        if start:
+            request.add_header("Range", f"bytes={start}-")
+        # Not `urlopen`, which keeps the proxies of its first call.
+        response: http.client.HTTPResponse = urllib.request.build_opener().open(request, timeout=timeout)
+        return response
+    except urllib.error.HTTPError as error:
+        if error.code in (408, 429) or error.code >= 500:
+            raise _BrokenOff(f"{address} answered HTTP {error.code}") from error
+        raise CheckpointError(f"{address} answered HTTP {error.code} {error.reason}") from error
+    except (ValueError, http.client.InvalidURL) as error:
+        raise CheckpointError(f"{address} is not an address ({error}); check HF_ENDPOINT") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenOff(f"no answer from {address} ({getattr(error, 'reason', None) or error})") from error
+
+
+def _read(response: http.client.HTTPResponse, address: str, done: int) -> bytes:
+    try:
+        return response.read1(_PIECE)
+    except (OSError, http.client.HTTPException) as error:
+        raise _BrokenOff(f"the transfer from {address} broke off at {done} bytes ({error})") from error
+
+
+def megabytes(size: int) -> str:
+    """A size in bytes as people read it."""
+    return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"
