@@ -81,7 +81,9 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     from video_depth_anything import choose_execution, choose_weights
 
     options = arguments.model_options(args)
-    execution = choose_execution(options.device, options.precision, options.backend, options.compile)
+    execution = choose_execution(
+        options.device, options.precision, options.backend, options.compile, options.input_size
+    )
     args.encoder, checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
     settings = settings_of(args, execution, checkpoint)
     writers = []

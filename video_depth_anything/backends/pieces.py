@@ -84,7 +84,9 @@ class PiecewiseNetwork(ABC):
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
         size = self._pixels_at_once(maps.shape[0] * maps.shape[-2] * maps.shape[-1])
-        return self._motion_module(index).temporal_transformer.mix_chunks(maps, lambda pixels: self._mix(index, pixels, size), size)
+        return self._motion_module(index).temporal_transformer.mix_chunks(
+            maps, lambda pixels: self._mix(index, pixels, size), size
+        )
 
     def _mix(self, index: int, pixels: Tensor, size: int) -> Tensor:
         """(P, T, C) to the same shape; P is filled up to `size`, so that one shape is compiled and not two."""

@@ -70,15 +70,22 @@ class WindowModule(nn.Module):
         length = frames.shape[1]
         h, w = frames.shape[-2] // PATCH_SIZE, frames.shape[-1] // PATCH_SIZE
         head = self.model.head
-        taps = self.model.pretrained(frames[0], self._positions(h, w))
+        taps = self.model.pretrained(frames[0], self.positions(h, w))
         skip1, skip2, map3, map4 = head.encode(taps, (h, w))
-        map3, map4 = (head.motion(i, maps.unsqueeze(0))[0] for i, maps in enumerate((map3, map4)))
-        path, skip = head.coarse(map3, map4)
-        path = head.fine(head.motion(2, path.unsqueeze(0))[0], skip)
-        path = head.motion(3, path.unsqueeze(0))[0]
+        path, skip = head.coarse(self._mix(0, map3), self._mix(1, map4))
+        path = self._mix(3, head.fine(self._mix(2, path), skip))
         return head.finish(head.refine(path, skip2, skip1)).view(1, length, h * PATCH_SIZE, w * PATCH_SIZE)
 
-    def _positions(self, h: int, w: int) -> Tensor:
+    def _mix(self, index: int, maps: Tensor) -> Tensor:
+        """Motion module `index` on (T, C, h, w), all pixels together: a graph cannot loop over parts of them."""
+        transformer: Any = self.model.head.motion_modules[index].temporal_transformer
+        height, width = maps.shape[-2:]
+        pixels = transformer.norm(maps).permute(0, 2, 3, 1).flatten(1, 2).transpose(0, 1)  # (P, T, C)
+        mixed: Tensor = transformer.mix(pixels).transpose(0, 1).unflatten(1, (height, width))
+        return maps + mixed.permute(0, 3, 1, 2)
+
+    def positions(self, h: int, w: int) -> Tensor:
+        """As `DinoVisionTransformer.position_embedding`, in operations that can be exported for any h and w."""
         stored = self.model.pretrained.pos_embed
         grid = stored[0, 1:].unflatten(0, (POSITION_GRID, POSITION_GRID))
         # The grid that is stored is taken as it is: with no offset the matrices are the identity.

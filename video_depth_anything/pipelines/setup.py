@@ -63,7 +63,9 @@ def load_network(options: ModelOptions) -> LoadedNetwork:
         CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not to be
             had here.
     """
-    execution = choose_execution(options.device, options.precision, options.backend, options.compile)
+    execution = choose_execution(
+        options.device, options.precision, options.backend, options.compile, options.input_size
+    )
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
     model = load_model(encoder, options.metric, checkpoint, execution.device)
     network = load_backend(model, execution)
