@@ -11,7 +11,6 @@ import torch
 from .config import BACKENDS, DEVICES, OPENVINO_DEVICES, PATCH_SIZE, PRECISIONS
 from .errors import DeviceError
 
-
 # Of a 16:9 frame, in PyTorch on a CPU; a frame that has more goes alone.
 PATCHES_AT_ONCE = 800
 

@@ -132,11 +132,9 @@ class OpenMemory(TemporalMemory):
 
     def __init__(self, head: DPTHeadTemporal, frame: Tensor, state: Sequence[Tensor]) -> None:
         super().__init__()
-        attentions = [
-            attention
-            for module in head.motion_modules
-            for attention in module.temporal_transformer.transformer_blocks[0].attention_blocks
-        ]
+        modules: list[Any] = list(head.motion_modules)
+        blocks = [module.temporal_transformer.transformer_blocks[0] for module in modules]
+        attentions = [attention for block in blocks for attention in block.attention_blocks]
         self._of_attention = [
             OpenAttentionMemory(attention, frame, keys, values)
             for attention, keys, values in zip(attentions, state[::2], state[1::2])
