@@ -71,6 +71,15 @@ def test_bf16_changes_little_and_is_used(golden_model: VideoDepthAnything, netwo
     assert error > 1e-5 or "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
+def test_bf16_offline(golden_model: VideoDepthAnything) -> None:
+    """Its largest maps wait in float16 between the pieces."""
+    golden = np.load(GOLDEN / "offline_vits.npz")["n23"]
+    execution = choose_execution("cpu", "bf16", "openvino")
+    half = load_backend(golden_model, execution)
+    depth = np.stack(list(infer_depth(half, synthetic_frames(23, 48, 64, seed=23), 56, execution)))
+    assert np.linalg.norm(depth - golden) <= 0.08 * np.linalg.norm(golden)
+
+
 def test_what_is_prepared_is_not_compiled_again(
     golden_model: VideoDepthAnything, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

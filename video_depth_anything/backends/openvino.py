@@ -167,6 +167,19 @@ class OpenVinoNetwork(PiecewiseNetwork):
             self.prepare((images.shape[-2], images.shape[-1]), len(images), len(images) > 1)
         return super().encode(images)
 
+    def decode(
+        self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = 1
+    ) -> Iterator[Tensor]:
+        """As `VideoDepthAnything.decode`."""
+        depths = super().decode(window, slots, frames_at_once)
+        while True:
+            # What PyTorch has left to do is copying, and autocast does not know how to join float16 on a CPU.
+            with torch.autocast("cpu", enabled=False):
+                depth = next(depths, None)
+            if depth is None:
+                return
+            yield depth
+
     def motion(self, index: int, maps: Tensor) -> Tensor:
         """As the network's; the mixed pixels replace those that nobody needs any more, in one copy of the maps."""
         batch, length, channels = maps.shape[:3]
