@@ -114,7 +114,7 @@ def test_choice_of_backend() -> None:
     assert choose_execution("cpu", backend="torch").openvino_device is None
     assert choose_execution("cpu").openvino_device is None
     with pytest.raises(DeviceError, match="needs --backend openvino"):
-        choose_execution("gpu", backend="torch")
+        choose_execution("intel-gpu", backend="torch")
     with pytest.raises(DeviceError, match="does not compute on meta"):
         choose_execution("meta", backend="openvino")
     with pytest.raises(DeviceError, match="unknown backend 'tensorrt'; use one of auto, torch, openvino"):
@@ -123,7 +123,7 @@ def test_choice_of_backend() -> None:
 
 @pytest.mark.skipif("NPU" in ov.Core().available_devices, reason="here is an NPU")
 def test_missing_device_ends_in_one_line(checkpoint: Path) -> None:
-    command = [sys.executable, "run.py", "--encoder", "vits", "--checkpoint", str(checkpoint), "--device", "npu"]
+    command = [sys.executable, "run.py", "--encoder", "vits", "--checkpoint", str(checkpoint), "--device", "intel-npu"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("error: OpenVINO finds no NPU here")

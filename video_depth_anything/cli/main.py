@@ -80,11 +80,19 @@ def weights(words: Sequence[str], prog: str) -> int:
     return main(words, prog)
 
 
+def export(words: Sequence[str], prog: str) -> int:
+    """Write the network as a file for other runtimes."""
+    from .export import main
+
+    return main(words, prog)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
     "run": run,
     "stream": stream,
     "app": app,
     "weights": weights,
+    "export": export,
 }
 
 
