@@ -1,4 +1,4 @@
-"""Exported files: ONNX by PyTorch's exporter, OpenVINO's format from that."""
+"""Exported files: ONNX by PyTorch's exporter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -20,34 +20,29 @@ from ..video_depth import VideoDepthAnything
 from ..windows import INFER_LEN
 from .modules import StepModule, WindowModule
 
-ExportFormat = Literal["onnx", "openvino"]
-EXPORT_FORMATS: tuple[ExportFormat, ...] = get_args(ExportFormat)
-ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 OPSET = 18
 # A protocol buffer holds 2 GiB at most; larger weights lie in a file beside the graph.
 MAX_WEIGHTS_INSIDE = 3 << 29
 
 
-def export_window(model: VideoDepthAnything, path: Path, format: ExportFormat = "onnx", half: bool = False) -> None:
+def export_window(model: VideoDepthAnything, path: Path, half: bool = False) -> None:
     """Write the network for windows: `frames` (1, T, 3, H, W) float32 to `depth` (1, T, H, W) float32.
 
     T up to 32, H and W multiples of 14 from 28 on, chosen when it runs.
 
     Args:
         model: with its weights, on the CPU.
-        path: of the file; OpenVINO's format and large ONNX models add one beside it.
+        path: of the file; large models add one beside it.
         half: compute in float16, but for what the network always computes in float32.
     """
     size = {1: Dim("frames_of_window", min=1, max=INFER_LEN)}
     sides = {3: PATCH_SIZE * Dim("patches_high", min=2), 4: PATCH_SIZE * Dim("patches_wide", min=2)}
     # No two sides alike, lest the exporter takes them for the same.
     example = (torch.zeros(1, 3, 3, 4 * PATCH_SIZE, 5 * PATCH_SIZE),)
-    _export(WindowModule(_prepared(model, half)), example, ["frames"], ["depth"], path, format, half, size | sides)
+    _export(WindowModule(_prepared(model, half)), example, ["frames"], ["depth"], path, half, size | sides)
 
 
-def export_step(
-    model: VideoDepthAnything, size: tuple[int, int], path: Path, format: ExportFormat = "onnx", half: bool = False
-) -> None:
+def export_step(model: VideoDepthAnything, size: tuple[int, int], path: Path, half: bool = False) -> None:
     """Write streaming's step for one size of the network's input; `StepModule` describes inputs and outputs.
 
     Names: `image`, `frame`, `keys_0`, `values_0` to `keys_7`, `values_7`; `depth`, `new_keys_0` and so on.
@@ -55,7 +50,7 @@ def export_step(
     Args:
         model: with its weights, on the CPU.
         size: (height, width), multiples of 14.
-        path: of the file; OpenVINO's format and large ONNX models add one beside it.
+        path: of the file; large models add one beside it.
         half: compute in float16, but for what the network always computes in float32; the state is float16 then.
     """
     step = StepModule(_prepared(model, half), size)
@@ -64,7 +59,7 @@ def export_step(
     names = [f"{kind}_{index}" for index in range(len(shapes) // 2) for kind in ("keys", "values")]
     # Numbers 0 and 1 might be taken for constants.
     example = (torch.zeros(1, 3, *size), torch.tensor(2), *state)
-    _export(step, example, ["image", "frame", *names], ["depth", *(f"new_{x}" for x in names)], path, format, half)
+    _export(step, example, ["image", "frame", *names], ["depth", *(f"new_{x}" for x in names)], path, half)
 
 
 def _prepared(model: VideoDepthAnything, half: bool) -> VideoDepthAnything:
@@ -84,11 +79,10 @@ def _export(
     inputs: Sequence[str],
     outputs: Sequence[str],
     path: Path,
-    format: ExportFormat,
     half: bool,
     dynamic: dict[int, Any] | None = None,
 ) -> None:
-    _check_packages(format)
+    _check_packages()
     autocast = torch.autocast("cpu", dtype=torch.float16, enabled=half, cache_enabled=False)
     with _quiet(), torch.no_grad(), autocast:
         program = torch.onnx.export(
@@ -109,25 +103,13 @@ def _export(
     with tempfile.TemporaryDirectory(prefix=".partial_", dir=path.parent) as folder:
         whole = Path(folder) / path.with_suffix(".onnx").name
         program.save(whole, external_data=weights > MAX_WEIGHTS_INSIDE)
-        if format == "openvino":
-            _save_openvino(whole, Path(folder) / path.name, half)
         for file in Path(folder).iterdir():
-            if format == "onnx" or file.suffix in (".xml", ".bin"):
-                shutil.move(file, path.parent / file.name)
+            shutil.move(file, path.parent / file.name)
 
 
-def _save_openvino(source: Path, target: Path, half: bool) -> None:
-    import openvino as ov
-
-    ov.save_model(ov.Core().read_model(source), target, compress_to_fp16=half)
-
-
-def _check_packages(format: ExportFormat) -> None:
+def _check_packages() -> None:
     try:
         import onnxscript  # noqa: F401
-
-        if format == "openvino":
-            import openvino  # noqa: F401
     except ImportError as error:
         raise UsageError(f"exporting needs {error.name}; run `pip install 'video-depth-anything[export]'`") from error
 
