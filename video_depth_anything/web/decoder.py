@@ -1,0 +1,140 @@
+"""The program that decodes one upload, in a process of its own, and tells the page what it finds.
+
+The page starts it as `python -m video_depth_anything.web.decoder REQUEST` and reads its standard output: lines of JSON,
+each frame's line followed by its pixels. It is confined before it opens the file, and what it sends is believed by the
+page no more than the file is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from fractions import Fraction
+from pathlib import Path
+from typing import IO, Any
+
+from ..errors import InputError
+from ..video.source import Selection, VideoSource, open_video
+from .confinement import DecoderLimits, confine
+
+# Endings and beginnings of files that only name other files.
+PLAYLIST_ENDINGS = {".m3u8", ".m3u", ".pls", ".mpd", ".sdp", ".ffconcat", ".concat", ".asx", ".xspf", ".ffmetadata"}
+PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD", b"<asx", b"v=0", b"#EXT", b"[Reference]")
+# Containers that hold their data themselves. Those that name other files are missing: HLS, DASH, concat, SDP, images.
+SELF_CONTAINED = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,dv,gif,apng,h264,hevc,av1,obu,ivf,m4v,rm,nut,wtv,3gp,gxf"
+)
+
+
+class Refused(Exception):
+    """The upload is not taken; the message is one of the page's reasons, see `uploads.REASONS`."""
+
+
+def main(words: list[str]) -> int:
+    """Do what the request says; the exit code is 0 where everything was told, good or bad."""
+    request = json.loads(words[0])
+    # What a library prints must not come between the lines.
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    try:
+        load_modules()
+        limits = DecoderLimits(**request["limits"])
+        video = Path(request["video"])
+        writable = [Path(request["output"]).parent] if "output" in request else []
+        confine(limits, [video], writable)
+        check_container(video, limits.max_pixels)
+        if "output" in request:
+            from .sound import add_sound
+
+            found = add_sound(video, Path(request["picture"]), Path(request["output"]))
+            tell(answers, {"kind": "end", "sound": found})
+        else:
+            send_frames(answers, video, request["selection"])
+    except Refused as error:
+        tell(answers, {"kind": "refused", "reason": str(error)})
+    except InputError as error:
+        print(error, file=sys.stderr)
+        tell(answers, {"kind": "refused", "reason": "unreadable"})
+    except MemoryError:
+        tell(answers, {"kind": "refused", "reason": "memory"})
+    except BrokenPipeError:  # the page has what it wants
+        return 0
+    except Exception:
+        traceback.print_exc()
+        tell(answers, {"kind": "refused", "reason": "unreadable"})
+    return 0
+
+
+def load_modules() -> None:
+    """Load what reading needs while every file may still be read."""
+    import av  # noqa: F401
+    import cv2
+    import numpy as np  # noqa: F401
+
+    cv2.setNumThreads(1)
+
+
+def check_container(video: Path, max_pixels: int) -> None:
+    """Refuse what is no video file that holds its data itself, by its header.
+
+    Args:
+        video: the upload.
+        max_pixels: of a frame.
+
+    Raises:
+        Refused: with the reason.
+    """
+    import av
+
+    with video.open("rb") as file:
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if video.suffix.lower() in PLAYLIST_ENDINGS or start.lower().startswith(tuple(s.lower() for s in PLAYLIST_STARTS)):
+        raise Refused("playlist")
+    options = {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "file", "max_pixels": str(max_pixels)}
+    try:
+        with av.open(f"file:{video}", "r", options=options, metadata_errors="replace") as container:
+            stream = next(iter(container.streams.video), None)
+            if stream is None:
+                raise Refused("no picture")
+            if stream.codec_context.width * stream.codec_context.height > max_pixels:
+                raise Refused("too large")
+    except MemoryError:  # the library's own is both
+        raise
+    except (av.FFmpegError, OSError) as error:
+        raise Refused("unreadable") from error
+
+
+def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any]) -> None:
+    """Tell the facts of a video, then its frames."""
+    rate = selection["target_fps"]
+    wanted = Selection(selection["max_res"], None if rate is None else Fraction(rate), selection["max_len"])
+    source = open_video(video, wanted)
+    tell(answers, {"kind": "facts", **facts_of(source)})
+    for frame in source.timed():
+        tell(answers, {"kind": "frame", "time": frame.time, "duration": frame.duration}, frame.image.tobytes())
+    tell(answers, {"kind": "end"})
+
+
+def facts_of(source: VideoSource) -> dict[str, Any]:
+    """What the page wants to know before the first frame."""
+    return {
+        "source_size": source.source_size,
+        "size": source.size,
+        "source_fps": str(source.source_fps),
+        "fps": str(source.fps),
+        "expected": source.expected,
+        "reader": source.reader,
+    }
+
+
+def tell(answers: IO[bytes], content: dict[str, Any], data: bytes = b"") -> None:
+    """Send one line, and the data that belong to it."""
+    answers.write(json.dumps(content).encode() + b"\n")
+    answers.write(data)
+    answers.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
