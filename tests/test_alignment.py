@@ -14,7 +14,7 @@ from recipes import assert_close, golden_arrays
 from torch import Tensor
 
 from utils.util import compute_scale_and_shift, get_interpolate_frames
-from video_depth_anything.aligner import WindowAligner
+from video_depth_anything.alignment import WindowAligner
 from video_depth_anything.windows import window_schedule
 
 

@@ -51,7 +51,8 @@ def test_inputs_may_come_with_and_without_a_flag() -> None:
 
 
 def test_what_is_saved() -> None:
-    assert parsed().outputs.save is None
+    assert parsed().outputs.save == ("src", "vis")
+    assert parsed("--metric").outputs.save == ("src", "vis", "ply")
     assert parsed("--save_npz").outputs.save == ("src", "vis", "npz")
     assert parsed("--save_exr", "--metric").outputs.save == ("src", "vis", "ply", "exr")
     assert parsed("--save", "npz", "npz").outputs.save == ("npz",)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,13 @@ from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from video_depth_anything.device import Execution
-from video_depth_anything.distributed import RawWindows, join_windows, windows_read
 from video_depth_anything.dpt_temporal import FrameFeatures
-from video_depth_anything.errors import InputError, OutputError, RankError
-from video_depth_anything.offline import infer_depth
-from video_depth_anything.pipelines.multi_device import LONGEST_RUN, Labour, run_length, windows_in_order
-from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first
-from video_depth_anything.pipelines.window_spool import WindowSpool, spooled_bytes
+from video_depth_anything.errors import InputError, OutputError
+from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
+from video_depth_anything.pipelines.ranks import Ranks, longest_first
+from video_depth_anything.pipelines.shared_windows import LONGEST_RUN, SharedWindows, run_length
+from video_depth_anything.pipelines.stop import Stop
+from video_depth_anything.pipelines.window_spool import WindowSpool, remove_abandoned, spooled_bytes
 from video_depth_anything.windows import INFER_LEN, frames_of_window, num_windows, window_matters, window_schedule
 
 Frames = npt.NDArray[np.uint8]
@@ -134,9 +135,9 @@ def test_runs_are_even_and_not_too_long(frames: int | None, ranks: int) -> None:
         assert -(-runs // ranks) * length < windows / ranks + length + 1
 
 
-def team(size: int, silence: float = 60.0) -> list[Ranks]:
+def team(size: int) -> list[Ranks]:
     store = HashStore()
-    return [Ranks(store, rank, size, silence) for rank in range(size)]
+    return [Ranks(store, rank, size, Stop()) for rank in range(size)]
 
 
 def split_in_threads(folder: Path, counts: Sequence[int], ranks: list[Ranks], length: int) -> npt.NDArray[np.float32]:
@@ -145,27 +146,24 @@ def split_in_threads(folder: Path, counts: Sequence[int], ranks: list[Ranks], le
     spool = WindowSpool(folder, "v", SIZE)
     spool.begin({"a": 1}, keep=False)
 
-    def labour(rank: int) -> Labour:
-        return Labour(ranks[rank], "v", length, spool, RawWindows(MixingNetwork(), video(counts[rank]), 14, execution))
+    def windows(rank: int) -> SharedWindows:
+        source = RawWindows(MixingNetwork(), video(counts[rank]), 14, execution)
+        return SharedWindows(ranks[rank], "v", length, spool, source)
 
     def work(rank: int) -> None:
-        own = labour(rank)
-        while own.step():
-            pass
+        with closing(windows(rank)) as own:
+            while own.compute_next():
+                pass
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(1, len(ranks))]
     for thread in threads:
         thread.start()
-    own = labour(0)
     try:
-        windows = windows_in_order(ranks[0], "v", windows_read(video(counts[0])), own, spool)
-        return np.stack(list(join_windows(windows, False, CPU)))
+        with closing(windows(0)) as own:
+            return np.stack(list(join_windows(own.in_order(windows_read(video(counts[0]))), False, CPU)))
     finally:
-        own.close()
         for thread in threads:
             thread.join()
-        for one in ranks:
-            one.close()
 
 
 @pytest.mark.parametrize("ranks", [2, 3, 5])
@@ -200,76 +198,6 @@ def test_each_item_falls_to_one_rank_in_order() -> None:
     assert sorted(item for own in taken for item in own) == list(range(50))
     assert all(own == sorted(own) for own in taken)
     assert longest_first([3, 9, float("inf"), 9]) == [2, 1, 3, 0]
-    for one in ranks:
-        one.close()
-
-
-def test_ranks_take_turns_and_meet() -> None:
-    ranks = team(3)
-    inside: list[int] = []
-    most: list[int] = []
-
-    def work(rank: Ranks) -> None:
-        for _ in range(3):
-            with rank.turn("list"):
-                inside.append(rank.rank)
-                most.append(len(inside))
-                inside.pop()
-        rank.meet("end")
-        assert len(most) == 9
-
-    with ThreadPoolExecutor(3) as threads:
-        for future in [threads.submit(work, rank) for rank in ranks]:
-            future.result()
-    assert set(most) == {1}
-    for one in ranks:
-        one.close()
-
-
-def test_a_failure_reaches_all_ranks_and_the_first_one_counts() -> None:
-    ranks = team(3)
-    assert ranks[1].fail("rank 1 (here): disk full")
-    assert not ranks[2].fail("rank 2 (here): too late")
-    for one in ranks:
-        with pytest.raises(RankError, match=r"^rank 1 \(here\): disk full$"):
-            one.wait("never set")
-        one.close()
-
-
-def fail_on_rank(rank: int, error: Exception) -> None:
-    os.environ["RANK"] = str(rank)
-    with join_ranks():
-        raise error
-
-
-def test_an_error_is_said_with_its_rank(monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the rank that has it and by rank 0; the others end without a word."""
-    store = HashStore()
-    monkeypatch.setattr("video_depth_anything.pipelines.ranks._connect", lambda _: store)
-    monkeypatch.setattr("signal.signal", lambda *_: None)
-    monkeypatch.setenv("WORLD_SIZE", "3")
-    monkeypatch.setenv("RANK", "none")
-    for rank, error in ((1, OutputError("the disk is full")), (0, ValueError("too late"))):
-        with pytest.raises(RankError, match=r"^rank 1 \(\S+\): the disk is full$"):
-            fail_on_rank(rank, error)
-    with pytest.raises(SystemExit, match="2"):
-        fail_on_rank(2, OutputError("too late"))
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    with pytest.raises(OutputError, match="mine"):
-        fail_on_rank(0, OutputError("mine"))
-
-
-def test_a_silent_rank_is_taken_for_dead(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("video_depth_anything.pipelines.ranks.BEAT_SECONDS", 0.02)
-    ranks = team(2, silence=0.3)
-    with pytest.raises(RankError, match=r"rank 1 \(never seen\): not heard of for 0.3 seconds"):
-        Ranks(HashStore(), 0, 2, silence=0.3).wait("never set")
-    for _ in range(30):  # much longer than the silence allowed
-        ranks[0].check()
-        threading.Event().wait(0.02)
-    ranks[1].close()
-    ranks[0].check()
-    ranks[0].close()
 
 
 def test_spool_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
@@ -290,3 +218,43 @@ def test_spool_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="must be a folder that all machines share"):
         spool.write(1, maps)
+
+
+def test_a_damaged_window_is_computed_again(tmp_path: Path) -> None:
+    """Whatever became of it, as long as its length does not tell."""
+    spool = WindowSpool(tmp_path, "v", (2, 3))
+    maps = np.random.default_rng(0).random((32, 2, 3)).astype(np.float32)
+    spool.begin({}, keep=False)
+    for index in range(4):
+        spool.write(index, maps)
+    path = spool.folder / "000001.f32"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    path = spool.folder / "000002.f32"
+    path.write_bytes(path.read_bytes()[: -2 * 3 * 4])
+    (spool.folder / "000003.f32").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"000001.f32 is damaged; run again with --resume"):
+        spool.read(1)
+    assert spool.begin({}, keep=True) == [0]
+
+
+def test_only_what_no_process_owns_is_removed(tmp_path: Path) -> None:
+    """A process that is killed lets go of its spool; a folder that is not a spool stays."""
+    (tmp_path / ".mine_windows").mkdir()
+    program = (
+        "import sys; from pathlib import Path; from video_depth_anything.pipelines.window_spool import WindowSpool\n"
+        "spool = WindowSpool(Path(sys.argv[1]), 'v', (2, 3)); spool.begin({}, False); print(flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        remove_abandoned(tmp_path)
+        assert (tmp_path / ".v_windows" / "settings.json").is_file()
+        with pytest.raises(OutputError, match="another run is writing to"):
+            WindowSpool(tmp_path, "v", (2, 3)).begin({}, keep=True)
+        process.kill()
+    remove_abandoned(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".mine_windows"]

@@ -104,7 +104,7 @@ def test_decode_renders_only_the_slots_asked_for(golden_model: VideoDepthAnythin
 def test_pixels_in_chunks_give_the_same(golden_model: VideoDepthAnything, monkeypatch: pytest.MonkeyPatch) -> None:
     x = noise(5, 1, 8, 64, 6, 7)
     whole = golden_model.head.motion_modules[2](x)
-    monkeypatch.setattr("video_depth_anything.motion_module.MAX_CHUNK_ELEMENTS_CPU", 8 * 8 * 64 * 5)
+    monkeypatch.setattr("video_depth_anything.motion_module.motion_module.MAX_CHUNK_ELEMENTS_CPU", 8 * 8 * 64 * 5)
     torch.testing.assert_close(golden_model.head.motion_modules[2](x), whole, atol=1e-5, rtol=1e-5)
 
 

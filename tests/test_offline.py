@@ -15,7 +15,7 @@ from torch import Tensor
 
 from video_depth_anything.device import Execution
 from video_depth_anything.dpt_temporal import FrameFeatures
-from video_depth_anything.offline import infer_depth
+from video_depth_anything.offline import HostCopy, infer_depth
 from video_depth_anything.video_depth import VideoDepthAnything
 from video_depth_anything.windows import INFER_LEN
 
@@ -114,6 +114,29 @@ def test_frames_come_out_while_others_are_still_to_be_read() -> None:
     assert read <= INFER_LEN + 4
 
 
+def test_reading_ahead_while_depth_is_on_its_way_changes_no_bit(
+    golden_model: VideoDepthAnything, fp32: Execution, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a GPU, whose copies are not ready at once: the next window's frames go through the encoder first."""
+    read = 0
+
+    def source() -> Iterator[npt.NDArray[np.uint8]]:
+        nonlocal read
+        for frame in synthetic_frames(60, 28, 28, seed=8):
+            read += 1
+            yield frame
+
+    expected = np.stack(list(infer_depth(golden_model, source(), 28, fp32)))
+    monkeypatch.setattr(HostCopy, "ready", False)
+    read, reads, depths = 0, [], []
+    for depth in infer_depth(golden_model, source(), 28, fp32):
+        depths.append(depth)
+        reads.append(read)
+    np.testing.assert_array_equal(np.stack(depths), expected)
+    # The first window has 32 frames, the others 22 new ones; the encoder takes three at a time.
+    assert [reads[0], reads[24], reads[46]] == [54, 60, 60]
+
+
 def test_windows_that_change_nothing_are_left_out(golden_model: VideoDepthAnything, fp32: Execution) -> None:
     """25 frames have two windows in the schedule, of which the second only starts a fade with weight zero."""
     frames = synthetic_frames(26, 28, 28, seed=2)
@@ -141,8 +164,8 @@ def test_unusable_frames(golden_model: VideoDepthAnything, fp32: Execution) -> N
     good = synthetic_frames(2, 28, 28, seed=0)
     with pytest.raises(ValueError, match="frame 2 is 42x28, but the video began with 28x28"):
         list(infer_depth(golden_model, [*good, synthetic_frames(1, 28, 42, seed=0)[0]], 28, fp32))
-    with pytest.raises(ValueError, match=r"frame 0 must be .* got \(28, 28, 3\) float32"):
-        list(infer_depth(golden_model, [good[0].astype(np.float32)], 28, fp32))
+    with pytest.raises(ValueError, match=r"frame 1 must be .* got \(28, 28\) uint8"):
+        list(infer_depth(golden_model, [good[0], good[0, ..., 0]], 28, fp32))
     with pytest.raises(ValueError, match="no frames"):
         golden_model.infer_video_depth([], 24, device="cpu")
     with pytest.raises(ValueError, match="the model is on cpu, not on cuda"):

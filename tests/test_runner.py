@@ -14,7 +14,9 @@ import pytest
 from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.arrays import NpzArchive
 from video_depth_anything.outputs.base import DepthFrame, DepthMap, OutputWriter, RunInfo
-from video_depth_anything.outputs.videos import SourceVideo, TwoPassVideos, VisStyle
+from video_depth_anything.outputs.spool import LateOutputs
+from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
+from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.threads import BackgroundConsumer, prefetch
@@ -91,7 +93,8 @@ def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, how: str | None) -> No
             stop.set()
 
     info = RunInfo(tmp_path, "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24))
-    outputs = Written([NpzArchive(info, 5), SourceVideo(info, None), TwoPassVideos(info, VisStyle(None), False, None)])
+    late = LateOutputs(info, [lambda info, ends: DepthVideo(info, VisStyle(None), ends=ends)], False)
+    outputs = Written([NpzArchive(info, 5), SourceVideo(info, None), late])
     image = np.zeros((12, 18, 3), np.uint8)
     frames = [TimedFrame(image, i / 24, 1 / 24) for i in range(5)]
     advanced: list[None] = []

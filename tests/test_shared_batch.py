@@ -1,12 +1,9 @@
-"""Inputs of one command over several ranks, which are threads here: real videos, real outputs, a small network."""
+"""Inputs of one command over several ranks, which are processes here: real videos, real outputs, a small network."""
 
 from __future__ import annotations
 
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,21 +11,25 @@ import numpy.typing as npt
 import pytest
 import torch
 from conftest import MakeVideo
-from test_distributed import MixingNetwork, team
+from rank_processes import run_ranks
+from test_distributed import MixingNetwork
 
 from video_depth_anything.cli import arguments
 from video_depth_anything.device import Execution
-from video_depth_anything.distributed import RawWindows, join_windows, windows_read
 from video_depth_anything.errors import OutputError, RankError
-from video_depth_anything.offline import infer_depth
-from video_depth_anything.outputs.base import OutputWriter
+from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
 from video_depth_anything.outputs.plan import OutputPlan
-from video_depth_anything.pipelines.batch import Batch, settings_of
-from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, WindowSource, check_space
-from video_depth_anything.pipelines.offline import Frame, RunSummary, run_video
+from video_depth_anything.outputs.run_outputs import RunOutputs
+from video_depth_anything.pipelines.batch import Batch
+from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, check_space
+from video_depth_anything.pipelines.offline import Frame, run_video
 from video_depth_anything.pipelines.ranks import Ranks
+from video_depth_anything.pipelines.report import Report
+from video_depth_anything.pipelines.shared_windows import WindowSource
+from video_depth_anything.pipelines.stop import Stop
+from video_depth_anything.pipelines.summary import RunSummary
 from video_depth_anything.video.inputs import expand_inputs
-from video_depth_anything.video.source import Selection, VideoSource, open_video
+from video_depth_anything.video.source import VideoSource, open_video
 
 EXECUTION = Execution(torch.device("cpu"), None, 1)
 
@@ -37,20 +38,22 @@ def raw_windows(frames: Iterator[Frame]) -> RawWindows:
     return RawWindows(MixingNetwork(), frames, 14, EXECUTION)
 
 
-def process(source: VideoSource, writers: list[OutputWriter]) -> RunSummary:
-    network = MixingNetwork()
-    return run_video(source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), writers, lambda: None)
+def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
+    network, stop = MixingNetwork(), Stop()
+    return run_video(
+        source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), outputs, lambda: None, stop
+    )
 
 
 class BrokenAfter:
     """Windows of one rank whose device fails."""
 
-    def __init__(self, windows: int) -> None:
-        self.begun = threading.Event()
+    def __init__(self, ranks: Ranks, windows: int) -> None:
+        self._ranks = ranks
         self._left = windows
 
     def window(self, index: int) -> npt.NDArray[np.float32] | None:
-        self.begun.set()
+        self._ranks.set("begun", "")
         if self._left == 0:
             raise OutputError("device lost")
         self._left -= 1
@@ -60,59 +63,69 @@ class BrokenAfter:
 class WaitsFor(RawWindows):
     """Windows of a rank that is never the first to begin."""
 
-    def __init__(self, frames: Iterator[Frame], begun: threading.Event) -> None:
+    def __init__(self, frames: Iterator[Frame], ranks: Ranks) -> None:
         super().__init__(MixingNetwork(), frames, 14, EXECUTION)
-        self._begun = begun
+        self._ranks = ranks
 
     def window(self, index: int) -> npt.NDArray[np.float32] | None:
-        assert self._begun.wait(60)
+        self._ranks.wait("begun")
         return super().window(index)
 
 
+class Said(Report):
+    """Keeps closing lines, and shows no progress."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    @contextmanager
+    def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
+        yield lambda: None
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) -> tuple[int, list[str]]:
+    """Exit code of a rank and what it says; the inference of all ranks but the first may break."""
+    parser = arguments.run_parser("run.py", None)
+    args = parser.parse_args(given)
+    options, said, stop = arguments.run_options(args, parser), Said(), Stop()
+    plan = OutputPlan(options.outputs, options.camera, options.model.metric)
+    batch = Batch(plan, options.selection, options.settings(), options.resume, "test.pth", stop, said)
+
+    def windows(frames: Iterator[Frame]) -> WindowSource:
+        if broken_after is None:
+            return raw_windows(frames)
+        return BrokenAfter(ranks, broken_after) if ranks.rank > 0 else WaitsFor(frames, ranks)
+
+    split = SplitInference(windows, windows_read, lambda found: join_windows(found, False, EXECUTION.device), "test")
+    return SharedBatch(batch, ranks, process, split).run(expand_inputs(arguments.inputs_of(args))), said.lines
+
+
 class Team:
-    """Runs the same command on all ranks, as torchrun does, and keeps what each says."""
+    """Runs the same command on all ranks, as torchrun does, and keeps what all of them say."""
 
-    def __init__(self, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, out: Path) -> None:
         self.said: list[str] = []
+        self.messages = ""
         self._out = out
-        self._patch = monkeypatch
 
-    def run(self, ranks: int, videos: Sequence[Path], *flags: str, broken: BrokenAfter | None = None) -> list[int]:
-        """Exit codes of the ranks; `broken` replaces the inference of all ranks but the first."""
+    def run(self, ranks: int, videos: Sequence[Path], *flags: str, broken_after: int | None = None) -> list[int]:
+        """Exit codes of the ranks."""
         names = ["--input_video", *map(str, videos), "--output_dir", str(self._out)]
-        self._patch.setattr(sys, "argv", ["run.py", *names, *flags])
-        args = arguments.parse(None)
-        plan, selection = OutputPlan.from_arguments(args), Selection(args.max_res)
-        batch = Batch(plan, selection, 24.0, args.resume, settings_of(args), self.said.append)
-
-        def work(rank: Ranks) -> int:
-            def windows(frames: Iterator[Frame]) -> WindowSource:
-                if broken is None:
-                    return raw_windows(frames)
-                return broken if rank.rank > 0 else WaitsFor(frames, broken.begun)
-
-            split = SplitInference(
-                windows,
-                windows_read,
-                lambda found: join_windows(found, False, EXECUTION.device),
-                "test",
-            )
-            try:
-                return SharedBatch(batch, rank, process, split).run(expand_inputs(args.input_video))
-            except Exception as error:
-                rank.fail(f"rank {rank.rank}: {error}")
-                raise
-            finally:
-                rank.close()
-
-        with ThreadPoolExecutor(ranks) as threads:
-            futures = [threads.submit(work, rank) for rank in team(ranks)]
-        return [future.result() for future in futures]
+        endings = run_ranks(ranks, run_command, [*names, *flags], broken_after)
+        self.messages += "".join(ending.stderr for ending in endings)
+        for ending in endings:
+            if ending.error is not None:
+                raise ending.error
+            self.said += ending.value[1]
+        return [ending.value[0] for ending in endings]
 
 
 @pytest.fixture
-def shared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Team:
-    return Team(tmp_path / "out", monkeypatch)
+def shared(tmp_path: Path) -> Team:
+    return Team(tmp_path / "out")
 
 
 def expected(video: Path) -> npt.NDArray[np.float32]:
@@ -126,14 +139,12 @@ def check_depth(folder: Path, videos: Sequence[Path]) -> None:
             np.testing.assert_array_equal(archive["depths"], expected(video))
 
 
-def test_as_many_inputs_as_ranks_are_shared_out_whole(
-    make_video: MakeVideo, tmp_path: Path, shared: Team, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_as_many_inputs_as_ranks_are_shared_out_whole(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:
     videos = [make_video(f"{count}.mp4", count=count, height=14, width=28) for count in (1, 22, 23, 45)]
     missing = tmp_path / "missing.mp4"
     assert shared.run(2, [*videos, missing], "--save", "npz", "src") == [1, 0]
-    assert f"input video {missing} not found" in caplog.text
-    assert "1 of 5 inputs failed" in caplog.text
+    assert f"input video {missing} not found" in shared.messages
+    assert "1 of 5 inputs failed" in shared.messages
     assert len(shared.said) == 4
     check_depth(tmp_path / "out", videos)
     assert shared.run(3, videos, "--save", "npz", "src", "--resume") == [0, 0, 0]
@@ -142,9 +153,8 @@ def test_as_many_inputs_as_ranks_are_shared_out_whole(
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_windows_of_fewer_inputs_are_shared_out(
-    make_video: MakeVideo, tmp_path: Path, shared: Team, caplog: pytest.LogCaptureFixture, ranks: int
+    make_video: MakeVideo, tmp_path: Path, shared: Team, ranks: int
 ) -> None:
-    caplog.set_level("INFO")
     videos = [make_video(f"{count}.mp4", count=count, height=14, width=28) for count in (200, 23)][: ranks - 1]
     flags = ("--save", "src", "vis", "npz", "exr", "png16", "mkv16", "--vis", "side-by-side")
     assert shared.run(ranks, videos, *flags) == [0] * ranks
@@ -153,30 +163,29 @@ def test_windows_of_fewer_inputs_are_shared_out(
     names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.endswith("_run.json")}
     assert names == {video.stem + ending for video in videos for ending in endings}
     assert shared.run(ranks, videos, *flags, "--resume") == [0] * ranks
-    assert caplog.text.count("finished before, skipped") == len(videos)
+    assert shared.messages.count("finished before, skipped") == len(videos)
 
 
 def test_a_failing_rank_ends_the_run_with_its_reason(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:
     video = make_video("long.mp4", count=200, height=14, width=28)
-    with pytest.raises(RankError, match=r"^rank 1: device lost$"):
-        shared.run(2, [video], "--save", "npz", broken=BrokenAfter(2))
+    with pytest.raises(RankError, match=r"^rank 1 \(\S+\): device lost$"):
+        shared.run(2, [video], "--save", "npz", broken_after=2)
     (spool,) = (tmp_path / "out").iterdir()
     assert spool.name == ".long_windows"
     assert len(list(spool.glob("[0-9]*.f32"))) >= 2
 
 
 def test_resume_begins_anew_where_a_setting_or_the_input_changed(
-    make_video: MakeVideo, tmp_path: Path, shared: Team, caplog: pytest.LogCaptureFixture
+    make_video: MakeVideo, tmp_path: Path, shared: Team
 ) -> None:
-    caplog.set_level("INFO")
     video = make_video("long.mp4", count=200, height=14, width=28)
     for flags in ((), ("--input_size", "28")):
         with pytest.raises(RankError, match="device lost"):
-            shared.run(2, [video], "--save", "npz", "--resume", *flags, broken=BrokenAfter(0))
-    assert "computed before" not in caplog.text
+            shared.run(2, [video], "--save", "npz", "--resume", *flags, broken_after=0)
+    assert "computed before" not in shared.messages
     video = make_video("long.mp4", count=201, height=14, width=28)
     assert shared.run(2, [video], "--save", "npz", "--resume", "--input_size", "28") == [0, 0]
-    assert "computed before" not in caplog.text
+    assert "computed before" not in shared.messages
     check_depth(tmp_path / "out", [video])
 
 

@@ -165,8 +165,8 @@ def test_unusable_frames_change_nothing(golden_model: video_depth.VideoDepthAnyt
     frames = synthetic_frames(4, 28, 28, seed=6)
     expected = run(DepthStream(golden_model, 28, fp32), frames)
     stream = DepthStream(golden_model, 28, fp32)
-    with pytest.raises(ValueError, match=r"frame 0 must be .* got \(28, 28, 3\) float32"):
-        stream.step(frames[0].astype(np.float32))
+    with pytest.raises(ValueError, match=r"frame 0 must be .* got \(28, 28\) uint8"):
+        stream.step(frames[0, ..., 0])
     run(stream, frames[:2])
     with pytest.raises(ValueError, match="frame 2 is 42x28, but the video began with 28x28"):
         stream.step(synthetic_frames(1, 28, 42, seed=0)[0])

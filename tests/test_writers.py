@@ -19,11 +19,15 @@ from utils.dc_utils import read_video_frames
 from video_depth_anything.errors import OutputError
 from video_depth_anything.files import whole_file
 from video_depth_anything.outputs.arrays import ExrFrames, NpzArchive, Png16Frames
-from video_depth_anything.outputs.base import DepthFrame, DepthKind, OutputWriter, RunInfo, Spool
+from video_depth_anything.outputs.base import DepthFrame, DepthKind, OutputWriter, RunInfo
 from video_depth_anything.outputs.colormap import color_table
-from video_depth_anything.outputs.point_clouds import CloudOptions, Intrinsics, PointClouds, require_open3d
-from video_depth_anything.outputs.videos import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
+from video_depth_anything.outputs.options import CameraOptions
+from video_depth_anything.outputs.point_clouds import Intrinsics, PointClouds, require_open3d
+from video_depth_anything.outputs.spool import LateOutputs, Spool
+from video_depth_anything.outputs.values import Values
+from video_depth_anything.outputs.videos import Depth16Video, DepthVideo, SourceVideo
 from video_depth_anything.outputs.vis_range import VisRange
+from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.video.readers import ffmpeg_header
 from video_depth_anything.video.writer import VideoWriter
 
@@ -42,6 +46,15 @@ def write(writer: OutputWriter, frames: list[DepthFrame] = FRAMES) -> None:
     for frame in frames:
         writer.write(frame)
     writer.close()
+
+
+def late_vis(run: RunInfo, style: VisStyle) -> OutputWriter:
+    """The depth video over the range of the whole video."""
+    return LateOutputs(run, [lambda info, ends: DepthVideo(info, style, ends=ends)], style.layout == "compare")
+
+
+def late_mkv16(run: RunInfo) -> OutputWriter:
+    return LateOutputs(run, [lambda info, ends: Depth16Video(info, Values(info.kind, "raw", ends))], False)
 
 
 def decoded(path: Path, pixels: str, dtype: npt.DTypeLike, channels: int, size: tuple[int, int]) -> npt.NDArray[Any]:
@@ -112,7 +125,7 @@ def test_png16(tmp_path: Path, kind: DepthKind, error: float) -> None:
 
 @pytest.mark.parametrize(("kind", "error"), [("disparity", 10 / 65535), ("depth_metres", 0.0006)])
 def test_mkv16_is_lossless(tmp_path: Path, kind: DepthKind, error: float) -> None:
-    write(TwoPassVideos(info(tmp_path, kind), None, True, None))
+    write(late_mkv16(info(tmp_path, kind)))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["clip_depths16.json", "clip_depths16.mkv"]
     mapping = json.loads((tmp_path / "clip_depths16.json").read_text())
     levels = decoded(tmp_path / "clip_depths16.mkv", "gray16le", np.uint16, 1, (12, 18))[:, 0]
@@ -134,11 +147,8 @@ def test_near_is_bright_in_relative_and_metric_videos(
 ) -> None:
     style = VisStyle(None, span)
     two_pass = span.kind == "video"
-    output = (
-        TwoPassVideos(info(tmp_path, kind), style, False, None)
-        if two_pass
-        else OnePassVis(info(tmp_path, kind), style, None)
-    )
+    run = info(tmp_path, kind)
+    output = late_vis(run, style) if two_pass else DepthVideo(run, style)
     write(output, blocks(1, 5))
     frames, _ = read_video_frames(tmp_path / "clip_vis.mp4")
     far = slice(0, 9) if near.start else slice(9, 18)
@@ -148,7 +158,7 @@ def test_near_is_bright_in_relative_and_metric_videos(
 
 def test_range_of_the_whole_video(tmp_path: Path) -> None:
     frames = blocks(0, 1)[:1] + blocks(2, 4)[:1]
-    write(TwoPassVideos(info(tmp_path), VisStyle(None), False, None), frames)
+    write(late_vis(info(tmp_path), VisStyle(None)), frames)
     gray, _ = read_video_frames(tmp_path / "clip_vis.mp4")
     means = [gray[0][:, :8].mean(), gray[0][:, 10:].mean(), gray[1][:, :8].mean(), gray[1][:, 10:].mean()]
     np.testing.assert_allclose(means, (0, 64, 128, 255), atol=6)
@@ -156,12 +166,9 @@ def test_range_of_the_whole_video(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("span", [VisRange(), VisRange("percentile")])
 def test_side_by_side(tmp_path: Path, span: VisRange) -> None:
-    style = VisStyle(INFERNO, span, "side-by-side")
-    output = (
-        TwoPassVideos(info(tmp_path), style, False, None)
-        if span.kind == "video"
-        else OnePassVis(info(tmp_path), style, None)
-    )
+    style = VisStyle(INFERNO, span, "compare")
+    run = info(tmp_path)
+    output = late_vis(run, style) if span.kind == "video" else DepthVideo(run, style)
     write(output)
     frames, _ = read_video_frames(tmp_path / "clip_vis.mp4")
     assert frames.shape == (5, 12, 36, 3)
@@ -173,8 +180,8 @@ def test_frames_of_variable_duration_play_as_long_as_they_did(tmp_path: Path) ->
     frames = [f._replace(time=t, duration=d) for f, t, d in zip(FRAMES, times, [0.04, 0.04, 0.92, 0.04, 0.04])]
     for output in (
         SourceVideo(info(tmp_path), None),
-        OnePassVis(info(tmp_path), VisStyle(INFERNO, VisRange("percentile")), None),
-        TwoPassVideos(info(tmp_path), None, True, None),
+        DepthVideo(info(tmp_path), VisStyle(INFERNO, VisRange("percentile"))),
+        late_mkv16(info(tmp_path)),
     ):
         write(output, frames)
     for name in ("clip_src.mp4", "clip_vis.mp4", "clip_depths16.mkv"):
@@ -209,7 +216,7 @@ def read_ply(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]
 def test_ply_is_binary_and_gives_the_points_back(tmp_path: Path) -> None:
     require_open3d()
     intrinsics = Intrinsics.centered(20, 20, (12, 18))
-    write(PointClouds(info(tmp_path, "depth_metres"), intrinsics, CloudOptions()))
+    write(PointClouds(info(tmp_path, "depth_metres"), intrinsics, CameraOptions()))
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"clip_point{i:04d}.ply" for i in range(5)]
     points, colors = read_ply(tmp_path / "clip_point0004.ply")
     np.testing.assert_array_equal(points.astype(np.float32), intrinsics.unproject(DEPTHS[4]))
@@ -218,7 +225,7 @@ def test_ply_is_binary_and_gives_the_points_back(tmp_path: Path) -> None:
 
 def test_fewer_points(tmp_path: Path) -> None:
     intrinsics = Intrinsics.centered(20, 20, (12, 18))
-    writer = PointClouds(info(tmp_path, "depth_metres"), intrinsics, CloudOptions(2, 3, 5.0))
+    writer = PointClouds(info(tmp_path, "depth_metres"), intrinsics, CameraOptions(every=2, stride=3, max_depth=5.0))
     write(writer)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"clip_point{i:04d}.ply" for i in (0, 2, 4)]
     assert "(3 files)" in writer.written()[0]
@@ -255,7 +262,7 @@ def test_a_file_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:
 def test_nothing_is_left_of_outputs_that_were_given_up(tmp_path: Path) -> None:
     style = VisStyle(INFERNO)
     writers: list[OutputWriter] = [NpzArchive(info(tmp_path), 5), SourceVideo(info(tmp_path), None)]
-    writers += [TwoPassVideos(info(tmp_path), style, True, None)]
+    writers += [late_vis(info(tmp_path), style), late_mkv16(info(tmp_path))]
     for writer in writers:
         writer.write(FRAMES[0])
         writer.abort()

@@ -1,22 +1,39 @@
-"""Scale and shift between depth maps, and cross-fade: the mathematics of joining windows, on arrays."""
+"""Joining windows: the scale and shift between depth maps, the cross-fade, and the aligner that applies both.
+
+Method: Chen et al., Video Depth Anything, arXiv:2501.12375, section 3.3.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from .windows import ALIGN_LEN, INTERP_LEN, KEYFRAMES, OVERLAP
+
+logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.floating]
-
 DepthMap = npt.NDArray[np.float32]
+
+# Weights of the new window in the cross-fade.
+FADE_WEIGHTS: tuple[float, ...] = tuple(i / (INTERP_LEN - 1) for i in range(INTERP_LEN))
 
 
 def compute_scale(prediction: Array, target: Array, mask: npt.ArrayLike) -> float:
-    """Least-squares s of s * prediction = target over the pixels where mask is true; 1 if prediction is zero there.
+    """Fit s of s * prediction = target by least squares.
 
     Args:
-        prediction, target: same shape, any float type. mask: same shape, bool or 0/1.
+        prediction: of any shape and float type.
+        target: of the same shape.
+        mask: of the same shape, bool or 0/1; the pixels that count.
+
+    Returns:
+        The scale; 1 if the prediction is zero wherever it counts.
     """
     p, t = _masked(prediction, target, mask)
     a00 = float(p @ p)
@@ -26,13 +43,15 @@ def compute_scale(prediction: Array, target: Array, mask: npt.ArrayLike) -> floa
 def compute_scale_and_shift(
     prediction: Array, target: Array, mask: npt.ArrayLike, scale_only: bool = False
 ) -> tuple[float, float]:
-    """Least-squares (s, b) of s * prediction + b = target over the pixels where mask is true.
+    """Fit (s, b) of s * prediction + b = target by least squares.
 
     The sums are taken in float64: in float32 a constant prediction does not always give a zero determinant.
 
     Args:
-        prediction, target: same shape, any float type. mask: same shape, bool or 0/1.
-        scale_only: fit s alone, b is 0.
+        prediction: of any shape and float type.
+        target: of the same shape.
+        mask: of the same shape, bool or 0/1; the pixels that count.
+        scale_only: fit s alone; b is 0.
 
     Returns:
         (scale, shift); (1, 0) where the system is singular, that is for a constant prediction or an empty mask.
@@ -60,7 +79,11 @@ def _masked(prediction: Array, target: Array, mask: npt.ArrayLike) -> tuple[npt.
 
 
 def get_interpolate_frames(frame_list_pre: Sequence[Array], frame_list_post: Sequence[Array]) -> list[Array]:
-    """Cross-fade two equally long lists of frames; the weight of the second goes from 0 to 1 in equal steps.
+    """Cross-fade two lists of frames; the weight of the second goes from 0 to 1 in equal steps.
+
+    Args:
+        frame_list_pre: frames of one shape.
+        frame_list_post: as many frames of that shape.
 
     Raises:
         ValueError: if the lists differ in length.
@@ -69,3 +92,82 @@ def get_interpolate_frames(frame_list_pre: Sequence[Array], frame_list_post: Seq
         raise ValueError(f"cannot cross-fade {len(frame_list_pre)} frames with {len(frame_list_post)}")
     weights = np.linspace(0.0, 1.0, len(frame_list_pre)).tolist()
     return [pre * (1.0 - w) + post * w for w, pre, post in zip(weights, frame_list_pre, frame_list_post)]
+
+
+class WindowAligner:
+    """Joins the depth of consecutive windows into one sequence; one object per video.
+
+    Holds two reference maps and the eight frames that the next window may still change, whatever the video's length.
+    Relative models: each window is mapped onto what came before by the scale and shift that fit its slots 0 and 1.
+    Metric models predict metres already and are only cross-faded. Everything but the fit itself happens on the device
+    that the windows are on.
+
+    Args:
+        metric: whether the network predicts metres.
+    """
+
+    def __init__(self, metric: bool) -> None:
+        self._metric = metric
+        self._first: Tensor | None = None  # frame 0 as window 0 predicted it
+        self._second: Tensor | None = None  # what the next window shows in slot 1, aligned
+        self._tail: list[Tensor] = []  # at most INTERP_LEN frames
+        self._scale_shift = (1.0, 0.0)
+        self._warned = False
+
+    def add(self, depth: Tensor) -> list[Tensor]:
+        """Take the next window and return the frames that are final now.
+
+        Args:
+            depth: (n, H, W) float32, of the window's slots 0..n-1. n is 32 but where the video ends inside the window:
+                then the slots after the video's last frame may be left out.
+
+        Returns:
+            Maps (H, W) float32 on the window's device, in the order of the video; tensors of their own or views.
+        """
+        if self._first is None:
+            frames = list(depth.unbind())
+            self._first = depth[0]
+        else:
+            depth = self._align(depth)
+            post = depth[ALIGN_LEN:OVERLAP]
+            # Weight zero is no weight at all: zero times infinity would be none.
+            faded = [pre * (1.0 - w) + new * w if w else pre for w, pre, new in zip(FADE_WEIGHTS, self._tail, post)]
+            frames = faded + list(depth[OVERLAP:].unbind())
+        # Slots 24..31 are the next window's slots 2..9, which may still change them.
+        held = len(depth) - KEYFRAMES[ALIGN_LEN]
+        final = frames[: len(frames) - max(held, 0)]
+        self._tail = frames[len(final) :]
+        # A window too short for this keyframe is the last one.
+        self._second = depth[KEYFRAMES[1]] if len(depth) > KEYFRAMES[1] else None
+        return final
+
+    def finish(self) -> list[Tensor]:
+        """Return the frames held back for a next window that does not come."""
+        tail, self._tail = self._tail, []
+        return tail
+
+    def _align(self, depth: Tensor) -> Tensor:
+        if self._metric:
+            return depth
+        if self._first is None or self._second is None:
+            raise ValueError("the window before was cut short, so no window can follow it")
+        # Two maps are little to copy, and not every device has float64.
+        target = torch.stack([self._first, self._second])
+        scale, shift = self._scale_and_shift(depth[:ALIGN_LEN].cpu().numpy(), target.cpu().numpy())
+        return depth.mul(scale).add_(shift).clamp_(min=0)
+
+    def _scale_and_shift(self, prediction: DepthMap, target: DepthMap) -> tuple[float, float]:
+        """Scale and shift of this window; those of the window before where they cannot be found.
+
+        No window may poison the ones after it: non-finite pixels are left out, and a fit that is singular or turns
+        near and far around is not believed.
+        """
+        mask = np.isfinite(prediction) & np.isfinite(target)
+        fit = fit_scale_and_shift(prediction, target, mask)
+        if fit is None or not np.isfinite(fit).all() or fit[0] <= 0:
+            if not self._warned:
+                logger.warning("a window could not be aligned to the one before; its scale and shift are kept")
+                self._warned = True
+            return self._scale_shift
+        self._scale_shift = fit
+        return fit

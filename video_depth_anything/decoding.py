@@ -6,13 +6,15 @@ Shapes: B clips, T frames, C channels, h x w patches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
 
-from .dpt_temporal import FrameFeatures
 from .temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
+
+if TYPE_CHECKING:
+    from .dpt_temporal import FrameFeatures
 
 
 class HeadPieces(Protocol):

@@ -6,13 +6,14 @@ Shapes: N images, C channels, H x W pixels, h x w patches of 14 x 14.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import PATCH_SIZE, POSITION_GRID, ModelConfig
+from .config import PATCH_SIZE, POSITION_GRID, ModelConfig, get_config
 
 # The published encoder was trained with this offset in the scale factors handed to the interpolation.
 # It shifts every sampling point, so leaving it out changes the result.
@@ -124,11 +125,17 @@ class Block(nn.Module):
 
 
 class DinoVisionTransformer(nn.Module):
-    """The encoder: images to the token maps of four tapped blocks."""
+    """The encoder: images to the token maps of four tapped blocks.
+
+    Args:
+        config: dimensions of the variant.
+    """
+
+    patch_size = PATCH_SIZE
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        dim = config.embed_dim
+        dim = self.embed_dim = config.embed_dim
         self.taps = config.taps
         self.patch_embed = PatchEmbed(dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, dim))
@@ -174,7 +181,11 @@ class DinoVisionTransformer(nn.Module):
         Raises:
             ValueError: if H or W is not a multiple of 14.
         """
-        height, width = images.shape[-2:]
+        return [self._tokens(x, normalised=True) for x in self._run_blocks(images, self.taps, position)]
+
+    def _run_blocks(self, images: Tensor, chosen: Collection[int], position: Tensor | None = None) -> list[Tensor]:
+        """Tokens (N, 1 + h * w, C) after the chosen blocks, class token first."""
+        height, width = (int(side) for side in images.shape[-2:])
         if height % PATCH_SIZE or width % PATCH_SIZE:
             raise ValueError(f"image size {height}x{width} is not a multiple of {PATCH_SIZE}")
         x = self.patch_embed(images)
@@ -188,7 +199,52 @@ class DinoVisionTransformer(nn.Module):
         outputs = []
         for index, block in enumerate(self.blocks):
             x = block(x)
-            if index in self.taps:
-                tokens = self.norm(x)
-                outputs.append(TokenMap(tokens[:, 1:], tokens[:, 0]))
+            if index in chosen:
+                outputs.append(x)
         return outputs
+
+    def _tokens(self, x: Tensor, normalised: bool) -> TokenMap:
+        x = self.norm(x) if normalised else x
+        return TokenMap(x[:, 1:], x[:, 0])
+
+    def get_intermediate_layers(
+        self,
+        images: Tensor,
+        n: int | Sequence[int] = 1,
+        reshape: bool = False,
+        return_class_token: bool = False,
+        norm: bool = True,
+    ) -> tuple[TokenMap, ...] | tuple[Tensor, ...]:
+        """Tokens of any blocks, as DINOv2 gives them; `forward` is for depth.
+
+        Args:
+            images: (N, 3, H, W) normalised RGB; H and W multiples of 14.
+            n: indices of the blocks, or how many of the last ones.
+            reshape: whether patch tokens come as maps (N, C, h, w), not as (N, h * w, C).
+            return_class_token: whether the class token (N, C) comes with them.
+            norm: whether tokens go through the final LayerNorm.
+
+        Returns:
+            For each block, shallow to deep, its patch tokens, or a pair of them and the class token.
+
+        Raises:
+            ValueError: if H or W is not a multiple of 14.
+        """
+        chosen = range(len(self.blocks) - n, len(self.blocks)) if isinstance(n, int) else n
+        taps = [self._tokens(x, norm) for x in self._run_blocks(images, chosen)]
+        if reshape:
+            grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
+            taps = [tap._replace(patches=tap.patches.transpose(1, 2).unflatten(2, grid)) for tap in taps]
+        return tuple(taps) if return_class_token else tuple(tap.patches for tap in taps)
+
+
+def DINOv2(model_name: str) -> DinoVisionTransformer:
+    """The encoder of a variant, under the name that users of the original import.
+
+    Args:
+        model_name: "vits", "vitb" or "vitl".
+
+    Raises:
+        ValueError: if there is no such variant.
+    """
+    return DinoVisionTransformer(get_config(model_name))

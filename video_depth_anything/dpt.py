@@ -11,8 +11,6 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import ModelConfig
-
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear resize of (N, C, H, W) with aligned corners; the same size comes back untouched."""
@@ -79,12 +77,18 @@ class Scratch(nn.Module):
 
 
 class DPTHead(nn.Module):
-    """Modules that make a pyramid of maps from tapped tokens, and the convolutions that fuse it."""
+    """Modules that make a pyramid of maps from tapped tokens, and the convolutions that fuse it.
 
-    def __init__(self, config: ModelConfig) -> None:
+    Args:
+        in_channels: width of the tokens.
+        features: width of the fusion path.
+        out_channels: channels of the four maps.
+    """
+
+    def __init__(self, in_channels: int, features: int, out_channels: Sequence[int]) -> None:
         super().__init__()
-        channels = config.out_channels
-        self.projects = nn.ModuleList(nn.Conv2d(config.embed_dim, c, 1) for c in channels)
+        channels = tuple(out_channels)
+        self.projects = nn.ModuleList(nn.Conv2d(in_channels, c, 1) for c in channels)
         self.resize_layers = nn.ModuleList(
             [
                 nn.ConvTranspose2d(channels[0], channels[0], kernel_size=4, stride=4),
@@ -93,7 +97,7 @@ class DPTHead(nn.Module):
                 nn.Conv2d(channels[3], channels[3], kernel_size=3, stride=2, padding=1),
             ]
         )
-        self.scratch = Scratch(channels, config.features)
+        self.scratch = Scratch(channels, features)
         # With the usual initialisation the final ReLU is dead on most inputs: depth 0 everywhere and no gradient.
         final = self.scratch.output_conv2[2]
         assert isinstance(final, nn.Conv2d) and final.bias is not None

@@ -12,10 +12,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import PATCH_SIZE, ModelConfig
+from .config import PATCH_SIZE
+from .decoding import decode
 from .dinov2 import TokenMap
 from .dpt import DPTHead, resize
-from .motion_module import MotionModule
+from .motion_module import MAX_FRAMES, MotionModule
 from .temporal_memory import AttentionMemory, ContextEntries, float32_region
 
 
@@ -37,6 +38,11 @@ class FrameFeatures(NamedTuple):
         """One `FrameFeatures` of N = 1 per image, as views."""
         return [FrameFeatures(*(x[i : i + 1] for x in self)) for i in range(self.map3.shape[0])]
 
+    def split_clips(self, length: int) -> list[FrameFeatures]:
+        """The `length` frames of a window, of N = B clips each, as views; the images go clip by clip."""
+        clips = [x.unflatten(0, (-1, length)) for x in self]
+        return [FrameFeatures(*(x[:, t] for x in clips)) for t in range(length)]
+
     @classmethod
     def concatenate(cls, parts: Sequence[FrameFeatures]) -> FrameFeatures:
         """Join along the first dimension; a single part comes back as it is."""
@@ -44,12 +50,72 @@ class FrameFeatures(NamedTuple):
 
 
 class DPTHeadTemporal(DPTHead):
-    """Token maps of frames to depth; `decoding` says in which order the pieces run."""
+    """Token maps of frames to depth; `decoding` says in which order the pieces run.
 
-    def __init__(self, config: ModelConfig) -> None:
-        super().__init__(config)
-        channels = (config.out_channels[2], config.out_channels[3], config.features, config.features)
+    Args:
+        in_channels: width of the tokens.
+        features: width of the fusion path.
+        use_bn: False; the published networks have no batch norm.
+        out_channels: channels of the four maps.
+        use_clstoken: False; the published networks do not read the class token.
+        num_frames: 32; the length of the published position tables.
+        pe: "ape"; the published positions are absolute.
+
+    Raises:
+        ValueError: for other values than the four that the published networks have.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        features: int = 256,
+        use_bn: bool = False,
+        out_channels: Sequence[int] = (256, 512, 1024, 1024),
+        use_clstoken: bool = False,
+        num_frames: int = MAX_FRAMES,
+        pe: str = "ape",
+    ) -> None:
+        given = {"use_bn": use_bn, "use_clstoken": use_clstoken, "num_frames": num_frames, "pe": pe}
+        for name, only in {"use_bn": False, "use_clstoken": False, "num_frames": MAX_FRAMES, "pe": "ape"}.items():
+            if given[name] != only:
+                raise ValueError(
+                    f"{name}={given[name]!r}: the published networks have {only!r}, and nothing else is known"
+                )
+        super().__init__(in_channels, features, out_channels)
+        channels = (out_channels[2], out_channels[3], features, features)
         self.motion_modules = nn.ModuleList(MotionModule(c) for c in channels)
+
+    def forward(
+        self,
+        out_features: Sequence[tuple[Tensor, Tensor]],
+        patch_h: int,
+        patch_w: int,
+        frame_length: int,
+        micro_batch_size: int = 4,
+        cached_hidden_state_list: None = None,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Depth of windows from the encoder's tokens, in one call as the original's head.
+
+        Args:
+            out_features: of the four taps, patch tokens (B * T, h * w, C) and class token, clip by clip.
+            patch_h: h.
+            patch_w: w.
+            frame_length: T, at most 32.
+            micro_batch_size: frames of each clip rendered together, which bounds memory.
+            cached_hidden_state_list: None; what streaming remembers is in `DepthStream`.
+
+        Returns:
+            (B * T, 1, 14h, 14w) float32, >= 0; and an empty list in place of the original's states.
+
+        Raises:
+            ValueError: if states are given.
+        """
+        if cached_hidden_state_list is not None:
+            raise ValueError("cached states are not taken; video_depth_stream.DepthStream keeps its own")
+        features = self.encode([TokenMap(*tap) for tap in out_features], (patch_h, patch_w))
+        window = features.split_clips(frame_length)
+        depth = torch.cat(list(decode(self, window, range(frame_length), micro_batch_size)), dim=1)
+        return depth.flatten(0, 1).unsqueeze(1), []
 
     def encode(self, taps: Sequence[TokenMap], grid: tuple[int, int]) -> FrameFeatures:
         """Per-frame half.
@@ -68,7 +134,8 @@ class DPTHeadTemporal(DPTHead):
         """From the two coarser maps, after their motion modules, to the path and the skip branch it meets.
 
         Args:
-            map3, map4: (N, C, .., ..) as in `FrameFeatures`.
+            map3: (N, C, h, w) as in `FrameFeatures`.
+            map4: (N, C, .., ..) as in `FrameFeatures`.
 
         Returns:
             path (N, features, h, w) before motion module 2, skip (N, features, h, w).

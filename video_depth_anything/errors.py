@@ -4,7 +4,12 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """Something that the user can mend; the message is one line that names the file or flag and the remedy."""
+    """Something that the user can mend; the message is one line that names the file or flag and the remedy.
+
+    `exit_code` is what a command ends with.
+    """
+
+    exit_code = 2
 
 
 class UsageError(UserError):
@@ -25,6 +30,12 @@ class CheckpointError(UserError, ValueError):
 
 class DeviceError(UserError, ValueError):
     """The wanted device, precision or backend is not to be had on this machine."""
+
+
+class NonFiniteError(UserError):
+    """The network gives a frame no finite depth at all; the message names the frames."""
+
+    exit_code = 1
 
 
 class RankError(UserError):

@@ -1,74 +1,162 @@
-"""Offline inference: a stream of frames in, aligned depth out, in memory that does not depend on the video's length."""
+"""Offline inference: a stream of frames in, aligned depth out, in memory that does not depend on the video's length.
+
+It has two parts. What stands in a window's slots is known in advance (`windows.frames_of_window`), so `RawWindows`
+computes any window without the others. `join_windows` has an order: window k is fitted to frame 0's raw depth and to
+window k - 1's slot 12 as it was aligned. `infer_depth` is one after the other; several devices share out the first.
+
+Method: Chen et al., Video Depth Anything, arXiv:2501.12375, section 3.3.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
+from typing import cast
 
-import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
-from .aligner import WindowAligner
-from .alignment import DepthMap
-from .device import Execution
+from .alignment import DepthMap, WindowAligner
+from .device import Execution, choose_execution
 from .dpt_temporal import FrameFeatures
+from .finite import FiniteWatch, count_non_finite
+from .frame_encoder import EncodedFrame, FrameEncoder
 from .network import WindowNetwork
-from .transform import network_size, prepare
-from .windows import INFER_LEN, KEYFRAMES, STEP, window_matters
-
-Frame = npt.NDArray[np.uint8]
+from .transform import refuse_path
+from .windows import INFER_LEN, KEYFRAMES, STEP, frames_of_window, window_matters
 
 
-def check_frame(frame: Frame, index: int, size: tuple[int, int] | None) -> tuple[int, int]:
-    """Size (H, W) of a frame that is (H, W, 3) uint8 and as large as the first one (`size`, None for the first).
+class RawWindows:
+    """Depth of a video's windows as the network sees it, before it is aligned: all in order, or any rising choice.
 
-    Raises:
-        ValueError: naming the frame's number and what is wrong with it.
+    Equal to the last bit whatever the choice, on the same device with the same number of threads. Held are the features
+    of one window, one group of frames, and frame 0's; in float16 the frames of the window too. A window that does not
+    follow the one before it costs its ten keyframes again, and as many more as complete their groups.
+
+    Args:
+        model: as for `infer_depth`.
+        frames: as for `infer_depth`.
+        input_size: as for `infer_depth`.
+        execution: as for `infer_depth`.
+        check: as for `infer_depth`.
     """
-    if frame.ndim != 3 or frame.shape[2] != 3 or frame.dtype != np.uint8:
-        raise ValueError(f"frame {index} must be (H, W, 3) uint8 RGB, got {frame.shape} {frame.dtype}")
-    found = (frame.shape[0], frame.shape[1])
-    if size is not None and found != size:
-        raise ValueError(f"frame {index} is {found[1]}x{found[0]}, but the video began with {size[1]}x{size[0]}")
-    return found
 
-
-class FrameEncoder:
-    """Iterator of per-frame features, each frame encoded once; knows the frame size and how many have come."""
-
-    def __init__(self, model: WindowNetwork, frames: Iterable[Frame], input_size: int, execution: Execution) -> None:
-        self.frame_size: tuple[int, int] | None = None  # (H, W), known after the first frame
-        self.count = 0
+    def __init__(
+        self,
+        model: WindowNetwork,
+        frames: Iterable[npt.ArrayLike],
+        input_size: int,
+        execution: Execution,
+        check: Callable[[], None] | None = None,
+    ) -> None:
         self._model = model
-        self._frames = iter(frames)
-        self._input_size = input_size
         self._execution = execution
-        self._ready: list[FrameFeatures] = []
+        self._check = check or (lambda: None)
+        self._encoder = FrameEncoder(model, frames, input_size, execution, self._check)
+        self._watch = FiniteWatch()
+        self._first: EncodedFrame | None = None
+        self._keyframes: list[EncodedFrame] = []
+        self._ahead: list[EncodedFrame] = []
+        self._next = 0
 
-    def __iter__(self) -> Iterator[FrameFeatures]:
+    @property
+    def encoded(self) -> int:
+        """How many frames have gone through the encoder, those included that only complete a group."""
+        return self._encoder.encoded
+
+    def window(self, index: int) -> DepthMap | None:
+        """Depth of window `index` on the host.
+
+        Returns:
+            (n, H, W) float32 of its slots 0..n-1; n is 32 but where the video ends inside it. None if the video has no
+            such window, or none that changes any of its frames.
+
+        Raises:
+            ValueError: if `index` does not rise, or a frame is unusable.
+            NonFiniteError: if a frame has no finite depth at all.
+        """
+        depth = self._compute(index)
+        return None if depth is None else depth.cpu().numpy()
+
+    def __iter__(self) -> Iterator[Tensor]:
         return self
 
-    def __next__(self) -> FrameFeatures:
-        if not self._ready:
-            self._ready = self._encode(list(islice(self._frames, self._execution.frames_at_once)))
-            if not self._ready:
-                raise StopIteration
-        self.count += 1
-        return self._ready.pop(0)
+    def __next__(self) -> Tensor:
+        """The same for the window that follows, on the device."""
+        depth = self._compute(self._next)
+        if depth is None:
+            raise StopIteration
+        return depth
 
-    def _encode(self, frames: list[Frame]) -> list[FrameFeatures]:
-        for offset, frame in enumerate(frames):
-            self.frame_size = check_frame(frame, self.count + offset, self.frame_size)
-        if not frames or self.frame_size is None:
+    def read_ahead(self) -> None:
+        """Give the device the frames of the window that follows, so that it has work meanwhile."""
+        self._ahead = self._slots(self._next)
+
+    def _compute(self, index: int) -> Tensor | None:
+        if index < self._next:
+            raise ValueError(f"window {index} was passed; windows are computed in rising order")
+        shown = self._slots(index)
+        if not shown or not window_matters(index, self._encoder.seen):
+            return None
+        # The video repeats its last frame past its end; those slots are mixed in, but nobody looks at their depth.
+        shown += shown[-1:] * (INFER_LEN - len(shown))
+        depth = self._finite(shown, min(INFER_LEN, self._encoder.seen - STEP * index), frames_of_window(index))
+        self._keyframes = [shown[slot] for slot in KEYFRAMES]
+        self._next = index + 1
+        return depth
+
+    def _slots(self, index: int) -> list[EncodedFrame]:
+        """What stands in the window's slots, as far as the video goes."""
+        follows = index == self._next and index > 0
+        if follows and self._ahead:
+            shown, self._ahead = self._ahead, []
+            return shown
+        self._first = self._first or self._encoder.at(0)
+        if self._first is None:
             return []
-        size = network_size(*self.frame_size, self._input_size)
-        with torch.inference_mode():
-            images = prepare(frames, size, self._execution.device)
-            with self._execution.autocast():
-                return self._model.encode(images).split_frames()
+        shown = list(self._keyframes) if follows else [self._first]
+        for number in frames_of_window(index)[len(shown) :]:
+            frame = self._encoder.at(number)
+            if frame is None:
+                break
+            shown.append(frame)
+        return shown
+
+    def _finite(self, shown: Sequence[EncodedFrame], num_slots: int, numbers: Sequence[int]) -> Tensor:
+        """Depth of the first slots; in bfloat16, which has float32's range, if float16 does not hold it.
+
+        The features that the next window shows stay those of float16, so that a window's depth does not depend on
+        whether the one before was computed by the same process.
+        """
+        depth = self._decode([frame.features for frame in shown], num_slots, self._execution)
+        missing = count_non_finite(depth)
+        images = [frame.image for frame in shown if frame.image is not None]
+        if any(missing) and images:
+            self._watch.overflowed([frame for frame, count in zip(numbers, missing) if count])
+            wide = replace(self._execution, autocast_dtype=torch.bfloat16)
+            features = []
+            for start in range(0, len(images), wide.frames_at_once):
+                self._check()
+                features += self._encoder.encode(images[start : start + wide.frames_at_once], wide)
+            depth = self._decode(features, num_slots, wide)
+            missing = count_non_finite(depth)
+        self._watch.check(numbers, missing, depth[0].numel())
+        return depth
+
+    @torch.inference_mode()
+    def _decode(self, features: Sequence[FrameFeatures], num_slots: int, execution: Execution) -> Tensor:
+        """Depth (num_slots, H, W) float32 of a window's first slots, resized to the frame, on the device."""
+        assert self._encoder.frame_size is not None
+        parts = []
+        with execution.autocast():
+            self._check()
+            for depth in self._model.decode(features, range(num_slots), execution.frames_at_once):
+                parts.append(resize_depth(depth, self._encoder.frame_size)[0])
+                self._check()
+        return torch.cat(parts)
 
 
 def resize_depth(depth: Tensor, frame_size: tuple[int, int]) -> Tensor:
@@ -77,22 +165,6 @@ def resize_depth(depth: Tensor, frame_size: tuple[int, int]) -> Tensor:
         return depth
     with torch.autocast(depth.device.type, enabled=False):
         return F.interpolate(depth, size=frame_size, mode="bilinear", align_corners=True)
-
-
-@torch.inference_mode()
-def decode_window(
-    model: WindowNetwork,
-    window: Sequence[FrameFeatures],
-    num_slots: int,
-    frame_size: tuple[int, int],
-    execution: Execution,
-) -> Tensor:
-    """Depth (num_slots, H, W) float32 of a window's first slots, resized to the frame, on the device."""
-    parts = []
-    with execution.autocast():
-        for depth in model.decode(window, range(num_slots), execution.frames_at_once):
-            parts.append(resize_depth(depth, frame_size)[0])
-    return torch.cat(parts)
 
 
 class HostCopy:
@@ -119,42 +191,79 @@ class HostCopy:
             yield x.cpu().numpy()
 
 
+def join_windows(
+    windows: Iterable[Tensor | DepthMap],
+    metric: bool,
+    device: torch.device,
+    read_ahead: Callable[[], None] | None = None,
+) -> Iterator[DepthMap]:
+    """Depth of a video, frame by frame, from its raw windows in order.
+
+    One window is held, two reference maps, and the eight frames that the next window may change.
+
+    Args:
+        windows: (n, H, W) float32, as `RawWindows` gives them; they may be changed.
+        metric: whether the network predicts metres.
+        device: where to align; the one that computed the windows gives the very bits of `infer_depth`.
+        read_ahead: called while depth is on its way from the device.
+
+    Yields:
+        One (H, W) float32 map per frame, as `infer_depth` does.
+    """
+    aligner = WindowAligner(metric)
+    for window in windows:
+        copy = HostCopy(aligner.add(torch.as_tensor(window, device=device)))
+        del window  # not held while the next one is computed
+        if read_ahead is not None and not copy.ready:
+            read_ahead()
+        yield from copy.wait()
+    yield from HostCopy(aligner.finish()).wait()
+
+
 def infer_depth(
-    model: WindowNetwork, frames: Iterable[Frame], input_size: int, execution: Execution
+    model: WindowNetwork,
+    frames: Iterable[npt.ArrayLike],
+    input_size: int = 518,
+    execution: Execution | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Iterator[DepthMap]:
     """Depth of a video, frame by frame.
 
-    Method: Chen et al., Video Depth Anything, arXiv:2501.12375, section 3.3. Held in memory are the features and the
-    depth of one window and what the next needs of it; frames are read as they are needed, at most a window ahead of
-    the depth that comes out.
+    Held in memory are the features and the depth of one window and what the next needs of it; frames are read as they
+    are needed, at most a window ahead of the depth that comes out.
 
     Args:
-        model: network whose weights lie on `execution.device`.
-        frames: (H, W, 3) uint8 RGB, all of one size.
+        model: network whose weights lie on the device of `execution`.
+        frames: (H, W, 3) RGB, 0..255, all of one size: uint8, or what `transform.as_frame` takes.
         input_size: shorter side of the network's input in pixels; rounded to multiples of 14.
+        execution: device and precision; None takes the model's device in its usual precision.
+        check: called between frames in the encoder and between groups of frames in the decoder; what it raises ends
+            the work, so that a run can be stopped quickly.
 
     Yields:
         One (H, W) float32 map per frame. Relative models: inverse depth up to scale and shift, >= 0, larger is nearer;
         metric models: metres.
 
     Raises:
+        TypeError: if `frames` is a path.
         ValueError: if a frame has another size, shape or type.
+        NonFiniteError: if a frame has no finite depth at all, in bfloat16 either where the precision is float16.
     """
-    source = FrameEncoder(model, frames, input_size, execution)
-    aligner = WindowAligner(model.metric)
-    window = list(islice(source, INFER_LEN))
-    index = 0
-    while window and window_matters(index, source.count) and source.frame_size is not None:
-        # The video repeats its last frame past its end; those slots are mixed in, but nobody looks at their depth.
-        window += window[-1:] * (INFER_LEN - len(window))
-        num_slots = min(INFER_LEN, source.count - STEP * index)
-        depth = HostCopy(aligner.add(decode_window(model, window, num_slots, source.frame_size, execution)))
-        keyframes = [window[slot] for slot in KEYFRAMES]
-        if depth.ready:
-            yield from depth.wait()
-            window = keyframes + list(islice(source, STEP))
-        else:
-            window = keyframes + list(islice(source, STEP))
-            yield from depth.wait()
+    refuse_path(frames)
+    execution = execution or choose_execution(next(cast(nn.Module, model).parameters()).device)
+    windows = RawWindows(model, frames, input_size, execution, check)
+    return join_windows(windows, model.metric, execution.device, windows.read_ahead)
+
+
+def windows_read(frames: Iterable[object]) -> Iterator[int]:
+    """Numbers of the windows of a video, each as soon as `frames` has been read as far as `infer_depth` would have.
+
+    Windows that change no frame are left out.
+    """
+    source, count, index = iter(frames), 0, 0
+    while True:
+        count += sum(1 for _ in islice(source, STEP * index + INFER_LEN - count))
+        if count == 0 or not window_matters(index, count):
+            return
+        yield index
         index += 1
-    yield from HostCopy(aligner.finish()).wait()

@@ -76,14 +76,27 @@ class AttentionMemory:
         return sum(x.nbytes for x in (self.keys, self.values, self._key_table, self._value_table))
 
     def start(self, key: Tensor, value: Tensor, key_table: Tensor, value_table: Tensor) -> None:
-        """Allocate, and fill all entries with frame 0's (P, C); the tables are projected positions (slots, C)."""
+        """Allocate, and fill all entries with those of frame 0.
+
+        Args:
+            key: (P, C) projections.
+            value: (P, C) projections.
+            key_table: (slots, C), the projected positions.
+            value_table: (slots, C), the projected positions.
+        """
         self.keys, self.values = (
             _by_heads(x).contiguous().expand(RING + 1, -1, -1, -1).contiguous() for x in (key, value)
         )
         self._key_table, self._value_table = (_by_heads(x.float()).contiguous() for x in (key_table, value_table))
 
     def write(self, entry: int | Tensor, key: Tensor, value: Tensor) -> None:
-        """Overwrite one entry with (P, C) projections."""
+        """Overwrite one entry.
+
+        Args:
+            entry: its number, on the host or on the device.
+            key: (P, C) projections.
+            value: (P, C) projections.
+        """
         for stored, new in ((self.keys, key), (self.values, value)):
             if isinstance(entry, Tensor):
                 stored.index_copy_(0, entry.view(1), _by_heads(new).unsqueeze(0).to(stored.dtype))
@@ -97,6 +110,7 @@ class AttentionMemory:
 
         Args:
             query: (P, C).
+            entries: as `TemporalMemory.next_entries` gives them.
 
         Returns:
             (P, C) float32.
@@ -166,7 +180,16 @@ class TemporalMemory:
         if self.position is not None:
             self.position.fill_(frames_seen)
 
+    def widen(self) -> None:
+        """Keep what is held in float32 from now on, and so what is written to it."""
+        for memory in self.attentions():
+            memory.keys, memory.values = memory.keys.float(), memory.values.float()
+
+    def attentions(self) -> list[AttentionMemory]:
+        """All that is held, module by module."""
+        return [memory for module in self._attentions.values() for memory in module]
+
     @property
     def num_bytes(self) -> int:
         """Bytes held; does not change after the first frame."""
-        return sum(memory.num_bytes for module in self._attentions.values() for memory in module)
+        return sum(memory.num_bytes for memory in self.attentions())

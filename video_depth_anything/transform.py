@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import os
 from collections.abc import Sequence
 
 import cv2
@@ -14,6 +16,10 @@ from torch import Tensor
 
 from .config import PATCH_SIZE
 
+logger = logging.getLogger(__name__)
+
+Frame = npt.NDArray[np.uint8 | np.float32]
+
 # Frames longer than 16:9 get fewer rows, so that the number of tokens stays about that of a 16:9 frame.
 MAX_RATIO = 1.78
 RATIO_16_9 = 1.777
@@ -23,7 +29,7 @@ STD = np.array([0.229, 0.224, 0.225], dtype=np.float32)
 
 
 def adjusted_input_size(height: int, width: int, input_size: int) -> int:
-    """`input_size`, reduced to a multiple of 14 for frames whose sides differ by more than 16:9; at least 14."""
+    """The input size, reduced to a multiple of 14 for frames whose sides differ by more than 16:9; at least 14."""
     ratio = max(height, width) / min(height, width)
     if ratio <= MAX_RATIO:
         return input_size
@@ -48,11 +54,46 @@ def _patch_multiple(side: float, minimum: int) -> int:
     return nearest if nearest >= minimum else math.ceil(side / PATCH_SIZE) * PATCH_SIZE
 
 
-def preprocess(frame: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def refuse_path(frames: object) -> None:
+    """Raise TypeError if a path stands where frames are wanted."""
+    if isinstance(frames, (str, bytes, os.PathLike)):
+        raise TypeError(f"frames are wanted, not a path ({frames!r}); utils.dc_utils.read_video_frames reads them")
+
+
+def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> Frame:
+    """One frame of a video as an array, after a look at it.
+
+    Args:
+        frame: (H, W, 3) RGB, 0..255; an array or tensor of any real type on any device, or nested lists.
+        index: its number.
+        size: (H, W) of the video; None for the first frame.
+
+    Returns:
+        The frame itself if it is uint8, else in float32.
+
+    Raises:
+        TypeError: if it is a path.
+        ValueError: naming the frame's number and what is wrong with it.
+    """
+    refuse_path(frame)
+    array = np.asarray(frame.detach().cpu() if isinstance(frame, Tensor) else frame)
+    if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "uif":
+        raise ValueError(f"frame {index} must be (H, W, 3) RGB numbers, got {array.shape} {array.dtype}")
+    if size is not None and array.shape[:2] != size:
+        height, width = array.shape[:2]
+        raise ValueError(f"frame {index} is {width}x{height}, but the video began with {size[1]}x{size[0]}")
+    if array.dtype == np.uint8:
+        return array
+    if size is None and 0 < array.max(initial=0) <= 1:
+        logger.warning("the first frame's largest value is %g; frames are expected to range from 0 to 255", array.max())
+    return array.astype(np.float32, copy=False)
+
+
+def preprocess(frame: Frame, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize and normalise one frame.
 
     Args:
-        frame: (H, W, 3) uint8, RGB.
+        frame: (H, W, 3) uint8 or float32, RGB, 0..255.
         size: (height, width) of the result.
 
     Returns:
@@ -72,7 +113,7 @@ def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize and normalise frames where they are: what `preprocess` does, to float32 rounding.
 
     Args:
-        frames: (N, H, W, 3) uint8, RGB.
+        frames: (N, H, W, 3) uint8 or float32, RGB, 0..255.
         size: (height, width) of the result.
 
     Returns:
@@ -86,11 +127,19 @@ def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return images.sub_(mean).div_(std).contiguous()
 
 
-def prepare(frames: Sequence[npt.NDArray[np.uint8]], size: tuple[int, int], device: torch.device) -> Tensor:
-    """The network's input (N, 3, height, width) float32 on `device`, from (H, W, 3) uint8 RGB frames.
+def prepare(frames: Sequence[Frame], size: tuple[int, int], device: torch.device) -> Tensor:
+    """The network's input for some frames, resized and normalised.
 
     On a CPU OpenCV resizes, which is faster there and what the golden values were made with. Elsewhere the bytes are
     sent, a twelfth of the data at 1080p and `size` 518 high, and the device does the rest while the CPU goes on.
+
+    Args:
+        frames: N frames (H, W, 3) uint8 or float32, RGB, 0..255.
+        size: (height, width) of the result.
+        device: where it shall lie.
+
+    Returns:
+        (N, 3, height, width) float32.
     """
     if device.type == "cpu":
         return torch.from_numpy(np.stack([preprocess(frame, size) for frame in frames]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,14 +10,27 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from .config import PATCH_SIZE, get_config
+from .alignment import compute_scale_and_shift, get_interpolate_frames
+from .config import MODEL_CONFIGS, PATCH_SIZE, get_config
 from .decoding import decode, step
 from .device import Execution, choose_execution
-from .dinov2 import DinoVisionTransformer
+from .dinov2 import DinoVisionTransformer, TokenMap
 from .dpt_temporal import DPTHeadTemporal, FrameFeatures
 from .motion_module import MAX_FRAMES
 from .offline import infer_depth
 from .temporal_memory import TemporalMemory
+from .windows import INFER_LEN, INTERP_LEN, KEYFRAMES, OVERLAP
+
+# The class; and what users of the original import from here, which lives in `windows` and `alignment`.
+__all__ = [
+    "INFER_LEN",
+    "INTERP_LEN",
+    "KEYFRAMES",
+    "OVERLAP",
+    "VideoDepthAnything",
+    "compute_scale_and_shift",
+    "get_interpolate_frames",
+]
 
 
 class VideoDepthAnything(nn.Module):
@@ -29,14 +42,28 @@ class VideoDepthAnything(nn.Module):
         encoder: "vits", "vitb" or "vitl".
         features: width of the head's fusion path; the variant's own if None.
         out_channels: channels of the head's four maps; the variant's own if None.
+        use_bn: as for `DPTHeadTemporal`, like the three that follow; there is one value for each.
+        use_clstoken: False.
+        num_frames: 32.
+        pe: "ape".
         metric: whether the weights predict metres; changes how windows are joined, not the network.
+
+    Raises:
+        ValueError: if the encoder is unknown, or an argument has a value that the published networks do not have.
     """
+
+    # Which blocks' tokens the head reads, for each variant.
+    intermediate_layer_idx: Mapping[str, Sequence[int]] = {name: list(c.taps) for name, c in MODEL_CONFIGS.items()}
 
     def __init__(
         self,
         encoder: str = "vitl",
         features: int | None = None,
         out_channels: Sequence[int] | None = None,
+        use_bn: bool = False,
+        use_clstoken: bool = False,
+        num_frames: int = MAX_FRAMES,
+        pe: str = "ape",
         metric: bool = False,
     ) -> None:
         super().__init__()
@@ -50,7 +77,9 @@ class VideoDepthAnything(nn.Module):
         self.config = config
         self.metric = metric
         self.pretrained = DinoVisionTransformer(config)
-        self.head = DPTHeadTemporal(config)
+        self.head = DPTHeadTemporal(
+            config.embed_dim, config.features, use_bn, config.out_channels, use_clstoken, num_frames, pe
+        )
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """Everything that looks at one frame alone.
@@ -88,24 +117,53 @@ class VideoDepthAnything(nn.Module):
         """
         return step(self.head, features, memory)
 
-    def forward(self, frames: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, micro_batch_size: int = MAX_FRAMES) -> Tensor:
         """Depth of one window.
 
         Args:
             frames: (B, T, 3, H, W) normalised RGB, T <= 32, H and W multiples of 14.
+            micro_batch_size: frames of each clip rendered together, which bounds memory.
 
         Returns:
             (B, T, H, W) float32, >= 0. Relative models: affine-invariant inverse depth; metric models: metres.
         """
-        batch, length = frames.shape[:2]
-        features = self.encode(frames.flatten(0, 1))
-        window = [FrameFeatures(*(x.unflatten(0, (batch, length))[:, t] for x in features)) for t in range(length)]
-        return torch.cat(list(self.decode(window, range(length))), dim=1)
+        length = frames.shape[1]
+        window = self.encode(frames.flatten(0, 1)).split_clips(length)
+        return torch.cat(list(self.decode(window, range(length), micro_batch_size)), dim=1)
+
+    def forward_features(self, frames: Tensor) -> tuple[TokenMap, ...]:
+        """The encoder's half of `forward`, as the original cuts it.
+
+        Args:
+            frames: (B, T, 3, H, W) normalised RGB, H and W multiples of 14.
+
+        Returns:
+            Four pairs of patch tokens (B * T, h * w, C) and class token (B * T, C).
+        """
+        return tuple(self.pretrained(frames.flatten(0, 1)))
+
+    def forward_depth(
+        self, features: Sequence[tuple[Tensor, Tensor]], x_shape: Sequence[int], cached_hidden_state_list: None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The head's half of `forward`.
+
+        Args:
+            features: what `forward_features` returns.
+            x_shape: (B, T, 3, H, W) of the frames.
+            cached_hidden_state_list: None, as for `DPTHeadTemporal.forward`.
+
+        Returns:
+            (B, T, H, W) float32 as from `forward`, and an empty list in place of the original's states.
+        """
+        batch, length, _, height, width = x_shape
+        grid = (height // PATCH_SIZE, width // PATCH_SIZE)
+        depth, states = self.head(features, *grid, length, cached_hidden_state_list=cached_hidden_state_list)
+        return depth.squeeze(1).unflatten(0, (batch, length)), states
 
     def infer_video_depth(
         self,
-        frames: npt.NDArray[np.uint8] | Iterable[npt.NDArray[np.uint8]],
-        target_fps: float,
+        frames: npt.NDArray[np.uint8] | Iterable[npt.ArrayLike],
+        target_fps: float = -1,
         input_size: int = 518,
         device: str | torch.device | None = None,
         fp32: bool = False,
@@ -113,7 +171,7 @@ class VideoDepthAnything(nn.Module):
         """Depth of a whole video at once. For long videos take `video_depth_anything.offline.infer_depth`.
 
         Args:
-            frames: N frames (H, W, 3) uint8 RGB.
+            frames: N frames (H, W, 3) RGB, 0..255: an array, a tensor, or any series of frames.
             target_fps: handed through.
             input_size: shorter side of the network's input in pixels.
             device: where the model is; None asks the model.
@@ -123,7 +181,9 @@ class VideoDepthAnything(nn.Module):
             (N, H, W) float32 depth, and `target_fps`. Relative models: inverse depth, larger is nearer; metric: metres.
 
         Raises:
-            ValueError: if there are no frames, their sizes differ, or the model lies on another device.
+            TypeError: if `frames` is a path.
+            ValueError: if there are no frames, one is unusable, or the model lies on another device.
+            NonFiniteError: if a frame has no finite depth at all.
         """
         depths = list(infer_depth(self, frames, input_size, self.execution(device, fp32)))
         if not depths:
@@ -131,7 +191,11 @@ class VideoDepthAnything(nn.Module):
         return np.stack(depths), target_fps
 
     def execution(self, device: str | torch.device | None = None, fp32: bool = False) -> Execution:
-        """How the inference methods run: where the model is, in float32 or the device's usual precision.
+        """How the inference methods run.
+
+        Args:
+            device: where the caller believes the model to be; None asks the model.
+            fp32: whether to compute in float32; else in the device's usual precision.
 
         Raises:
             ValueError: if `device` is another one than the model's.

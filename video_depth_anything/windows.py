@@ -24,10 +24,14 @@ def num_windows(num_frames: int) -> int:
 
 
 def window_matters(index: int, num_frames: int) -> bool:
-    """Whether window `index` changes any output frame of a video of `num_frames`.
+    """Whether a window changes any output frame of a video.
 
     Its first new influence is on frame 22 * index + 3: the cross-fade starts on frame 22 * index + 2 with weight zero.
     The schedule's last window can lie wholly beyond that.
+
+    Args:
+        index: of the window, from 0.
+        num_frames: of the video.
     """
     return index == 0 or num_frames > STEP * index + ALIGN_LEN + 1
 

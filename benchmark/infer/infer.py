@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -91,21 +92,27 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     if ranks is not None:
         use_own_gpu()
         # A list of finished scenes must not be begun anew once a rank has finished one.
-        ranks.meet("writers")
+        ranks.meet()
     predict = load_predict(args, execution, checkpoint)
     if ranks is not None:
         parts = [(w, path, scene) for (path, dataset), w in zip(wanted, writers) for scene in indices[path][dataset]]
         order = longest_first([len(scene.frames) for _, _, scene in parts])
         for writer, path, scene in ranks.share("scenes", [parts[index] for index in order]):
             with progress(len(scene.frames), scene.name) as advance:
-                run_scenes(path.parent, [scene], predict, writer, advance)
-        ranks.meet("end")
+                run_scenes(path.parent, [scene], predict, writer, partial(_advance, ranks, advance))
+        ranks.meet()
         return 0
     for (path, dataset), writer in zip(wanted, writers):
         scenes = indices[path][dataset]
         with progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:
             run_scenes(path.parent, scenes, predict, writer, advance)
     return 0
+
+
+def _advance(ranks: Ranks, advance: Callable[[], None]) -> None:
+    """Count a frame, unless another rank has ended the run."""
+    ranks.check()
+    advance()
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ def measure(args: argparse.Namespace, checkpoint: Path, video: Path, folder: Pat
 
     from benchmark.speed.clip import synthetic_frames
     from video_depth_anything import choose_execution, load_backend, load_model
-    from video_depth_anything.distributed import RawWindows, SkippingEncoder, join_windows
+    from video_depth_anything.frame_encoder import FrameEncoder
+    from video_depth_anything.offline import RawWindows, join_windows
     from video_depth_anything.pipelines.window_spool import NEW_SLOTS, WindowSpool
     from video_depth_anything.video.source import open_video
 
@@ -84,7 +85,7 @@ def measure(args: argparse.Namespace, checkpoint: Path, video: Path, folder: Pat
     first = raw.window(0)
     assert first is not None
     window = seconds(lambda: [raw.window(index) for index in range(1, TIMED + 1)]) / TIMED
-    encoder = SkippingEncoder(network, synthetic_frames(args.size), args.input_size, execution)
+    encoder = FrameEncoder(network, synthetic_frames(args.size), args.input_size, execution, lambda: None)
     encode = seconds(lambda: [encoder.at(number) for number in range(NEW_SLOTS)]) / NEW_SLOTS
     with closing(open_video(video)) as source:
         read = seconds(lambda: sum(1 for _ in source)) / args.check_frames
@@ -113,7 +114,9 @@ def measure_outputs(video: Path, folder: Path, window: object) -> tuple[float, f
 
     from video_depth_anything.outputs.base import DepthFrame, OutputWriter, RunInfo
     from video_depth_anything.outputs.colormap import color_table
-    from video_depth_anything.outputs.videos import SourceVideo, TwoPassVideos, VisStyle
+    from video_depth_anything.outputs.spool import LateOutputs
+    from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
+    from video_depth_anything.outputs.visualiser import VisStyle
     from video_depth_anything.pipelines.window_spool import NEW_SLOTS
     from video_depth_anything.video.source import open_video
 
@@ -122,7 +125,8 @@ def measure_outputs(video: Path, folder: Path, window: object) -> tuple[float, f
         size = source.size
         info = RunInfo(folder, "measured", str(video), "disparity", size, size, source.fps)
         writers: list[OutputWriter] = [SourceVideo(info, None)]
-        writers.append(TwoPassVideos(info, VisStyle(color_table("inferno")), False, None))
+        style = VisStyle(color_table("inferno"))
+        writers.append(LateOutputs(info, [lambda info, ends: DepthVideo(info, style, ends=ends)], False))
         count, write = 0, 0.0
         for count, frame in enumerate(source.timed(), start=1):
             shown = DepthFrame(frame.image, depths[count % len(depths)], frame.time, frame.duration)

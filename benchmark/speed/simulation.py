@@ -12,8 +12,8 @@ import math
 from collections.abc import Generator
 from dataclasses import dataclass, field
 
-from video_depth_anything.pipelines.multi_device import run_length
 from video_depth_anything.pipelines.ranks import POLL_SECONDS
+from video_depth_anything.pipelines.shared_windows import run_length
 from video_depth_anything.pipelines.window_spool import NEW_SLOTS, WINDOW_SLOTS
 
 # Frames that a rank encodes once more where its windows do not follow each other, if they are encoded one by one.

@@ -44,7 +44,7 @@ def with_half_weights(model: VideoDepthAnything, dtype: torch.dtype) -> VideoDep
     }
     with torch.device("meta"):
         config = model.config
-        half = VideoDepthAnything(model.encoder, config.features, config.out_channels, model.metric)
+        half = VideoDepthAnything(model.encoder, config.features, config.out_channels, metric=model.metric)
     state_dict = {key: value.to(dtype) if key in cast else value for key, value in model.state_dict().items()}
     half.load_state_dict(state_dict, strict=True, assign=True)
     return half.eval().requires_grad_(False)

@@ -24,8 +24,9 @@ from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_not_decompose
 from torch import Tensor, nn
 
-from .. import dinov2, dpt, dpt_temporal, motion_module
+from .. import dinov2, dpt, dpt_temporal
 from ..device import Execution
+from ..motion_module import motion_module
 from ..video_depth import VideoDepthAnything
 from .openvino_cache import ModelCache
 from .pieces import PieceFunction, PiecewiseNetwork

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
+from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
 from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, seconds
 
 if TYPE_CHECKING:
     from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
 
-FORMATS = ("src", "vis", "npz", "exr", "png16", "mkv16", "ply", "none")
+SAVED = (*FORMATS, "none")
 
 
 class VisRangeAction(argparse.Action):
@@ -99,8 +100,8 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "-o", "--output_dir", type=Path, default=Path("outputs"), metavar="FOLDER", help="for the results"
     )
-    what = f"what to write: {', '.join(FORMATS)}; left out: src and vis, and ply with --metric"
-    group.add_argument("--save", nargs="+", choices=FORMATS, metavar="FORMAT", help=what)
+    what = f"what to write: {', '.join(SAVED)}; left out: src and vis, and ply with --metric"
+    group.add_argument("--save", nargs="+", choices=SAVED, metavar="FORMAT", help=what)
     group.add_argument("--save_npz", action="store_true", help="also the depth of all frames as one .npz file")
     group.add_argument("--save_exr", action="store_true", help="also the depth of each frame as an .exr file")
     layout = "depth alone, or compare: right of the source (side-by-side is an old name of it)"
@@ -140,6 +141,8 @@ def _add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--realtime", action="store_true", help=live)
     group.add_argument("--show", action="store_true", help="show source and depth in a window; q ends")
     raw = "raw video on standard output: depth in 16 bits, or in colours"
+    # A file's colours span all of it, as the original's; the end of a live source is not known.
+    parser.set_defaults(vis_range=VisRange("auto"))
     group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
 
 
@@ -206,15 +209,16 @@ def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ru
     return RunOptions(model, selection, outputs, camera, args.reset_on_cut, args.resume)
 
 
-def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...] | None:
-    """The formats asked for; None for the usual ones."""
+def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...]:
+    """The formats asked for, or the usual ones."""
+    streaming = "realtime" in args
     if args.save is not None and "none" in args.save and len(args.save) > 1:
         parser.error("argument --save: none goes with nothing else")
     also = ["npz"] * args.save_npz + ["exr"] * args.save_exr
-    if args.save is None and not also:
-        return None
-    usual = ["src", "vis", *["ply"] * args.metric]
-    chosen = usual if args.save is None else [name for name in args.save if name != "none"]
+    # A metric stream is written as the original does: one colour video.
+    metric = ["vis"] if streaming else ["src", "vis", "ply"]
+    usual = metric if args.metric else ["src", "vis"]
+    chosen: list[str] = usual if args.save is None else [name for name in args.save if name != "none"]
     return tuple(dict.fromkeys([*chosen, *also]))
 
 

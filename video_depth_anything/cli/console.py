@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from ..errors import user_line
+from ..errors import UserError, user_line
 
 # How often a log file is told how far a run is.
 LOG_SECONDS = 10.0
@@ -140,4 +140,4 @@ def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
             raise
         logger.debug("%s", type(error).__name__, exc_info=error)
         show(f"error: {line}", sys.stderr)
-        return USER_ERROR
+        return error.exit_code if isinstance(error, UserError) else USER_ERROR

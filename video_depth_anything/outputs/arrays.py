@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import math
+import shutil
 import zipfile
+from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 
+from ..errors import OutputError
 from ..files import commit, discard, partial_path, whole_file
 from ..video.timing import PlayTime
-from .base import DepthFrame, DepthKind, RunInfo, ValueRange
+from .base import DepthFrame, RunInfo, ValueRange
+from .values import Values, to_16_bit
 
 # The mantissas of depth are noise: zlib's default level takes two thirds longer to save another 0.2 %.
 DEFLATE_LEVEL = 1
-# Metric 16-bit files count in millimetres, as most depth cameras do: up to 65.5 m.
-UNITS_PER_METRE = 1000
-LEVELS = 65535
 
 
 class NpzArchive:
     """`_depths.npz`: `depths` (N, H, W) float32, deflated as frames come, and what they are.
 
-    Beside it: `kind` ("disparity" or "depth_metres"), `fps`, `timestamps` (N,) in seconds, `source_size` (H, W).
+    Beside it: `kind` ("disparity" or "depth_metres"), `depth` ("raw", "normalized" or "inverted"; the latter two with
+    `lowest` and `highest`), `fps`, `timestamps` (N,) in seconds, `source_size` (H, W), and where the numbers come from.
 
     An array's length stands in front of its data. The expected one is written first; if another number of frames came,
     the array is copied with the true one at the end, frame by frame.
@@ -31,9 +35,10 @@ class NpzArchive:
 
     MEMBER = "depths.npy"
 
-    def __init__(self, info: RunInfo, expected: int | None) -> None:
+    def __init__(self, info: RunInfo, expected: int | None, values: Values | None = None) -> None:
         self.path = info.path("_depths.npz")
         self._info = info
+        self._values = values or Values(info.kind)
         self._expected = expected or 0
         self._times: list[float] = []
         self._play = PlayTime()
@@ -51,7 +56,7 @@ class NpzArchive:
         return member
 
     def write(self, frame: DepthFrame) -> None:
-        self._member.write(np.ascontiguousarray(frame.depth, dtype="<f4").data)
+        self._member.write(np.ascontiguousarray(self._values(frame.depth), dtype="<f4").data)
         self._times.append(frame.time)
         self._play.add(frame.time, frame.duration)
 
@@ -59,8 +64,9 @@ class NpzArchive:
         self._member.close()
         if len(self._times) != self._expected:
             self._copy_with_length(len(self._times))
-        facts = {
-            "kind": np.array(self._info.kind),
+        facts: dict[str, object] = {
+            **self._values.facts(),
+            **self._info.origin(),
             "fps": np.float64(self._play.rate(self._info.fps)),
             "timestamps": np.array(self._times, dtype=np.float64),
             "source_size": np.array(self._info.source_size, dtype=np.int64),
@@ -87,35 +93,37 @@ class NpzArchive:
             copied.unlink(missing_ok=True)
 
     def abort(self) -> None:
-        self._member.close()
-        self._archive.close()
+        # Closing writes what is held back, which a full disk refuses; the file goes all the same.
+        for part in (self._member, self._archive):
+            with contextlib.suppress(OSError, ValueError):
+                part.close()
         discard(self.path)
 
     def written(self) -> list[str]:
         return [str(self.path)]
 
 
-class ExrFrames:
-    """`_depths_exr/frame_00000.exr`: one 32-bit float OpenEXR file per frame, ZIP compressed.
+def require_openexr() -> None:
+    """Raise OutputError, naming the remedy, if OpenEXR cannot be imported: before inference, not after it."""
+    try:
+        import OpenEXR  # noqa: F401
+    except ImportError as error:
+        raise OutputError(f"EXR files need OpenEXR, which does not import ({error}): pip install OpenEXR") from error
 
-    Channel `Z` is the depth as it is, as in the original. `R`, `G` and `B` repeat it: viewers show those, and ffmpeg
-    opens no file without them. Header attributes say what the numbers are.
-    """
 
-    def __init__(self, info: RunInfo, intrinsics: dict[str, float]) -> None:
-        self._folder = info.path("_depths_exr")
+class _FrameFiles:
+    """A folder with a file for each frame, each whole or not there; numbered as the frames are."""
+
+    def __init__(self, info: RunInfo, folder: str, suffix: str) -> None:
+        self._folder = info.path(folder)
         self._folder.mkdir(exist_ok=True)
-        self._attributes = {"kind": info.kind, "source": info.source, "fps": float(info.fps), **intrinsics}
-        self._index = 0
+        self._suffix = suffix
+        self._count = 0
 
-    def write(self, frame: DepthFrame) -> None:
-        import OpenEXR
-
-        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **self._attributes}
-        pixels = np.ascontiguousarray(frame.depth)
-        with whole_file(self._folder / f"frame_{self._index:05d}.exr") as partial:
-            OpenEXR.File({**header, "time": frame.time}, dict.fromkeys("RGBZ", pixels)).write(str(partial))
-        self._index += 1
+    def _next(self, frame: DepthFrame) -> Path:
+        path = self._folder / f"frame_{frame.numbered(self._count):05d}{self._suffix}"
+        self._count += 1
+        return path
 
     def close(self) -> None:
         """Every file is whole already."""
@@ -124,53 +132,97 @@ class ExrFrames:
         """Every file is whole already, and stays."""
 
     def written(self) -> list[str]:
-        return [f"{self._folder}/ ({self._index} files)"]
+        return [f"{self._folder}/ ({self._count} files)"]
 
 
-def to_16_bit(depth: np.ndarray, scale: float, offset: float) -> np.ndarray:
-    """Levels 0..65535, uint16, of which value = level * scale + offset; pixels without a number become 0."""
-    levels = np.nan_to_num((depth.astype(np.float64) - offset) / scale, nan=0.0, posinf=LEVELS, neginf=0.0)
-    return np.clip(np.rint(levels), 0, LEVELS).astype(np.uint16)
+class ExrFrames(_FrameFiles):
+    """`_depths_exr/frame_00000.exr`: one 32-bit float OpenEXR file per frame, ZIP compressed.
 
-
-def mapping_of(kind: DepthKind, low: float, high: float) -> tuple[float, float]:
-    """(scale, offset) of 16-bit files: millimetres for metres, the whole range [low, high] for disparity."""
-    if kind == "depth_metres":
-        return 1 / UNITS_PER_METRE, 0.0
-    return ((high - low) / LEVELS if high > low else 1.0), low
-
-
-class Png16Frames:
-    """`_depths_png16/frame_00000.png`: 16-bit gray, with the mapping to values of each file in `mapping.json`.
-
-    Metres are stored as millimetres. Disparity has no fixed range, so each frame uses all 16 bits for its own.
+    Channel `Z` is the depth as it is, as in the original. `R`, `G` and `B` repeat it: viewers show those, and ffmpeg
+    opens no file without them. The standard attributes of a sequence are there (framesPerSecond, timeCode,
+    pixelAspectRatio); others say what the numbers are and where they come from.
     """
 
-    def __init__(self, info: RunInfo) -> None:
-        self._folder = info.path("_depths_png16")
-        self._folder.mkdir(exist_ok=True)
-        self._kind = info.kind
+    def __init__(self, info: RunInfo, intrinsics: dict[str, float], values: Values | None = None) -> None:
+        super().__init__(info, "_depths_exr", ".exr")
+        self._info = info
+        self._values = values or Values(info.kind)
+        self._attributes: dict[str, object] = {**self._values.facts(), "source": info.source, "fps": float(info.fps)}
+        self._attributes |= {**info.origin(), **intrinsics}
+
+    def write(self, frame: DepthFrame) -> None:
+        import OpenEXR
+
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **self._attributes}
+        header |= {"time": frame.time, "pixelAspectRatio": float(self._info.pixel_aspect)}
+        fps = self._info.fps.limit_denominator(100_000)
+        header["framesPerSecond"] = fps
+        code = time_code(self._info.start + frame.time, fps)
+        if code is not None:
+            # The fields after the frame: drop frame, colour frame, field phase, three flags of groups, eight user bits.
+            header["timeCode"] = OpenEXR.TimeCode(*code[:4], 0, 0, code[4], *[0] * 11)
+        pixels = np.ascontiguousarray(self._values(frame.depth))
+        path = self._next(frame)
+        try:
+            with whole_file(path) as partial:
+                OpenEXR.File(header, dict.fromkeys("RGBZ", pixels)).write(str(partial))
+        except RuntimeError as error:
+            # "Failed to write ... file NAME. No space left on device."
+            raise OutputError(f"cannot write {path}: {str(error).rstrip('.').rpartition('. ')[2]}") from error
+
+
+def time_code(seconds: float, fps: Fraction) -> tuple[int, int, int, int, int] | None:
+    """(hours, minutes, seconds, frame, field) of SMPTE 12M, no frame dropped; None above 60 frames a second.
+
+    Its frame numbers end at 39, so that rates above 30 count pairs of frames, and the field says which of the two.
+    """
+    rate = math.ceil(fps)
+    if rate > 60:
+        return None
+    whole, frame = divmod(round(seconds * fps), rate)
+    frame, field = divmod(frame, 2) if rate > 30 else (frame, 0)
+    return whole // 3600 % 24, whole // 60 % 60, whole % 60, frame, field
+
+
+class Png16Frames(_FrameFiles):
+    """`_depths_png16/frame_00000.png`: 16-bit gray, with the mapping to values of each file in `mapping.json`.
+
+    Metres are stored as millimetres.
+
+    Args:
+        values: what is written; where they know the range of the video, all files share one scale.
+    """
+
+    def __init__(self, info: RunInfo, values: Values | None = None) -> None:
+        super().__init__(info, "_depths_png16", ".png")
+        self._info = info
+        self._values = values or Values(info.kind)
         self._mappings: dict[str, dict[str, float]] = {}
 
     def write(self, frame: DepthFrame) -> None:
         import cv2
 
-        scale, offset = mapping_of(self._kind, *ValueRange().update(frame.depth))
-        name = f"frame_{len(self._mappings):05d}.png"
-        with whole_file(self._folder / name) as partial:
-            ok, data = cv2.imencode(".png", to_16_bit(frame.depth, scale, offset))
-            assert ok
+        # Used where the range of the video is not known: the frame's own.
+        own = None if self._values.ends is not None else ValueRange().update(frame.depth)
+        scale, offset = self._values.mapping(own)
+        path = self._next(frame)
+        ok, data = cv2.imencode(".png", to_16_bit(self._values(frame.depth), scale, offset))
+        assert ok
+        with whole_file(path) as partial:
             partial.write_bytes(data.tobytes())
-        self._mappings[name] = {"scale": scale, "offset": offset}
+        self._mappings[path.name] = {"scale": scale, "offset": offset}
 
     def close(self) -> None:
-        content = {"kind": self._kind, "value": "level * scale + offset", "files": self._mappings}
+        content = {**self._values.facts(), "value": "level * scale + offset", **self._info.origin()}
         with whole_file(self._folder / "mapping.json") as partial:
-            partial.write_text(json.dumps(content, indent=1) + "\n")
+            partial.write_text(json.dumps({**content, "files": self._mappings}, indent=1) + "\n")
 
     def abort(self) -> None:
-        # The files that are there mean nothing without it.
-        self.close()
-
-    def written(self) -> list[str]:
-        return [f"{self._folder}/ ({len(self._mappings)} files)"]
+        # Without their mapping the files mean nothing: on a full disk, the last ones make room for it.
+        while self._mappings:
+            try:
+                return self.close()
+            except OSError:
+                (self._folder / self._mappings.popitem()[0]).unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return None

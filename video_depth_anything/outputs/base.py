@@ -1,44 +1,60 @@
-"""What every output has in common: what it is given, what it must do, and the depth of a whole video on disk."""
+"""What every output has in common: what it is given, and what it must do."""
 
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..video.timing import TimedFrame
+from .options import Provenance
 
 DepthMap = npt.NDArray[np.float32]
 DepthKind = Literal["disparity", "depth_metres"]
 
 
 class DepthFrame(NamedTuple):
-    """A frame, (H, W, 3) uint8 RGB, its depth, (H, W) float32, and when and how long it is shown, in seconds."""
+    """A frame, (H, W, 3) uint8 RGB, its depth, (H, W) float32, and when and how long it is shown, in seconds.
+
+    number: its own in a numbered sequence of images; None: frames are counted from 0.
+    """
 
     image: npt.NDArray[np.uint8]
     depth: DepthMap
     time: float
     duration: float
+    number: int | None = None
 
     @classmethod
     def of(cls, frame: TimedFrame, depth: DepthMap) -> DepthFrame:
         """A frame of the source with its depth."""
-        return cls(frame.image, depth, frame.time, frame.duration)
+        return cls(frame.image, depth, frame.time, frame.duration, getattr(frame, "number", None))
+
+    def numbered(self, count: int) -> int:
+        """The number in the names of its files, for the frame after `count` others."""
+        return count if self.number is None else self.number
 
 
 @dataclass(frozen=True)
 class RunInfo:
     """What outputs need to know of a run.
 
-    kind: "disparity" is inverse depth up to scale and shift, larger is nearer; "depth_metres" is what it says.
-    size, source_size: (H, W) of the frames processed and of the input. fps: nominal rate of the frames.
+    Attributes:
+        folder: where they write.
+        name: what their names begin with.
+        source: the input's file or address.
+        kind: "disparity" is inverse depth up to scale and shift, larger is nearer; "depth_metres" is what it says.
+        size: (H, W) of the frames processed.
+        source_size: (H, W) of the input's frames.
+        fps: nominal rate of the frames.
+        start: seconds of the input before the first frame.
+        pixel_aspect: width of a pixel over its height.
+        provenance: of the numbers; None: not known.
     """
 
     folder: Path
@@ -48,10 +64,17 @@ class RunInfo:
     size: tuple[int, int]
     source_size: tuple[int, int]
     fps: Fraction
+    start: float = 0.0
+    pixel_aspect: float = 1.0
+    provenance: Provenance | None = None
 
     def path(self, ending: str) -> Path:
         """Path of an output of this run."""
         return self.folder / f"{self.name}{ending}"
+
+    def origin(self) -> dict[str, str]:
+        """The provenance as outputs name it; empty if it is not known."""
+        return {} if self.provenance is None else self.provenance.facts()
 
 
 class OutputWriter(Protocol):
@@ -64,44 +87,18 @@ class OutputWriter(Protocol):
         """Finish: the output has its final name afterwards."""
 
     def abort(self) -> None:
-        """Remove what is not whole."""
+        """Remove what is not whole; nothing more is asked of it afterwards."""
 
     def written(self) -> list[str]:
         """What it wrote, for the user to find."""
 
 
 class Finished(Exception):
-    """An output asks for the end: its window was closed, or nobody reads it any more."""
+    """An output asks for the end: its window was closed."""
 
 
-class Spool:
-    """Arrays of one shape on disk, for outputs that need a second look; the file has no name and goes with the object.
-
-    Args:
-        folder: on whose disk. shape, dtype: of each array.
-    """
-
-    def __init__(self, folder: Path, shape: tuple[int, ...], dtype: npt.DTypeLike) -> None:
-        self.count = 0
-        self._shape = shape
-        self._dtype = np.dtype(dtype)
-        self._file: IO[bytes] = tempfile.TemporaryFile(dir=folder)
-
-    def append(self, array: npt.NDArray[Any]) -> None:
-        """Add an array."""
-        self._file.write(np.ascontiguousarray(array, dtype=self._dtype).data)
-        self.count += 1
-
-    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
-        """The arrays in the order they came, one in memory at a time."""
-        self._file.seek(0)
-        size = self._dtype.itemsize * math.prod(self._shape)
-        for _ in range(self.count):
-            yield np.frombuffer(self._file.read(size), self._dtype).reshape(self._shape)
-
-    def close(self) -> None:
-        """Give the disk space back."""
-        self._file.close()
+class ReaderGone(Finished):
+    """Nobody reads an output any more; where there are others, they go on without it."""
 
 
 class ValueRange:

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import sys
-from typing import BinaryIO, Literal
+from pathlib import Path
+from typing import BinaryIO, Literal, TextIO
 
 import numpy as np
+import numpy.typing as npt
 
 from ..errors import OutputError
-from .arrays import LEVELS, mapping_of, to_16_bit
-from .base import DepthFrame, DepthKind, Finished, RunInfo
-from .colormap import RunningRange
-from .videos import VisStyle
+from .base import DepthFrame, Finished, ReaderGone, RunInfo
+from .values import Values, spanned, to_16_bit
+from .visualiser import VisStyle, Visualiser
 
 logger = logging.getLogger(__name__)
 
 RawFormat = Literal["gray16le", "rgb24"]
-
-
-class Shown:
-    """Depth as the colour video shows it, frame by frame."""
-
-    def __init__(self, kind: DepthKind, style: VisStyle) -> None:
-        self._kind = kind
-        self._style = style
-        self._running = None if style.range.kind == "fixed" else RunningRange()
-
-    def ends(self, frame: DepthFrame) -> tuple[float, float]:
-        """Range (low, high) for this frame; to be asked once for each."""
-        if self._running is None:
-            return self._style.range.low, self._style.range.high
-        return self._running.update(frame.depth)
-
-    def picture(self, frame: DepthFrame) -> np.ndarray:
-        """(H, W, 3) uint8 RGB."""
-        picture = self._style.picture(self._kind, frame.depth, *self.ends(frame), frame.image)
-        return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)
 
 
 class RawOutput:
@@ -45,39 +27,80 @@ class RawOutput:
 
     `rgb24` is the colour video. `gray16le` is depth: millimetres for metres, else disparity over the range that the
     colours span, larger is nearer.
+
+    Args:
+        pixels: which of the two.
+        stream: instead of standard output.
+        times: file that takes a line for each frame, the time in seconds at which it is shown, as soon as the frame is
+            out; None: none.
+
+    Raises:
+        OutputError: if the file of times cannot be opened, or is there already and not a pipe or device.
     """
 
-    def __init__(self, info: RunInfo, style: VisStyle, pixels: RawFormat, stream: BinaryIO | None = None) -> None:
-        self._info = info
+    def __init__(
+        self,
+        info: RunInfo,
+        style: VisStyle,
+        pixels: RawFormat,
+        stream: BinaryIO | None = None,
+        times: Path | None = None,
+    ) -> None:
         self._pixels = pixels
-        self._shown = Shown(info.kind, style)
-        self._stream = stream or sys.stdout.buffer
+        self._visualiser = Visualiser(info.kind, style)
+        self._values = Values(info.kind)
+        # None where the process was started with standard output closed.
+        self._stream = stream or (sys.stdout.buffer if sys.stdout is not None else None)
+        self._times = None if times is None else _open_times(times)
         height, width = style.size(info.size) if pixels == "rgb24" else info.size
         reading = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -r {info.fps} -i -"
         logger.info("standard output carries raw video; ffmpeg reads it with %s", reading)
 
     def write(self, frame: DepthFrame) -> None:
-        if self._pixels == "rgb24":
-            data = self._shown.picture(frame)
-        elif self._info.kind == "depth_metres":
-            data = to_16_bit(frame.depth, *mapping_of(self._info.kind, 0, 0))
-        else:
-            low, high = self._shown.ends(frame)
-            data = to_16_bit(frame.depth, (high - low) / LEVELS if high > low else 1.0, low)
+        if self._stream is None:
+            raise ReaderGone("standard output is closed")
         try:
-            self._stream.write(np.ascontiguousarray(data).data)
+            self._stream.write(np.ascontiguousarray(self._data(frame)).data)
             self._stream.flush()
-        except BrokenPipeError as error:
-            raise Finished from error
+            if self._times is not None:
+                self._times.write(f"{frame.time:.6f}\n")
+                self._times.flush()
+        except (BrokenPipeError, ValueError) as error:
+            self._let_go()
+            raise ReaderGone("nobody reads standard output any more") from error
+
+    def _data(self, frame: DepthFrame) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+        if self._pixels == "rgb24":
+            return self._visualiser.picture(frame)
+        if self._values.kind == "depth_metres":
+            return to_16_bit(frame.depth, *self._values.mapping())
+        return to_16_bit(frame.depth, *spanned(*self._visualiser.ends(frame)))
+
+    def _let_go(self) -> None:
+        """What is left in buffers goes nowhere: Python would complain of it at its end."""
+        if self._stream is sys.stdout.buffer:
+            with contextlib.suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, sys.stdout.fileno())
+                os.close(nowhere)
 
     def close(self) -> None:
-        """Nothing is held back."""
+        if self._times is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self._times.close()
 
     def abort(self) -> None:
-        """What is out is out."""
+        self.close()
 
     def written(self) -> list[str]:
         return ["standard output"]
+
+
+def _open_times(path: Path) -> TextIO:
+    try:
+        return path.open("w" if path.exists() and not path.is_file() else "x")
+    except OSError as error:
+        raise OutputError(f"cannot write the times of frames to {path}: {error.strerror}; name a new file") from error
 
 
 class Window:
@@ -95,14 +118,14 @@ class Window:
 
         self._cv2 = cv2
         self._title = f"{info.name}: q ends"
-        self._shown = Shown(info.kind, style)
+        self._visualiser = Visualiser(info.kind, style)
         try:
             cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
         except cv2.error as error:
             raise OutputError("--show: this OpenCV has no windows; pip install opencv-python") from error
 
     def write(self, frame: DepthFrame) -> None:
-        picture = self._shown.picture(frame)
+        picture = self._visualiser.picture(frame)
         if picture.shape == frame.image.shape:
             picture = np.concatenate((frame.image, picture), axis=1)
         self._cv2.imshow(self._title, np.ascontiguousarray(picture[..., ::-1]))
@@ -110,7 +133,8 @@ class Window:
             raise Finished
 
     def close(self) -> None:
-        self._cv2.destroyWindow(self._title)
+        with contextlib.suppress(self._cv2.error):  # the user may have closed it
+            self._cv2.destroyWindow(self._title)
 
     def abort(self) -> None:
         self.close()

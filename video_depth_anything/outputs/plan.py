@@ -1,131 +1,198 @@
-"""Which outputs a run has, what they need on disk, and the record by which a finished run is known."""
+"""Which outputs a run has, what they need on disk, and what they must not replace."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import shutil
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import OutputError, UsageError
 from ..video.inputs import Input
 from ..video.source import VideoSource
 from ..video.writer import AudioTrack
-from .arrays import ExrFrames, NpzArchive, Png16Frames
-from .base import DepthFrame, DepthKind, Finished, OutputWriter, RunInfo
+from .base import DepthKind, OutputWriter, RunInfo
 from .colormap import color_table
 from .options import CameraOptions, OutputOptions, Provenance
-from .point_clouds import ORIGINAL_FOCAL, CloudOptions, Intrinsics, PointClouds, require_open3d
-from .videos import OnePassVis, SourceVideo, TwoPassVideos, VisStyle
-
-
-class RunOutputs:
-    def __init__(self, writers: list[OutputWriter]) -> None:
-        self.writers = writers
-
-    def add(self, writer: OutputWriter) -> None:
-        self.writers.append(writer)
-
-    def write(self, frame: DepthFrame) -> None:
-        finished = False
-        for writer in self.writers:
-            try:
-                writer.write(frame)
-            except Finished:
-                finished = True
-        if finished:
-            raise Finished
-
-    def close(self, interrupted: bool = False) -> None:
-        for writer in self.writers:
-            writer.close()
-
-    def abort(self) -> None:
-        for writer in self.writers:
-            writer.abort()
-
-    def written(self) -> list[str]:
-        return [text for writer in self.writers for text in writer.written()]
-
-    def files(self) -> list[Path]:
-        return [Path(text) for text in self.written() if not text.endswith(" files)")]
-
+from .ownership import Ownership, is_output, outputs_in
+from .point_clouds import processed_intrinsics
+from .registry import FORMATS, Making
+from .run_outputs import RunOutputs
+from .spool import LateOutputs, MakeLate, abort_all
+from .staging import Staging, check_length, remove_abandoned
+from .values import Values
+from .visualiser import VisStyle
 
 logger = logging.getLogger(__name__)
 
-# Bytes a frame, for each of its pixels: arrays and .ply as they are stored, videos and EXR by experience.
-BYTES_PER_PIXEL = {"src": 0.3, "vis": 0.3, "npz": 4.0, "exr": 4.5, "png16": 2.0, "mkv16": 2.0}
-BYTES_PER_POINT = 15.0
 SPOOLED_DEPTH, SPOOLED_IMAGE = 4.0, 3.0
+# The longest name that is made of a run's: that of a point cloud put beside a whole result.
+LONGEST_ENDING = "_interrupted_point00000.ply"
 
 
+@dataclass(frozen=True)
 class OutputPlan:
-    def __init__(
-        self,
-        options: OutputOptions,
-        camera: CameraOptions,
-        metric: bool,
-        start: float = 0.0,
-        provenance: Provenance | None = None,
-    ) -> None:
-        usual = ["src", "vis"] + ["ply"] * metric
-        self.save = tuple(dict.fromkeys(usual if options.save is None else options.save))
-        if "ply" in self.save:
-            if not metric:
-                raise UsageError("--save ply needs metres: use --metric with a metric checkpoint")
-            require_open3d()
+    """What to write of every input, decided once; whatever is wrong with the options comes out here.
+
+    Attributes:
+        options: what is written and where.
+        camera: of point clouds.
+        metric: whether depth is in metres.
+        start: seconds of every input that are left out at its beginning; its sound begins there too.
+        provenance: of the numbers; `dataclasses.replace` adds it when the weights are known.
+        save: the formats, in order.
+        style: how depth is shown.
+
+    Raises:
+        UsageError: if options make no sense together, or name what does not exist.
+        OutputError: if a package is missing that a format needs.
+    """
+
+    options: OutputOptions
+    camera: CameraOptions
+    metric: bool
+    start: float = 0.0
+    provenance: Provenance | None = None
+    save: tuple[str, ...] = field(init=False)
+    style: VisStyle = field(init=False)
+
+    def __post_init__(self) -> None:
+        usual = ("src", "vis", "ply") if self.metric else ("src", "vis")
+        save = usual if self.options.save is None else tuple(dict.fromkeys(self.options.save))
+        for name in save:
+            self._check_format(name)
+        if self.options.png16_scale == "frame" and self.options.depth != "raw":
+            raise UsageError(f"--depth {self.options.depth} spans the video: --png16_scale frame does not go with it")
         try:
-            table = None if options.grayscale else color_table(options.colormap)
+            table = None if self.options.grayscale else color_table(self.options.colormap)
         except ValueError as error:
             raise UsageError(f"--colormap: {error}") from error
-        self.folder = options.folder
-        self.style = VisStyle(table, options.vis_range, "side-by-side" if options.layout == "compare" else "depth")
-        self.metric = metric
-        self.keep_audio = options.keep_audio
-        self.start = start
-        self.clouds = CloudOptions(camera.every, camera.stride, camera.max_depth)
-        self.focal = camera.focal or (ORIGINAL_FOCAL, ORIGINAL_FOCAL)
-        self.fov = camera.fov
-        self.principal_point = camera.principal_point
+        object.__setattr__(self, "save", save)
+        object.__setattr__(self, "style", VisStyle(table, self.options.vis_range, self.options.layout))
 
-    def check_inputs(self, inputs: Sequence[Input]) -> None:
-        pass
-
-    def open(self, source: VideoSource) -> RunOutputs:
-        return RunOutputs(self.make_writers(source))
+    def _check_format(self, name: str) -> None:
+        if name not in FORMATS:
+            raise UsageError(f"--save {name}: there is no such format; choose from {', '.join(FORMATS)}")
+        if FORMATS[name].metric and not self.metric:
+            raise UsageError(f"--save {name} needs metres: use --metric with a metric checkpoint")
+        FORMATS[name].require()
 
     @property
-    def two_pass(self) -> bool:
-        """Whether depth has to be kept on disk until the range of the whole video is known."""
-        return ("vis" in self.save and self.style.range.kind == "video") or "mkv16" in self.save
+    def folder(self) -> Path:
+        """Where the outputs go."""
+        return self.options.folder
 
-    def intrinsics(self, source: VideoSource) -> Intrinsics:
-        """Of the processed frames; what the user gave is of the source's."""
-        if self.fov is not None:
-            own = Intrinsics.from_fov(self.fov, source.source_size)
-        else:
-            own = Intrinsics.centered(*self.focal, source.source_size)
-        if self.principal_point is not None:
-            own = Intrinsics(own.focal_x, own.focal_y, *self.principal_point)
-        return own.scaled(source.source_size, source.size)
+    def _late(self) -> list[str]:
+        """The formats that are written at the end, when the range of the video is known."""
+        return [name for name in self.save if FORMATS[name].whole_range(self.options, self.metric)]
+
+    def _spools_images(self) -> bool:
+        return any(FORMATS[name].shows_source(self.options) for name in self._late())
 
     def bytes_per_frame(self, size: tuple[int, int]) -> dict[str, float]:
         """Upper estimate for each output, and for the spool, of frames of `size` (H, W)."""
         pixels = size[0] * size[1]
-        needed = {name: BYTES_PER_PIXEL[name] * pixels for name in self.save if name != "ply"}
-        if "ply" in self.save:
-            needed["ply"] = BYTES_PER_POINT * pixels / self.clouds.stride**2 / self.clouds.every
-        if self.two_pass:
-            images = SPOOLED_IMAGE if self.style.layout == "side-by-side" else 0.0
+        needed = {name: FORMATS[name].bytes_a_pixel * FORMATS[name].share(self.camera) * pixels for name in self.save}
+        if self._late():
+            images = SPOOLED_IMAGE if self._spools_images() else 0.0
             needed["spool, removed at the end"] = (SPOOLED_DEPTH + images) * pixels
         return needed
 
-    def check_disk(self, source: VideoSource) -> None:
-        """Say what the run needs on disk and refuse what does not fit.
+    def run_info(self, source: VideoSource) -> RunInfo:
+        """What the outputs of one input have in common."""
+        kind: DepthKind = "depth_metres" if self.metric else "disparity"
+        return RunInfo(
+            self.folder,
+            source.name,
+            source.location,
+            kind,
+            source.size,
+            source.source_size,
+            source.fps,
+            self.start,
+            float(getattr(source, "pixel_aspect", 1)),
+            self.provenance,
+        )
+
+    def check_inputs(self, inputs: Sequence[Input]) -> None:
+        """Refuse outputs that would take the place of an input of the run, or of another input's outputs.
 
         Raises:
-            OutputError: naming what is needed, what is free, and ways out.
+            OutputError: naming both.
         """
+        folder = Path(os.path.realpath(self.folder))
+        for one in inputs:
+            for file in () if one.camera or "://" in one.location else (*one.images, Path(one.location)):
+                # The input itself, or a folder that it lies in, might be the name of an output.
+                real = Path(os.path.realpath(file))
+                for path in (real, *real.parents):
+                    if path.parent == folder or _same(path.parent, folder):
+                        self._check_input(path, one, inputs)
+
+    def _check_input(self, path: Path, one: Input, inputs: Sequence[Input]) -> None:
+        for other in inputs:
+            # Some file systems take upper and lower case for the same.
+            if is_output(path.with_name(path.name.casefold()), other.name.casefold(), self.save):
+                raise OutputError(
+                    f"the outputs of {other.location} would overwrite the input {one.location}; "
+                    "choose another --output_dir"
+                )
+
+    def open(self, source: VideoSource) -> RunOutputs:
+        """Make the outputs of one input, ready for its frames.
+
+        What the disk needs is said, and what ended runs left unfinished in the folder is removed.
+
+        Raises:
+            OutputError: if the folder cannot be made, the disk is too full, another run writes the same outputs, files
+                would be replaced that no earlier run wrote, or a format cannot hold frames of that size.
+        """
+        if not self.save:
+            return RunOutputs(source.name, self.folder, None, [])
+        self._check_size(source)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = f"{error.strerror}; choose another --output_dir"
+            raise OutputError(f"output folder {self.folder} cannot be made: {reason}") from error
+        check_length(self.folder, source.name, LONGEST_ENDING)
+        remove_abandoned(self.folder)
+        try:
+            staging = Staging(self.folder, source.name, self.options.overwrite)
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self.folder}: {error.strerror}; choose another --output_dir"
+            ) from error
+        try:
+            self._check_replaced(source.name)
+            self._check_disk(source)
+            return RunOutputs(source.name, self.folder, staging, self._make_writers(source, staging.path))
+        except BaseException:
+            staging.close()
+            raise
+
+    def _check_size(self, source: VideoSource) -> None:
+        for name in self.save:
+            if min(source.size) < FORMATS[name].shortest_side:
+                raise OutputError(
+                    f"{name} cannot hold frames of {source.size[1]}x{source.size[0]} pixels ({source.location}); "
+                    "use --save npz or --save exr"
+                )
+
+    def _check_replaced(self, name: str) -> None:
+        ownership = Ownership(self.folder, name)
+        for path in outputs_in(self.folder, name, self.save):
+            if not self.options.overwrite and not ownership.owns(path):
+                raise OutputError(
+                    f"{path} is there, and no earlier run wrote it so; move it, choose another --output_dir, or give "
+                    "--overwrite"
+                )
+
+    def _check_disk(self, source: VideoSource) -> None:
+        """Say what the run needs on disk and refuse what does not fit."""
         per_frame = self.bytes_per_frame(source.size)
         if source.expected is None:
             logger.info("disk: up to %s a frame", readable(sum(per_frame.values())))
@@ -136,66 +203,55 @@ class OutputPlan:
         if total > free:
             raise OutputError(
                 f"{source.location} needs up to {readable(total)} on disk ({parts}), {readable(free)} are free in "
-                f"{self.folder}; choose another --output_dir, fewer outputs, or --vis_range percentile"
+                f"{self.folder}; choose another --output_dir, fewer outputs, or --vis_range percentile; if its header "
+                f"is wrong about its {source.expected} frames, --max_len says how many"
             )
         logger.info("disk: up to %s (%s)", readable(total), parts)
 
-    def make_writers(self, source: VideoSource) -> list[OutputWriter]:
-        """The writers for one input.
-
-        Raises:
-            OutputError: if the output folder cannot be made, or the disk is too full.
-        """
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"{error.strerror}; choose another --output_dir"
-            raise OutputError(f"output folder {self.folder} cannot be made: {reason}") from error
-        self.check_disk(source)
-        if "ply" in self.save and self.fov is None and self.focal == (ORIGINAL_FOCAL, ORIGINAL_FOCAL):
-            logger.info(
-                "point clouds assume a focal length of %g pixels; --fov or --focal-length-x tell", ORIGINAL_FOCAL
-            )
+    def _make_writers(self, source: VideoSource, folder: Path) -> list[OutputWriter]:
+        info = replace(self.run_info(source), folder=folder)
+        intrinsics, line = processed_intrinsics(self.camera, source.source_size, source.size)
+        if "ply" in self.save:
+            logger.info("%s", line)
+        audio = AudioTrack(source.location, self.start) if self.options.keep_audio else None
+        making = Making(
+            info,
+            self.style,
+            Values(info.kind),
+            None,
+            intrinsics,
+            self.camera,
+            audio,
+            self.options.codec,
+            source.expected,
+        )
+        late = self._late()
         writers: list[OutputWriter] = []
-        try:
-            for name in self._order():
-                writers.append(self._make(name, source))
-        except BaseException:
-            for writer in writers:
-                writer.abort()
-            raise
+        with contextlib.ExitStack() as failed:
+            failed.callback(lambda: abort_all(writers))
+            for name in self.save:
+                if name not in late:
+                    writers.append(FORMATS[name].make(making))
+            if late:
+                makers = [self._maker(name, making) for name in late]
+                writers.append(LateOutputs(info, makers, self._spools_images()))
+            failed.pop_all()
         return writers
 
-    def _order(self) -> list[str]:
-        first = [name for name in self.save if name not in ("vis", "mkv16")]
-        if self.two_pass:
-            return [*first, "two-pass"] + (["vis"] if "vis" in self.save and self.style.range.kind != "video" else [])
-        return [*first, "vis"] if "vis" in self.save else first
+    def _maker(self, name: str, making: Making) -> MakeLate:
+        def make(info: RunInfo, ends: tuple[float, float]) -> OutputWriter:
+            values = Values(info.kind, self.options.depth, ends)
+            return FORMATS[name].make(replace(making, info=info, values=values, ends=ends))
 
-    def _make(self, name: str, source: VideoSource) -> OutputWriter:
-        info = self.run_info(source)
-        audio = AudioTrack(source.location, self.start) if self.keep_audio else None
-        intrinsics = self.intrinsics(source)
-        if name == "src":
-            return SourceVideo(info, audio)
-        if name == "vis":
-            return OnePassVis(info, self.style, audio)
-        if name == "two-pass":
-            style = self.style if "vis" in self.save and self.style.range.kind == "video" else None
-            return TwoPassVideos(info, style, "mkv16" in self.save, audio)
-        if name == "npz":
-            return NpzArchive(info, source.expected)
-        if name == "exr":
-            names = ("focal_x", "focal_y", "center_x", "center_y")
-            return ExrFrames(info, {n: getattr(intrinsics, n) for n in names} if self.metric else {})
-        if name == "png16":
-            return Png16Frames(info)
-        return PointClouds(info, intrinsics, self.clouds)
+        return make
 
-    def run_info(self, source: VideoSource) -> RunInfo:
-        """What the outputs of one input have in common."""
-        kind: DepthKind = "depth_metres" if self.metric else "disparity"
-        return RunInfo(self.folder, source.name, source.location, kind, source.size, source.source_size, source.fps)
+
+def _same(path: Path, other: Path) -> bool:
+    """Whether two names are of one folder."""
+    try:
+        return path.samefile(other)
+    except OSError:
+        return False
 
 
 def readable(number: float) -> str:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from ..errors import OutputError
 from ..files import whole_file
 from .base import DepthFrame, RunInfo
+from .options import CameraOptions
 
 OPEN3D_REMEDY = "pip install open3d; on Debian also apt-get install libusb-1.0-0 libgl1 libx11-6 libgomp1"
 # What the original assumes of every camera.
@@ -60,7 +61,10 @@ def require_open3d() -> None:
     try:
         import open3d  # noqa: F401
     except (ImportError, OSError) as error:
-        raise OutputError(f"point clouds need open3d, which does not import ({error}): {OPEN3D_REMEDY}") from error
+        without = "or leave them out: --save src vis"
+        raise OutputError(
+            f"point clouds need open3d, which does not import ({error}): {OPEN3D_REMEDY}; {without}"
+        ) from error
 
 
 def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[np.uint8]) -> None:
@@ -81,40 +85,29 @@ def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[n
             raise OutputError(f"cannot write {path}: check that the folder is writable and the disk not full")
 
 
-@dataclass(frozen=True)
-class CloudOptions:
-    """Which points are written. every: each so manyth frame. stride: each so manyth row and column of a frame.
-
-    max_depth: metres beyond which points are left out.
-    """
-
-    every: int = 1
-    stride: int = 1
-    max_depth: float = math.inf
-
-
 class PointClouds:
-    """`<name>_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
+    """`_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
 
-    def __init__(self, info: RunInfo, intrinsics: Intrinsics, options: CloudOptions) -> None:
+    def __init__(self, info: RunInfo, intrinsics: Intrinsics, camera: CameraOptions) -> None:
         self._info = info
         self._intrinsics = intrinsics
-        self._options = options
-        self._index = 0
-        self._written = 0
+        self._camera = camera
+        self._count = 0
+        self._paths: list[Path] = []
 
     def write(self, frame: DepthFrame) -> None:
-        index, self._index = self._index, self._index + 1
-        if index % self._options.every:
+        count, self._count = self._count, self._count + 1
+        if count % self._camera.every:
             return
-        stride = self._options.stride
+        stride = self._camera.stride
         points = self._intrinsics.unproject(frame.depth, stride)
         colors = frame.image[::stride, ::stride].reshape(-1, 3)
-        kept = np.isfinite(points[:, 2]) & (points[:, 2] <= self._options.max_depth)
+        kept = np.isfinite(points[:, 2]) & (points[:, 2] <= self._camera.max_depth)
         if not kept.all():
             points, colors = points[kept], colors[kept]
-        write_ply(self._info.path(f"_point{index:04d}.ply"), points, colors)
-        self._written += 1
+        path = self._info.path(f"_point{frame.numbered(count):04d}.ply")
+        write_ply(path, points, colors)
+        self._paths.append(path)
 
     def close(self) -> None:
         """Every file is whole already."""
@@ -123,4 +116,38 @@ class PointClouds:
         """Every file is whole already, and stays."""
 
     def written(self) -> list[str]:
-        return [f"{self._info.path('_point*.ply')} ({self._written} files)"]
+        return [f"{self._info.path('_point*.ply')} ({len(self._paths)} files)"]
+
+
+def processed_intrinsics(
+    camera: CameraOptions, source_size: tuple[int, int], size: tuple[int, int]
+) -> tuple[Intrinsics, str]:
+    """Intrinsics of the processed frames, and a line for the user that says where they come from.
+
+    Without a focal length or a field of view, the original's 470.4 pixels are those of the processed frame, as in the
+    original; what is given is of the source's frames.
+
+    Args:
+        source_size: (H, W) of the source's frames.
+        size: (H, W) of the processed ones.
+    """
+    factor = size[1] / source_size[1]
+    if camera.fov is not None:
+        own = Intrinsics.from_fov(camera.fov, source_size)
+        origin = f"a horizontal field of view of {camera.fov:g} degrees"
+    elif camera.focal is not None:
+        own = Intrinsics.centered(*camera.focal, source_size)
+        origin = f"a focal length of {camera.focal[0]:g} x {camera.focal[1]:g} pixels of the source"
+    else:
+        rows = size[0] / source_size[0]
+        own = Intrinsics.centered(ORIGINAL_FOCAL / factor, ORIGINAL_FOCAL / rows, source_size)
+        origin = f"{ORIGINAL_FOCAL:g} pixels as the focal length of the processed frames, as the original does"
+    if camera.principal_point is not None:
+        own = Intrinsics(own.focal_x, own.focal_y, *camera.principal_point)
+    scaled = own.scaled(source_size, size)
+    line = (
+        f"point clouds assume {origin}: {own.focal_x:.6g} pixels of the source times a factor of {factor:.4g} are "
+        f"{scaled.focal_x:.6g} of the processed frames"
+    )
+    known = camera.fov is not None or camera.focal is not None
+    return scaled, line if known else f"{line}; --fov or --focal-length-x tell a better one"

@@ -9,9 +9,12 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class VisRange:
-    """Of the whole `video`, a running `percentile`, or `fixed` from low to high."""
+    """Of the whole `video`, a running `percentile`, or `fixed` from low to high.
 
-    kind: Literal["video", "percentile", "fixed"] = "video"
+    `auto` stands for one of the first two until it is known whether the video has an end.
+    """
+
+    kind: Literal["auto", "video", "percentile", "fixed"] = "video"
     low: float = 0.0
     high: float = 0.0
 

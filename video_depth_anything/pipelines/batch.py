@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InputError, user_line
-from ..outputs.plan import OutputPlan, RunOutputs
+from ..outputs.plan import OutputPlan
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
 from ..video.source import Selection, VideoSource
 from .report import Report
@@ -74,8 +75,8 @@ class Batch:
             return False
         source = one.open(self.selection)
         try:
-            outputs = self.plan.open(source)
-            summary = process(source, outputs)
+            with self.plan.open(source) as outputs:
+                summary = process(source, outputs)
         finally:
             source.close()
         if not summary.interrupted:

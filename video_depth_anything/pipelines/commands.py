@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from ..errors import UsageError
-from ..outputs.plan import OutputPlan, RunOutputs
+from ..outputs.plan import OutputPlan
+from ..outputs.run_outputs import RunOutputs
+from ..outputs.vis_range import VisRange
 from ..video.inputs import Input, expand_inputs, listed
+from ..video.realtime import is_live
 from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
 from .batch import Batch, check_present
@@ -20,6 +23,7 @@ from .setup import LoadedNetwork, load_network
 from .stop import Stop, stop_on_signals
 from .streaming import stream_inputs
 from .summary import RunSummary
+from .window_spool import remove_abandoned
 
 
 def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> int:
@@ -36,11 +40,11 @@ def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> i
     Raises:
         UserError: if something asked for is not to be had, or the only input fails.
     """
-    with stop_on_signals() as stop, join_ranks() as ranks:
+    with stop_on_signals() as stop, join_ranks(stop) as ranks:
         if ranks is not None:
             use_own_gpu()
             # Only one process can read the list on standard input.
-            inputs = ranks.agree("inputs", lambda: list(listed(inputs)))
+            inputs = ranks.agree(lambda: list(listed(inputs)))
         found = expand_inputs(inputs)
         batch, network = _prepare(options, found, report, stop)
 
@@ -51,6 +55,8 @@ def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> i
                     source.timed(), lambda frames: network.infer(frames, stop.check), outputs, advance, stop, cuts
                 )
 
+        if not options.resume and (ranks is None or ranks.rank == 0):
+            remove_abandoned(options.outputs.folder)
         if ranks is None:
             return batch.run(found, process)
         if options.reset_on_cut and len(found) < ranks.size:
@@ -78,6 +84,9 @@ def run_streaming(options: RunOptions, streaming: StreamingOptions, inputs: Sequ
     """
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
+        if options.outputs.vis_range.kind == "auto":
+            kind = "percentile" if any(is_live(one.location) for one in found) else "video"
+            options = replace(options, outputs=replace(options.outputs, vis_range=VisRange(kind)))
         batch, network = _prepare(options, found, report, stop)
         return stream_inputs(batch, found, network.new_stream(), streaming, options.reset_on_cut)
 
@@ -89,13 +98,14 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
     plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
     plan.check_inputs(inputs)
     network = load_network(options.model)
+    plan = replace(plan, provenance=network.provenance())
     chosen = replace(options.model, encoder=network.encoder, checkpoint=network.checkpoint)
     settings = replace(options, model=chosen).settings()
     return Batch(plan, options.selection, settings, options.resume, network.checkpoint.name, stop, report), network
 
 
 def _split(network: LoadedNetwork) -> SplitInference:
-    from ..distributed import RawWindows, join_windows, windows_read
+    from ..offline import RawWindows, join_windows, windows_read
 
     execution = network.execution
     return SplitInference(

@@ -28,7 +28,7 @@ class Report(Protocol):
 
 
 class Outputs(Protocol):
-    """Where a run's frames go; `outputs.plan.RunOutputs` is one."""
+    """Where a run's frames go; `outputs.run_outputs.RunOutputs` is one."""
 
     def write(self, frame: DepthFrame) -> None:
         """Take the next frame.

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..files import whole_file
+from ..outputs.ownership import read_record, write_record
 from ..video.inputs import Input
 
 
@@ -20,31 +19,28 @@ class RunRecord:
     """
 
     def __init__(self, folder: Path, one: Input, settings: Mapping[str, str]) -> None:
-        self._path = folder / f".{one.name}_run.json"
+        self._folder = folder
+        self._name = one.name
         self._content = {"settings": dict(settings), "input": state_of(one)}
 
     def is_finished(self) -> bool:
         """Whether a run with the same settings on the same input finished, and all that it wrote is still there."""
         try:
-            record = json.loads(self._path.read_text())
-            files = {Path(name): count for name, count in record.pop("files").items()}
-        except (OSError, ValueError, KeyError, AttributeError):
+            record = read_record(self._folder, self._name)
+            files = {Path(name): count for name, count in record["files"].items()}
+        except (KeyError, AttributeError):
             return False
-        return record == self._content and all(_count(path) == count for path, count in files.items())
+        same = all(record.get(key) == value for key, value in self._content.items())
+        return same and all(_count(path) == count for path, count in files.items())
 
     def write(self, files: Sequence[Path]) -> None:
-        """Note that everything is written.
+        """Note that everything is written, beside what the outputs themselves noted there.
 
         Args:
             files: the outputs; folders count with the number of files in them.
         """
         content = {**self._content, "files": {str(path.absolute()): _count(path) for path in files}}
-        with whole_file(self._path) as partial:
-            partial.write_text(json.dumps(content, indent=1) + "\n")
-
-    def forget(self) -> None:
-        """The outputs are about to change."""
-        self._path.unlink(missing_ok=True)
+        write_record(self._folder, self._name, {**read_record(self._folder, self._name), **content})
 
 
 def state_of(one: Input) -> list[list[str | int]]:

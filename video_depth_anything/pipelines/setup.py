@@ -8,10 +8,13 @@ from pathlib import Path
 
 from ..alignment import DepthMap
 from ..backends.load import load_backend
-from ..checkpoint import choose_weights, load_model
+from ..checkpoint import checkpoint_sha256, choose_weights, load_model
 from ..device import Execution, choose_execution
 from ..network import Network
-from ..offline import Frame, infer_depth
+from ..offline import infer_depth
+from ..outputs.options import Provenance
+from ..transform import Frame
+from ..version import __version__
 from ..video_depth_stream import DepthStream
 from .options import ModelOptions
 
@@ -37,7 +40,13 @@ class LoadedNetwork:
         Yields:
             One (H, W) float32 map per frame.
         """
-        return infer_depth(self.network, _checked(frames, check), self.input_size, self.execution)
+        return infer_depth(self.network, frames, self.input_size, self.execution, check)
+
+    def provenance(self) -> Provenance:
+        """Where the depth comes from, for the outputs to say."""
+        return Provenance(
+            f"video-depth-anything {__version__}", self.checkpoint.name, checkpoint_sha256(self.checkpoint)
+        )
 
     def new_stream(self) -> DepthStream:
         """Streaming state of a new video."""
@@ -59,10 +68,3 @@ def load_network(options: ModelOptions) -> LoadedNetwork:
     model = load_model(encoder, options.metric, checkpoint, execution.device)
     network = load_backend(model, execution)
     return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
-
-
-def _checked(frames: Iterable[Frame], check: Callable[[], None] | None) -> Iterator[Frame]:
-    for frame in frames:
-        if check is not None:
-            check()
-        yield frame

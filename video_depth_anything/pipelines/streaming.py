@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from ..outputs.base import DepthFrame, DepthMap, Finished
 from ..outputs.display import RawOutput, Window
-from ..outputs.plan import RunOutputs
+from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
 from ..video.realtime import Newest, is_live
 from ..video.scene_cuts import CutDetector

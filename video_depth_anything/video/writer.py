@@ -54,6 +54,7 @@ class VideoWriter:
         fps: exact frame rate.
         pixels: "rgb24" for H.264, "gray16le" for lossless FFV1.
         audio: sound to add, cut to the video's length.
+        codec: of colour videos, as ffmpeg calls it.
 
     Raises:
         OutputError: if there is no ffmpeg program, here, or from `write` and `close` if ffmpeg fails.
@@ -66,6 +67,7 @@ class VideoWriter:
         fps: Fraction,
         pixels: PixelFormat = "rgb24",
         audio: AudioTrack | None = None,
+        codec: str = "libx264",
     ) -> None:
         self.path = path
         self._size = size
@@ -78,11 +80,16 @@ class VideoWriter:
             logger.info("%s is padded to even sides: %dx%d", path.name, width, height)
         source = ["-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{width}x{height}", "-r", f"{fps}", "-i", "pipe:0"]
         self._messages: IO[bytes] = tempfile.TemporaryFile()
-        command = _command(path, *source, *(H264 if pixels == "rgb24" else FFV1), str(partial_path(path)))
+        command = _command(
+            path,
+            *source,
+            *([codec if word == "libx264" else word for word in H264] if pixels == "rgb24" else FFV1),
+            str(partial_path(path)),
+        )
         # In a session of its own: Ctrl-C in a terminal reaches all processes of the group, and this one has to finish.
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._messages, start_new_session=True)
 
-    def write(self, frame: npt.NDArray[Any]) -> None:
+    def write(self, frame: npt.NDArray[Any], time: float | None = None, duration: float | None = None) -> None:
         """Append a frame: (H, W, 3) uint8 RGB or (H, W) uint8 gray for H.264, (H, W) uint16 for FFV1."""
         if frame.dtype == np.uint8 and frame.ndim == 2:
             frame = np.repeat(frame[..., None], 3, axis=2)

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from ..outputs.base import DepthFrame
 from ..outputs.colormap import color_table
-from ..outputs.display import Shown
-from ..outputs.videos import VisStyle
 from ..outputs.vis_range import VisRange
+from ..outputs.visualiser import VisStyle, Visualiser
 from ..pipelines.streaming import Stream
 
 # Seconds over which the rate is taken.
@@ -31,7 +30,7 @@ class LiveDepth:
     def __init__(self, stream: Stream, metric: bool, colormap: str) -> None:
         self._stream = stream
         style = VisStyle(color_table(colormap), VisRange("percentile"))
-        self._shown = Shown("depth_metres" if metric else "disparity", style)
+        self._visualiser = Visualiser("depth_metres" if metric else "disparity", style)
         self._size: tuple[int, ...] | None = None
         self._finished: deque[float] = deque()
         self._frames = 0
@@ -45,7 +44,7 @@ class LiveDepth:
                 self._size, self._frames = image.shape, 0
             start = time.monotonic()
             frame = DepthFrame(image, self._stream.step(image), start, 0.0)
-            picture = self._shown.picture(frame)
+            picture = self._visualiser.picture(frame)
             now = time.monotonic()
             self._frames += 1
             self._finished.append(now)

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .temporal_memory import NUM_ATTENTIONS, NUM_HEADS, AttentionMemory, ContextEntries
+from ..temporal_memory import NUM_ATTENTIONS, NUM_HEADS, AttentionMemory, ContextEntries
 
 # Length of the position tables, hence the most frames one window can hold.
 MAX_FRAMES = 32

@@ -1,0 +1,67 @@
+"""A watch over depth that is not a number: half precision overflows, and checkpoints can be damaged."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from .errors import NonFiniteError
+
+logger = logging.getLogger(__name__)
+
+
+def count_non_finite(depth: Tensor) -> list[int]:
+    """How many pixels of each map are NaN or infinite.
+
+    Args:
+        depth: (N, H, W), on any device; only N numbers leave it.
+    """
+    missing: list[int] = depth.isfinite().logical_not().flatten(1).sum(1).tolist()
+    return missing
+
+
+class FiniteWatch:
+    """Says once for a video which frames have pixels without depth, and ends a run that has a frame without any."""
+
+    def __init__(self) -> None:
+        self._warned = False
+        self._warned_of_overflow = False
+
+    def overflowed(self, frames: Sequence[int]) -> None:
+        """Note that float16 did not hold the values of these frames, so that they are computed again."""
+        if not self._warned_of_overflow:
+            logger.warning(
+                "float16 overflows on %s; computed again in bfloat16, as others that follow; "
+                "--precision bf16 or fp32 saves the second time",
+                _named(frames),
+            )
+            self._warned_of_overflow = True
+
+    def check(self, frames: Sequence[int], missing: Sequence[int], num_pixels: int) -> None:
+        """Take note of maps as they go out.
+
+        Args:
+            frames: their frame numbers.
+            missing: how many pixels of each are not finite.
+            num_pixels: how many pixels a map has.
+
+        Raises:
+            NonFiniteError: if one has no finite pixel at all.
+        """
+        found = [frame for frame, count in zip(frames, missing) if count]
+        lost = [frame for frame, count in zip(frames, missing) if count == num_pixels]
+        if lost:
+            raise NonFiniteError(
+                f"{_named(lost)}: no pixel has a finite depth; is the checkpoint whole? If it is, try --precision fp32"
+            )
+        if found and not self._warned:
+            logger.warning("%s: %d pixels have no finite depth; others may follow", _named(found), sum(missing))
+            self._warned = True
+
+
+def _named(frames: Sequence[int]) -> str:
+    """Frame numbers in words, a long list shortened."""
+    shown = ", ".join(map(str, frames[:5])) + (f" and {len(frames) - 5} more" if len(frames) > 5 else "")
+    return f"{'frame' if len(frames) == 1 else 'frames'} {shown}"

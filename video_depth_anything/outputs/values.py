@@ -1,0 +1,71 @@
+"""The numbers that numeric outputs hold: depth as it is or over the range of the video, in floats or 16 bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import DepthKind, DepthMap
+from .options import DepthForm
+
+# Metric 16-bit files count in millimetres, as most depth cameras do: up to 65.5 m.
+UNITS_PER_METRE = 1000
+LEVELS = 65535
+
+
+@dataclass(frozen=True)
+class Values:
+    """What numeric outputs write for depth.
+
+    Attributes:
+        kind: what the depth is.
+        form: raw, or 0 to 1 over `ends`, smallest value first (normalized) or last (inverted).
+        ends: lowest and highest value of the video; None where it is not known, and then the form is raw.
+    """
+
+    kind: DepthKind
+    form: DepthForm = "raw"
+    ends: tuple[float, float] | None = None
+
+    def __call__(self, depth: DepthMap) -> DepthMap:
+        """(H, W) float32 to the same; pixels without a number stay so."""
+        if self.form == "raw":
+            return depth
+        assert self.ends is not None
+        low, high = self.ends
+        first, last = (low, high) if self.form == "normalized" else (high, low)
+        with np.errstate(invalid="ignore"):
+            scaled = (depth - np.float32(first)) / np.float32(last - first if low < high else 1.0)
+        return np.where(np.isfinite(depth), np.clip(scaled, 0, 1), depth).astype(np.float32, copy=False)
+
+    def facts(self) -> dict[str, str | float]:
+        """What a reader needs to know: kind, form, and the ends from which depth can be had back."""
+        facts: dict[str, str | float] = {"kind": self.kind, "depth": self.form}
+        if self.form != "raw" and self.ends is not None:
+            facts |= {"lowest": self.ends[0], "highest": self.ends[1]}
+        return facts
+
+    def mapping(self, ends: tuple[float, float] | None = None) -> tuple[float, float]:
+        """(scale, offset) of 16-bit files, value = level * scale + offset: millimetres for metres, else a whole range.
+
+        Args:
+            ends: the range, instead of the video's.
+        """
+        if self.form != "raw":
+            return 1 / LEVELS, 0.0
+        if self.kind == "depth_metres":
+            return 1 / UNITS_PER_METRE, 0.0
+        return spanned(*(ends or self.ends or (0.0, 0.0)))
+
+
+def spanned(low: float, high: float) -> tuple[float, float]:
+    """(scale, offset) by which 16 bits span low to high."""
+    return ((high - low) / LEVELS if high > low else 1.0), low
+
+
+def to_16_bit(values: npt.NDArray[np.floating], scale: float, offset: float) -> npt.NDArray[np.uint16]:
+    """Levels 0..65535, uint16, of which value = level * scale + offset; pixels without a number become 0."""
+    levels = np.nan_to_num((values.astype(np.float64) - offset) / scale, nan=0.0, posinf=LEVELS, neginf=0.0)
+    return np.clip(np.rint(levels), 0, LEVELS).astype(np.uint16)

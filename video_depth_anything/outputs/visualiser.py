@@ -1,0 +1,58 @@
+"""Depth as pictures, for files, standard output, windows and the page alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from .base import DepthFrame, DepthKind
+from .colormap import Colorizer, RunningRange
+from .options import Layout
+from .vis_range import VisRange
+
+
+@dataclass(frozen=True)
+class VisStyle:
+    """How depth is shown. table: (256, 3) uint8 colours, None for gray; layout: alone, or right of the source."""
+
+    table: npt.NDArray[np.uint8] | None
+    range: VisRange = VisRange()  # noqa: RUF009 - immutable
+    layout: Layout = "depth"
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) of the pictures for frames of that size."""
+        return (size[0], 2 * size[1]) if self.layout == "compare" else size
+
+
+class Visualiser:
+    """Pictures of the frames of one video, near bright: that is large for disparity, small for metres.
+
+    Args:
+        kind: what the depth is.
+        style: how it is shown.
+        ends: lowest and highest value of the video, where they are known; else, unless the style's range is fixed, the
+            colours span a running range.
+    """
+
+    def __init__(self, kind: DepthKind, style: VisStyle, ends: tuple[float, float] | None = None) -> None:
+        if style.range.kind == "fixed":
+            ends = style.range.low, style.range.high
+        self._kind = kind
+        self._style = style
+        self._ends = ends
+        self._running = RunningRange()
+
+    def ends(self, frame: DepthFrame) -> tuple[float, float]:
+        """Range (low, high) for this frame; to be asked once for each, in order."""
+        return self._running.update(frame.depth) if self._ends is None else self._ends
+
+    def picture(self, frame: DepthFrame) -> npt.NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, twice as wide in the layout "compare"; to be asked once for each frame, in order."""
+        low, high = self.ends(frame)
+        near, far = (high, low) if self._kind == "disparity" else (low, high)
+        colored = Colorizer(far, near, self._style.table)(frame.depth)
+        if colored.ndim == 2:
+            colored = np.repeat(colored[..., None], 3, axis=2)
+        return colored if self._style.layout == "depth" else np.concatenate((frame.image, colored), axis=1)

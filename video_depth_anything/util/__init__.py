@@ -1,0 +1,1 @@
+"""A package that only holds names which users of the original import."""
