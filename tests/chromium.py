@@ -44,7 +44,7 @@ def serving(folder: Path, *flags: str) -> Iterator[Server]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, str(ROOT / "app.py"), *flags, "--server_port", str(port)]
+    command = [sys.executable, str(ROOT / "app.py"), *flags, "--no_browser", "--server_port", str(port)]
     environment = {**os.environ, "TMPDIR": str(temporary)}
     process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None

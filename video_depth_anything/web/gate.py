@@ -38,7 +38,7 @@ READS = re.compile(
     r"/gradio_api/file[=/].*",
     flags=re.DOTALL,
 )
-WRITES = re.compile(r"/gradio_api/(queue/join|upload|cancel|reset|stream/[^/]+(/close)?)/?")
+WRITES = re.compile(r"/gradio_api/(queue/join|run/predict|upload|cancel|reset|stream/[^/]+(/close)?)/?")
 # Bytes of a request that is no upload: a camera's picture is the largest.
 MOST_BODY = 8_000_000
 # What an upload's form needs besides the file.

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..outputs.base import DepthMap
+from ..outputs.options import Provenance
 from ..outputs.plan import OutputPlan, readable
 from ..outputs.point_clouds import write_ply
 from ..pipelines.offline import Frame, run_video
@@ -84,6 +85,7 @@ class JobRunner:
         max_frames: a job that would process more is refused.
         turns: who waits.
         limits: what an upload's decoder may use.
+        provenance: of a network's depth, for the outputs to say.
     """
 
     def __init__(
@@ -92,8 +94,10 @@ class JobRunner:
         max_frames: int,
         turns: Turns | None = None,
         limits: DecoderLimits = DecoderLimits(),  # noqa: B008 - immutable
+        provenance: Callable[[ModelOptions], Provenance] | None = None,
     ) -> None:
         self._infer = infer
+        self._provenance = provenance
         self._max_frames = max_frames
         self._turns = turns or Turns(most=8, most_each=2)
         self._limits = limits
@@ -132,14 +136,18 @@ class JobRunner:
             options, every = self._with_clouds(job.options, source)
             plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
             limit = self._limit(job, plan, source)
+            if self._provenance is not None:
+                plan = replace(plan, provenance=self._provenance(options.model))
 
             def infer(frames: Iterator[Frame]) -> Iterator[DepthMap]:
                 return self._infer(options.model, limit.checked(counter.taken(frames, source.expected)))
 
-            summary = run_video(source.timed(), infer, plan.open(source), counter.advance, job.stop)
+            with plan.open(source) as outputs:
+                summary = run_video(source.timed(), infer, outputs, counter.advance, job.stop)
         if summary.interrupted or job.stop.is_set():
             raise Cancelled
-        return self._collect(job, source.name, every, counter)
+        checkpoint = plan.provenance.checkpoint if plan.provenance is not None else ""
+        return self._collect(job, source.name, every, counter, checkpoint)
 
     def _with_clouds(self, options: RunOptions, source: UploadSource) -> tuple[RunOptions, int]:
         """The options with few enough point clouds of few enough points, and their distance in frames."""
@@ -156,7 +164,7 @@ class JobRunner:
         limit.check(source.expected)
         return limit
 
-    def _collect(self, job: Job, name: str, every: int, counter: _Counter) -> JobResult:
+    def _collect(self, job: Job, name: str, every: int, counter: _Counter, checkpoint: str) -> JobResult:
         folder = job.folder
         source, depth = folder / f"{name}_src.mp4", folder / f"{name}_vis.mp4"
         counter.say("Adding the sound")
@@ -170,7 +178,7 @@ class JobRunner:
             clouds[every * len(clouds)] = path
         if job.stop.is_set():
             raise Cancelled
-        return JobResult(source, depth, downloads, clouds, counter.closing_line(sound))
+        return JobResult(source, depth, downloads, clouds, counter.closing_line(sound, checkpoint))
 
 
 @dataclass(frozen=True)
@@ -240,10 +248,12 @@ class _Counter:
             return ""
         return f", about {duration((time.monotonic() - self._start) * (1 - share) / share)} left"
 
-    def closing_line(self, sound: bool) -> str:
+    def closing_line(self, sound: bool, checkpoint: str) -> str:
+        """What was done, with which weights."""
         seconds = time.monotonic() - self._start
         frames = f"{self._done} frame{'s' * (self._done != 1)} in {seconds:.1f} s"
-        return f"{frames} ({self._done / max(seconds, 1e-6):.2f} frames a second){', with sound' if sound else ''}"
+        rate = f"{self._done / max(seconds, 1e-6):.2f} frames a second"
+        return f"{frames}, {rate}{', with sound' * sound}{f', by {checkpoint}' if checkpoint else ''}."
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ..checkpoint import CHECKPOINT_DIR, STARTER, choose_weights, public_checkpoints
 from ..config import checkpoint_name
 from ..outputs.base import DepthMap
+from ..outputs.options import Provenance
 from ..pipelines.offline import Frame
 from ..pipelines.options import ModelOptions
 from ..pipelines.setup import LoadedNetwork, load_network
@@ -62,10 +63,11 @@ class Networks:
         self.failure: BaseException | None = None
         self._options = options
         self._loaded: LoadedNetwork | None = None
+        self._provenances: dict[NetworkName, Provenance] = {}
         self._lock = threading.Lock()
 
-    def load_ahead(self) -> None:
-        """Load what the page begins with, in a thread of its own."""
+    def load_ahead(self) -> threading.Thread:
+        """Load what the page begins with, in a thread of its own, which is to be waited for at the end."""
 
         def load() -> None:
             try:
@@ -74,7 +76,9 @@ class Networks:
             except BaseException as error:  # the main thread raises it again
                 self.failure = error
 
-        threading.Thread(target=load, name="load", daemon=True).start()
+        thread = threading.Thread(target=load, name="load")
+        thread.start()
+        return thread
 
     def get(self, name: NetworkName) -> LoadedNetwork:
         """The network of that name, loaded if need be; whoever comes meanwhile waits.
@@ -86,13 +90,23 @@ class Networks:
             loaded = self._loaded
             if loaded is None or (loaded.encoder, loaded.metric) != name:
                 self._loaded = None  # two might not fit in memory
-                loaded = self._loaded = load_network(replace(self._options, encoder=name[0], metric=name[1]))
+                path = next(offer.checkpoint for offer in self.offers if offer.name == name)
+                chosen = replace(self._options, encoder=name[0], metric=name[1], checkpoint=path)
+                loaded = self._loaded = load_network(chosen)
             return loaded
 
     def infer(self, model: ModelOptions, frames: Iterator[Frame]) -> Iterator[DepthMap]:
         """Depth of a job's frames."""
         loaded = self.get((model.encoder or self.begin.encoder, model.metric))
         return replace(loaded, input_size=model.input_size).infer(frames)
+
+    def provenance(self, model: ModelOptions) -> Provenance:
+        """Where a job's depth comes from; waits until the network is loaded."""
+        name = (model.encoder or self.begin.encoder, model.metric)
+        found = self._provenances.get(name)
+        if found is None:  # reading the weights once more takes seconds
+            found = self._provenances[name] = self.get(name).provenance()
+        return found
 
     def new_stream(self, name: NetworkName, input_size: int) -> DepthStream:
         """Streaming state of a new camera."""

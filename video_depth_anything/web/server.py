@@ -55,13 +55,15 @@ def serve(options: PageOptions) -> int:
             app, handlers = _build(options, networks, files)
             try:
                 with _answering(app, listening, options):
-                    networks.load_ahead()
+                    loading = networks.load_ahead()
                     threading.Thread(target=sweep, args=(handlers, files, stop), name="sweep", daemon=True).start()
                     if options.browser:
                         open_browser(address)
                     while not stop.wait(1.0):
                         if networks.failure is not None:
                             raise networks.failure
+                    # The interpreter cannot end in the midst of it.
+                    loading.join()
                 logger.info("the page is closed")
             finally:
                 handlers.stop()
@@ -98,7 +100,8 @@ def _build(options: PageOptions, networks: Any, files: PageFiles) -> tuple[Any, 
 
         from .gate import OwnerGate
         from .handlers import Handlers
-        from .page import build_page, mount_options
+        from .looks import mount_options
+        from .page import build_page
     except ImportError as error:
         raise OutputError(f"the page needs Gradio ({error}): pip install -r requirements-app.txt") from error
     handlers = Handlers(files, networks, options)

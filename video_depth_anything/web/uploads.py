@@ -39,6 +39,8 @@ REASONS = {
     "silent": "gave no frame for {patience:.0f} seconds, so it was given up. Convert it to MP4 (H.264) and try again.",
 }
 LONGEST_LINE = 1 << 16
+# Bytes of an upload's name that its outputs carry.
+LONGEST_NAME = 120
 # A file of sound and pictures that the decoder writes.
 SOUND_FILE_MB, SOUND_SECONDS = 2000, 300
 # What the decoder is told of this process's environment: nothing that might be secret.
@@ -155,7 +157,9 @@ class UploadSource(VideoSource):
     """
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
-        self.location, self.name = str(video), video.stem
+        # Outputs carry it: the visitor's name for the file, not this machine's, and short enough to be added to.
+        self.location = video.name
+        self.name = os.fsencode(video.stem)[:LONGEST_NAME].decode(errors="ignore")
         rate = selection.target_fps
         wanted = {"max_res": selection.max_res, "target_fps": None if rate is None else str(rate)}
         self._video = video
