@@ -116,7 +116,10 @@ def _own_folders() -> set[Path]:
     """Where the interpreter, its packages and the system's libraries lie: modules are loaded when they are needed."""
     names = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     # The package itself may be a clone, of which nothing else is to be read.
-    own = [Path(__file__).resolve().parents[1], *map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib"))]
+    own = [
+        Path(__file__).resolve().parents[1],
+        *map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")),
+    ]
     own += [Path(sys.base_prefix) / "lib", Path("/proc/self"), Path("/sys/devices/system/cpu")]
     return {path for path in (*map(Path, filter(None, names)), *own) if path.is_dir()}
 

@@ -111,6 +111,8 @@ def theme() -> gr.themes.Base:
         "link_text_color_dark": "#a5b4fc",
     }
     buttons = {
+        "checkbox_label_background_fill_selected": "#4f46e5",
+        "checkbox_label_background_fill_selected_dark": "#4f46e5",
         "button_primary_background_fill": "#4f46e5",
         "button_primary_background_fill_hover": "#4338ca",
         "button_primary_background_fill_dark": "#4f46e5",

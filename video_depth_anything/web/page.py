@@ -64,7 +64,7 @@ def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, ban
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             video = gr.Video(
-                label="Video", sources=["upload", "webcam"], include_audio=True, elem_id="video", height=260,
+                label="Video", sources=["upload", "webcam"], include_audio=True, elem_id="video", height=300,
                 webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
             )  # fmt: skip
             run = gr.Button("Compute depth", variant="primary", size="lg", elem_id="run")
@@ -73,14 +73,16 @@ def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, ban
             gr.Examples([[str(bundled(EXAMPLE))]], [video], label="No video at hand? Take this one", elem_id="examples",
                         cache_examples=False)  # fmt: skip
             settings = _settings(networks, options, banner)
-            gr.Markdown(options.limits_line(), elem_id="limits")
         with gr.Column(scale=3, min_width=320, elem_id="results"):
             with gr.Row():
                 source = _player("Example: source", "source", EXAMPLE)
                 depth = _player("Example: depth", "depth", EXAMPLE_DEPTH)
+            gr.Markdown(options.limits_line(), elem_id="limits")
             files = gr.File(label="Downloads", file_count="multiple", interactive=False, visible=False, elem_id="files")
             with gr.Group(visible=any(offer.metric for offer in networks.offers)):
-                frame = gr.Radio([], label="Point cloud of frame (with depth in metres)", visible=False, elem_id="frame")
+                frame = gr.Radio(
+                    [], label="Point cloud of frame (with depth in metres)", visible=False, elem_id="frame"
+                )
                 cloud = gr.Model3D(label="Point cloud", height=380, camera_position=(90, 80, None), interactive=False,
                                    display_mode="point_cloud", visible=False, elem_id="cloud")  # fmt: skip
     results = [status, source, depth, files, frame, cloud]
@@ -114,13 +116,13 @@ def _settings(networks: Networks, options: PageOptions, banner: gr.Markdown) -> 
         with gr.Row():
             detail = gr.Number(options.model.input_size, label="Detail", info="rows that the model sees; more is slower",
                                precision=0, minimum=14, maximum=1036, step=14, elem_id="input_size")  # fmt: skip
-            max_res = gr.Number(1280, label="Frame size", info="longer side in pixels; empty: as it is", precision=0,
-                                elem_id="max_res")  # fmt: skip
+            max_res = gr.Number(1280, label="Frame size", info="longer side, pixels; 0: as it is", precision=0,
+                                minimum=0, elem_id="max_res")  # fmt: skip
         with gr.Row():
-            fps = gr.Number(None, label="Frame rate", info="frames a second; empty: all", placeholder="all",
+            fps = gr.Number(0, label="Frame rate", info="frames a second; 0: all", minimum=0,
                             elem_id="target_fps")  # fmt: skip
-            max_len = gr.Number(None, label="Length", info="frames at most; empty: all", placeholder="all",
-                                precision=0, elem_id="max_len")  # fmt: skip
+            max_len = gr.Number(0, label="Length", info="frames at most; 0: all", precision=0, minimum=0,
+                                elem_id="max_len")  # fmt: skip
         with gr.Row():
             colormap = gr.Dropdown(list(COLORMAPS), value="inferno", label="Colours", elem_id="colormap")
             side_by_side = gr.Checkbox(False, label="Compare", info="source left of depth, in one video",
@@ -146,7 +148,9 @@ def _model_text(offer: Offer) -> str:
 
 def _network(networks: Networks) -> _Network:
     """Encoders whose checkpoint is there; the box follows, where an encoder has only one kind."""
-    kinds = {offer.encoder: [o.metric for o in networks.offers if o.encoder == offer.encoder] for offer in networks.offers}
+    kinds = {
+        offer.encoder: [o.metric for o in networks.offers if o.encoder == offer.encoder] for offer in networks.offers
+    }
 
     def box(encoder: str, wanted: bool) -> dict[str, Any]:
         there = kinds[encoder]
