@@ -66,6 +66,11 @@ def browsing() -> Iterator[Browser]:
         browser.close()
 
 
+def open_advanced(page: Page) -> None:
+    """Show the settings."""
+    page.locator("#advanced > button, #advanced .label-wrap").first.click()
+
+
 def choose_example(page: Page) -> None:
     """Take the first example as the page's video."""
     page.locator(".gallery-item, .gallery button, table button").first.click()
@@ -75,6 +80,7 @@ def choose_example(page: Page) -> None:
 def finish(page: Page, frames: int) -> None:
     """Wait for the job's last line, and for both videos to play."""
     expect(page.locator("#status")).to_contain_text(f"{frames} frames in", timeout=WAIT_MS)
+    page.wait_for_function("document.querySelector('#depth video').src.includes('_vis.mp4')")
     for name in ("source", "depth"):
         player = f"document.querySelector('#{name} video')"
         page.wait_for_function(f"{player} && {player}.readyState >= 2 && {player}.currentTime > 0.1 && !{player}.error")

@@ -55,6 +55,8 @@ NAMES = """
     name('#source video', 'The source video');
     name('#depth video', 'The depth video');
     name('#camera video', 'Your camera');
+    name('.gallery-item', 'Take the example video: a box on a table');
+    name('.gallery-item video', 'The example video');
     name('#cloud canvas', 'Point cloud; drag to turn it');
     document.documentElement.lang = 'en';
     const status = document.querySelector('#status');
