@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmark.arguments import add_measure_arguments
 from benchmark.datasets import EVALUATION_SETS
+from benchmark.flags import add_measure_arguments
 from video_depth_anything.cli.console import progress, run_script
-from video_depth_anything.cli.parser import positive_int
+from video_depth_anything.cli.parser import Parser, positive_int
+from video_depth_anything.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from benchmark.comparison import SystemSequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def parse() -> tuple[argparse.Namespace, dict[str, Path]]:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    parser = Parser(description=__doc__)
     where = "folders of predictions, as NAME=FOLDER or FOLDER; other systems' too, in the places infer.py has"
     parser.add_argument("--predictions", nargs="+", required=True, metavar="NAME=FOLDER", help=where)
     parser.add_argument("--benchmark_path", type=Path, required=True, help="folder that dataset_extract_*.py wrote to")
@@ -48,26 +49,28 @@ def open_systems(args: argparse.Namespace, folders: dict[str, Path]) -> tuple[li
     """The scenes to compare on, and for each all systems' predictions."""
     from benchmark.eval.sequence import PredictionSource, Sequence
     from benchmark.eval.session import prediction_kind, prediction_note
-    from benchmark.index import BenchmarkError, scenes_of, with_frames
+    from benchmark.index import scenes_of, with_frames
+    from benchmark.infer.predictions import predictions_place
 
     entry = EVALUATION_SETS[args.dataset]
     index = args.benchmark_path / entry.dataset / entry.index
     found = list(with_frames(scenes_of(index, entry.dataset), slice(entry.num_frames)))
     absent = sorted(set(args.scenes or ()) - {scene.name for scene in found})
     if absent:
-        raise BenchmarkError(f"{index} has no scenes {', '.join(absent)}; --scenes takes names from the index")
+        raise UsageError(f"{index} has no scenes {', '.join(absent)}; --scenes takes names from the index")
     scenes = [scene for scene in found if args.scenes is None or scene.name in args.scenes]
     sources = {}
     for name, folder in folders.items():
         kind = prediction_kind(args.prediction, prediction_note(folder, entry, index))
-        sources[name] = PredictionSource(folder, kind, protocol=args.protocol, allow_missing=args.allow_missing)
+        place = predictions_place(folder, entry.dataset, index)
+        sources[name] = PredictionSource(folder, kind, False, args.protocol, args.allow_missing, place)
     opened = [
         [(name, Sequence(scene, index.parent, entry.dataset, entry.crop, source)) for name, source in sources.items()]
         for scene in scenes
     ]
     for name, folder in folders.items():
         if not any(len(sequence) for systems in opened for system, sequence in systems if system == name):
-            raise BenchmarkError(f"{folder}: no predictions for {index}")
+            raise InputError(f"{folder}: no predictions for {index}")
     return scenes, opened
 
 

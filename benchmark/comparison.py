@@ -35,7 +35,13 @@ SystemSequence = tuple[str, DepthSequence]
 
 @dataclass(frozen=True)
 class SystemScene:
-    """One system's predictions for a scene, and what was measured of them."""
+    """One system's predictions for a scene, and what was measured of them.
+
+    Attributes:
+        system: its name.
+        sequence: ground truth and predictions.
+        result: what was measured.
+    """
 
     system: str
     sequence: DepthSequence
@@ -49,7 +55,14 @@ class SystemScene:
 def evaluate_systems(
     opened: Sequence[Sequence[SystemSequence]], max_depth: float, alignment: Alignment, advance: Callable[[], None]
 ) -> list[SystemScene]:
-    """Measure all systems on all scenes; what a system has no prediction for is left out of its results."""
+    """Measure all systems on all scenes; what a system has no prediction for is left out of its results.
+
+    Args:
+        opened: for each scene all systems.
+        max_depth: metres.
+        alignment: see `SequenceFit`.
+        advance: called after each frame, in each of two passes.
+    """
     return [
         SystemScene(name, sequence, evaluate_scene(sequence, max_depth, alignment, advance))
         for systems in opened
@@ -59,7 +72,12 @@ def evaluate_systems(
 
 
 def comparison_table(metrics: dict[str, dict[str, float]], missing: dict[str, int]) -> Table:
-    """A row for each system; where they differ, a star marks the best of each column."""
+    """A row for each system; where they differ, a star marks the best of each column.
+
+    Args:
+        metrics: by system and name.
+        missing: number of missing predictions by system.
+    """
     columns = [name for name in COLUMNS if any(name in found for found in metrics.values())]
     rows = [["", *(COLUMNS[name][0] for name in columns), "missing"]]
     for system, found in metrics.items():
@@ -83,6 +101,9 @@ def plot_curves(path: Path, scenes: Sequence[SystemScene], images: Sequence[str]
     """Write a picture of AbsRel and delta1 over the frames of a scene, a line for each system.
 
     Args:
+        path: where to.
+        scenes: one scene, by system.
+        title: above the picture.
         images: names of all frames in order; a line has a gap where a frame was not measured.
     """
     import matplotlib
@@ -110,7 +131,15 @@ def plot_curves(path: Path, scenes: Sequence[SystemScene], images: Sequence[str]
 
 
 def disparity_range(sequence: DepthSequence, max_depth: float) -> tuple[float, float]:
-    """Range of true disparity that colours span, from a few frames of a scene; 1/metres."""
+    """Range of true disparity that colours span, from a few frames of a scene.
+
+    Args:
+        sequence: the scene.
+        max_depth: metres.
+
+    Returns:
+        Low and high, 1/metres.
+    """
     samples = []
     for index in np.unique(np.linspace(0, len(sequence) - 1, 8).astype(int)).tolist():
         truth = sequence.pair(index)[0]
@@ -126,6 +155,15 @@ def grid_frames(
     """Frames of the grid: source, ground truth, then each system's aligned disparity in the ground truth's colours.
 
     Pixels without ground truth, and frames without prediction, are gray.
+
+    Args:
+        scenes: one scene, by system.
+        images: names of all its frames in order.
+        max_depth: metres.
+        tile_height: of each picture, in pixels.
+
+    Yields:
+        (H, W, 3) uint8 RGB, all of one size.
     """
     colorize = Colorizer(*disparity_range(scenes[0].sequence, max_depth))
     numbers = [scene.by_image() for scene in scenes]
@@ -173,7 +211,17 @@ class _Tiles:
 
 
 def write_grid(path: Path, frames: Iterator[Image], fps: Fraction, advance: Callable[[], None]) -> None:
-    """Write frames of one size as a video; nothing stays if that fails."""
+    """Write frames of one size as a video; nothing stays if that fails.
+
+    Args:
+        path: where to.
+        frames: (H, W, 3) uint8 RGB.
+        fps: frames a second.
+        advance: called after each frame.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     writer: VideoWriter | None = None
     try:
         for frame in frames:

@@ -8,22 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from video_depth_anything.errors import UserError
+from video_depth_anything.errors import InputError
 from video_depth_anything.files import whole_file
 
 Matrix = list[list[float]]
 
 
-class BenchmarkError(UserError):
-    """Data of the benchmark, or predictions for it, are missing or damaged; the message names the file."""
-
-
 @dataclass(frozen=True)
 class Frame:
-    """One frame. Paths are relative to the index file; `factor` is one metre in the ground truth's image.
+    """One frame.
 
-    `intrinsics` (3 x 3 or 4 x 4) are those of the uncropped ground truth in pixels, `pose` (4 x 4) is camera to world
-    in metres with OpenCV axes; None where they are not known. A lost pose holds infinities.
+    Attributes:
+        image: path relative to the index file.
+        gt_depth: path of the ground truth, relative to the index file.
+        factor: one metre in the ground truth's image.
+        intrinsics: 3 x 3 or 4 x 4, in pixels of the uncropped ground truth; None where they are not known.
+        pose: 4 x 4, camera to world in metres with OpenCV axes; None where it is not known; infinities if it is lost.
     """
 
     image: str
@@ -65,10 +65,10 @@ def read_index(path: Path) -> dict[str, list[Scene]]:
     """Scenes by dataset.
 
     Raises:
-        BenchmarkError: if the file is missing or not an index.
+        InputError: if the file is missing or not an index.
     """
     if not path.is_file():
-        raise BenchmarkError(f"index file {path} not found; dataset_extract_*.py writes it beside the extracted images")
+        raise InputError(f"index file {path} not found; dataset_extract_*.py writes it beside the extracted images")
     try:
         content = json.loads(path.read_text())
         return {
@@ -76,7 +76,7 @@ def read_index(path: Path) -> dict[str, list[Scene]]:
             for dataset, scenes in content.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise BenchmarkError(f"{path} is not an index file ({type(error).__name__}: {error})") from error
+        raise InputError(f"{path} is not an index file ({type(error).__name__}: {error})") from error
 
 
 def _scene(name: str, entries: Sequence[dict[str, Any]]) -> Scene:
@@ -90,18 +90,28 @@ def _frame(entry: dict[str, Any]) -> Frame:
 def scenes_of(path: Path, dataset: str) -> list[Scene]:
     """Scenes of one dataset in an index file.
 
+    Args:
+        path: the file.
+        dataset: key in it.
+
     Raises:
-        BenchmarkError: if there are none.
+        InputError: if there are none.
     """
     indexed = read_index(path)
     if not indexed.get(dataset):
-        raise BenchmarkError(f"{path} has no scenes of {dataset!r}, only of {', '.join(indexed) or 'nothing'}")
+        raise InputError(f"{path} has no scenes of {dataset!r}, only of {', '.join(indexed) or 'nothing'}")
     return indexed[dataset]
 
 
-def prediction_path(infer_path: Path, dataset: str, image: str) -> Path:
-    """Where the prediction for an image of the index lies."""
-    return (infer_path / dataset / image).with_suffix(".npy")
+def prediction_path(infer_path: Path, place: str, image: str) -> Path:
+    """Where the prediction for an image of the index lies.
+
+    Args:
+        infer_path: folder of all predictions.
+        place: folder in it, as a rule of the dataset's name.
+        image: as the index has it.
+    """
+    return (infer_path / place / image).with_suffix(".npy")
 
 
 def with_frames(scenes: Iterable[Scene], frames: slice) -> Iterator[Scene]:

@@ -20,8 +20,14 @@ MILLIMETRES = 1000.0
 class RgbdFolder:
     """A recording with measured depth, one image pair a frame, read on demand.
 
-    `intrinsics` is (3, 3), in pixels; `poses` are (N, 4, 4) camera-to-world matrices in metres with OpenCV axes
-    (x right, y down, z forward), None where none are known; `units_per_metre` is one metre in the depth images.
+    Attributes:
+        path: the folder.
+        images: files, in order.
+        depths: files, one for each image.
+        intrinsics: (3, 3), in pixels.
+        poses: (N, 4, 4) camera-to-world matrices in metres with OpenCV axes (x right, y down, z forward), None where
+            none are known.
+        units_per_metre: one metre in the depth images.
     """
 
     path: Path
@@ -35,13 +41,18 @@ class RgbdFolder:
         return len(self.images)
 
     def image(self, index: int) -> npt.NDArray[np.uint8]:
-        """Frame `index`: (H, W, 3) uint8, RGB. Raises `InputError` if its file cannot be read."""
+        """Frame `index`: (H, W, 3) uint8, RGB.
+
+        Raises:
+            InputError: if its file cannot be read.
+        """
         return np.ascontiguousarray(_read(self.images[index], cv2.IMREAD_COLOR)[..., ::-1])
 
     def depth(self, index: int) -> npt.NDArray[np.float32]:
         """Depth of frame `index` along the optical axis: (H, W) float32 in metres, 0 where it is unknown.
 
-        Raises `InputError` if its file cannot be read.
+        Raises:
+            InputError: if its file cannot be read.
         """
         return _read(self.depths[index], cv2.IMREAD_UNCHANGED).astype(np.float32) / np.float32(self.units_per_metre)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.layouts.sintel import TAG
+from benchmark.datasets import EVALUATION_SETS, TAE_SETS
+from benchmark.index import Frame, prediction_path, scenes_of
+from benchmark.raw_datasets.sintel import TAG
 from training.clips import Clip
 
 Array = npt.NDArray[Any]
@@ -140,3 +143,52 @@ def rgbd(clip: Clip, root: Path) -> None:
 
 
 WRITERS = {"sintel": sintel, "kitti": kitti, "bonn": bonn, "scannet": scannet, "nyuv2": nyuv2, "rgbd": rgbd}
+
+
+# One index for each dataset, and the TAE's where it has images of its own.
+INDICES = {
+    "sintel": "sintel",
+    "kitti": "kitti",
+    "bonn": "bonn",
+    "scannet": "scannet",
+    "nyuv2_500": "nyuv2",
+    "rgbd": "rgbd",
+}
+
+
+def index_path(extracted: Path, evaluation: str) -> Path:
+    entry = EVALUATION_SETS[evaluation]
+    return extracted / entry.dataset / entry.index
+
+
+def all_indices(extracted: Path) -> list[Path]:
+    tae = TAE_SETS["scannet"]
+    return [*(index_path(extracted, name) for name in INDICES), extracted / tae.dataset / tae.index]
+
+
+def result_of(folder: Path, name: str) -> Any:
+    return json.loads((folder / f"results_{name}.json").read_text())
+
+
+def true_disparity(index: Path, frame: Frame) -> npt.NDArray[np.float32]:
+    """1/metres of the part that the image shows, 0 where it is not known."""
+    crop = np.s_[:, :] if index.name.endswith("_tae.json") else _image_crop(index.parent.name)
+    depth = cv2.imread(str(index.parent / frame.gt_depth), cv2.IMREAD_UNCHANGED)
+    assert depth is not None
+    metres = depth[crop].astype(np.float64) / frame.factor
+    return np.divide(1, metres, out=np.zeros_like(metres), where=metres > 0).astype(np.float32)
+
+
+def _image_crop(dataset: str) -> tuple[slice, slice]:
+    crops = {"scannet": np.s_[8:-8, 11:-11], "nyuv2": np.s_[45:471, 41:601]}
+    return crops.get(dataset, np.s_[:, :])
+
+
+def write_perfect(extracted: Path, out: Path) -> None:
+    """Ground truth as predictions: disparity, of the part that the images show."""
+    for index in all_indices(extracted):
+        for scene in scenes_of(index, index.parent.name):
+            for frame in scene.frames:
+                path = prediction_path(out, index.parent.name, frame.image)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                np.save(path, true_disparity(index, frame))

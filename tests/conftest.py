@@ -72,7 +72,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 @pytest.fixture(scope="session")
 def benchmark_clip() -> Clip:
     """A dozen small frames of a rendered room with exact depth and poses, reddish, for the benchmark's tests."""
-    from training.scenes import SceneOptions, render_clip
+    from training.scenes.render import SceneOptions, render_clip
 
     clip = render_clip(4, SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4))
     return replace(clip, images=(clip.images * np.array([1.0, 0.7, 0.4])).astype(np.uint8))
@@ -100,6 +100,16 @@ def extracted_sets(native_sets: Path, tmp_path_factory: pytest.TempPathFactory) 
         script = f"dataset_extract/dataset_extract_{name}.py"
         result = run_script(script, "--root", native_sets / name, "--out", out, *scenes)
         assert result.returncode == 0, result.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def perfect(extracted_sets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The ground truth of the extracted sets as predictions."""
+    from benchmark_miniatures import write_perfect
+
+    out = tmp_path_factory.mktemp("perfect")
+    write_perfect(extracted_sets, out)
     return out
 
 

@@ -13,8 +13,6 @@ import pytest
 from benchmark_miniatures import ROOT, SCENES, run_script
 from test_imports import HEAVY
 
-from benchmark.arguments import ALIGNMENTS as NAMED_ALIGNMENTS
-from benchmark.arguments import PROTOCOLS as NAMED_PROTOCOLS
 from benchmark.datasets import EVALUATION_SETS
 from benchmark.eval.boundaries import boundary_f1
 from benchmark.eval.flicker import flicker
@@ -22,6 +20,8 @@ from benchmark.eval.metrics import ALIGNMENTS
 from benchmark.eval.results import COLUMNS, published
 from benchmark.eval.session import prediction_kind
 from benchmark.eval.tae import PROTOCOLS
+from benchmark.flags import ALIGNMENTS as NAMED_ALIGNMENTS
+from benchmark.flags import PROTOCOLS as NAMED_PROTOCOLS
 from benchmark.index import prediction_path, scenes_of
 from utils.dc_utils import read_video_frames
 

@@ -29,14 +29,14 @@ from hypothesis import strategies as st
 
 from benchmark.dataset_extract.extraction import extract, sintel_png
 from benchmark.datasets import DATASETS, EVALUATION_SETS, TAE_SETS, indices_of
-from benchmark.index import BenchmarkError, Frame, scenes_of
-from benchmark.layouts.bonn import bonn_scenes, pair_by_time, read_times
-from benchmark.layouts.kitti import find_depth_root, kitti_scenes
-from benchmark.layouts.nyuv2 import nyuv2_scenes
-from benchmark.layouts.rgbd import rgbd_scenes
-from benchmark.layouts.scannet import scannet_scenes
-from benchmark.layouts.sintel import read_cam, read_dpt, sintel_scenes
-from benchmark.layouts.source import SourceScene
+from benchmark.index import Frame, scenes_of
+from benchmark.raw_datasets.bonn import bonn_scenes, pair_by_time, read_times
+from benchmark.raw_datasets.kitti import find_depth_root, kitti_scenes
+from benchmark.raw_datasets.nyuv2 import nyuv2_scenes
+from benchmark.raw_datasets.rgbd import rgbd_scenes
+from benchmark.raw_datasets.scannet import scannet_scenes
+from benchmark.raw_datasets.scenes import RawScene
+from benchmark.raw_datasets.sintel import read_cam, read_dpt, sintel_scenes
 from training.clips import Clip
 from video_depth_anything.errors import InputError
 
@@ -137,7 +137,7 @@ def test_corrected_scannet_crops_larger_images_by_the_same_share(native_sets: Pa
         assert extracted is not None and extracted.shape == size
 
 
-READERS: dict[str, Callable[[Path], Iterator[SourceScene]]] = {
+READERS: dict[str, Callable[[Path], Iterator[RawScene]]] = {
     "sintel": sintel_scenes,
     "kitti": lambda root: kitti_scenes(root, find_depth_root(root)),
     "bonn": lambda root: bonn_scenes(root, None),
@@ -188,19 +188,19 @@ def test_damaged_files_are_named(native_sets: Path, benchmark_clip: Clip, tmp_pa
     assert read_dpt(source) == pytest.approx(benchmark_clip.depth[0])
     short = tmp_path / "short.dpt"
     short.write_bytes(source.read_bytes()[:-1])
-    with pytest.raises(BenchmarkError, match=r"short\.dpt: not a Sintel"):
+    with pytest.raises(InputError, match=r"short\.dpt: not a Sintel"):
         read_dpt(short)
     assert benchmark_clip.poses is not None
     short.write_bytes(b"\0\0\0\0" + camera(benchmark_clip, benchmark_clip.poses[0]))
-    with pytest.raises(BenchmarkError, match=r"short\.dpt: not a Sintel \.cam"):
+    with pytest.raises(InputError, match=r"short\.dpt: not a Sintel \.cam"):
         read_cam(short)
     times = tmp_path / "rgb.txt"
     times.write_text("# comment\n1.0 rgb/1.png\nnever\n")
-    with pytest.raises(BenchmarkError, match="a time and a file name"):
+    with pytest.raises(InputError, match="a time and a file name"):
         read_times(times)
     index = tmp_path / "index.json"
     index.write_text('{"sintel": [{"a": [{"image": "x"}]}]}')
-    with pytest.raises(BenchmarkError, match="not an index file"):
+    with pytest.raises(InputError, match="not an index file"):
         scenes_of(index, "sintel")
 
 

@@ -47,6 +47,19 @@ def test_parts_are_the_recorded_ones(drawn: tuple[Tensor, Tensor, Tensor]) -> No
     assert spatial == pytest.approx(GOLDEN["TrimmedProcrustesLoss_default"], rel=RELATIVE)
 
 
+def test_the_originals_import_and_keywords(drawn: tuple[Tensor, Tensor, Tensor]) -> None:
+    from loss.loss import TrimmedProcrustesLoss as Spatial
+    from loss.loss import VideoDepthLoss as Whole
+
+    losses = Whole(alpha=0.5, scales=4, trim=0.0, stable_scale=10, reduction="batch-based")(*drawn)
+    for name, value in GOLDEN["VideoDepthLoss"].items():
+        assert losses[name].item() == pytest.approx(value, rel=RELATIVE), name
+    spatial = Spatial(alpha=0.5, scales=4, trim=0.2, reduction="batch-based")(*(x.flatten(0, 1) for x in drawn)).item()
+    assert spatial == pytest.approx(GOLDEN["TrimmedProcrustesLoss_default"], rel=RELATIVE)
+    with pytest.raises(ValueError, match="image-based"):
+        Whole(reduction="image-based")  # type: ignore[arg-type]
+
+
 def test_trimming_by_hand() -> None:
     errors = torch.tensor([[[1.0, 5.0, 2.0, 3.0, 9.0]]])
     mask = torch.tensor([[[True, True, True, True, False]]])

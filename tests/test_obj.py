@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from training import fetch_furniture
-from training.furniture import FurnitureLibrary
-from training.furniture_cache import convert, pieces, simplified, write_index
-from training.obj import read_mtl, read_obj
-from training.workshop import Workshop
+from training.scenes.builder import SceneBuilder
+from training.scenes.furniture import FurnitureLibrary
+from training.scenes.furniture_files import convert, simplified, unpack_catalogue, write_index
+from training.scenes.obj import read_mtl, read_obj
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 
 SQUARE = """\
 mtllib a.mtl
@@ -60,12 +61,12 @@ def test_materials(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["v 0 0 0\n", "v 0 0 0\nf 1 2 3\n", "v 0 0 zero\n", "v 0 0 0\nf 1/9 1/9 1/9\n"])
 def test_unreadable_files_are_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "bad.obj").write_text(text)
-    with pytest.raises(ValueError, match=r"bad\.obj"):
+    with pytest.raises(InputError, match=r"bad\.obj"):
         read_obj(tmp_path / "bad.obj")
 
 
 def test_merging_vertices_keeps_size_and_limits_triangles() -> None:
-    from training.shapes import sphere
+    from training.scenes.shapes import sphere
 
     ball = sphere(1.0, 80)
     vertices, triangles, rows = simplified(ball.vertices, ball.triangles, 500)
@@ -86,15 +87,15 @@ def test_a_catalogue_becomes_furniture_in_metres(tmp_path: Path) -> None:
         archive.writestr("m/a.mtl", MTL)
     out = tmp_path / "furniture"
     out.mkdir()
-    found = pieces(tmp_path / "Pack.sh3f", tmp_path / "unpacked")
+    found = unpack_catalogue(tmp_path / "Pack.sh3f", tmp_path / "unpacked")
     write_index([convert(piece, out, 100) for piece in found], out)
     assert "Pack/a: Chair by Somebody, CC-BY 3.0" in (out / "CREDITS").read_text()
-    chair = FurnitureLibrary(out).draw("chair", Workshop(np.random.default_rng(0)))
+    chair = FurnitureLibrary(out).draw("chair", SceneBuilder(np.random.default_rng(0)))
     assert chair is not None
     np.testing.assert_allclose(chair.bounds, [[-0.25, -0.3, 0], [0.25, 0.3, 0.9]], atol=1e-6)
     # The file's square lies at its back (z = 0): here at +y, away from the front.
     np.testing.assert_allclose(chair.vertices[chair.triangles[0], 1], 0.3, atol=1e-6)
-    assert FurnitureLibrary(out).draw("sofa", Workshop(np.random.default_rng(0))) is None
+    assert FurnitureLibrary(out).draw("sofa", SceneBuilder(np.random.default_rng(0))) is None
 
 
 def test_a_package_that_is_none_is_one_clear_line(

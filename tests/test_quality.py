@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmark.baselines import plane_disparity
 from benchmark.rgbd import open_rgbd_folder
-from training.quality import as_markdown, image_depth, measure, plane_disparity, without_motion
+from training.quality import as_markdown, image_depth, measure, without_motion
 from video_depth_anything.device import Execution
 from video_depth_anything.video_depth import VideoDepthAnything
 

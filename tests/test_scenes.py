@@ -10,23 +10,25 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training import contact_sheet, shapes
-from training.cameras import intrinsics, look_at
+from training import contact_sheet
 from training.clips import Clip
-from training.mesh import Mesh
-from training.motion import Motion
-from training.raycast import Camera
-from training.scenes import KINDS, SceneOptions, render_clip
-from training.shading import Renderer
-from training.world import Light, Materials, Moving, Sky, World
+from training.scenes import shapes
+from training.scenes.camera_paths import intrinsics, look_at
+from training.scenes.mesh import Mesh
+from training.scenes.motion import Motion
+from training.scenes.raycast import Camera
+from training.scenes.render import KINDS, SceneOptions, render_clip
+from training.scenes.shading import Renderer
+from training.scenes.world import Light, MaterialTable, Moving, Sky, World
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import UsageError
 
 WIDTH, HEIGHT = 96, 72
 MATRIX = intrinsics(70, HEIGHT, WIDTH, (3.3, -2.1))
 
 
 def world(still: Mesh, *moving: Moving) -> World:
-    materials = Materials()
+    materials = MaterialTable()
     materials.plain((0.5, 0.5, 0.5))
     light = Light((1, 1, 3), (1, 1, 1))
     ambient = (np.full(3, 0.3, np.float32), np.full(3, 0.3, np.float32))
@@ -165,7 +167,7 @@ def test_every_kind_renders(kind: str) -> None:
 
 
 def test_wrong_options_are_named() -> None:
-    with pytest.raises(ValueError, match="ocean"):
+    with pytest.raises(UsageError, match="ocean"):
         render_clip(0, SceneOptions(kinds=("ocean",)))
     with pytest.raises(ValueError, match="at least 1"):
         render_clip(0, SceneOptions(num_frames=0))

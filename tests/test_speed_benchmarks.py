@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from recipes import assert_close, golden_arrays, synthetic_frames
 
-from benchmark.speed.against import OFFLINE_FILE, Against, AgainstError
+from benchmark.speed import host
+from benchmark.speed.against import OFFLINE_FILE, Against
 from benchmark.speed.flops import count_work
 from benchmark.speed.measure import Contender, Difference, reference_of, take_turns
 from benchmark.speed.plain import PlainNetwork
 from benchmark.speed.plain_inference import PlainStream, infer_plain
 from benchmark.speed.startup import run_to_first_frame
 from video_depth_anything import DepthStream, Execution, VideoDepthAnything, load_model
+from video_depth_anything.errors import InputError, UsageError
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ("offline", "streaming", "memory", "roofline", "startup")
+SCRIPTS = ("offline", "streaming", "memory", "roofline", "startup", "host")
 SMALL = ("--input_size", "28", "--size", "64x48", "--device", "cpu")
 # Twice the depth: nobody else's output can be mistaken for this tree's.
 DOUBLED = """
@@ -100,7 +104,7 @@ def test_another_tree_is_what_runs(checkpoint: Path, other_tree: Path, tmp_path:
     frames = synthetic_frames(2, 48, 64, 1)
     with contextlib.closing(Against(tree, OFFLINE_FILE, checkpoint=checkpoint, **settings)) as against:
         seconds, depths = against.offline(frames, fp32=True)
-        with pytest.raises(AgainstError, match="a_module_that_is_missing"):
+        with pytest.raises(InputError, match="a_module_that_is_missing"):
             against.stream(frames[0], fp32=True)
     model = load_model("vits", checkpoint=checkpoint, device="cpu")
     expected, _ = model.infer_video_depth(frames, 24, input_size=28, fp32=True)
@@ -183,10 +187,40 @@ def test_startup() -> None:
     assert all(0 < float(row["seconds"]) < 30 for row in rows)
 
 
+def test_host() -> None:
+    """Every stage of every size is there; whole runs cost time and cores."""
+    found = tables(run("host", "--sizes", "96x64", "64x48", "--frames", "6", "--repeats", "1", "--input_size", "28"))
+    assert len(found) == 2
+    for rows in found:
+        assert [row["stage"].split(",")[0].strip("*") for row in rows] == [
+            *("reading", "preprocessing", "colouring", "writing `src`", "writing `vis`", "in all", "in all")
+        ]
+        assert all(float(row["frames a second"]) > 0 for row in rows)
+        for row in rows[-2:]:
+            assert float(row["ms a frame"]) * float(row["frames a second"]) == pytest.approx(1000, rel=0.02)
+            assert float(row["core ms a frame"]) > 0
+
+
+def test_the_hosts_path_is_the_real_one(tmp_path: Path) -> None:
+    args = argparse.Namespace(
+        max_res=64, input_size=28, codec="libx264", input_video=host.EXAMPLE, frames=40, repeats=1
+    )
+    path = host.prepared_run(args, (72, 96), tmp_path)
+    assert len(path.frames) == len(path.maps) == host.HELD and path.frames[0].shape == (48, 64, 3)
+    path.run(("src", "vis"))
+    for ending in ("src", "vis"):
+        capture = cv2.VideoCapture(str(tmp_path / "outputs" / f"clip_72_{ending}.mp4"))
+        count = 0
+        while capture.read()[0]:
+            count += 1
+        assert count == 40
+    assert [host.there_and_back(index, 3) for index in range(7)] == [0, 1, 2, 1, 0, 1, 2]
+
+
 def test_first_frame_is_its_last_byte() -> None:
     code = "import sys, time; sys.stdout.write('12'); sys.stdout.flush(); time.sleep(0.3); sys.stdout.write('34')"
     assert run_to_first_frame([sys.executable, "-c", code], 4) > 0.3
-    with pytest.raises(OSError, match="before its first frame"):
+    with pytest.raises(UsageError, match="before its first frame"):
         run_to_first_frame([sys.executable, "-c", code], 5)
 
 

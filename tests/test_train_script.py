@@ -10,12 +10,18 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from training import evaluate, make_cache, train
+from training.batches import Batch
+from training.gate import open_gate
+from training.sources import CacheSource
+from training.trainer import Trainer
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 CPU = ["--threads", "1", "--device", "cpu", "--precision", "fp32"]
@@ -73,6 +79,21 @@ def test_training_on_recordings_resumes_exactly_and_makes_a_checkpoint(
     assert list((whole / "tensorboard").glob("events*"))
 
 
+def test_a_signal_ends_the_run_after_its_step_with_all_saved(
+    call: Callable[..., Result], recipe: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer.train_step
+
+    def signalled(trainer: Trainer, batch: Batch) -> dict[str, float]:
+        signal.raise_signal(signal.SIGTERM)
+        return step(trainer, batch)
+
+    monkeypatch.setattr(Trainer, "train_step", signalled)
+    assert call(train.main, *recipe, "--output", tmp_path, "--no-tensorboard")[0] == 130
+    assert torch.load(tmp_path / "state.pth", weights_only=True)["step"] == 1
+    load_model("vits", checkpoint=tmp_path / "model.pth", device="cpu")
+
+
 def test_a_run_is_not_overwritten_and_must_be_the_same_to_go_on(
     call: Callable[..., Result], recipe: list[object], tmp_path: Path
 ) -> None:
@@ -110,6 +131,35 @@ def test_scenes_to_cache_to_checkpoint_to_quality(
     assert [row["method"] for row in rows] == ["constant", "plane", "image", "offline"]
     assert all(row["method"] in table for row in rows)
     assert all(0 < row["delta1"] <= 1 and row["tae"] is not None for row in rows)
+
+
+def test_live_encoder_blocks_from_a_cache_to_a_checkpoint_with_the_gate_in_the_log(
+    call: Callable[..., Result], checkpoint: Path, tmp_path: Path
+) -> None:
+    cache, gate, run = tmp_path / "cache", tmp_path / "gate", tmp_path / "run"
+    making = ["--frames", 1, "--encoder_blocks", 3, "--kinds", "inside", "--checkpoint", checkpoint, *SIZE, *CPU]
+    assert call(make_cache.main, *making, "--out", cache, "--clips", 4)[0] == 0
+    assert call(make_cache.main, *making, "--out", gate, "--clips", 2, "--seed", 1000)[0] == 0
+    assert np.load(cache / "clip_00000000_v0" / "stream.npy").shape == (1, 7, 384)
+    assert np.load(cache / "clip_00000000_v0" / "tokens.npy").shape == (1, 2, 2, 3, 384)
+    recipe = ["--checkpoint", checkpoint, "--steps", 1, "--batch", 2, "--val_clips", 0, *CPU, "--no-tensorboard"]
+    files = ["--cache", cache, "--gate", gate, "--output", run]
+    code, _, messages = call(train.main, *recipe, *files, "--encoder_blocks", 3)
+    assert code == 0, messages
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    (found,) = [line for line in lines if "val/gate/scale_sd" in line]
+    assert found["val/gate/scale_sd"] > 0 and found["val/gate/ridge_sd"] > 0
+    trained, original = (torch.load(p, weights_only=True) for p in (run / "model.pth", checkpoint))
+    assert list(trained) == list(original)
+    for block, same in ((8, True), (9, False), (11, False)):
+        key = f"pretrained.blocks.{block}.mlp.fc1.weight"
+        assert torch.equal(trained[key], original[key]) == same
+    load_model("vits", checkpoint=run / "model.pth", device="cpu")
+    code, _, messages = call(train.main, *recipe, "--cache", cache, "--output", tmp_path / "other")
+    assert (code, messages.count("\n")) == (2, 1) and "--encoder_blocks 3, not 0" in messages
+    source = CacheSource([cache], 1, json.loads((cache / "cache.json").read_text())["fingerprint"], 3)
+    with pytest.raises(InputError, match="is in --cache too"):
+        open_gate(cache, source)
 
 
 @pytest.mark.slow

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.distributed import Group
+from training.batches import Batch, Position
 from training.network import coarse_pixels, kind_of, token_maps
 from training.optimisation import rate_factor
-from training.start import load_for_training
-from training.stream import Batch, Position
+from training.processes import ProcessGroup
+from training.start import load_for_training, save_checkpoint
 from training.trainer import Settings, Trainer, load_state, save_state
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.device import Execution
@@ -74,7 +74,7 @@ def test_training_changes_what_it_should_and_nothing_else(
     make_model: MakeModel, stage: str, rates: dict[str, Any], reached: set[str]
 ) -> None:
     settings = Settings(stage=stage, frames=3, warmup=0, **rates)  # type: ignore[arg-type]
-    trainer = Trainer(make_model(moving=True), settings, CPU, Group())
+    trainer = Trainer(make_model(moving=True), settings, CPU, ProcessGroup())
     before = weights(trainer.model)
     trainer.train_step(make_batch(0, frames=3))
     gradients = {n for n, p in trainer.model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
@@ -89,7 +89,7 @@ def test_training_changes_what_it_should_and_nothing_else(
 
 
 def test_the_motion_modules_start_as_the_identity_and_learn(make_model: MakeModel) -> None:
-    trainer = Trainer(make_model(), Settings(stage="clip", frames=4, warmup=0), CPU, Group())
+    trainer = Trainer(make_model(), Settings(stage="clip", frames=4, warmup=0), CPU, ProcessGroup())
     trainer.train_step(make_batch(0, frames=4))
     outs = {n: p for n, p in trainer.model.named_parameters() if ".proj_out." in n}
     assert len(outs) == 8
@@ -99,7 +99,7 @@ def test_the_motion_modules_start_as_the_identity_and_learn(make_model: MakeMode
 @pytest.mark.parametrize("stage", ["image", "clip"])
 def test_ten_steps_on_one_clip_lower_the_loss(make_model: MakeModel, stage: str) -> None:
     settings = Settings(stage=stage, steps=1000, frames=3, lr=3e-4, motion_lr=3e-4, warmup=0)  # type: ignore[arg-type]
-    trainer = Trainer(make_model(), settings, CPU, Group())
+    trainer = Trainer(make_model(), settings, CPU, ProcessGroup())
     batch = make_batch(0, clips=1, frames=3)
     losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
     assert losses[-1] < 0.9 * losses[0]
@@ -107,7 +107,7 @@ def test_ten_steps_on_one_clip_lower_the_loss(make_model: MakeModel, stage: str)
 
 def test_coarse_training_learns_two_pixels_a_patch(make_model: MakeModel) -> None:
     settings = Settings(coarse=True, steps=1000, lr=3e-4, warmup=0, log_weight=1.0)
-    trainer = Trainer(make_model(), settings, CPU, Group())
+    trainer = Trainer(make_model(), settings, CPU, ProcessGroup())
     batch = make_batch(0)
     assert trainer._network(batch.inputs, [0]).shape == (2, 1, 2 * HEIGHT // 14, 2 * WIDTH // 14)
     losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
@@ -120,7 +120,7 @@ def test_coarse_training_learns_two_pixels_a_patch(make_model: MakeModel) -> Non
 def test_the_training_path_is_the_models_own(make_model: MakeModel) -> None:
     """Entering at the tokens and rendering some frames gives what `forward` gives for these frames."""
     model = make_model(moving=True).eval()
-    trainer = Trainer(model, Settings(stage="clip"), CPU, Group())
+    trainer = Trainer(model, Settings(stage="clip"), CPU, ProcessGroup())
     (images,) = make_batch(3, clips=2, frames=4).inputs
     with torch.no_grad():
         whole = model(images)
@@ -133,7 +133,7 @@ def test_the_training_path_is_the_models_own(make_model: MakeModel) -> None:
 
 def test_some_frames_are_rendered_but_all_take_part(make_model: MakeModel) -> None:
     settings = Settings(stage="clip", frames=4, render=2, warmup=0)
-    trainer = Trainer(make_model(moving=True), settings, CPU, Group())
+    trainer = Trainer(make_model(moving=True), settings, CPU, ProcessGroup())
     batch = make_batch(0, clips=1, frames=4)
     slots = trainer._slots(4)
     assert len(slots) == 2 and slots[1] == slots[0] + 1
@@ -148,15 +148,15 @@ def test_some_frames_are_rendered_but_all_take_part(make_model: MakeModel) -> No
 @pytest.mark.parametrize("stage", ["image", "clip"])
 def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_path: Path) -> None:
     settings = Settings(stage=stage, steps=4, frames=2, warmup=2)  # type: ignore[arg-type]
-    straight = Trainer(make_model(), settings, CPU, Group())
-    broken = Trainer(make_model(), settings, CPU, Group())
+    straight = Trainer(make_model(), settings, CPU, ProcessGroup())
+    broken = Trainer(make_model(), settings, CPU, ProcessGroup())
     for step in range(4):
         straight.train_step(make_batch(step, frames=2))
     for step in range(2):
         broken.train_step(make_batch(step, frames=2))
     save_state(broken, tmp_path)
     torch.rand(5)  # whatever happens in between
-    resumed = Trainer(make_model(), settings, CPU, Group())
+    resumed = Trainer(make_model(), settings, CPU, ProcessGroup())
     state = load_state(tmp_path)
     assert state is not None
     resumed.load(state)
@@ -171,10 +171,10 @@ def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_pat
 
 
 def test_half_precision_scales_its_gradients(make_model: MakeModel) -> None:
-    trainer = Trainer(make_model(), Settings(), Execution(torch.device("cpu"), torch.float16, 1), Group())
+    trainer = Trainer(make_model(), Settings(), Execution(torch.device("cpu"), torch.float16, 1), ProcessGroup())
     assert trainer.scaler.is_enabled()
     assert not Trainer(
-        make_model(), Settings(), Execution(torch.device("cpu"), torch.bfloat16, 1), Group()
+        make_model(), Settings(), Execution(torch.device("cpu"), torch.bfloat16, 1), ProcessGroup()
     ).scaler.is_enabled()
 
 
@@ -205,7 +205,7 @@ def test_what_training_starts_from(make_model: MakeModel, tmp_path: Path) -> Non
 
 
 def test_the_average_follows_the_weights(make_model: MakeModel) -> None:
-    trainer = Trainer(make_model(), Settings(ema=0.5, warmup=0, lr=1e-2), CPU, Group())
+    trainer = Trainer(make_model(), Settings(ema=0.5, warmup=0, lr=1e-2), CPU, ProcessGroup())
     name = "head.scratch.output_conv1.weight"
     start = weights(trainer.model)[name]
     trainer.train_step(make_batch(0))
@@ -215,9 +215,7 @@ def test_the_average_follows_the_weights(make_model: MakeModel) -> None:
 
 
 def test_the_saved_checkpoint_loads_strictly(make_model: MakeModel, tmp_path: Path) -> None:
-    from training.trainer import save_checkpoint
-
-    trainer = Trainer(make_model(), Settings(warmup=0), CPU, Group())
+    trainer = Trainer(make_model(), Settings(warmup=0), CPU, ProcessGroup())
     trainer.train_step(make_batch(0))
     save_checkpoint(trainer.averaged_state(), tmp_path / "model.pth", half=True)
     assert (tmp_path / "model.pth").stat().st_size < 60e6

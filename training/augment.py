@@ -7,19 +7,20 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from training.clips import Clip
-
-# ITU-R BT.601 luma weights.
-LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """How strongly clips are changed.
 
-    flip: probability of a horizontal mirror image. crop: smallest share of the sides that a random crop keeps, 1: none.
-    colour: largest relative change of brightness, contrast, saturation and white balance, 0: none.
+    Attributes:
+        flip: probability of a horizontal mirror image.
+        crop: the smallest share of the sides that a random crop keeps; 1 for no crop.
+        colour: the largest relative change of brightness, contrast and saturation; 0 for none. The hue is turned by up
+            to a tenth of it, as a share of the colour circle.
     """
 
     flip: float = 0.5
@@ -27,14 +28,13 @@ class Augmentation:
     colour: float = 0.3
 
 
-NONE = Augmentation(0, 1, 0)
-VIEW = Augmentation(1, 1, 0.3)  # further views in a cache
+VIEW = Augmentation(1, 1, 0.3)  # of the further views in a cache
 
 
 def augment(clip: Clip, how: Augmentation, rng: np.random.Generator) -> Clip:
     """Draw a crop, a flip and a change of colours, and apply them to the whole clip.
 
-    The size becomes that of the crop. Poses are kept without a flip and dropped with one, whose camera is no rotation.
+    The size becomes that of the crop. Poses are dropped with a flip, since a mirrored camera is no rotation.
     """
     clip = _crop(clip, how.crop, rng) if how.crop < 1 else clip
     if rng.random() < how.flip:
@@ -64,15 +64,23 @@ def _crop(clip: Clip, smallest: float, rng: np.random.Generator) -> Clip:
 
 
 def change_colours(images: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Random gain, contrast, saturation, white balance and gamma of (T, H, W, 3) uint8 RGB images."""
-    gain, contrast, saturation, gamma = rng.uniform(1 - strength, 1 + strength, 4).astype(np.float32)
-    balance = rng.uniform(1 - strength / 3, 1 + strength / 3, 3).astype(np.float32)
-    x = (images.astype(np.float32) / 255) ** gamma * (gain * balance)
-    x = x.mean() + (x - x.mean()) * contrast
-    grey = (x @ LUMA)[..., None]
-    x = grey + (x - grey) * saturation
-    result: npt.NDArray[np.uint8] = np.clip(x * 255 + 0.5, 0, 255).astype(np.uint8)
-    return result
+    """Change brightness, contrast, saturation and hue by random factors, the same for all images.
+
+    Args:
+        images: (T, H, W, 3) uint8 RGB.
+        strength: as `Augmentation.colour`.
+        rng: decides the factors and their order; torch's own generator is left alone.
+
+    Returns:
+        (T, H, W, 3) uint8.
+    """
+    from torchvision.transforms import v2
+
+    jitter = v2.ColorJitter(strength, strength, strength, hue=strength / 10)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int(rng.integers(2**63)))
+        changed = jitter(torch.from_numpy(images).permute(0, 3, 1, 2))
+    return np.ascontiguousarray(changed.permute(0, 2, 3, 1).numpy())
 
 
 def resize_clip(clip: Clip, size: tuple[int, int]) -> Clip:

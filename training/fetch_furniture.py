@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from video_depth_anything.cli.console import run_script
@@ -62,30 +64,32 @@ def fetch(folder: Path) -> Path:
     return next(folder.glob(f"{PACKAGE}_*.deb"))
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Fetch, unpack, convert."""
-    arguments = parser().parse_args()
+    args = parser().parse_args(argv)
     from tqdm import tqdm
 
-    from training.furniture_cache import convert, pieces, write_index
+    from training.scenes.furniture_files import convert, unpack_catalogue, write_index
 
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    args.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         unpacked = Path(scratch)
-        package = arguments.package.resolve() if arguments.package else fetch(unpacked)
+        package = args.package.resolve() if args.package else fetch(unpacked)
         unpack(package, unpacked / "root")
         archives = sorted((unpacked / "root").rglob("*.sh3f"))
         done = []
-        found = [piece for archive in archives for piece in pieces(archive, unpacked / archive.stem, arguments.packs)]
-        for piece in tqdm(found, unit="model", disable=None):
+        found = [
+            entry for archive in archives for entry in unpack_catalogue(archive, unpacked / archive.stem, args.packs)
+        ]
+        for entry in tqdm(found, unit="model", disable=None):
             try:
-                done.append(convert(piece, arguments.out, arguments.triangles))
-            except (ValueError, OSError) as error:
+                done.append(convert(entry, args.out, args.triangles))
+            except InputError as error:
                 tqdm.write(f"left out: {error}")
-    write_index(done, arguments.out)
-    print(f"{arguments.out}: {len(done)} of {len(found)} models")
+    write_index(done, args.out)
+    print(f"{args.out}: {len(done)} of {len(found)} models")
     return 0
 
 
 if __name__ == "__main__":
-    raise SystemExit(run_script(main))
+    sys.exit(run_script(main))

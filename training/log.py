@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from video_depth_anything.errors import OutputError
+from video_depth_anything.errors import UsageError
 from video_depth_anything.files import whole_file
 
 NAME = "log.jsonl"
@@ -19,10 +19,12 @@ class TrainingLog:
     """Writes `log.jsonl` and, if wanted, TensorBoard events into a run's folder.
 
     Args:
+        folder: the run's folder, which is there.
         step: where the run goes on; what an interrupted run logged beyond it is dropped.
+        tensorboard: whether TensorBoard events are wanted.
 
     Raises:
-        OutputError: if TensorBoard events are wanted and the package is missing.
+        UsageError: if TensorBoard events are wanted and the package is missing.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
@@ -31,7 +33,7 @@ class TrainingLog:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
-                raise OutputError("tensorboard is missing; pip install tensorboard, or --no-tensorboard") from error
+                raise UsageError("tensorboard is missing; pip install tensorboard, or --no-tensorboard") from error
             self._events = SummaryWriter(str(folder / EVENTS), purge_step=step or None)
         path = folder / NAME
         kept = [x for x in path.read_text().splitlines() if _step_of(x) <= step] if step and path.exists() else []

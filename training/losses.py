@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 TemporalFormula = Literal["published", "paper"]
+Reduction = Literal["batch-based"]
 MIN_SCALE = 1e-6
 DETERMINANT_OFFSET = 1e-6
 # Beyond 1 / 0.03 (33 m for a camera 53 degrees wide) relative errors count less and less; sky is 0.
@@ -24,7 +25,8 @@ def robust_statistics(value: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     The median is taken over all pixels, invalid ones counting as 0, as published. Both carry gradients.
 
     Args:
-        value: (N, H, W) float32. mask: (N, H, W) float32, 0 or 1.
+        value: (N, H, W) float32.
+        mask: (N, H, W) float32, 0 or 1.
 
     Returns:
         median (N, 1, 1) and scale (N, 1, 1) >= 1e-6; 0 and 1 for images without valid pixels.
@@ -48,7 +50,10 @@ def trimmed_mae(prediction: Tensor, target: Tensor, mask: Tensor, trim: float) -
     """Sum of the smallest int(n (1 - trim)) of the n absolute errors of the whole batch, divided by n; 0 without any.
 
     Args:
-        prediction, target, mask: same shape. trim: share of the largest errors that is left out, 0 to 1.
+        prediction: any shape.
+        target: of the same shape.
+        mask: of the same shape.
+        trim: share of the largest errors that is left out, 0 to 1.
     """
     valid = mask.bool()
     if trim == 0:
@@ -66,7 +71,10 @@ def gradient_loss(prediction: Tensor, target: Tensor, mask: Tensor, scales: int)
     """Multi-scale gradient matching: differences of the error between neighbours, on every 1st, 2nd, 4th .. pixel.
 
     Args:
-        prediction, target, mask: (N, H, W), the mask as float32. scales: how many steps, doubling.
+        prediction: (N, H, W) float32.
+        target: (N, H, W) float32.
+        mask: (N, H, W) float32, 0 or 1.
+        scales: how many steps, doubling.
     """
     total = prediction.new_zeros(())
     for step in (2**k for k in range(scales)):
@@ -84,7 +92,9 @@ def align_clips(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     Gradients go through the scale and the shift too. A clip whose system is singular becomes 0, as published.
 
     Args:
-        prediction, target, mask: (B, T, H, W), the mask as float32.
+        prediction: (B, T, H, W) float32.
+        target: (B, T, H, W) float32.
+        mask: (B, T, H, W) float32, 0 or 1.
     """
     p, t, m = (x.flatten(1) for x in (prediction, target, mask))
     a00, a01, a11 = (m * p * p).sum(1), (m * p).sum(1), m.sum(1)
@@ -106,7 +116,9 @@ def scale_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     until half precision overflows. In logarithms an ambiguous scene pulls no harder than a clear one.
 
     Args:
-        prediction, target, mask: (N, H, W), the mask as float32.
+        prediction: (N, H, W) float32.
+        target: (N, H, W) float32.
+        mask: (N, H, W) float32, 0 or 1.
     """
     median, scale = robust_statistics(prediction, mask)
     target_median, target_scale = robust_statistics(target, mask)
@@ -128,7 +140,9 @@ def log_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     logarithm counts relative errors, as delta1 and AbsRel do.
 
     Args:
-        prediction, target: (N, H, W) disparity >= 0. mask: (N, H, W), 0 or 1.
+        prediction: (N, H, W) disparity >= 0.
+        target: (N, H, W) disparity >= 0.
+        mask: (N, H, W), 0 or 1.
     """
     error = ((prediction + LOG_OFFSET).log() - (target + LOG_OFFSET).log()).abs()
     return (error * mask).sum() / mask.sum().clamp(min=1)
@@ -138,10 +152,23 @@ class TrimmedProcrustesLoss(nn.Module):
     """Spatial loss: trimmed mean absolute error and gradient matching of robustly normalised maps.
 
     Source: Ranftl et al., arXiv:1907.01341, as published with the Video Depth Anything training code.
+
+    Args:
+        alpha: weight of gradient matching.
+        scales: its steps, doubling.
+        trim: share of the largest errors that is left out.
+        reduction: "batch-based", sums over all pixels of the batch; there is no other.
+
+    Raises:
+        ValueError: another reduction.
     """
 
-    def __init__(self, alpha: float = 0.5, scales: int = 4, trim: float = 0.2) -> None:
+    def __init__(
+        self, alpha: float = 0.5, scales: int = 4, trim: float = 0.2, reduction: Reduction = "batch-based"
+    ) -> None:
         super().__init__()
+        if reduction != "batch-based":
+            raise ValueError(f"unknown reduction {reduction!r}; only 'batch-based' is there")
         self.alpha = alpha
         self.scales = scales
         self.trim = trim
@@ -217,8 +244,11 @@ class VideoDepthLoss(nn.Module):
     """Spatial loss of all frames, plus the temporal loss after one scale and shift per clip.
 
     Args:
-        alpha, scales, trim: of both parts, see `TrimmedProcrustesLoss`.
+        alpha: see `TrimmedProcrustesLoss`.
+        scales: see `TrimmedProcrustesLoss`.
+        trim: share of the largest errors that both parts leave out.
         stable_scale: weight of the temporal loss.
+        reduction: see `TrimmedProcrustesLoss`.
         formula: of the temporal loss, see `TemporalGradientMatchingLoss`.
     """
 
@@ -228,10 +258,11 @@ class VideoDepthLoss(nn.Module):
         scales: int = 4,
         trim: float = 0.0,
         stable_scale: float = 10.0,
+        reduction: Reduction = "batch-based",
         formula: TemporalFormula = "published",
     ) -> None:
         super().__init__()
-        self.spatial = TrimmedProcrustesLoss(alpha, scales, trim)
+        self.spatial = TrimmedProcrustesLoss(alpha, scales, trim, reduction)
         self.stable = TemporalGradientMatchingLoss(trim, scales=1, formula=formula)
         self.stable_scale = stable_scale
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from training.arguments import add_model_arguments, add_scene_arguments, not_negative, whole
+from training.flags import add_model_arguments, add_scene_arguments, check_encoder_blocks, not_negative, whole
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_int
 
@@ -42,7 +42,9 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    args = parser().parse_args(argv)
+    own_parser = parser()
+    args = own_parser.parse_args(argv)
+    check_encoder_blocks(own_parser, args)
     from tqdm import tqdm
 
     from training.cache_maker import make_clips, prepare_cache

@@ -1,12 +1,13 @@
 """The differentiable path through the network that training takes; the one place that knows the network's parts.
 
-Training enters at the encoder's token maps, which a frozen encoder needs to make only once, renders only some frames of
-a clip, and can leave the motion modules out. Shapes: B clips, T frames, h x w patches, L = h w, C encoder width.
+Training enters at what a frozen encoder needs to compute only once: its token maps, or, where its last blocks are live
+in training, the maps below these and the stream that enters them. It renders only some frames of a clip, and can leave
+the motion modules out. Shapes: B clips, T frames, h x w patches, L = h w, C encoder width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
@@ -16,12 +17,12 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from video_depth_anything.config import PATCH_SIZE
+from video_depth_anything.dinov2 import DinoVisionTransformer
 from video_depth_anything.dpt import resize
 from video_depth_anything.temporal_memory import float32_region
 from video_depth_anything.video_depth import VideoDepthAnything
 
 Stage = Literal["image", "clip"]
-STAGES: tuple[Stage, ...] = ("image", "clip")
 ENCODER = "pretrained."
 MOTION = "head.motion_modules."
 # Carried by the checkpoints, read by no computation: they can get no gradient.
@@ -33,6 +34,46 @@ def token_maps(model: VideoDepthAnything, images: Tensor) -> tuple[Tensor, ...]:
     leading = images.shape[:-3]
     taps = model.pretrained(images.flatten(0, -4))
     return tuple(tap.patches.unflatten(0, leading) for tap in taps)
+
+
+def frozen_maps(encoder: DinoVisionTransformer, blocks: int) -> int:
+    """How many of the four token maps come from below the stream that enters the last `blocks` blocks."""
+    return sum(tap < len(encoder.blocks) - blocks - 1 for tap in encoder.taps)
+
+
+def encode_frozen(model: VideoDepthAnything, images: Tensor, blocks: int) -> tuple[Tensor, ...]:
+    """What the frozen part of the encoder makes of frames.
+
+    Args:
+        model: the network.
+        images: (N, 3, H, W) float32, normalised.
+        blocks: how many of the encoder's last blocks are live in training.
+
+    Returns:
+        Without live blocks the four token maps (N, L, C). With them the maps below the stream that enters these
+        blocks, and the stream (N, 1 + L, C): before the norm, class token first. Other maps follow from the stream.
+    """
+    if not blocks:
+        return token_maps(model, images)
+    stream: list[Tensor] = []
+    hook = model.pretrained.blocks[-blocks - 1].register_forward_hook(lambda *call: stream.append(call[-1]))
+    try:
+        maps = token_maps(model, images)
+    finally:
+        hook.remove()
+    return *maps[: frozen_maps(model.pretrained, blocks)], stream[0]
+
+
+def maps_from_stream(encoder: DinoVisionTransformer, stream: Tensor, blocks: int) -> list[Tensor]:
+    """The token maps (.., L, C) that follow from the stream (.., 1 + L, C) that enters the last `blocks` blocks."""
+    leading, x = stream.shape[:-2], stream.flatten(0, -3)
+    depth, maps = len(encoder.blocks), []
+    for index in range(depth - blocks - 1, depth):
+        if index >= depth - blocks:
+            x = encoder.blocks[index](x)
+        if index in encoder.taps:
+            maps.append(encoder.norm(x)[:, 1:].unflatten(0, leading))
+    return maps
 
 
 def depth_from_tokens(
@@ -88,8 +129,8 @@ def depth_from_tokens(
 def _finish(model: VideoDepthAnything, maps: Tensor) -> Tensor:
     """The end of the head, but the wide convolution at full resolution runs in the autocast type.
 
-    It is the most expensive layer of a training step (13 % of the step on a CPU with bf16), and its rounding is noise
-    that training averages out; the depth itself stays float32.
+    It is the most expensive layer of a training step, and its rounding is noise that training averages out; the depth
+    itself stays float32.
     """
     wide, _, last, _ = model.head.scratch.output_conv2
     hidden = F.relu(wide(maps))
@@ -100,31 +141,40 @@ def _finish(model: VideoDepthAnything, maps: Tensor) -> Tensor:
 class TrainingNetwork(nn.Module):
     """The model behind one `forward`, as DistributedDataParallel wants it."""
 
-    def __init__(self, model: VideoDepthAnything, stage: Stage, coarse: bool = False) -> None:
+    def __init__(self, model: VideoDepthAnything, stage: Stage, coarse: bool = False, encoder_blocks: int = 0) -> None:
         super().__init__()
         self.model = model
         self.stage = stage
         self.coarse = coarse
+        self.encoder_blocks = encoder_blocks
 
     def forward(self, inputs: tuple[Tensor, ...], slots: Sequence[int]) -> Tensor:
         """Depth (B, n, H, W) float32 of the chosen slots; two pixels a patch and side if `coarse`.
 
         Args:
-            inputs: either normalised images (B, T, 3, H, W) alone, or the four token maps (B, T, h, w, C).
+            inputs: normalised images (B, T, 3, H, W) alone; or the four token maps (B, T, h, w, C); or, with live
+                encoder blocks, the maps below them and the stream (B, T, 1 + L, C), as `encode_frozen` makes them.
+            slots: numbers of frames of a clip.
         """
-        if len(inputs) == 1:
-            (images,) = inputs
-            grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
-            images = images[:, list(slots)] if self.stage == "image" else images
-            slots = range(images.shape[1]) if self.stage == "image" else slots
-            trained = any(p.requires_grad for p in self.model.pretrained.parameters())
-            with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
-                tokens = token_maps(self.model, images)
-        else:
-            grid = (inputs[0].shape[2], inputs[0].shape[3])
-            tokens = tuple(x.flatten(2, 3) for x in inputs)
+        if self.stage == "image":
+            inputs, slots = tuple(x[:, list(slots)] for x in inputs), range(len(slots))
+        trained = any(p.requires_grad for p in self.model.pretrained.parameters())
+        with torch.set_grad_enabled(trained and torch.is_grad_enabled()):
+            tokens, grid = self._tokens(inputs)
         with temporal_attention(tokens[0].device.type):
             return depth_from_tokens(self.model, tokens, grid, slots, self.stage == "clip", self.coarse)
+
+    def _tokens(self, inputs: tuple[Tensor, ...]) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+        """The four token maps (B, T, L, C), and their (h, w)."""
+        if len(inputs) == 1:
+            height, width = inputs[0].shape[-2:]
+            return token_maps(self.model, inputs[0]), (height // PATCH_SIZE, width // PATCH_SIZE)
+        grid = (inputs[0].shape[2], inputs[0].shape[3])
+        if not self.encoder_blocks:
+            return tuple(x.flatten(2, 3) for x in inputs), grid
+        *maps, stream = inputs
+        live = maps_from_stream(self.model.pretrained, stream, self.encoder_blocks)
+        return (*(x.flatten(2, 3) for x in maps), *live), grid
 
 
 def coarse_pixels(maps: Tensor) -> Tensor:
@@ -136,8 +186,7 @@ def coarse_pixels(maps: Tensor) -> Tensor:
 def temporal_attention(device_type: str) -> AbstractContextManager[object]:
     """Context in which the motion modules' attention is differentiated well.
 
-    On a CPU the fused kernel's backward pass takes half of a training step for many short sequences; plain matrix
-    products make the whole step a quarter shorter (16 frames of 252x336, vits: 3.5 s to 2.7 s on one core).
+    On a CPU the fused kernel's backward pass is slow for many short sequences; plain matrix products are faster.
     """
     return sdpa_kernel(SDPBackend.MATH) if device_type == "cpu" else nullcontext()
 
@@ -147,13 +196,26 @@ def kind_of(name: str) -> Literal["encoder", "motion", "head"]:
     return "encoder" if name.startswith(ENCODER) else "motion" if name.startswith(MOTION) else "head"
 
 
-def set_trainable(model: VideoDepthAnything, stage: Stage, encoder: bool, head: bool = True) -> None:
+def frozen_encoder(weights: Mapping[str, Tensor], blocks: int) -> dict[str, Tensor]:
+    """Of a state dict, the encoder's weights outside its last `blocks` blocks."""
+    numbers = {name: int(name.split(".")[2]) for name in weights if name.startswith(f"{ENCODER}blocks.")}
+    first_live = max(numbers.values()) + 1 - blocks
+    return {n: v for n, v in weights.items() if n.startswith(ENCODER) and numbers.get(n, -1) < first_live}
+
+
+def set_trainable(
+    model: VideoDepthAnything, stage: Stage, encoder: bool, head: bool = True, encoder_blocks: int = 0
+) -> None:
     """Let gradients reach what this stage trains, and nothing else.
 
     Args:
+        model: the network.
         stage: "image" leaves the motion modules alone.
-        encoder: whether the encoder is fine-tuned. head: whether the head's per-frame parts are trained.
+        encoder: whether the encoder is fine-tuned.
+        head: whether the head's parts that see one frame are trained.
+        encoder_blocks: how many of the encoder's last blocks are meant by `encoder`; 0 for all of it.
     """
     trained = {"encoder": encoder, "head": head, "motion": stage == "clip"}
+    frozen = frozen_encoder(model.state_dict(), encoder_blocks) if encoder_blocks else {}
     for name, parameter in model.named_parameters():
-        parameter.requires_grad_(trained[kind_of(name)] and not name.startswith(UNUSED))
+        parameter.requires_grad_(trained[kind_of(name)] and not name.startswith(UNUSED) and name not in frozen)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from benchmark.baselines import constant_disparity, plane_disparity
 from benchmark.eval.metrics import align_depth, evaluate_sequence, valid_mask
 from benchmark.eval.tae import temporal_alignment_error
 from benchmark.rgbd import RgbdFolder
@@ -29,8 +30,13 @@ Maps = npt.NDArray[np.float32]
 class Quality:
     """One method on one recording, after one scale and shift in disparity.
 
-    delta1: share of pixels within a factor of 1.25 of the true depth. abs_rel: mean relative error. tae: temporal
-    alignment error in percent, None without poses or with one frame only.
+    Attributes:
+        recording: its folder's name.
+        frames: how many.
+        method: name of the method.
+        delta1: share of pixels within a factor of 1.25 of the true depth.
+        abs_rel: mean relative error.
+        tae: temporal alignment error in percent, None without poses or with one frame only.
     """
 
     recording: str
@@ -62,21 +68,6 @@ def image_depth(
         yield resize_depth(depth, (height, width))[0, 0].cpu().numpy()
 
 
-def plane_disparity(depth: Maps, max_depth: float) -> Maps:
-    """The plane disparity = a + b x + c y that fits all frames (T, H, W) best, as one map repeated; least squares."""
-    _, height, width = depth.shape
-    y, x = np.mgrid[0:height, 0:width] / max(height, width)
-    columns = np.stack((np.ones_like(x), x, y), axis=-1)
-    normal, right = np.zeros((3, 3)), np.zeros(3)
-    for frame in depth:
-        valid = valid_mask(frame, max_depth)
-        rows = columns[valid]
-        normal += rows.T @ rows
-        right += rows.T @ (1 / frame[valid].astype(np.float64))
-    plane = columns @ np.linalg.lstsq(normal, right, rcond=None)[0]
-    return np.broadcast_to(plane.astype(np.float32), depth.shape)
-
-
 def measure(
     folder: RgbdFolder,
     count: int,
@@ -100,7 +91,7 @@ def measure(
     if not valid_mask(depth, max_depth).any():
         raise InputError(f"{folder.path}: no depth between 0 and {max_depth} m")
     predictions: dict[str, Maps] = {
-        "constant": np.ones_like(depth),
+        "constant": constant_disparity(depth),
         "plane": plane_disparity(depth, max_depth),
     }
     for mode, network in networks.items():

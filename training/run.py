@@ -4,76 +4,47 @@ from __future__ import annotations
 
 import argparse
 import logging
-import signal
 import sys
 import time
 from dataclasses import replace
-from types import FrameType, TracebackType
 
 import torch
 from tqdm import tqdm
 
-from training.arguments import scene_options
 from training.augment import Augmentation
+from training.batches import batches
 from training.cache import fingerprint
-from training.distributed import Group
+from training.flags import scene_options
+from training.gate import Gate, open_gate
 from training.log import TrainingLog
-from training.network import ENCODER
+from training.network import frozen_encoder
+from training.processes import ProcessGroup
 from training.sources import CacheSource, RgbdSource, SceneSource, Source
-from training.start import load_for_training
-from training.stream import batches
-from training.trainer import STATE, Settings, Trainer, load_state, save_checkpoint, save_state, timed
+from training.start import load_for_training, save_checkpoint
+from training.trainer import STATE, Settings, Trainer, load_state, save_state, timed
 from training.validation import FixedClip, fixed_recording, fixed_scenes, validate
 from video_depth_anything.device import Execution
-from video_depth_anything.errors import OutputError
-from video_depth_anything.pipelines.stop import ENDING
+from video_depth_anything.errors import OutputError, UsageError
+from video_depth_anything.pipelines.stop import Stop, stop_on_signals
 
 logger = logging.getLogger(__name__)
 MODEL = "model.pth"
 INTERRUPTED = 130
 
 
-class StopRequest:
-    """Whether the user or the system asked the run to end; it then ends between two steps, with all saved.
-
-    Inside its `with` block the signals that end a program are requests.
-    """
-
-    def __init__(self, max_minutes: float | None, last_step: float) -> None:
-        self.signalled = False
-        self._deadline = time.monotonic() + 60 * max_minutes if max_minutes else float("inf")
-        self._last_step = last_step
-
-    def __enter__(self) -> StopRequest:
-        self._before = [signal.signal(number, self._request) for number in ENDING]
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in zip(ENDING, self._before):
-            signal.signal(number, handler)
-
-    def _request(self, number: int, frame: FrameType | None) -> None:
-        if self.signalled:
-            raise KeyboardInterrupt  # asked twice: now
-        self.signalled = True
-
-    def due(self, step: int) -> bool:
-        """Whether to end before step number `step`."""
-        return self.signalled or time.monotonic() > self._deadline or step >= self._last_step
-
-
 class Run:
     """Builds what the arguments say, then trains.
 
     Raises:
-        CheckpointError, InputError, OutputError: if weights, data or output folder do not fit.
+        CheckpointError: if the weights do not fit.
+        InputError: if the data do not fit.
+        OutputError: if the output folder does not fit.
+        UsageError: if the batch cannot be shared out.
     """
 
-    def __init__(self, args: argparse.Namespace, settings: Settings, execution: Execution, group: Group) -> None:
-        if args.batch % group.size:
-            raise OutputError(f"--batch {args.batch} is not a multiple of the {group.size} processes")
+    def __init__(self, args: argparse.Namespace, settings: Settings, execution: Execution, group: ProcessGroup) -> None:
+        if args.batch_size % group.size:
+            raise UsageError(f"--batch_size {args.batch_size} is not a multiple of the {group.size} processes")
         if execution.device.type == "cuda" and group.size > 1:
             execution = replace(execution, device=torch.device("cuda", group.local_rank))
             torch.cuda.set_device(execution.device)
@@ -83,7 +54,8 @@ class Run:
         self.args = args
         self.group = group
         model = load_for_training(args.encoder, args.checkpoint, settings.seed)
-        self.source = self._open_source(fingerprint(model.state_dict(), ENCODER))
+        self._gate: Gate | None = None
+        self.source = self._open_source(fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks)))
         self.trainer = Trainer(model, settings, execution, group)
         args.output.mkdir(parents=True, exist_ok=True)
         self._take_up()
@@ -91,27 +63,28 @@ class Run:
     def run(self) -> int:
         """Train up to the last step, or until asked to end; returns the exit code."""
         args, first = self.args, self.trainer.step
-        with StopRequest(args.max_minutes, first + args.stop_after if args.stop_after else float("inf")) as stop:
+        self._last_step = min(args.steps, first + args.stop_after) if args.stop_after else args.steps
+        self._deadline = time.monotonic() + 60 * args.max_minutes if args.max_minutes else float("inf")
+        with stop_on_signals() as stop:
             if not self.group.is_main:
                 self._train(stop, [], None)
             else:
                 fixed = self._fixed_clips()
+                if args.gate and isinstance(self.source, CacheSource):
+                    self._gate = open_gate(args.gate, self.source)
                 with TrainingLog(args.output, first, args.tensorboard) as log:
                     self._train(stop, fixed, log)
                 logger.info("%s: step %d of %d", args.output / MODEL, self.trainer.step, args.steps)
-            return INTERRUPTED if stop.signalled else 0
+            return INTERRUPTED if stop.is_set() else 0
 
-    def _train(self, stop: StopRequest, fixed: list[FixedClip], log: TrainingLog | None) -> None:
+    def _due(self, stop: Stop) -> bool:
+        """Whether to end before the next step."""
+        return stop.is_set() or time.monotonic() > self._deadline or self.trainer.step >= self._last_step
+
+    def _train(self, stop: Stop, fixed: list[FixedClip], log: TrainingLog | None) -> None:
         args, trainer = self.args, self.trainer
-        stream = batches(
-            self.source,
-            args.seed,
-            args.batch,
-            self.group,
-            trainer.position,
-            args.workers,
-            pin=trainer.execution.device.type == "cuda",
-        )
+        pin = trainer.execution.device.type == "cuda"
+        loader = batches(self.source, args.seed, args.batch_size, self.group, trainer.position, args.workers, pin)
         bar = tqdm(
             total=args.steps,
             initial=trainer.step,
@@ -124,8 +97,8 @@ class Run:
         )
         with bar:
             started, waited = time.perf_counter(), 0.0
-            for batch, seconds in timed(stream):
-                if trainer.step >= args.steps or self.group.any(stop.due(trainer.step)):
+            for batch, seconds in timed(loader):
+                if self.group.any(self._due(stop)):
                     break
                 values = trainer.train_step(batch)
                 waited += seconds
@@ -150,8 +123,8 @@ class Run:
         save_checkpoint(self.trainer.averaged_state(), self.args.output / MODEL, self.args.half)
 
     def _validate(self, fixed: list[FixedClip], log: TrainingLog) -> None:
-        if fixed:
-            values = validate(self.trainer, fixed)
+        values = validate(self.trainer, fixed) | (self._gate.measure(self.trainer) if self._gate else {})
+        if values:
             log.write(self.trainer.step, {f"val/{name}": value for name, value in values.items()})
             shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
             logger.info("step %d: %s", self.trainer.step, shown)
@@ -169,7 +142,7 @@ class Run:
         args = self.args
         how = Augmentation(args.flip, args.crop, args.colour)
         if args.cache:
-            return CacheSource(args.cache, args.frames, own)
+            return CacheSource(args.cache, args.frames, own, args.encoder_blocks)
         if args.rgbd:
             return RgbdSource(args.rgbd, args.frames, (args.height, args.width), how)
         return SceneSource(scene_options(args, args.frames), how)

@@ -24,14 +24,16 @@ from video_depth_anything.transform import preprocess
 
 if TYPE_CHECKING:
     # The renderer's libraries are loaded by those who render; training on recordings needs none of them.
-    from training.scenes import SceneOptions
+    from training.scenes.render import SceneOptions
 
 
 class Sample(NamedTuple):
     """One clip for the network.
 
-    inputs: normalised images (T, 3, H, W) float32 alone, or four token maps (T, h, w, C).
-    disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown. valid: (T, H, W) bool.
+    Attributes:
+        inputs: normalised images (T, 3, H, W) float32 alone, or what a cache holds, as `CachedFrames.inputs`.
+        disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown.
+        valid: (T, H, W) bool.
     """
 
     inputs: tuple[Tensor, ...]
@@ -53,7 +55,11 @@ class Source(Protocol):
         """How many samples a part has."""
 
     def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        """Make one sample. Raises `InputError` if its files are gone or damaged."""
+        """Make one sample.
+
+        Raises:
+            InputError: if its files are gone or damaged.
+        """
 
 
 def sample_of_clip(clip: Clip, size: tuple[int, int]) -> Sample:
@@ -79,7 +85,7 @@ class SceneSource:
         return 1
 
     def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        from training.scenes import render_clip
+        from training.scenes.render import render_clip
 
         clip = augment(render_clip(self.first_seed + number, self.options), self.augmentation, rng)
         return sample_of_clip(clip, (self.options.height, self.options.width))
@@ -129,11 +135,13 @@ class CacheSource:
 
     endless = False
 
-    def __init__(self, paths: Sequence[Path], frames: int, fingerprint: str) -> None:
+    def __init__(self, paths: Sequence[Path], frames: int, fingerprint: str, encoder_blocks: int = 0) -> None:
         self._paths = list(paths)
         self._frames = frames
         self._info = [open_cache(path) for path in paths]
         for path, info in zip(paths, self._info):
+            if info.encoder_blocks != encoder_blocks:
+                raise InputError(f"{path}: was made with --encoder_blocks {info.encoder_blocks}, not {encoder_blocks}")
             if info.fingerprint != fingerprint:
                 raise InputError(f"{path}: was made with another encoder than --checkpoint has; make a new cache")
             if info.frames < frames:
@@ -157,6 +165,6 @@ class CacheSource:
         # What a whole number of clips leaves over is spread, so that every frame is seen at times.
         spare = self._info[int(index)].frames % self._frames
         start = number * self._frames + int(rng.integers(spare + 1))
-        frames = read_clip(self._paths[int(index)] / name, start, self._frames)
-        tokens = tuple(torch.from_numpy(t) for t in frames.tokens)
-        return Sample(tokens, torch.from_numpy(frames.disparity), torch.from_numpy(frames.valid))
+        frames = read_clip(self._paths[int(index)] / name, start, self._frames, self.info.encoder_blocks)
+        inputs = tuple(torch.from_numpy(x) for x in frames.inputs)
+        return Sample(inputs, torch.from_numpy(frames.disparity), torch.from_numpy(frames.valid))

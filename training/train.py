@@ -18,9 +18,12 @@ from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 
-from training.arguments import add_model_arguments, add_scene_arguments, not_negative, share, whole
+from training.flags import add_model_arguments, add_scene_arguments, check_encoder_blocks, not_negative, share, whole
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_float, positive_int
+
+# Learning rate of the encoder's live blocks as a share of the head's: what is pretrained is to change slowly.
+LIVE_BLOCKS_RATE = 0.1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -45,14 +48,15 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group = result.add_argument_group("recipe")
     group.add_argument("--stage", choices=("image", "clip"), default="image")
     group.add_argument("--steps", type=positive_int, default=1000)
-    group.add_argument("--batch", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
+    group.add_argument("--batch_size", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
     group.add_argument("--frames", type=positive_int, help="frames a clip (default: 1 for images, 8 for clips)")
     group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
     what = "compute depth at two pixels a patch and side only: for a start, at a quarter of the time"
     group.add_argument("--coarse", action="store_true", help=what)
     group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
     group.add_argument("--motion_lr", type=not_negative, default=1e-4, help="of the motion modules (%(default)s)")
-    group.add_argument("--encoder_lr", type=not_negative, default=0.0, help="of the encoder; 0: frozen (%(default)s)")
+    what = "of the encoder, or of its live blocks; 0: frozen (default: 0; with live blocks a tenth of --lr)"
+    group.add_argument("--encoder_lr", type=not_negative, help=what)
     group.add_argument("--weight_decay", type=not_negative, default=0.01)
     group.add_argument("--warmup", type=whole, default=100, metavar="STEPS")
     group.add_argument("--clip_norm", type=not_negative, default=1.0, help="largest gradient norm; 0: any")
@@ -75,6 +79,8 @@ def _add_data(result: argparse.ArgumentParser) -> None:
     group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
     group.add_argument("--crop", type=share, default=0.7, help="smallest share of the sides in a random crop; 1: none")
     group.add_argument("--colour", type=share, default=0.3, help="strength of the change of colours; 0: none")
+    what = "cache of unseen frames: log how well their scale is told, beside a ridge on pooled tokens of --cache"
+    group.add_argument("--gate", type=Path, metavar="DIR", help=what)
     group.add_argument("--val_clips", type=whole, default=8, help="procedural clips to validate on (%(default)s)")
     group.add_argument("--val_rgbd", type=Path, nargs="+", default=[], metavar="DIR", help="folders to validate on")
     group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each of these")
@@ -85,10 +91,15 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Arguments, with the defaults that depend on others."""
     main_parser = parser()
     args = main_parser.parse_args(argv)
-    args.batch = args.batch or (8 if args.stage == "image" else 1)
+    args.batch_size = args.batch_size or (8 if args.stage == "image" else 1)
     args.frames = args.frames or (1 if args.stage == "image" else 8)
-    if args.cache and args.encoder_lr > 0:
+    check_encoder_blocks(main_parser, args)
+    if args.encoder_lr is None:
+        args.encoder_lr = args.lr * LIVE_BLOCKS_RATE if args.encoder_blocks else 0.0
+    if args.cache and args.encoder_lr > 0 and not args.encoder_blocks:
         main_parser.error("--cache holds the features of a frozen encoder; leave --encoder_lr at 0, or --cache out")
+    if args.gate and not args.cache:
+        main_parser.error("--gate needs --cache, whose tokens the ridge is fitted to")
     if not 2 <= args.frames <= 32 and args.stage == "clip":
         main_parser.error("--stage clip needs --frames 2 to 32")
     if args.lr == 0 and args.encoder_lr == 0 and (args.stage == "image" or args.motion_lr == 0):
@@ -98,7 +109,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
-    from training.distributed import process_group
+    from training.processes import process_group
     from training.run import Run
     from training.trainer import Settings
     from video_depth_anything.device import choose_execution

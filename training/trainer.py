@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from training.distributed import Group
+from training.batches import Batch, Position
 from training.losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
 from training.network import Stage, TrainingNetwork, coarse_pixels, set_trainable
 from training.optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
-from training.stream import Batch, Position
+from training.processes import ProcessGroup
 from video_depth_anything.device import Execution
-from video_depth_anything.errors import OutputError
+from video_depth_anything.errors import OutputError, UsageError, UserError
 from video_depth_anything.files import whole_file
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -28,7 +28,7 @@ STATE = "state.pth"
 FREE_SETTINGS = ("steps",)
 
 
-class DivergedError(OutputError):
+class DivergedError(UserError):
     """Training cannot go on; what was saved before stays good."""
 
 
@@ -36,24 +36,41 @@ class DivergedError(OutputError):
 class Settings:
     """What a training run is, as far as it decides the weights.
 
-    stage: "image" trains single frames without motion modules, "clip" trains clips with them.
-    steps, batch, frames: steps, clips of all processes together in a step, frames a clip.
-    render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0: all.
-    coarse: whether depth is computed and compared at two pixels a patch and side, in a quarter of the time.
-    lr, motion_lr, encoder_lr: of the head's per-frame parts, the motion modules, the encoder (0: frozen).
-    alpha, trim, formula, stable_weight: of the published losses. scale_weight: of the term that ties the scale.
-    log_weight: of the absolute difference of logarithms, which ties it at every pixel.
+    Attributes:
+        stage: "image" trains single frames without motion modules, "clip" trains clips with them.
+        steps: how many there are; the learning rate follows it.
+        batch_size: clips of all processes together in a step.
+        frames: frames a clip.
+        render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0 for all.
+        coarse: whether depth is computed and compared at two pixels a patch and side.
+        lr: learning rate of the head's parts that see one frame; 0 freezes them.
+        motion_lr: learning rate of the motion modules.
+        encoder_lr: learning rate of the encoder, or of its live blocks; 0 freezes them.
+        encoder_blocks: how many of the encoder's last blocks are live: computed in each step from the stream that
+            enters them, and trained, while the others are frozen. 0: with `encoder_lr` all of the encoder is trained.
+        weight_decay: of AdamW.
+        warmup: steps in which the learning rates rise.
+        clip_norm: the largest gradient norm; 0 for any.
+        ema: decay of the averaged weights.
+        alpha: weight of gradient matching.
+        trim: share of the largest errors that is left out.
+        formula: of the temporal loss, see `TemporalGradientMatchingLoss`.
+        stable_weight: weight of the temporal loss.
+        scale_weight: weight of `scale_loss`.
+        log_weight: weight of `log_loss`.
+        seed: decides what is drawn.
     """
 
     stage: Stage = "image"
     steps: int = 1000
-    batch: int = 8
+    batch_size: int = 8
     frames: int = 1
     render: int = 0
     coarse: bool = False
     lr: float = 1e-4
     motion_lr: float = 1e-4
     encoder_lr: float = 0.0
+    encoder_blocks: int = 0
     weight_decay: float = 0.01
     warmup: int = 100
     clip_norm: float = 1.0
@@ -70,11 +87,13 @@ class Settings:
 class Trainer:
     """A network in training, and all that must be saved to go on with it."""
 
-    def __init__(self, model: VideoDepthAnything, settings: Settings, execution: Execution, group: Group) -> None:
+    def __init__(
+        self, model: VideoDepthAnything, settings: Settings, execution: Execution, group: ProcessGroup
+    ) -> None:
         self.settings = settings
         self.execution = execution
         self.group = group
-        set_trainable(model, settings.stage, encoder=settings.encoder_lr > 0, head=settings.lr > 0)
+        set_trainable(model, settings.stage, settings.encoder_lr > 0, settings.lr > 0, settings.encoder_blocks)
         self.model = model.to(execution.device).to(memory_format=torch.channels_last).train()
         rates = {"head": settings.lr, "motion": settings.motion_lr, "encoder": settings.encoder_lr}
         self.optimizer = make_optimizer(self.model, rates, settings.weight_decay)
@@ -87,7 +106,7 @@ class Trainer:
         )
         self.step = 0
         self.position = Position()
-        self._network: nn.Module = TrainingNetwork(self.model, settings.stage, settings.coarse)
+        self._network: nn.Module = TrainingNetwork(self.model, settings.stage, settings.coarse, settings.encoder_blocks)
         if group.size > 1:
             devices = [execution.device] if execution.device.type == "cuda" else None
             self._network = DistributedDataParallel(self._network, device_ids=devices)
@@ -122,7 +141,7 @@ class Trainer:
         self.average.update(self.model.named_parameters(), self.step)
         self.step += 1
         self.position = batch.after
-        return {**result, "grad_norm": float(norm), "lr": self.optimizer.param_groups[0]["lr"]}
+        return {**result, "grad_norm": float(norm), "lr": max(g["lr"] for g in self.optimizer.param_groups)}
 
     def losses(self, prediction: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """The stage's losses of (B, T, H, W) maps, `total_loss` among them."""
@@ -170,12 +189,12 @@ class Trainer:
         """Take over a saved state.
 
         Raises:
-            OutputError: naming the setting that differs.
+            UsageError: naming the setting that differs.
         """
         own = asdict(self.settings)
         for name, value in state["settings"].items():
-            if name not in FREE_SETTINGS and own[name] != value:
-                raise OutputError(f"the run to resume has --{name} {value}, not {own[name]}; name another --output")
+            if name not in FREE_SETTINGS and own.get(name) != value:
+                raise UsageError(f"the run to resume has --{name} {value}, not {own.get(name)}; name another --output")
         named = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in state["weights"].items():
@@ -210,13 +229,6 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     except Exception as error:  # torch raises a dozen types for damaged files
         raise OutputError(f"{path}: damaged; delete it to start anew") from error
     return state
-
-
-def save_checkpoint(state: Mapping[str, Tensor], path: Path, half: bool) -> None:
-    """Write a full checkpoint, in float16 if `half`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path) as partial:
-        torch.save({n: (v.half() if half else v.float()).contiguous() for n, v in state.items()}, partial)
 
 
 def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:

@@ -22,7 +22,7 @@ from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.video_depth import VideoDepthAnything
 
 if TYPE_CHECKING:
-    from training.scenes import SceneOptions
+    from training.scenes.render import SceneOptions
 
 # Far above any training seed.
 FIRST_SEED = 1_000_000_000
@@ -32,9 +32,16 @@ MAX_DEPTH_RGBD = 10.0
 
 @dataclass(frozen=True)
 class FixedClip:
-    """A clip to measure on. `group` is what it is averaged with; depth is (T, H, W), 1 / `Clip.disparity`."""
+    """A clip to measure on.
 
-    group: str
+    Attributes:
+        source: where it comes from; clips of one source are averaged.
+        images: (T, 3, H, W) float32, normalised.
+        depth: (T, H, W) float32, 1 / `Clip.disparity`; 0 is unknown.
+        max_depth: what is farther is left out.
+    """
+
+    source: str
     images: Tensor
     depth: np.ndarray
     max_depth: float
@@ -42,7 +49,7 @@ class FixedClip:
 
 def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
     """The first `count` procedural clips that no training sees."""
-    from training.scenes import render_clip
+    from training.scenes.render import render_clip
 
     clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
     return [_fixed("scenes", clip, (options.height, options.width), MAX_DEPTH_SCENES) for clip in clips]
@@ -60,11 +67,11 @@ def fixed_recording(path: Path, count: int, size: tuple[int, int], consecutive: 
     return _fixed(path.name, read_frames(folder, indices), size, MAX_DEPTH_RGBD)
 
 
-def _fixed(group: str, clip: Clip, size: tuple[int, int], max_depth: float) -> FixedClip:
+def _fixed(source: str, clip: Clip, size: tuple[int, int], max_depth: float) -> FixedClip:
     sample = sample_of_clip(clip, size)
     with np.errstate(divide="ignore"):
         depth = np.where(sample.valid, 1 / sample.disparity.numpy(), 0)
-    return FixedClip(group, sample.inputs[0], depth, max_depth)
+    return FixedClip(source, sample.inputs[0], depth, max_depth)
 
 
 @contextmanager
@@ -84,18 +91,18 @@ def averaged_weights(trainer: Trainer) -> Iterator[VideoDepthAnything]:
 
 
 def validate(trainer: Trainer, clips: Sequence[FixedClip]) -> dict[str, float]:
-    """`<group>/delta1` and `<group>/abs_rel` of the averaged weights, means over a group's clips."""
+    """`<source>/delta1` and `<source>/abs_rel` of the averaged weights, means over a source's clips."""
     rows: dict[str, list[Mapping[str, float]]] = {}
     motion = trainer.settings.stage == "clip"
     with averaged_weights(trainer) as model, torch.no_grad():
         for clip in clips:
             predicted = _predict(model, clip.images, trainer, motion)
             metrics, _ = evaluate_sequence(list(predicted), list(clip.depth), clip.max_depth)
-            rows.setdefault(clip.group, []).append(metrics)
+            rows.setdefault(clip.source, []).append(metrics)
     names = {"delta1": "delta1_acc", "abs_rel": "abs_relative_difference"}
     return {
-        f"{group}/{short}": float(np.mean([row[name] for row in metrics]))
-        for group, metrics in rows.items()
+        f"{source}/{short}": float(np.mean([row[name] for row in metrics]))
+        for source, metrics in rows.items()
         for short, name in names.items()
     }
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import extraction_parser
+from benchmark.flags import extraction_parser
 from video_depth_anything.cli.console import run_script
 
 
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--depth_root", type=Path, help=where)
     args = parser.parse_args()
     from benchmark.dataset_extract.extraction import extract
-    from benchmark.layouts.kitti import find_depth_root, kitti_scenes
+    from benchmark.raw_datasets.kitti import find_depth_root, kitti_scenes
 
     depth_root = args.depth_root or find_depth_root(args.root)
     extract("kitti", kitti_scenes(args.root, depth_root, args.scenes), args.out, args.link)

@@ -8,14 +8,14 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import extraction_parser
+from benchmark.flags import extraction_parser
 from video_depth_anything.cli.console import run_script
 
 
 def main() -> int:
     args = extraction_parser(__doc__, "<scene>/rgb/N.jpg and <scene>/depth/N.png").parse_args()
     from benchmark.dataset_extract.extraction import extract
-    from benchmark.layouts.nyuv2 import SCENES, nyuv2_scenes
+    from benchmark.raw_datasets.nyuv2 import SCENES, nyuv2_scenes
 
     extract("nyuv2", nyuv2_scenes(args.root, args.scenes or SCENES), args.out, args.link)
     return 0

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import extraction_parser
+from benchmark.flags import extraction_parser
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_int
 
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--num_frames", type=positive_int, help="take no more frames of each; left out: 500")
     args = parser.parse_args()
     from benchmark.dataset_extract.extraction import extract
-    from benchmark.layouts.rgbd import rgbd_scenes
+    from benchmark.raw_datasets.rgbd import rgbd_scenes
 
     extract("rgbd", rgbd_scenes(args.root, args.scenes, args.num_frames), args.out, args.link)
     return 0

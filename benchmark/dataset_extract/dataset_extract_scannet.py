@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import extraction_parser
+from benchmark.flags import extraction_parser
 from video_depth_anything.cli.console import run_script
 
 
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--protocol", choices=("paper", "corrected"), default="paper", help=what)
     args = parser.parse_args()
     from benchmark.dataset_extract.extraction import extract
-    from benchmark.layouts.scannet import scannet_scenes
+    from benchmark.raw_datasets.scannet import scannet_scenes
 
     scenes = scannet_scenes(args.root, args.scenes)
     extract("scannet", scenes, args.out, args.link, proportional_crop=args.protocol == "corrected")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import extraction_parser
+from benchmark.flags import extraction_parser
 from video_depth_anything.cli.console import run_script
 
 
@@ -18,7 +18,7 @@ def main() -> int:
     parser.add_argument("--pass", dest="render_pass", choices=("clean", "final"), default="clean", help=what)
     args = parser.parse_args()
     from benchmark.dataset_extract.extraction import extract
-    from benchmark.layouts.sintel import sintel_scenes
+    from benchmark.raw_datasets.sintel import sintel_scenes
 
     extract("sintel", sintel_scenes(args.root, args.render_pass, args.scenes), args.out, args.link)
     return 0

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmark.datasets import EVALUATION_SETS, EVEN_SIZES, IMAGE_CROPS, SINTEL_FACTOR, TAE_SETS, Crop, indices_of
-from benchmark.index import BenchmarkError, Frame, Scene, with_frames, write_index
-from benchmark.layouts.sintel import read_dpt
-from benchmark.layouts.source import SourceFrame, SourceScene, check_files
-from video_depth_anything.errors import OutputError
+from benchmark.index import Frame, Scene, with_frames, write_index
+from benchmark.raw_datasets.scenes import RawFrame, RawScene, check_files
+from benchmark.raw_datasets.sintel import read_dpt
+from video_depth_anything.errors import InputError, OutputError
 from video_depth_anything.files import partial_path, whole_file
 
 logger = logging.getLogger(__name__)
@@ -31,11 +31,14 @@ JPEG_QUALITY = 95
 
 
 def extract(
-    dataset: str, scenes: Iterable[SourceScene], out: Path, link: bool = False, proportional_crop: bool = False
+    dataset: str, scenes: Iterable[RawScene], out: Path, link: bool = False, proportional_crop: bool = False
 ) -> list[Path]:
     """Extract scenes to `out/dataset` and write its index files; what was there of that name is replaced.
 
     Args:
+        dataset: key in the index files.
+        scenes: as they were downloaded.
+        out: folder; one of the dataset's name is made in it.
         link: make symbolic links to files that need no change instead of copies.
         proportional_crop: crop images by the share that the depth image's crop takes away, where their sizes differ;
             otherwise by the same number of pixels, as published.
@@ -44,7 +47,7 @@ def extract(
         The index files.
 
     Raises:
-        BenchmarkError: naming what is missing or damaged; index files are written only when all is there.
+        InputError: naming what is missing or damaged; index files are written only when all is there.
     """
     root = out / dataset
     cropped, uncropped = [], []
@@ -60,7 +63,7 @@ def extract(
         uncropped.append(_scene(source.name, frames, dataset, names))
         logger.info("%s: %d frames", source.name, len(frames))
     if not cropped:
-        raise BenchmarkError(f"no scenes of {dataset} were found")
+        raise InputError(f"no scenes of {dataset} were found")
     written = []
     for name, listed in indices_of(dataset).items():
         write_index(root / name, dataset, with_frames(cropped, listed))
@@ -72,7 +75,7 @@ def extract(
     return written
 
 
-def _scene(name: str, frames: Sequence[SourceFrame], dataset: str, images: Sequence[str]) -> Scene:
+def _scene(name: str, frames: Sequence[RawFrame], dataset: str, images: Sequence[str]) -> Scene:
     factor = next(entry.factor for entry in EVALUATION_SETS.values() if entry.dataset == dataset)
     return Scene(
         name,
@@ -83,7 +86,7 @@ def _scene(name: str, frames: Sequence[SourceFrame], dataset: str, images: Seque
     )
 
 
-def _image_crop(dataset: str, first: SourceFrame, proportional: bool) -> CropImage | None:
+def _image_crop(dataset: str, first: RawFrame, proportional: bool) -> CropImage | None:
     """What is done to images: nothing, cut to even sizes, or cropped as the table says."""
     if dataset in EVEN_SIZES:
         return lambda image, _: image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
@@ -108,11 +111,11 @@ def _scaled(crop: Crop, rows: float, columns: float) -> Crop:
 def _cropped(image: Array, crop: Crop, path: Path) -> Array:
     part = image[crop.slices]
     if not part.size:
-        raise BenchmarkError(f"{path} is {image.shape[1]}x{image.shape[0]}, too small for this dataset's crop")
+        raise InputError(f"{path} is {image.shape[1]}x{image.shape[0]}, too small for this dataset's crop")
     return part
 
 
-def _extract_frame(dataset: str, frame: SourceFrame, root: Path, crop: CropImage | None, link: bool) -> None:
+def _extract_frame(dataset: str, frame: RawFrame, root: Path, crop: CropImage | None, link: bool) -> None:
     place(frame.image, root / frame.image_name, cv2.IMREAD_COLOR, crop, link)
     if frame.uncropped_name is not None:
         place(frame.image, root / frame.uncropped_name, cv2.IMREAD_COLOR, None, link)
@@ -129,7 +132,19 @@ def sintel_png(depth: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 
 def place(source: Path, target: Path, mode: int, crop: CropImage | None, link: bool) -> None:
-    """Put an image at `target`: as it is if there is nothing to crop, else cropped."""
+    """Put an image at its place: as it is if there is nothing to crop, else cropped.
+
+    Args:
+        source: the image file.
+        target: where to.
+        mode: OpenCV's, to read it with.
+        crop: what is done to it; None for nothing.
+        link: make a symbolic link where nothing is done to it.
+
+    Raises:
+        InputError: if it cannot be read.
+        OutputError: if it cannot be written.
+    """
     if crop is not None:
         image = read_image(source, mode)
         part = crop(image, source)
@@ -146,19 +161,34 @@ def place(source: Path, target: Path, mode: int, crop: CropImage | None, link: b
 
 
 def read_image(path: Path, mode: int) -> Array:
-    """Image as OpenCV reads it: colour (H, W, 3) uint8 in the order BGR, depth (H, W) uint16.
+    """Image as OpenCV reads it.
+
+    Args:
+        path: the file.
+        mode: OpenCV's.
+
+    Returns:
+        Colour (H, W, 3) uint8 in the order BGR, or depth (H, W) uint16.
 
     Raises:
-        BenchmarkError: if it cannot be read.
+        InputError: if it cannot be read.
     """
     image = cv2.imread(str(path), mode)
     if image is None:
-        raise BenchmarkError(f"{path}: not an image that can be read")
+        raise InputError(f"{path}: not an image that can be read")
     return image
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Write an image in OpenCV's order of colours, whole or not at all."""
+    """Write an image, whole or not at all.
+
+    Args:
+        path: where to; the ending says how.
+        image: in OpenCV's order of colours.
+
+    Raises:
+        OutputError: if it cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []

@@ -28,10 +28,12 @@ def boundary_f1(depth: Array, ground_truth: Array, valid: Array) -> float | None
     averaged over ten ratios from 1.05 to 1.25, weighted by the ratio. Pairs count over all directions together.
 
     Args:
-        depth, ground_truth: (H, W), > 0 where valid, any unit. valid: (H, W) bool.
+        depth: (H, W), predicted, > 0 where valid, any unit.
+        ground_truth: (H, W), > 0 where valid, any unit.
+        valid: (H, W) bool.
 
     Returns:
-        None if the ground truth has no boundary.
+        F1, None if the ground truth has no boundary.
     """
     safe = np.where(valid, ground_truth, 1.0)
     pairs = [

@@ -5,19 +5,39 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import evaluation_parser
 from benchmark.datasets import EVALUATION_SETS
+from benchmark.flags import evaluation_parser
 from video_depth_anything.cli.console import run_script
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+def depth2disparity(depth: npt.NDArray[Any], return_mask: bool = False) -> Any:
+    """1 / depth where it is above 0, else 0: a function of the original's evaluation that other programs import.
+
+    Args:
+        depth: any shape, metres.
+        return_mask: also say where depth is above 0.
+
+    Returns:
+        Disparity in 1/metres, of the type of `depth`; with `return_mask` a tuple of it and a bool array.
+    """
+    import numpy as np
+
+    known = depth > 0
+    disparity = np.divide(1, depth, out=np.zeros_like(depth), where=known)
+    return (disparity, known) if return_mask else disparity
 
 
 def main() -> int:
     parser = evaluation_parser(__doc__)
     sets = tuple(EVALUATION_SETS)
     parser.add_argument("--datasets", nargs="+", choices=sets, required=True, help="sets to evaluate")
-    parser.add_argument("--infer_type", choices=("npy",), default="npy", help="files of the predictions")
     args = parser.parse_args()
     from benchmark.eval.evaluation import evaluate_scene
     from benchmark.eval.sequence import PredictionSource

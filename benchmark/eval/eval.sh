@@ -1,8 +1,3 @@
 #!/bin/sh
 # Depth metrics over 110 frames (Sintel 50, ScanNet 90): eval.sh PREDICTIONS BENCHMARK [arguments of eval.py]
-set -eu
-if [ $# -lt 2 ]; then echo "usage: $0 PREDICTIONS BENCHMARK [arguments of eval.py]" >&2; exit 2; fi
-predictions=$1 benchmark=$2
-shift 2
-exec "${PYTHON:-python3}" "$(dirname "$0")/eval.py" --infer_path "$predictions" --benchmark_path "$benchmark" \
-    --datasets sintel kitti bonn scannet "$@"
+exec sh "$(dirname "$0")/evaluate.sh" "$0" eval.py "sintel kitti bonn scannet" "$@"

@@ -7,12 +7,24 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from benchmark.arguments import evaluation_parser
 from benchmark.datasets import EVALUATION_SETS, TAE_SETS, TaeSet
+from benchmark.flags import evaluation_parser
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def tae_torch(depth1: Tensor, depth2: Tensor, R_2_1: Any, T_2_1: Any, K: Any, mask: Tensor) -> Tensor:
+    """The original's name for `benchmark.eval.tensor_metrics.tae_term`, where arguments and result are described."""
+    from benchmark.eval.tensor_metrics import tae_term
+
+    return tae_term(depth1, depth2, R_2_1, T_2_1, K, mask)
 
 
 def parse() -> argparse.Namespace:
@@ -44,11 +56,11 @@ def main() -> int:
     from benchmark.eval.evaluation import evaluate_scene_tae
     from benchmark.eval.sequence import PredictionSource
     from benchmark.eval.session import Measure, run_evaluation
-    from benchmark.index import BenchmarkError, Scene, with_frames
+    from benchmark.index import Scene, with_frames
 
     for name in args.datasets:
         if name not in TAE_SETS:
-            raise BenchmarkError(f"{name} comes without camera poses; TAE is for {', '.join(TAE_SETS)}")
+            raise UsageError(f"{name} comes without camera poses; TAE is for {', '.join(TAE_SETS)}")
         entry = chosen(TAE_SETS[name], args)
 
         def choose(scenes: list[Scene], entry: TaeSet = entry) -> list[Scene]:

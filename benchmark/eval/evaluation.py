@@ -26,7 +26,8 @@ from benchmark.eval.metrics import (
 )
 from benchmark.eval.sequence import PredictionSource, Sequence
 from benchmark.eval.tae import crop_intrinsics, temporal_alignment_error
-from benchmark.index import BenchmarkError, Scene
+from benchmark.index import Scene
+from video_depth_anything.errors import InputError
 
 Array = npt.NDArray[Any]
 # Of the results, what says how much was measured.
@@ -36,7 +37,16 @@ Advance = Callable[[], None]
 
 @dataclass(frozen=True)
 class SceneResult:
-    """Metrics of one scene. `per_frame` holds None for frames without valid ground truth."""
+    """Metrics of one scene.
+
+    Attributes:
+        name: of the scene.
+        num_frames: how many were measured.
+        num_missing: how many had no prediction.
+        fit: scale and shift of the whole scene.
+        metrics: means over frames, by name.
+        per_frame: metrics of each frame, None for those without valid ground truth.
+    """
 
     name: str
     num_frames: int
@@ -49,8 +59,14 @@ class SceneResult:
 def fit_sequence(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> ScaleShift:
     """The scale and shift of a scene.
 
+    Args:
+        sequence: ground truth and predictions.
+        max_depth: metres.
+        alignment: see `SequenceFit`.
+        advance: called after each frame.
+
     Raises:
-        BenchmarkError: if there is nothing to fit to.
+        InputError: if there is nothing to fit to.
     """
     fit = SequenceFit(alignment)
     for index in range(len(sequence)):
@@ -60,7 +76,7 @@ def fit_sequence(sequence: Sequence, max_depth: float, alignment: Alignment, adv
     try:
         return fit.solve()
     except ValueError as error:
-        raise BenchmarkError(f"{sequence.name}: {error}") from error
+        raise InputError(f"{sequence.name}: {error}") from error
 
 
 class _PairMetrics:
@@ -88,7 +104,17 @@ class _PairMetrics:
 
 
 def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> SceneResult:
-    """Align a scene and measure it, in two passes over its files."""
+    """Align a scene and measure it, in two passes over its files.
+
+    Args:
+        sequence: ground truth and predictions.
+        max_depth: metres.
+        alignment: see `SequenceFit`.
+        advance: called after each frame, in each pass.
+
+    Raises:
+        InputError: if there is nothing to measure, or a file is missing or damaged.
+    """
     fit = fit_sequence(sequence, max_depth, alignment, advance)
     frames: list[FrameMetrics | None] = []
     pairs = _PairMetrics()
@@ -102,7 +128,7 @@ def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, a
     try:
         metrics = sequence_metrics(frames) | pairs.means()
     except ValueError as error:
-        raise BenchmarkError(f"{sequence.name}: {error}") from error
+        raise InputError(f"{sequence.name}: {error}") from error
     return SceneResult(sequence.name, len(sequence), sequence.num_missing, fit, metrics, frames)
 
 
@@ -111,14 +137,21 @@ def evaluate_scene_tae(
 ) -> SceneResult:
     """Align a scene and measure its temporal alignment error.
 
+    Args:
+        sequence: ground truth and predictions.
+        entry: the set.
+        alignment: see `SequenceFit`.
+        source: says which protocol.
+        advance: called after each frame, in each of two passes.
+
     Raises:
-        BenchmarkError: if a frame has no camera or pose.
+        InputError: if a frame has no camera or pose.
     """
     fit = fit_sequence(sequence, entry.max_depth, alignment, advance)
     cameras, poses = [], []
     for frame in sequence.frames:
         if frame.intrinsics is None or frame.pose is None:
-            raise BenchmarkError(f"{sequence.name}: the index has no camera and pose for {frame.image}")
+            raise InputError(f"{sequence.name}: the index has no camera and pose for {frame.image}")
         camera = np.array(frame.intrinsics)
         # The published numbers project cropped depth with the uncropped image's camera.
         corrected = source.protocol == "corrected"
@@ -138,7 +171,17 @@ def evaluate_scene_tae(
 def open_sequences(
     scenes: Iterable[Scene], root: Path, entry: EvaluationSet, source: PredictionSource
 ) -> list[Sequence]:
-    """Scenes with their predictions; complaints about missing ones come before any work is done."""
+    """Scenes with their predictions; complaints about missing ones come before any work is done.
+
+    Args:
+        scenes: of the index file.
+        root: its folder.
+        entry: the set.
+        source: the predictions.
+
+    Raises:
+        InputError: if predictions are missing and that is not allowed.
+    """
     return [Sequence(scene, root, entry.dataset, entry.crop, source) for scene in scenes]
 
 

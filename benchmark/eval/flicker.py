@@ -22,10 +22,12 @@ def flicker(disparities: tuple[Array, Array], ground_truths: tuple[Array, Array]
     that the temporal gradient matching loss (Chen et al., arXiv:2501.12375, section 3.2) looks at.
 
     Args:
-        disparities, ground_truths: of the two frames, (H, W), 1/metres. valid: (H, W) bool, valid in both.
+        disparities: predicted and aligned, of the two frames, (H, W), 1/metres.
+        ground_truths: true disparity of the two frames, (H, W), 1/metres.
+        valid: (H, W) bool, valid in both.
 
     Returns:
-        None if no pixel is steady.
+        Percent, None if no pixel is steady.
     """
     (p1, p2), (q1, q2) = disparities, ground_truths
     steady = valid & (np.abs(q2 - q1) < STEADY * q1)

@@ -53,7 +53,13 @@ class SequenceFit:
         self._values: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
 
     def add(self, disparity: Array, ground_truth: Array, valid: Mask) -> None:
-        """Add a frame: predicted disparity, true depth in metres and where it is valid, all (H, W)."""
+        """Add a frame.
+
+        Args:
+            disparity: (H, W), as predicted.
+            ground_truth: (H, W), metres.
+            valid: (H, W) bool.
+        """
         p = np.maximum(disparity[valid].astype(np.float64), FLOOR)
         t = 1 / ground_truth[valid].astype(np.float64)
         self.num_pixels += p.size
@@ -96,12 +102,29 @@ class SequenceFit:
 
 
 def valid_mask(ground_truth: Array, max_depth: float) -> Mask:
-    """Where the true depth (any shape, metres) counts: 1e-3 < depth < max_depth."""
+    """Where the true depth counts: 1e-3 < depth < max_depth.
+
+    Args:
+        ground_truth: any shape, metres.
+        max_depth: metres.
+
+    Returns:
+        The same shape, bool.
+    """
     return (ground_truth > FLOOR) & (ground_truth < max_depth)
 
 
 def align_depth(disparity: Array, fit: ScaleShift, max_depth: float) -> Depth:
-    """Predicted disparity (any shape) as depth: float64 metres in 1e-3 .. max_depth."""
+    """Predicted disparity as depth.
+
+    Args:
+        disparity: any shape, as predicted.
+        fit: from `SequenceFit`.
+        max_depth: metres.
+
+    Returns:
+        The same shape, float64 metres in 1e-3 .. max_depth.
+    """
     aligned = fit.scale * np.maximum(disparity.astype(np.float64), FLOOR) + fit.shift
     return np.clip(1 / np.maximum(aligned, FLOOR), FLOOR, max_depth)
 
@@ -131,7 +154,9 @@ def frame_metrics(depth: Array, ground_truth: Array, valid: Mask) -> FrameMetric
     """Metrics of one frame, None if it has no valid pixel.
 
     Args:
-        depth, ground_truth: (H, W), metres, > 0 where valid; computed in float64. valid: (H, W) bool.
+        depth: (H, W), predicted, metres, > 0 where valid; computed in float64.
+        ground_truth: (H, W), metres, > 0 where valid.
+        valid: (H, W) bool.
     """
     d, g = depth[valid].astype(np.float64), ground_truth[valid].astype(np.float64)
     if not d.size:
@@ -188,6 +213,8 @@ def evaluate_sequence(
     Args:
         disparity: T predicted maps (H, W), 1/metres up to the alignment, in the size of the ground truth.
         ground_truth: T maps (H, W), metres; what is not in 1e-3 .. max_depth is left out.
+        max_depth: metres.
+        alignment: see `SequenceFit`.
 
     Returns:
         The metrics of `sequence_metrics` and the fit.

@@ -13,6 +13,8 @@ from typing import Any
 from benchmark.eval.evaluation import SceneResult, mean_metrics
 from video_depth_anything.files import whole_file
 
+# Protocol and alignment that results are not named after.
+DEFAULTS = ("paper", "scale_shift")
 PUBLISHED = Path(__file__).resolve().parents[1] / "published.json"
 
 # Heading and digits of each metric, in the order of the table.
@@ -34,6 +36,9 @@ COLUMNS: dict[str, tuple[str, int]] = {
     "skipped_pairs": ("skipped", 0),
 }
 
+# What `results.txt` has of them, which is read by programs written for the original.
+TEXT_METRICS = ("abs_relative_difference", "rmse_linear", "delta1_acc")
+
 Table = list[list[str]]
 
 
@@ -41,10 +46,18 @@ Table = list[list[str]]
 class Result:
     """An evaluation of one set.
 
-    `settings` says how it was measured, `prediction` what, as infer.py noted it; None for predictions without a note.
+    Attributes:
+        evaluation: name of the set, with `_tae` behind it if that was measured.
+        dataset: whose frames they are; several sets may be of one.
+        settings: how it was measured.
+        prediction: what was measured, as infer.py noted it; None for predictions without a note.
+        versions: of Python and the libraries.
+        scenes: those that were measured.
+        scenes_left_out: names of those without any prediction.
     """
 
     evaluation: str
+    dataset: str
     settings: dict[str, Any]
     prediction: dict[str, Any] | None
     versions: dict[str, str]
@@ -93,14 +106,24 @@ def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def published(evaluation: str, alignment: str) -> list[dict[str, Any]]:
-    """Published results on a set with an alignment: rows of benchmark/published.json."""
+    """Published results: rows of benchmark/published.json.
+
+    Args:
+        evaluation: name of the set.
+        alignment: what they were made with.
+    """
     content = json.loads(PUBLISHED.read_text())
     rows = [r for r in content["results"] if r["evaluation"] == evaluation and r["alignment"] == alignment]
     return [row | {"from": content["sources"][row["source"]]} for row in rows]
 
 
 def result_table(result: Result, per_scene: bool = False) -> Table:
-    """Head and rows: the scenes if wanted, the mean, and what others published."""
+    """Head and rows: the mean, and what others published.
+
+    Args:
+        result: of one set.
+        per_scene: whether there is also a row for each scene.
+    """
     columns = [name for name in COLUMNS if name in result.metrics()]
     rows = [["", *(COLUMNS[name][0] for name in columns)]]
     if per_scene:
@@ -142,20 +165,37 @@ def describe(result: Result) -> str:
     return text
 
 
-def write_result(result: Result, folder: Path) -> tuple[Path, Path]:
-    """Write results_<evaluation>.json and .md with all there is to know; returns their paths.
+def write_result(result: Result, folder: Path) -> tuple[Path, Path, Path]:
+    """Write results_<evaluation>.json and .md with all there is to know, and add lines to results.txt.
 
     Results by another alignment or the corrected protocol have its name in theirs.
+
+    Args:
+        result: of one set.
+        folder: made if it is not there.
+
+    Returns:
+        The paths of the three.
     """
-    parts = [result.evaluation, result.settings["protocol"], result.settings["alignment"]]
-    stem = "_".join(["results", *(part for part in parts if part not in ("paper", "scale_shift"))])
+    changes = [name for name in (result.settings["protocol"], result.settings["alignment"]) if name not in DEFAULTS]
+    stem = "_".join(["results", result.evaluation, *changes])
     folder.mkdir(parents=True, exist_ok=True)
-    paths = folder / f"{stem}.json", folder / f"{stem}.md"
+    paths = folder / f"{stem}.json", folder / f"{stem}.md", folder / "results.txt"
     with whole_file(paths[0]) as partial:
         partial.write_text(json.dumps(result.as_json(), indent=1, allow_nan=False) + "\n")
     with whole_file(paths[1]) as partial:
         partial.write_text(_document(result))
+    with paths[2].open("a") as file:
+        file.write(_lines(result, " ".join([result.dataset, *changes])))
     return paths
+
+
+def _lines(result: Result, name: str) -> str:
+    """Metrics in the form of the original's results.txt, where every evaluation adds to what is there."""
+    metrics, dashes = result.metrics(), "-" * 50
+    values = [f"{key}: {metrics[key]:.6f}" for key in TEXT_METRICS if key in metrics]
+    values += [f"{name}: {metrics['tae']}"] if "tae" in metrics else []
+    return "\n".join([f"<{dashes} {name} start {dashes}>", *values, f"<{dashes} {name} finish {dashes}>", ""])
 
 
 def _document(result: Result) -> str:

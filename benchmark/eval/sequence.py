@@ -13,11 +13,11 @@ import numpy.typing as npt
 from benchmark.datasets import Crop
 from benchmark.eval.metrics import FLOOR
 from benchmark.eval.tae import Protocol
-from benchmark.index import BenchmarkError, Frame, Scene, prediction_path
+from benchmark.index import Frame, Scene, prediction_path
+from video_depth_anything.errors import InputError
 
 Array = npt.NDArray[Any]
 Kind = Literal["disparity", "depth"]
-KINDS: tuple[Kind, ...] = ("disparity", "depth")
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class PredictionSource:
         hard_crop: they show the uncropped frame and are cropped like the ground truth.
         protocol: "paper" crops by the same number of pixels and then resizes, "corrected" resizes first.
         allow_missing: leave out frames without a prediction instead of failing.
+        place: folder in `infer_path` that holds them; None for the dataset's name.
     """
 
     infer_path: Path
@@ -37,6 +38,7 @@ class PredictionSource:
     hard_crop: bool = False
     protocol: Protocol = "paper"
     allow_missing: bool = False
+    place: str | None = None
 
 
 class Sequence:
@@ -45,12 +47,14 @@ class Sequence:
     Nothing is kept: each access reads the file.
 
     Args:
+        scene: its frames.
         root: folder of the index file.
-        dataset: name of the folder below the predictions.
+        dataset: key in the index file.
         crop: what of the ground truth counts.
+        source: the predictions.
 
     Raises:
-        BenchmarkError: if predictions are missing and that is not allowed, or the ground truth is missing.
+        InputError: if predictions are missing and that is not allowed, or the ground truth is missing.
     """
 
     def __init__(self, scene: Scene, root: Path, dataset: str, crop: Crop, source: PredictionSource) -> None:
@@ -61,7 +65,7 @@ class Sequence:
         self._source = source
         missing = [frame for frame in scene.frames if not self._path(frame).is_file()]
         if missing and not source.allow_missing:
-            raise BenchmarkError(
+            raise InputError(
                 f"{scene.name}: {len(missing)} of {len(scene.frames)} predictions are missing, the first is "
                 f"{self._path(missing[0])}; run infer.py for this index file, or --allow_missing leaves them out"
             )
@@ -73,7 +77,7 @@ class Sequence:
         return len(self.frames)
 
     def _path(self, frame: Frame) -> Path:
-        return prediction_path(self._source.infer_path, self._dataset, frame.image)
+        return prediction_path(self._source.infer_path, self._source.place or self._dataset, frame.image)
 
     def uncropped_truth(self, index: int) -> npt.NDArray[np.float64]:
         """True depth (H, W) float64 in metres, 0 where it is not known."""
@@ -81,7 +85,7 @@ class Sequence:
         path = self._root / frame.gt_depth
         depth = cv2.imread(str(path), cv2.IMREAD_UNCHANGED) if path.is_file() else None
         if depth is None or depth.ndim != 2:
-            raise BenchmarkError(f"{path}: {'not a depth image' if path.is_file() else 'ground truth not found'}")
+            raise InputError(f"{path}: {'not a depth image' if path.is_file() else 'ground truth not found'}")
         return depth.astype(np.float64) / frame.factor
 
     def pair(self, index: int) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -90,7 +94,7 @@ class Sequence:
         prediction = self._prediction(self.frames[index])
         cropped = truth[self._crop.slices]
         if not cropped.size:
-            raise BenchmarkError(f"{self.frames[index].gt_depth} is smaller than this dataset's crop")
+            raise InputError(f"{self.frames[index].gt_depth} is smaller than this dataset's crop")
         if self._source.hard_crop and self._source.protocol == "corrected":
             prediction = _resized(prediction, truth.shape)[self._crop.slices]
         elif self._source.hard_crop:
@@ -105,7 +109,7 @@ class Sequence:
         path = self._root / self.frames[index].image
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if image is None:
-            raise BenchmarkError(f"{path}: not an image that can be read")
+            raise InputError(f"{path}: not an image that can be read")
         return np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
     def _prediction(self, frame: Frame) -> npt.NDArray[np.float32]:
@@ -113,11 +117,11 @@ class Sequence:
         try:
             prediction = np.load(path, allow_pickle=False)
         except (ValueError, EOFError, OSError) as error:
-            raise BenchmarkError(f"{path}: not a .npy file that can be read; predict it again") from error
+            raise InputError(f"{path}: not a .npy file that can be read; predict it again") from error
         if prediction.ndim != 2 or not np.issubdtype(prediction.dtype, np.number) or not prediction.size:
-            raise BenchmarkError(f"{path}: must hold (H, W) numbers, not {prediction.shape} {prediction.dtype}")
+            raise InputError(f"{path}: must hold (H, W) numbers, not {prediction.shape} {prediction.dtype}")
         if not np.isfinite(prediction).all():
-            raise BenchmarkError(f"{path}: holds values that are not finite")
+            raise InputError(f"{path}: holds values that are not finite")
         return np.asarray(prediction, dtype=np.float32)
 
 

@@ -11,21 +11,36 @@ from benchmark.datasets import EvaluationSet
 from benchmark.eval.evaluation import SceneResult, open_sequences
 from benchmark.eval.results import Result, describe, result_table, screen, write_result
 from benchmark.eval.sequence import Kind, PredictionSource, Sequence
-from benchmark.index import BenchmarkError, Scene, scenes_of
-from benchmark.infer.predictions import provenance_path, read_provenance, versions
+from benchmark.index import Scene, scenes_of
+from benchmark.infer.predictions import predictions_place, provenance_path, read_provenance, versions
 from video_depth_anything.cli.console import progress
+from video_depth_anything.errors import InputError
 
 Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
 
 
 def prediction_note(infer_path: Path, entry: EvaluationSet, index: Path) -> dict[str, Any] | None:
-    """Settings that infer.py noted for an index file, None without a note."""
+    """Settings that infer.py noted beside its predictions.
+
+    Args:
+        infer_path: folder of all predictions.
+        entry: the set.
+        index: the index file.
+
+    Returns:
+        The settings and versions, None without a note.
+    """
     provenance = read_provenance(provenance_path(infer_path, entry.dataset, index))
     return provenance.settings | {"versions at inference": provenance.versions} if provenance is not None else None
 
 
 def prediction_kind(wanted: str, note: dict[str, Any] | None) -> Kind:
-    """What predictions are: as the user says, else as noted."""
+    """What predictions are.
+
+    Args:
+        wanted: as the user says: "disparity", "depth", or "auto" for what is noted.
+        note: from `prediction_note`.
+    """
     if wanted == "auto":
         return "depth" if note is not None and note.get("metric") else "disparity"
     return "depth" if wanted == "depth" else "disparity"
@@ -43,27 +58,33 @@ def run_evaluation(
 
     Args:
         name: what results are filed under.
+        entry: the set.
         args: of `evaluation_parser`.
         choose: the scenes and frames that count.
         measure: makes the function that measures one scene.
+        hard_crop: predictions show the uncropped frame.
+
+    Raises:
+        InputError: if predictions or ground truth are missing.
     """
     index = args.benchmark_path / entry.dataset / entry.index
     scenes = choose(scenes_of(index, entry.dataset))
     if not args.infer_path.is_dir():
-        raise BenchmarkError(f"{args.infer_path} not found; --infer_path is the folder that infer.py wrote to")
+        raise InputError(f"{args.infer_path} not found; --infer_path is the folder that infer.py wrote to")
     note = prediction_note(args.infer_path, entry, index)
     kind = prediction_kind(args.prediction, note)
-    source = PredictionSource(args.infer_path, kind, hard_crop, args.protocol, args.allow_missing)
+    place = predictions_place(args.infer_path, entry.dataset, index)
+    source = PredictionSource(args.infer_path, kind, hard_crop, args.protocol, args.allow_missing, place)
     sequences = open_sequences(scenes, index.parent, entry, source)
     empty = [sequence.name for sequence in sequences if not len(sequence)]
     sequences = [sequence for sequence in sequences if len(sequence)]
     if not sequences:
-        raise BenchmarkError(f"{args.infer_path / entry.dataset}: no predictions for {index}")
+        raise InputError(f"{args.infer_path / place}: no predictions for {index}")
     with progress(2 * sum(map(len, sequences)), name) as advance:
         measure_scene = measure(source)
         results = [measure_scene(sequence, advance) for sequence in sequences]
     settings = {"protocol": args.protocol, "alignment": args.alignment, "prediction": kind, "index": entry.index}
-    result = Result(name, settings, note, versions(), results, empty)
+    result = Result(name, entry.dataset, settings, note, versions(), results, empty)
     print(describe(result))
     print(screen(result_table(result, args.per_scene)))
     for path in write_result(result, args.out or args.infer_path):

@@ -21,9 +21,13 @@ PROTOCOLS: tuple[Protocol, ...] = ("paper", "corrected")
 
 
 class TaeResult(NamedTuple):
-    """`error`: mean relative difference times 100, NaN where no pair could be compared. `terms`: how many directed
-    pairs were compared. `skipped`: directed pairs that were not, for a pose that is not finite or without overlap;
-    they count as no error in the "paper" protocol, as in the published numbers, and not at all in "corrected".
+    """TAE of a sequence.
+
+    Attributes:
+        error: mean relative difference times 100, NaN where no pair could be compared.
+        terms: how many directed pairs were compared.
+        skipped: directed pairs that were not, for a pose that is not finite or without overlap; they count as no error
+            in the "paper" protocol, as in the published numbers, and not at all in "corrected".
     """
 
     error: float
@@ -32,7 +36,16 @@ class TaeResult(NamedTuple):
 
 
 def crop_intrinsics(intrinsics: Array, top: int, left: int) -> npt.NDArray[np.float64]:
-    """Intrinsics (3, 3) or (4, 4) of an image that lost `top` rows above and `left` columns at its left."""
+    """Intrinsics of a cropped image.
+
+    Args:
+        intrinsics: (3, 3) or (4, 4), pixels of the whole image.
+        top: rows that were taken away above.
+        left: columns that were taken away at the left.
+
+    Returns:
+        The same shape, float64.
+    """
     cropped = np.array(intrinsics, dtype=np.float64)
     cropped[0, 2] -= left
     cropped[1, 2] -= top
@@ -76,7 +89,15 @@ def move_depth(
 
 
 def relative_difference(moved: Array, depth: Array) -> float | None:
-    """Mean |depth - moved| / depth where both are above 0, None where that is nowhere."""
+    """Mean |depth - moved| / depth where both are above 0.
+
+    Args:
+        moved: (H, W), from `move_depth`.
+        depth: (H, W), predicted there, metres.
+
+    Returns:
+        A fraction, None if both are above 0 nowhere.
+    """
     both = (moved > 0) & (depth > 0)
     if not both.any():
         return None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -16,9 +16,11 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.index import BenchmarkError, Scene, prediction_path
-from video_depth_anything.errors import OutputError
+from benchmark.index import Scene, prediction_path
+from video_depth_anything.errors import InputError, OutputError
 from video_depth_anything.files import whole_file
+
+logger = logging.getLogger(__name__)
 
 Image = npt.NDArray[np.uint8]
 DepthMap = npt.NDArray[np.float32]
@@ -30,10 +32,12 @@ class Provenance:
     """How the predictions for one index file were made.
 
     Attributes:
+        index: name of the file.
         settings: what decides their values: checkpoint and its hash, encoder, input size and so on.
+        folders: where the images lie, to tell whether two index files list the same ones.
         versions: of Python and the libraries.
-        folders: where the images lie, to tell whether two index files share predictions.
         scenes: those that are finished.
+        place: folder of all predictions that these lie in; "" for the dataset's name.
     """
 
     index: str
@@ -41,6 +45,7 @@ class Provenance:
     folders: list[str]
     versions: dict[str, str] = field(default_factory=dict)
     scenes: list[str] = field(default_factory=list)
+    place: str = ""
 
 
 def provenance_path(infer_path: Path, dataset: str, index: Path) -> Path:
@@ -48,18 +53,33 @@ def provenance_path(infer_path: Path, dataset: str, index: Path) -> Path:
     return infer_path / dataset / f"inference_{index.stem}.json"
 
 
+def predictions_place(infer_path: Path, dataset: str, index: Path) -> str:
+    """Name of the folder in `infer_path` that holds the predictions for an index file.
+
+    Args:
+        infer_path: folder of all predictions.
+        dataset: key in the index file.
+        index: the file.
+
+    Returns:
+        What the note beside them says; the dataset's name without one.
+    """
+    note = read_provenance(provenance_path(infer_path, dataset, index))
+    return (note.place if note is not None else "") or dataset
+
+
 def read_provenance(path: Path) -> Provenance | None:
     """Provenance in a file, None if there is none: other systems' predictions come without.
 
     Raises:
-        BenchmarkError: if it is damaged.
+        InputError: if it is damaged.
     """
     if not path.exists():
         return None
     try:
         return Provenance(**json.loads(path.read_text()))
     except (ValueError, TypeError) as error:
-        raise BenchmarkError(f"{path} is damaged ({error}); remove it, and the predictions beside it") from error
+        raise InputError(f"{path} is damaged ({error}); remove it, and the predictions beside it") from error
 
 
 def versions() -> dict[str, str]:
@@ -70,29 +90,24 @@ def versions() -> dict[str, str]:
     }
 
 
-def sha256(path: Path) -> str:
-    """Hash of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
 def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
     """Images of a scene one by one: (H, W, 3) uint8 RGB.
 
+    Args:
+        root: folder of the index file.
+        scene: of it.
+
     Raises:
-        BenchmarkError: naming the image that is missing, damaged or of another size than the first.
+        InputError: naming the image that is missing, damaged or of another size than the first.
     """
     size: tuple[int, ...] | None = None
     for frame in scene.frames:
         path = root / frame.image
         image = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
         if image is None:
-            raise BenchmarkError(f"{path}: {'not an image that can be read' if path.is_file() else 'not found'}")
+            raise InputError(f"{path}: {'not an image that can be read' if path.is_file() else 'not found'}")
         if size is not None and image.shape != size:
-            raise BenchmarkError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its scene began otherwise")
+            raise InputError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its scene began otherwise")
         size = image.shape
         yield np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
@@ -100,14 +115,19 @@ def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
 class SceneWriter:
     """Writes the predictions for the scenes of one index file, and remembers which scenes are finished.
 
+    They go to the folder of the dataset's name, or, if that has predictions of the same images for another index file,
+    beside it, to one of this index file's name. What was there for this index file is replaced.
+
     Args:
-        provenance: of this run; `scenes` is filled in here.
+        infer_path: folder of all predictions.
+        dataset: key in the index file.
+        index: the file.
+        provenance: of this run; `scenes` and `place` are filled in here.
         resume: keep the scenes that an earlier run with the same settings finished.
         turn: keeps other processes from the list of finished scenes meanwhile, where there are several.
 
     Raises:
-        OutputError: if predictions with other settings are there and `resume` is set, or predictions for another index
-            file lie in the same places.
+        OutputError: if predictions with other settings are there and `resume` is set.
     """
 
     def __init__(
@@ -124,8 +144,9 @@ class SceneWriter:
         self._dataset = dataset
         self._path = provenance_path(infer_path, dataset, index)
         self._provenance = provenance
-        self._refuse_shared_folders()
         before = read_provenance(self._path)
+        # Once chosen it stays, also if the other index file's predictions are gone since.
+        provenance.place = (before.place or dataset) if before is not None else self._free_place(index)
         if resume and before is not None:
             changed = sorted(k for k, v in provenance.settings.items() if before.settings.get(k) != v)
             if changed:
@@ -138,14 +159,18 @@ class SceneWriter:
         with self._turn():
             self._save()
 
-    def _refuse_shared_folders(self) -> None:
+    def _free_place(self, index: Path) -> str:
         for other in sorted(self._path.parent.glob("inference_*.json")):
-            found = read_provenance(other) if other != self._path else None
-            if found is not None and set(found.folders) & set(self._provenance.folders):
-                raise OutputError(
-                    f"{self._path.parent} holds predictions for {found.index}, which would be mixed with those for "
-                    f"{self._provenance.index}; choose another --infer_path"
-                )
+            found = read_provenance(other)
+            shared = found is not None and set(found.folders) & set(self._provenance.folders)
+            if found is not None and shared and (found.place or self._dataset) == self._dataset:
+                beside = self._infer_path / index.stem
+                logger.info("%s has predictions for %s; these go to %s", self._path.parent, found.index, beside)
+                return index.stem
+        return self._dataset
+
+    def _prediction(self, image: str) -> Path:
+        return prediction_path(self._infer_path, self._provenance.place, image)
 
     def _save(self) -> None:
         with whole_file(self._path) as partial:
@@ -153,21 +178,21 @@ class SceneWriter:
 
     def finished(self, scene: Scene) -> bool:
         """Whether all predictions of a scene are there from an earlier run."""
-        paths = (prediction_path(self._infer_path, self._dataset, frame.image) for frame in scene.frames)
+        paths = (self._prediction(frame.image) for frame in scene.frames)
         return scene.name in self._provenance.scenes and all(path.is_file() for path in paths)
 
     def write(self, scene: Scene, depths: Iterable[DepthMap]) -> Iterator[Path]:
         """Write depth maps (H, W) float32 as they come, one a frame; yields each file when it is whole."""
         count = 0
         for depth in depths:
-            path = prediction_path(self._infer_path, self._dataset, scene.frames[count].image)
+            path = self._prediction(scene.frames[count].image)
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole_file(path) as partial:
                 np.save(partial, depth.astype(np.float32, copy=False))
             count += 1
             yield path
         if count != len(scene.frames):
-            raise BenchmarkError(f"{scene.name}: {count} predictions for {len(scene.frames)} frames")
+            raise InputError(f"{scene.name}: {count} predictions for {len(scene.frames)} frames")
         with self._turn():
             # Other processes may have finished scenes since.
             saved = read_provenance(self._path) or self._provenance
@@ -187,7 +212,9 @@ def run_scenes(
 
     Args:
         root: folder of the index file.
+        scenes: in the order in which they are done.
         predict: from a video's frames to one map a frame.
+        writer: of that index file.
         advance: called after each frame, whether it was predicted now or earlier.
     """
     for scene in scenes:

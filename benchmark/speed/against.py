@@ -11,25 +11,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from video_depth_anything.errors import UserError
+from video_depth_anything.errors import InputError
 
 CHILD = Path(__file__).with_name("against_child.py")
 OFFLINE_FILE = Path("video_depth_anything", "video_depth.py")
 STREAM_FILE = Path("video_depth_anything", "video_depth_stream.py")
 
 
-class AgainstError(UserError):
-    """The other tree cannot be measured. An OSError, so that scripts report it in one line."""
-
-
-def check_tree(path: Path, file: Path) -> None:
+def check_tree(path: Path | None, file: Path) -> None:
     """See that a tree has the file whose class is to be measured.
 
+    Args:
+        path: root of the tree; None, if none is to be measured, is right.
+        file: in it.
+
     Raises:
-        AgainstError: if not.
+        InputError: if it has not.
     """
-    if not (path / file).is_file():
-        raise AgainstError(f"--against {path}: there is no {file}; name the root of a checkout of the original")
+    if path is not None and not (path / file).is_file():
+        raise InputError(f"--against {path}: there is no {file}; name the root of a checkout of the original")
 
 
 class Against:
@@ -41,7 +41,7 @@ class Against:
         settings: encoder, checkpoint, device, input_size, threads.
 
     Raises:
-        AgainstError: if the tree lacks the file or fails.
+        InputError: if the tree lacks the file or fails.
     """
 
     def __init__(self, path: Path, file: Path, **settings: Any) -> None:
@@ -50,7 +50,7 @@ class Against:
         command = [sys.executable, str(CHILD), str(path)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         settings["checkpoint"] = str(Path(settings["checkpoint"]).resolve())
-        self.torch_version: str = self._ask("setup", **settings)
+        self._ask("setup", **settings)
 
     def offline(self, frames: npt.NDArray[np.uint8], fp32: bool) -> tuple[float, npt.NDArray[np.float32]]:
         """Seconds for a clip (N, H, W, 3), and its depth (N, H, W)."""
@@ -80,7 +80,7 @@ class Against:
             kind, result = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError) as error:
             code = self._process.wait()
-            raise AgainstError(f"--against {self.path}: its process ended with exit code {code}") from error
+            raise InputError(f"--against {self.path}: its process ended with exit code {code}") from error
         if kind == "error":
-            raise AgainstError(f"--against {self.path}: {result}")
+            raise InputError(f"--against {self.path}: {result}")
         return result

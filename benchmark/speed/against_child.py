@@ -31,14 +31,13 @@ class OtherTree:
         self._offline: Any = None
         self._streams: dict[bool, Any] = {}
 
-    def setup(self, **settings: Any) -> str:
+    def setup(self, **settings: Any) -> None:
         """Take encoder, checkpoint, device, input_size and threads (None: as torch likes)."""
         import torch
 
         self._settings = settings
         if settings["threads"] is not None:
             torch.set_num_threads(settings["threads"])
-        return torch.__version__
 
     def offline(self, frames: Any, fp32: bool) -> tuple[float, Any]:
         """Seconds for the clip, and its depth (N, H, W)."""

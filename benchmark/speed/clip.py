@@ -29,7 +29,7 @@ def video_frames(path: Path) -> Iterator[Frame]:
     """RGB frames of a video file, from its start again at its end.
 
     Raises:
-        OSError: if it cannot be read.
+        InputError: if it cannot be read.
     """
     while True:
         capture = cv2.VideoCapture(str(path))

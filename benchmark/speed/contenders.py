@@ -16,10 +16,11 @@ from torch import Tensor
 
 from benchmark.speed import variants as backends
 from benchmark.speed.against import OFFLINE_FILE, STREAM_FILE, Against
-from benchmark.speed.arguments import PLAIN, Variant, torch_device
 from benchmark.speed.clip import Frame
+from benchmark.speed.flags import PLAIN, Variant, torch_device
 from benchmark.speed.measure import Contender, Depths
 from benchmark.speed.plain_inference import PlainStream
+from benchmark.speed.weights import checkpoint_file
 from video_depth_anything import DepthStream
 from video_depth_anything.device import resolve_device
 
@@ -45,41 +46,49 @@ def against_precisions(variants: Sequence[Variant], device: str) -> dict[str, bo
     return {precision: precision == "fp32" for precision in sorted(found, reverse=True)}
 
 
-def against_settings(checkpoint: Path, args: argparse.Namespace) -> dict[str, object]:
-    """What another tree's process needs to know."""
-    return {
-        "encoder": args.encoder,
-        "checkpoint": checkpoint,
-        "device": other_device(args.device),
-        "input_size": args.input_size,
-        "threads": torch.get_num_threads(),
-    }
+def _against(
+    stack: contextlib.ExitStack,
+    args: argparse.Namespace,
+    variants: Sequence[Variant],
+    checkpoint: Path,
+    file: Path,
+    work: Callable[..., tuple[float, Depths]],
+) -> list[Contender]:
+    """The other tree in each precision, if one is named; its process ends with the stack."""
+    if args.against is None:
+        return []
+    settings = {"encoder": args.encoder, "device": other_device(args.device), "input_size": args.input_size}
+    tree = Against(args.against, file, checkpoint=checkpoint, threads=torch.get_num_threads(), **settings)
+    stack.callback(tree.close)
+    return [
+        Contender(f"{AGAINST}:{precision}", precision, True, partial(work, tree, fp32=fp32))
+        for precision, fp32 in against_precisions(variants, args.device).items()
+    ]
 
 
 @contextlib.contextmanager
-def offline_contenders(
-    variants: Sequence[Variant], against: Path | None, checkpoint: Path, args: argparse.Namespace
-) -> Iterator[list[Contender]]:
+def offline_contenders(args: argparse.Namespace) -> Iterator[list[Contender]]:
     """What takes turns offline; the other tree's process ends with the context.
 
     Args:
-        args: encoder, device and input_size.
+        args: variants, against, encoder, checkpoint, device and input_size.
     """
-    variants = backends.resolve(variants, args.device)
+    variants = backends.resolve(args.variants, args.device)
     with contextlib.ExitStack() as stack:
-        contenders = []
-        if against is not None:
-            tree = stack.enter_context(
-                contextlib.closing(Against(against, OFFLINE_FILE, **against_settings(checkpoint, args)))
-            )
-            for precision, fp32 in against_precisions(variants, args.device).items():
-                work = partial(tree.offline, fp32=fp32)
-                contenders.append(Contender(f"{AGAINST}:{precision}", precision, True, work))
+        checkpoint = stack.enter_context(checkpoint_file(args.checkpoint, args.encoder))
+        contenders = _against(stack, args, variants, checkpoint, OFFLINE_FILE, Against.offline)
         models = backends.Models(args.encoder, checkpoint, args.device)
         for variant in variants:
             work = partial(timed_offline, backends.offline(variant, models, args.input_size))
             contenders.append(Contender(variant.name, variant.precision, variant.backend == PLAIN, work))
         yield contenders
+
+
+def warm_up(contenders: Sequence[Contender], frames: Frame) -> None:
+    """Let each compile, allocate and read its weights on one frame; not `plain`, which only would do a whole window."""
+    for contender in contenders:
+        if not contender.name.startswith(f"{PLAIN}:"):
+            contender.work(frames[:1])
 
 
 class TimedStream:
@@ -132,23 +141,19 @@ class TimedStream:
 
 
 @contextlib.contextmanager
-def streaming_contenders(
-    variants: Sequence[Variant], against: Path | None, checkpoint: Path, args: argparse.Namespace
-) -> Iterator[tuple[list[Contender], dict[str, TimedStream]]]:
-    """What takes turns frame by frame, and of our own variants the streams by name; as `offline_contenders`."""
-    variants = backends.resolve(variants, args.device)
+def streaming_contenders(args: argparse.Namespace) -> Iterator[tuple[list[Contender], dict[str, TimedStream]]]:
+    """What takes turns frame by frame, and of our own variants the streams by name.
+
+    Args:
+        args: as for `offline_contenders`.
+    """
+    variants = backends.resolve(args.variants, args.device)
     with contextlib.ExitStack() as stack:
-        contenders = []
-        if against is not None:
-            tree = stack.enter_context(
-                contextlib.closing(Against(against, STREAM_FILE, **against_settings(checkpoint, args)))
-            )
-            for precision, fp32 in against_precisions(variants, args.device).items():
-                work = partial(tree.stream, fp32=fp32)
-                contenders.append(Contender(f"{AGAINST}:{precision}", precision, True, work))
+        checkpoint = stack.enter_context(checkpoint_file(args.checkpoint, args.encoder))
+        contenders = _against(stack, args, variants, checkpoint, STREAM_FILE, Against.stream)
         models = backends.Models(args.encoder, checkpoint, args.device)
-        streams = {v.name: TimedStream(v, models, args.input_size) for v in variants}
-        for v in variants:
-            yardstick = v.backend == PLAIN
-            contenders.append(Contender(v.name, v.precision, yardstick, streams[v.name].next_depth))
+        streams = {}
+        for variant in variants:
+            stream = streams[variant.name] = TimedStream(variant, models, args.input_size)
+            contenders.append(Contender(variant.name, variant.precision, variant.backend == PLAIN, stream.next_depth))
         yield contenders, streams

@@ -25,10 +25,13 @@ Result = TypeVar("Result")
 class Work:
     """GFLOP of the parts of the network at one input size.
 
-    encoder: of one frame; attention: the products q k and (softmax) v in it.
-    head_frame: what of the head is done once a frame, before the motion modules.
-    mixing: all that mixes the 32 frames of a window. rendering: the head's fine end, for each frame that is shown.
-    step: streaming's counterpart of both, for one frame.
+    Attributes:
+        encoder: of one frame.
+        attention: of it, the products q k and (softmax) v.
+        head_frame: what of the head is done once a frame, before the motion modules.
+        mixing: all that mixes the 32 frames of a window.
+        rendering: the head's fine end, for each frame that is shown.
+        step: streaming's counterpart of both, for one frame.
     """
 
     encoder: float

@@ -16,9 +16,15 @@ PAUSE_SECONDS = 0.02
 
 @dataclass
 class Contender:
-    """Something that is measured: each call does the work once and returns seconds and depth.
+    """Something that is measured.
 
-    `yardstick` says that it works in the original's order, so that the others are compared with it.
+    Attributes:
+        name: as it is printed.
+        precision: "fp32", "bf16" or "fp16".
+        yardstick: whether it works in the original's order, so that the others are compared with it.
+        work: does the work once and returns seconds and depth.
+        seconds: of all turns.
+        depths: of the last turn.
     """
 
     name: str
@@ -26,7 +32,7 @@ class Contender:
     yardstick: bool
     work: Callable[[npt.NDArray[np.uint8]], tuple[float, Depths]]
     seconds: list[float] = field(default_factory=list)
-    depths: Depths | None = None  # of the last turn
+    depths: Depths | None = None
 
     def take_turn(self, frames: npt.NDArray[np.uint8]) -> None:
         """Do the work once and note what came."""
@@ -44,6 +50,11 @@ def take_turns(contenders: Sequence[Contender], frames: npt.NDArray[np.uint8], r
     """Each once, then each once more, ..: what the machine does in the meantime hits all alike.
 
     Every second round goes backwards, so that nobody always follows the same one.
+
+    Args:
+        contenders: in the order of the first round.
+        frames: the clip (N, H, W, 3) uint8.
+        repeats: turns of each.
     """
     for turn in range(repeats):
         for contender in contenders[:: 1 if turn % 2 == 0 else -1]:
@@ -53,7 +64,10 @@ def take_turns(contenders: Sequence[Contender], frames: npt.NDArray[np.uint8], r
 def reference_of(contenders: Sequence[Contender], precision: str | None = None) -> Contender | None:
     """What the others are compared with: the first yardstick (another tree stands before ours) of that precision.
 
-    Without a precision: float32 if there is any, and of what is no yardstick the first if there is none.
+    Args:
+        contenders: all that take turns.
+        precision: that of the reference. Without one: float32 if there is any, and of what is no yardstick the first if
+            there is none.
     """
     if precision is not None:
         return next((c for c in contenders if c.yardstick and c.precision == precision), None)

@@ -23,10 +23,10 @@ from pathlib import Path
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from benchmark.speed import arguments
+from benchmark.speed import flags
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_int
-from video_depth_anything.errors import UserError
+from video_depth_anything.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 # Measured on the original: frames, and several copies of all depth maps, are held to the end.
@@ -35,18 +35,17 @@ WINDOW_FRAMES = 32
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = arguments.parser_for(__doc__)
-    arguments.add_model_arguments(parser, input_size=112)
-    arguments.add_variant_arguments(parser, default=("torch:fp32",))
-    what = "WIDTHxHEIGHT of the frames (default: 640x360)"
-    parser.add_argument("--size", type=arguments.frame_size, default=(360, 640), metavar="WxH", help=what)
+    parser = flags.parser_for(__doc__)
+    flags.add_model_arguments(parser, input_size=112)
+    flags.add_variant_arguments(parser, default=("torch:fp32",))
+    flags.add_size_argument(parser, "640x360")
     parser.add_argument("--script", choices=("run.py", "run_streaming.py"), default="run.py")
     parser.add_argument(
         "--lengths", type=positive_int, nargs="+", default=[100, 500, 2000], help="frames of the videos"
     )
     parser.add_argument("--window", action="store_true", help="measure one window instead of whole runs")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="flags for the script, last of all")
-    parser.add_argument("--one", type=arguments.variant, help=argparse.SUPPRESS)  # what a child of --window is to do
+    parser.add_argument("--one", type=flags.variant, help=argparse.SUPPRESS)  # what a child of --window is to do
     return parser.parse_args()
 
 
@@ -71,13 +70,13 @@ def peak_memory(command: list[str], folder: Path) -> float:
     small: it never loads torch.
 
     Raises:
-        OSError: if the command fails.
+        UsageError: if the command fails.
     """
     process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise UserError(f"failed with exit code {process.returncode}: {' '.join(command)}")
+        raise UsageError(f"failed with exit code {process.returncode}: {' '.join(command)}")
     return usage.ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
@@ -98,7 +97,7 @@ def against_window(args: argparse.Namespace, checkpoint: Path) -> dict[str, floa
 
     peaks = {}
     for fp32 in sorted({variant.precision == "fp32" for variant in args.variants}, reverse=True):
-        device = "cpu" if args.device == "auto" else arguments.torch_device(args.device)
+        device = "cpu" if args.device == "auto" else flags.torch_device(args.device)
         settings = {"checkpoint": checkpoint, "encoder": args.encoder, "input_size": args.input_size}
         tree = Against(args.against, OFFLINE_FILE, **settings, device=device, threads=None)
         tree.offline(take_frames(None, args.size, WINDOW_FRAMES), fp32)
@@ -132,14 +131,14 @@ def measure_lengths(args: argparse.Namespace, checkpoint: Path) -> None:
         for kind in ("", "metric_"):  # the original has no flag for the file, only its public names
             link = folder / "checkpoints" / f"{kind}video_depth_anything_{args.encoder}.pth"
             link.symlink_to(checkpoint.resolve())
-        flags = ["--encoder", args.encoder, "--input_size", str(args.input_size), "--output_dir", str(folder / "out")]
+        words = ["--encoder", args.encoder, "--input_size", str(args.input_size), "--output_dir", str(folder / "out")]
         for frames in args.lengths:
             video = folder / f"{frames}.mp4"
             make_video(video, frames, *args.size)
             cells = [str(frames)]
             for tree_name, tree in trees.items():
                 script = [sys.executable, str(tree / args.script), "--input_video", str(video)]
-                peak = peak_memory([*script, *flags, *args.flags], folder)
+                peak = peak_memory([*script, *words, *args.flags], folder)
                 growth = peak / first.setdefault(tree_name, peak)
                 cells += [f"{peak:.0f}", f"{growth:.3f}"]
             print_row(cells)
@@ -163,8 +162,7 @@ def main() -> int:
     from benchmark.speed.report import print_heading
     from benchmark.speed.weights import checkpoint_file
 
-    if args.against is not None:
-        check_tree(args.against, OFFLINE_FILE if args.window else Path(args.script))
+    check_tree(args.against, OFFLINE_FILE if args.window else Path(args.script))
     what = f"one window of {WINDOW_FRAMES} frames" if args.window else f"{args.script} {' '.join(args.flags)}".strip()
     size = f"{args.size[1]}x{args.size[0]}"
     print_heading(f"Peak memory: {what}, {size}, {args.encoder}, input size {args.input_size}")

@@ -11,7 +11,6 @@ named.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,9 +18,8 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from benchmark.speed import arguments
+from benchmark.speed import flags
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.cli.parser import positive_int
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,15 +27,6 @@ if TYPE_CHECKING:
     from benchmark.speed.measure import Contender
 
 TITLES = ("variant", "ms per frame", "least", "most", "times fp32", "times same", "error, range", "error, norm")
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = arguments.parser_for(__doc__)
-    arguments.add_model_arguments(parser, input_size=280)
-    arguments.add_variant_arguments(parser, default=("torch:fp32", "torch:bf16"))
-    arguments.add_clip_arguments(parser, frames=44)
-    parser.add_argument("--repeats", type=positive_int, default=3, help="turns of each variant (default: 3)")
-    return parser.parse_args()
 
 
 def print_results(contenders: Sequence[Contender], frames: int) -> None:
@@ -64,16 +53,14 @@ def print_results(contenders: Sequence[Contender], frames: int) -> None:
 
 
 def main() -> int:
-    args = parse_arguments()
+    args = flags.offline_parser(__doc__).parse_args()
     from benchmark.speed.against import OFFLINE_FILE, check_tree
 
-    if args.against is not None:
-        check_tree(args.against, OFFLINE_FILE)
+    check_tree(args.against, OFFLINE_FILE)
     from benchmark.speed.clip import take_frames
-    from benchmark.speed.contenders import offline_contenders
+    from benchmark.speed.contenders import offline_contenders, warm_up
     from benchmark.speed.measure import take_turns
     from benchmark.speed.report import print_heading
-    from benchmark.speed.weights import checkpoint_file
 
     frames = take_frames(args.input_video, args.size, args.frames)
     height, width = frames.shape[1:3]
@@ -81,14 +68,8 @@ def main() -> int:
         f"Offline: {args.encoder}, input size {args.input_size}, {len(frames)} frames of {width}x{height}, "
         f"medians of {args.repeats}"
     )
-    with (
-        checkpoint_file(args.checkpoint, args.encoder) as checkpoint,
-        offline_contenders(args.variants, args.against, checkpoint, args) as contenders,
-    ):
-        for contender in contenders:
-            # Compiles, allocates, reads the weights. The plain mode compiles nothing, and one frame costs it a window.
-            if not contender.name.startswith(f"{arguments.PLAIN}:"):
-                contender.work(frames[:1])
+    with offline_contenders(args) as contenders:
+        warm_up(contenders, frames)
         take_turns(contenders, frames, args.repeats)
     print_results(contenders, len(frames))
     return 0

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from benchmark.speed import arguments
+from benchmark.speed import flags
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_float, positive_int
 
@@ -32,11 +32,7 @@ if TYPE_CHECKING:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = arguments.parser_for(__doc__)
-    arguments.add_model_arguments(parser, input_size=280)
-    arguments.add_variant_arguments(parser, default=("torch:fp32", "torch:bf16"))
-    arguments.add_clip_arguments(parser, frames=44)
-    parser.add_argument("--repeats", type=positive_int, default=3, help="turns of each variant (default: 3)")
+    parser = flags.offline_parser(__doc__)
     what = "how long each kernel is repeated (default: 0.5)"
     parser.add_argument("--seconds", type=positive_float, default=0.5, help=what)
     parser.add_argument("--copy_mib", type=positive_int, default=256, help="size of the copied block (default: 256)")
@@ -98,17 +94,15 @@ def main() -> int:
     args = parse_arguments()
     from benchmark.speed.against import OFFLINE_FILE, check_tree
 
-    if args.against is not None:
-        check_tree(args.against, OFFLINE_FILE)
+    check_tree(args.against, OFFLINE_FILE)
     import torch
 
     from benchmark.speed.clip import take_frames
-    from benchmark.speed.contenders import offline_contenders, other_device
+    from benchmark.speed.contenders import offline_contenders, other_device, warm_up
     from benchmark.speed.flops import count_work
     from benchmark.speed.measure import take_turns
     from benchmark.speed.peak import copy_bandwidth
     from benchmark.speed.report import print_header, print_heading, print_row
-    from benchmark.speed.weights import checkpoint_file
     from video_depth_anything.transform import network_size
 
     device = torch.device(other_device(args.device))
@@ -116,10 +110,7 @@ def main() -> int:
     size = network_size(frames.shape[1], frames.shape[2], args.input_size)
     work = count_work(args.encoder, size)
     print_heading(f"Roofline: {args.encoder}, network input {size[1]}x{size[0]}, {device}")
-    with (
-        checkpoint_file(args.checkpoint, args.encoder) as checkpoint,
-        offline_contenders(args.variants, args.against, checkpoint, args) as contenders,
-    ):
+    with offline_contenders(args) as contenders:
         peaks = print_peaks(dict.fromkeys(c.precision for c in contenders), device, args.seconds)
         print(f"\nCopying: {copy_bandwidth(args.copy_mib, args.seconds, device):.1f} GB/s, read and written.\n")
         print_work(work)
@@ -129,8 +120,7 @@ def main() -> int:
             ideals = (1e3 * gigaflop / peak for gigaflop in (work.per_output_frame, work.per_streamed_frame))
             print_row((precision, f"{peak:.1f}", *(f"{ideal:.1f}" for ideal in ideals)))
         print()
-        for contender in contenders:
-            contender.work(frames[:1])
+        warm_up(contenders, frames)
         take_turns(contenders, frames, args.repeats)
     print_fractions(contenders, work, peaks, len(frames))
     return 0

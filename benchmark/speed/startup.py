@@ -24,24 +24,22 @@ from pathlib import Path
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from benchmark.speed import arguments
+from benchmark.speed import flags
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.cli.parser import positive_int
-from video_depth_anything.errors import UserError
+from video_depth_anything.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("help", "streaming", "offline")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = arguments.parser_for(__doc__)
-    arguments.add_model_arguments(parser, input_size=518)
-    arguments.add_against_argument(parser)
-    what = "WIDTHxHEIGHT of the frame (default: 960x540)"
-    parser.add_argument("--size", type=arguments.frame_size, default=(540, 960), metavar="WxH", help=what)
+    parser = flags.parser_for(__doc__)
+    flags.add_model_arguments(parser, input_size=518)
+    flags.add_against_argument(parser)
+    flags.add_size_argument(parser, "960x540")
     what = "what to measure (default: all of it)"
     parser.add_argument("--what", nargs="+", choices=PARTS, default=list(PARTS), help=what)
-    parser.add_argument("--repeats", type=positive_int, default=5, help="processes for each figure (default: 5)")
+    flags.add_repeats_argument(parser, 5)
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="flags for the scripts, last of all")
     return parser.parse_args()
 
@@ -50,13 +48,13 @@ def run_to_the_end(command: list[str]) -> float:
     """Seconds that a command takes.
 
     Raises:
-        OSError: if it fails.
+        UsageError: if it fails.
     """
     start = time.perf_counter()
     result = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     seconds = time.perf_counter() - start
     if result.returncode:
-        raise UserError(f"{' '.join(command)} failed: {(result.stderr.splitlines() or ['without a word'])[-1]}")
+        raise UsageError(f"{' '.join(command)} failed: {(result.stderr.splitlines() or ['without a word'])[-1]}")
     return seconds
 
 
@@ -64,7 +62,7 @@ def run_to_first_frame(command: list[str], num_bytes: int) -> float:
     """Seconds until a command has written so many bytes to standard output; it is left to end.
 
     Raises:
-        OSError: if it ends before.
+        UsageError: if it ends before.
     """
     start = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
@@ -73,7 +71,7 @@ def run_to_first_frame(command: list[str], num_bytes: int) -> float:
     seconds = time.perf_counter() - start
     process.communicate()
     if found < num_bytes:
-        raise UserError(f"{' '.join(command)} ended before its first frame")
+        raise UsageError(f"{' '.join(command)} ended before its first frame")
     return seconds
 
 
@@ -109,16 +107,16 @@ def print_first_frames(args: argparse.Namespace, folder: Path) -> None:
 
     make_frame(folder / "frame.mp4", *args.size)
     with checkpoint_file(args.checkpoint, args.encoder) as checkpoint:
-        flags = ["--encoder", args.encoder, "--checkpoint", str(checkpoint), "--input_size", str(args.input_size)]
-        flags += ["--device", args.device, "--input_video", str(folder / "frame.mp4"), "--output_dir", str(folder)]
+        words = ["--encoder", args.encoder, "--checkpoint", str(checkpoint), "--input_size", str(args.input_size)]
+        words += ["--device", args.device, "--input_video", str(folder / "frame.mp4"), "--output_dir", str(folder)]
         if "streaming" in args.what:
-            command = [sys.executable, str(ROOT / "run_streaming.py"), *flags, *args.flags]
+            command = [sys.executable, str(ROOT / "run_streaming.py"), *words, *args.flags]
             command += ["--save", "src", "--stdout", "gray16le"]
             num_bytes = 2 * args.size[0] * args.size[1]
             seconds = median_seconds(partial(run_to_first_frame, command, num_bytes), args.repeats)
             print_row(("run_streaming.py, first frame of depth", f"{seconds:.2f}"))
         if "offline" in args.what:
-            command = [sys.executable, str(ROOT / "run.py"), *flags, *args.flags, "--save", "npz"]
+            command = [sys.executable, str(ROOT / "run.py"), *words, *args.flags, "--save", "npz"]
             seconds = median_seconds(partial(run_to_the_end, command), args.repeats)
             print_row(("run.py, a video of one frame, whole run", f"{seconds:.2f}"))
 
@@ -128,8 +126,7 @@ def main() -> int:
     from benchmark.speed.against import check_tree
     from benchmark.speed.report import print_header, print_heading
 
-    if args.against is not None:
-        check_tree(args.against, Path("run.py"))
+    check_tree(args.against, Path("run.py"))
     print_heading(f"Start-up: {args.encoder}, input size {args.input_size}, medians of {args.repeats}")
     print_header(("what", "seconds"))
     if "help" in args.what:

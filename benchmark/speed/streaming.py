@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from benchmark.speed import arguments
+from benchmark.speed import flags
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.pipelines.summary import peak_memory
 
@@ -38,15 +38,15 @@ EDGES = (0, 1, 10, 41)
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = arguments.parser_for(__doc__)
-    arguments.add_model_arguments(parser, input_size=280)
-    arguments.add_variant_arguments(parser, default=("auto:auto",))
-    arguments.add_clip_arguments(parser, frames=120)
+    parser = flags.parser_for(__doc__)
+    flags.add_model_arguments(parser, input_size=280)
+    flags.add_variant_arguments(parser, default=("auto:auto",))
+    flags.add_clip_arguments(parser, frames=120)
     what = "also measure the original's order of work, in the precision of each variant"
     parser.add_argument("--plain", action="store_true", help=what)
     args = parser.parse_args()
     if args.plain:
-        args.variants = [arguments.Variant(arguments.PLAIN, v.precision) for v in args.variants] + args.variants
+        args.variants = [flags.Variant(flags.PLAIN, v.precision) for v in args.variants] + args.variants
     return args
 
 
@@ -124,20 +124,15 @@ def main() -> int:
     args = parse_arguments()
     from benchmark.speed.against import STREAM_FILE, check_tree
 
-    if args.against is not None:
-        check_tree(args.against, STREAM_FILE)
+    check_tree(args.against, STREAM_FILE)
     from benchmark.speed.clip import take_frames
     from benchmark.speed.contenders import streaming_contenders
     from benchmark.speed.report import print_heading
-    from benchmark.speed.weights import checkpoint_file
 
     frames = take_frames(args.input_video, args.size, args.frames)
     height, width = frames.shape[1:3]
     print_heading(f"Streaming: {args.encoder}, input size {args.input_size}, {len(frames)} frames of {width}x{height}")
-    with (
-        checkpoint_file(args.checkpoint, args.encoder) as checkpoint,
-        streaming_contenders(args.variants, args.against, checkpoint, args) as (contenders, streams),
-    ):
+    with streaming_contenders(args) as (contenders, streams):
         differences = stream_clip(contenders, frames)
     print_phases(contenders, streams, len(frames))
     print()

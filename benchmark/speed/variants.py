@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
-from benchmark.speed.arguments import COMPILED, PLAIN, Variant
 from benchmark.speed.clip import Frame
+from benchmark.speed.flags import COMPILED, PLAIN, Variant
 from benchmark.speed.plain import PlainNetwork
 from benchmark.speed.plain_inference import PlainStream, infer_plain
 from video_depth_anything import Execution, VideoDepthAnything, choose_execution, infer_depth, load_backend, load_model
@@ -74,7 +74,9 @@ def load_network(variant: Variant, model: VideoDepthAnything, execution: Executi
     """The network of a variant: its methods are those of `VideoDepthAnything`, unless it is plain.
 
     Args:
+        variant: what is wanted.
         model: as `load_model` gives it, on the device of `execution`; left as it is.
+        execution: from `execution_of`.
     """
     if variant.backend == PLAIN:
         return PlainNetwork(model.state_dict(), model.config, model.metric)

@@ -22,6 +22,7 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from video_depth_anything.config import ENCODERS
+from video_depth_anything.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
@@ -65,11 +66,11 @@ def checkpoint_file(given: Path | None, encoder: str) -> Iterator[Path]:
     """The checkpoint that was named, or a temporary one with random weights, drawn by another process.
 
     Raises:
-        FileNotFoundError: if the one that was named is not there.
+        CheckpointError: if the one that was named is not there.
     """
     if given is not None:
         if not given.is_file():
-            raise FileNotFoundError(2, "no such checkpoint; check --checkpoint", str(given))
+            raise CheckpointError(f"{given}: no such checkpoint; check --checkpoint")
         yield given
         return
     with tempfile.TemporaryDirectory() as folder:

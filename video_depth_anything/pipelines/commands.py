@@ -85,8 +85,9 @@ def run_streaming(options: RunOptions, streaming: StreamingOptions, inputs: Sequ
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
         if options.outputs.vis_range.kind == "auto":
-            kind = "percentile" if any(is_live(one.location) for one in found) else "video"
-            options = replace(options, outputs=replace(options.outputs, vis_range=VisRange(kind)))
+            live = any(is_live(one.location) for one in found)
+            span = VisRange("percentile" if live else "video")
+            options = replace(options, outputs=replace(options.outputs, vis_range=span))
         batch, network = _prepare(options, found, report, stop)
         return stream_inputs(batch, found, network.new_stream(), streaming, options.reset_on_cut)
 
@@ -98,10 +99,13 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
     plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
     plan.check_inputs(inputs)
     network = load_network(options.model)
-    plan = replace(plan, provenance=network.provenance())
+    provenance = network.provenance()
+    plan = replace(plan, provenance=provenance)
     chosen = replace(options.model, encoder=network.encoder, checkpoint=network.checkpoint)
     settings = replace(options, model=chosen).settings()
-    return Batch(plan, options.selection, settings, options.resume, network.checkpoint.name, stop, report), network
+    return Batch(
+        plan, options.selection, options.limits, settings, options.resume, provenance.checkpoint, stop, report
+    ), network
 
 
 def _split(network: LoadedNetwork) -> SplitInference:

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 CREATE_RULESET_VERSION, RULE_PATH_BENEATH = 1, 1
 NO_NEW_PRIVILEGES = 38
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+WRITE_FILE, READ_FILE, READ_DIR = 1 << 1, 1 << 2, 1 << 3
 MAKE_REG, TRUNCATE = 1 << 8, 1 << 14
 # File rights that each version of the interface knows, the first version's in front; later versions add no others.
 RIGHTS_BY_VERSION = ((1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1)
@@ -104,7 +104,7 @@ def _landlock(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
         return False
     try:
         for path in (*_own_folders(), *readable):
-            _allow(libc, rules, path, rights & (READ_FILE | READ_DIR | EXECUTE if path.is_dir() else READ_FILE))
+            _allow(libc, rules, path, rights & (READ_FILE | READ_DIR if path.is_dir() else READ_FILE))
         for path in writable:
             _allow(libc, rules, path, rights & (READ_FILE | WRITE_FILE | MAKE_REG | TRUNCATE))
         return libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 and libc.syscall(RESTRICT_SELF, rules, 0) == 0

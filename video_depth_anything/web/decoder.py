@@ -11,21 +11,19 @@ import json
 import os
 import sys
 import traceback
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
 
 from ..errors import InputError
+from ..video.containers import Limits, open_container
 from ..video.source import Selection, VideoSource, open_video
 from .confinement import DecoderLimits, confine
 
 # Endings and beginnings of files that only name other files.
 PLAYLIST_ENDINGS = {".m3u8", ".m3u", ".pls", ".mpd", ".sdp", ".ffconcat", ".concat", ".asx", ".xspf", ".ffmetadata"}
-PLAYLIST_STARTS = (b"#EXTM3U", b"ffconcat", b"[playlist]", b"<?xml", b"<MPD", b"<asx", b"v=0", b"#EXT", b"[Reference]")
-# Containers that hold their data themselves. Those that name other files are missing: HLS, DASH, concat, SDP, images.
-SELF_CONTAINED = (
-    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,dv,gif,apng,h264,hevc,av1,obu,ivf,m4v,rm,nut,wtv,3gp,gxf"
-)
+PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"[playlist]", b"<?xml", b"<mpd", b"<asx", b"v=0", b"#ext", b"[reference]")
 
 
 class Refused(Exception):
@@ -44,14 +42,15 @@ def main(words: list[str]) -> int:
         video = Path(request["video"])
         writable = [Path(request["output"]).parent] if "output" in request else []
         confine(limits, [video], writable)
-        check_container(video, limits.max_pixels)
+        bounds = Limits(trusted=False, max_pixels=limits.max_pixels)
+        check_container(video, bounds)
         if "output" in request:
             from .sound import add_sound
 
-            found = add_sound(video, Path(request["picture"]), Path(request["output"]))
+            found = add_sound(video, Path(request["picture"]), Path(request["output"]), request["begins"])
             tell(answers, {"kind": "end", "sound": found})
         else:
-            send_frames(answers, video, request["selection"])
+            send_frames(answers, video, request["selection"], bounds)
     except Refused as error:
         tell(answers, {"kind": "refused", "reason": str(error)})
     except InputError as error:
@@ -76,44 +75,34 @@ def load_modules() -> None:
     cv2.setNumThreads(1)
 
 
-def check_container(video: Path, max_pixels: int) -> None:
+def check_container(video: Path, limits: Limits) -> None:
     """Refuse what is no video file that holds its data itself, by its header.
-
-    Args:
-        video: the upload.
-        max_pixels: of a frame.
 
     Raises:
         Refused: with the reason.
+        InputError: if it cannot be opened.
     """
-    import av
-
     with video.open("rb") as file:
-        start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
-    if video.suffix.lower() in PLAYLIST_ENDINGS or start.lower().startswith(tuple(s.lower() for s in PLAYLIST_STARTS)):
+        start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if video.suffix.lower() in PLAYLIST_ENDINGS or start.startswith(PLAYLIST_STARTS):
         raise Refused("playlist")
-    options = {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "file", "max_pixels": str(max_pixels)}
-    try:
-        with av.open(f"file:{video}", "r", options=options, metadata_errors="replace") as container:
-            stream = next(iter(container.streams.video), None)
-            if stream is None:
-                raise Refused("no picture")
-            if stream.codec_context.width * stream.codec_context.height > max_pixels:
-                raise Refused("too large")
-    except MemoryError:  # the library's own is both
-        raise
-    except (av.FFmpegError, OSError) as error:
-        raise Refused("unreadable") from error
+    with closing(open_container(str(video), limits)) as container:
+        stream = next(iter(container.streams.video), None)
+        if stream is None:
+            raise Refused("no picture")
+        if stream.codec_context.width * stream.codec_context.height > limits.max_pixels:
+            raise Refused("too large")
 
 
-def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any]) -> None:
+def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any], limits: Limits) -> None:
     """Tell the facts of a video, then its frames."""
     rate = selection["target_fps"]
     wanted = Selection(selection["max_res"], None if rate is None else Fraction(rate), selection["max_len"])
-    source = open_video(video, wanted)
+    source = open_video(video, wanted, limits=limits)
     tell(answers, {"kind": "facts", **facts_of(source)})
     for frame in source.timed():
-        tell(answers, {"kind": "frame", "time": frame.time, "duration": frame.duration}, frame.image.tobytes())
+        stamp = {"time": frame.time, "duration": frame.duration, "source_time": frame.source_time}
+        tell(answers, {"kind": "frame", **stamp}, frame.image.tobytes())
     tell(answers, {"kind": "end"})
 
 

@@ -147,7 +147,12 @@ class JobRunner:
         if summary.interrupted or job.stop.is_set():
             raise Cancelled
         checkpoint = plan.provenance.checkpoint if plan.provenance is not None else ""
-        return self._collect(job, source.name, every, counter, checkpoint)
+        counter.say("Adding the sound")
+        heard = [
+            add_sound(job.video, job.folder / f"{source.name}_{name}.mp4", source.first_time, self._limits)
+            for name in ("src", "vis")
+        ]
+        return self._collect(job, source.name, every, counter.closing_line(all(heard), checkpoint))
 
     def _with_clouds(self, options: RunOptions, source: UploadSource) -> tuple[RunOptions, int]:
         """The options with few enough point clouds of few enough points, and their distance in frames."""
@@ -164,11 +169,8 @@ class JobRunner:
         limit.check(source.expected)
         return limit
 
-    def _collect(self, job: Job, name: str, every: int, counter: _Counter, checkpoint: str) -> JobResult:
+    def _collect(self, job: Job, name: str, every: int, line: str) -> JobResult:
         folder = job.folder
-        source, depth = folder / f"{name}_src.mp4", folder / f"{name}_vis.mp4"
-        counter.say("Adding the sound")
-        sound = add_sound(job.video, source, self._limits) and add_sound(job.video, depth, self._limits)
         downloads: list[Path] = []
         for path in sorted(folder.glob(f"{glob.escape(name)}_depths*")):
             downloads.append(_zipped(path, job.stop) if path.is_dir() else path)
@@ -178,7 +180,7 @@ class JobRunner:
             clouds[every * len(clouds)] = path
         if job.stop.is_set():
             raise Cancelled
-        return JobResult(source, depth, downloads, clouds, counter.closing_line(sound, checkpoint))
+        return JobResult(folder / f"{name}_src.mp4", folder / f"{name}_vis.mp4", downloads, clouds, line)
 
 
 @dataclass(frozen=True)

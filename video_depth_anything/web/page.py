@@ -96,7 +96,8 @@ def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, ban
         show_progress_on=status,
         api_visibility="private",
     )
-    running.then(handlers.end, None, [run, cancel], queue=False, show_progress="hidden", api_visibility="private")
+    for over in (running.success, running.failure):
+        over(handlers.end, None, [run, cancel], queue=False, show_progress="hidden", api_visibility="private")
     cancel.click(handlers.cancel, None, [status, run, cancel], cancels=[running], queue=False,
                  show_progress="hidden", api_visibility="private")  # fmt: skip
     frame.input(handlers.show_cloud, frame, cloud, queue=False, show_progress="hidden", api_visibility="private")

@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError
-from ..video.source import Selection, VideoSource
+from ..video.source import Selection
 from ..video.timing import TimedFrame
 from .confinement import DecoderLimits
 
@@ -144,8 +144,8 @@ class Decoder:
         return UploadError(self._video, "time" if out_of_time else "crashed")
 
 
-class UploadSource(VideoSource):
-    """An upload as a stream of frames, decoded elsewhere; iterated once.
+class UploadSource:
+    """An upload as a stream of frames, decoded elsewhere; iterated once. Outputs take it as a `VideoSource`.
 
     Args:
         video: the upload.
@@ -155,6 +155,8 @@ class UploadSource(VideoSource):
     Raises:
         UploadError: if it is refused; while iterating, if its decoder fails.
     """
+
+    pixel_aspect = Fraction(1)
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
         # Outputs carry it: the visitor's name for the file, not this machine's, and short enough to be added to.
@@ -195,8 +197,10 @@ class UploadSource(VideoSource):
             time, duration = float(answer["time"]), float(answer["duration"])
             if not (math.isfinite(time) and math.isfinite(duration) and time > last):
                 raise UploadError(self._video, "unreadable")
+            own = answer.get("source_time")
+            if last == -math.inf and own is not None:
+                self.first_time = float(own)
             last = time
-            self.first_time = time if self.first_time is None else self.first_time
             yield TimedFrame(np.frombuffer(data, np.uint8).reshape(*self.size, 3), time, duration)
 
     def close(self) -> None:
@@ -204,7 +208,7 @@ class UploadSource(VideoSource):
         self._decoder.close()
 
 
-def add_sound(video: Path, picture: Path, limits: DecoderLimits) -> bool:
+def add_sound(video: Path, picture: Path, begins: float | None, limits: DecoderLimits) -> bool:
     """Give a video that was made of an upload's frames the upload's sound, and say whether there is one.
 
     Whatever is wrong with the sound, the video stays as it was.
@@ -212,11 +216,12 @@ def add_sound(video: Path, picture: Path, limits: DecoderLimits) -> bool:
     Args:
         video: the upload.
         picture: MP4 file; replaced.
+        begins: the upload's own time of the first frame.
         limits: what the decoder may use.
     """
     output = picture.with_name(f".sound_{picture.name}")
     limits = replace(limits, file_mb=SOUND_FILE_MB, patience=SOUND_SECONDS)
-    decoder = Decoder(video, limits, {"picture": str(picture), "output": str(output)})
+    decoder = Decoder(video, limits, {"picture": str(picture), "output": str(output), "begins": begins})
     try:
         if not decoder.answer().get("sound") or not output.is_file():
             return False

@@ -1,0 +1,50 @@
+"""Command line arguments that the benchmark's scripts share. Imports nothing heavy, so that `--help` is instant."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from video_depth_anything.cli.parser import Parser
+
+# As in eval/metrics.py and eval/tae.py, which need numpy; a test holds them together.
+ALIGNMENTS = ("scale_shift", "scale", "median", "none")
+PROTOCOLS = ("paper", "corrected")
+
+
+def extraction_parser(description: str | None, root: str) -> argparse.ArgumentParser:
+    """Parser of a dataset_extract script; `root` says what --root should hold."""
+    parser = Parser(description=description)
+    parser.add_argument("--root", type=Path, required=True, help=f"folder that holds {root}")
+    where = "folder to write to; a folder of the dataset's name is made in it"
+    parser.add_argument("--out", type=Path, required=True, help=where)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--copy", dest="link", action="store_false", help="copy files that need no change, the default")
+    how.add_argument("--link", dest="link", action="store_true", help="make symbolic links to them instead")
+    parser.set_defaults(link=False)
+    parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="scenes to take; left out: those of the protocol")
+    return parser
+
+
+def evaluation_parser(description: str | None) -> argparse.ArgumentParser:
+    """Parser with what eval.py and eval_tae.py share."""
+    parser = Parser(description=description)
+    parser.add_argument("--infer_path", type=Path, required=True, help="folder with the predictions")
+    where = "folder that dataset_extract_*.py wrote to, with a folder of each dataset in it"
+    parser.add_argument("--benchmark_path", type=Path, required=True, help=where)
+    add_measure_arguments(parser)
+    parser.add_argument("--per_scene", action="store_true", help="also a line for each scene")
+    parser.add_argument("--out", type=Path, help="folder for the result files; left out: --infer_path")
+    return parser
+
+
+def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
+    """How predictions are measured."""
+    how = "how predictions are fitted to the ground truth, once a scene; none is for metric models"
+    parser.add_argument("--alignment", choices=ALIGNMENTS, default="scale_shift", help=how)
+    what = "paper: as the published numbers were made; corrected: see benchmark/README.md"
+    parser.add_argument("--protocol", choices=PROTOCOLS, default="paper", help=what)
+    kind = "what the predictions are; auto: what infer.py noted, disparity where there is no note"
+    parser.add_argument("--prediction", choices=("auto", "disparity", "depth"), default="auto", help=kind)
+    missing = "leave out frames without a prediction, and count them in the result"
+    parser.add_argument("--allow_missing", action="store_true", help=missing)

@@ -1,0 +1,87 @@
+"""Command line arguments that the training programs share. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from video_depth_anything.cli.parser import positive_float, positive_int
+from video_depth_anything.config import DEVICES, ENCODERS, MODEL_CONFIGS, PATCH_SIZE, PRECISIONS
+
+if TYPE_CHECKING:
+    from training.scenes.render import SceneOptions
+
+
+def side(text: str) -> int:
+    """Argument type: a number of pixels that is a multiple of the patch size."""
+    value = positive_int(text)
+    if value % PATCH_SIZE:
+        raise argparse.ArgumentTypeError(f"{text} is not a multiple of {PATCH_SIZE}")
+    return value
+
+
+def share(text: str) -> float:
+    """Argument type: a number from 0 to 1."""
+    value = float(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 1")
+    return value
+
+
+def not_negative(text: str) -> float:
+    """Argument type: a number, zero or above."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not zero or above")
+    return value
+
+
+def whole(text: str) -> int:
+    """Argument type: a whole number, zero or above."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not zero or above")
+    return value
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Weights to start from, and how to compute."""
+    group = parser.add_argument_group("model")
+    group.add_argument("--encoder", choices=ENCODERS, default="vits")
+    what = "how many of the encoder's last blocks are live in training, not cached (%(default)s)"
+    group.add_argument("--encoder_blocks", type=whole, default=0, metavar="N", help=what)
+    group.add_argument("--checkpoint", type=Path, default=Path("checkpoints", "untrained_head_vits.pth"))
+    group.add_argument("--device", choices=DEVICES, default="auto")
+    group.add_argument("--precision", choices=PRECISIONS, default="auto", help="autocast type")
+    group.add_argument("--threads", type=positive_int, help="CPU threads of torch (default: torch's own choice)")
+
+
+def check_encoder_blocks(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Refuse more live blocks than leave one token map to the cache."""
+    config = MODEL_CONFIGS[args.encoder]
+    most = config.depth - config.taps[0] - 2
+    if args.encoder_blocks > most:
+        parser.error(f"--encoder_blocks must be at most {most} for {args.encoder}")
+
+
+def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the procedural generator renders."""
+    group = parser.add_argument_group("procedural scenes")
+    group.add_argument("--height", type=side, default=252, help="of the network's input in pixels (%(default)s)")
+    group.add_argument("--width", type=side, default=336, help="of the network's input in pixels (%(default)s)")
+    what = "kinds of scenes to draw from (default: all, rooms more often)"
+    group.add_argument("--kinds", nargs="+", metavar="KIND", help=what)
+    group.add_argument("--fps", type=positive_float, help="frames a second of a clip (default: 8 to 30, drawn)")
+    group.add_argument("--furniture", type=Path, metavar="DIR", help="furniture models to place in rooms")
+
+
+def scene_options(args: argparse.Namespace, frames: int) -> SceneOptions:
+    """Options of the generator as the arguments say."""
+    from training.scenes.render import SceneOptions
+
+    options = SceneOptions(
+        num_frames=frames, height=args.height, width=args.width, furniture=args.furniture, fps=args.fps
+    )
+    return replace(options, kinds=tuple(args.kinds)) if args.kinds else options

@@ -1,0 +1,1 @@
+"""Kinds of scenes, by where they are."""
