@@ -16,10 +16,11 @@ import imageio.v3 as iio
 import numpy as np
 import pytest
 from conftest import MakeVideo
+from imageio_ffmpeg import get_ffmpeg_exe as ffmpeg_program
 
 from video_depth_anything.video.source import Selection
 from video_depth_anything.web.confinement import DecoderLimits
-from video_depth_anything.web.uploads import UploadError, UploadSource
+from video_depth_anything.web.uploads import UploadError, UploadSource, add_sound
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = DecoderLimits()
@@ -124,6 +125,36 @@ def test_a_decoder_has_so_much_memory(make_video: MakeVideo) -> None:
     source = UploadSource(video, Selection(), LIMITS)
     assert sum(1 for _ in source.timed()) == 4
     source.close()
+
+
+def test_sound_goes_along_from_the_first_frame_on(make_video: MakeVideo, tmp_path: Path) -> None:
+    """A tone that begins half a second after the pictures still does, in the result of a decoder of its own."""
+    pictures = make_video("pictures.mp4", count=48)  # 2 seconds
+    tone, upload = tmp_path / "tone.wav", tmp_path / "upload.mkv"
+    rate = 16000
+    samples = np.zeros(2 * rate, np.int16)
+    samples[rate // 2 :] = (12000 * np.sin(np.arange(rate * 3 // 2) * 2 * np.pi * 440 / rate)).astype(np.int16)
+    with wave.open(str(tone), "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    command = [ffmpeg_program(), "-loglevel", "error", "-i", str(pictures), "-i", str(tone)]
+    subprocess.run([*command, "-c:v", "copy", "-c:a", "pcm_s16le", str(upload)], check=True)
+    result = make_video("result.mp4", count=48)
+    before = iio.imread(result, plugin="pyav")
+    assert add_sound(upload, result, 0.0, LIMITS)
+    np.testing.assert_array_equal(iio.imread(result, plugin="pyav"), before)
+    raw = [ffmpeg_program(), "-loglevel", "error", "-i", str(result), "-f", "s16le", "-ac", "1", "-ar", str(rate), "-"]
+    heard = np.frombuffer(subprocess.run(raw, capture_output=True, check=True).stdout, np.int16)
+    assert len(heard) == pytest.approx(2 * rate, abs=rate // 10)
+    assert np.abs(heard[: rate * 4 // 10]).max() < 200
+    assert np.abs(heard[rate * 6 // 10 :]).max() > 8000
+    # No sound, or none that can be used: the video stays.
+    content = result.read_bytes()
+    assert not add_sound(pictures, result, 0.0, LIMITS)
+    (tmp_path / "noise.mp4").write_bytes(os.urandom(5000))
+    assert not add_sound(tmp_path / "noise.mp4", result, 0.0, LIMITS)
+    assert result.read_bytes() == content
+    assert not list(tmp_path.glob(".sound_*"))
 
 
 def confined(code: str, allowed: Path, **limits: int) -> subprocess.CompletedProcess[str]:

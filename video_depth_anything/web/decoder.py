@@ -52,17 +52,15 @@ def main(words: list[str]) -> int:
         else:
             send_frames(answers, video, request["selection"], bounds)
     except Refused as error:
-        tell(answers, {"kind": "refused", "reason": str(error)})
+        refuse(answers, str(error))
     except InputError as error:
-        print(error, file=sys.stderr)
-        tell(answers, {"kind": "refused", "reason": "unreadable"})
+        refuse(answers, "unreadable", str(error))
     except MemoryError:
-        tell(answers, {"kind": "refused", "reason": "memory"})
+        refuse(answers, "memory")
     except BrokenPipeError:  # the page has what it wants
         return 0
     except Exception:
-        traceback.print_exc()
-        tell(answers, {"kind": "refused", "reason": "unreadable"})
+        refuse(answers, "unreadable", traceback.format_exc())
     return 0
 
 
@@ -116,6 +114,11 @@ def facts_of(source: VideoSource) -> dict[str, Any]:
         "expected": source.expected,
         "reader": source.reader,
     }
+
+
+def refuse(answers: IO[bytes], reason: str, detail: str = "") -> None:
+    """Say why the upload is not taken; the detail is for the page's log."""
+    tell(answers, {"kind": "refused", "reason": reason, "detail": detail[-4000:]})
 
 
 def tell(answers: IO[bytes], content: dict[str, Any], data: bytes = b"") -> None:

@@ -74,8 +74,14 @@ class Decoder:
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
         command = [sys.executable, "-P", "-B", "-m", "video_depth_anything.web.decoder", words]
         # In a session of its own: Ctrl-C in a terminal is for the page, which then ends this.
+        # What libraries say goes nowhere: a log may be a file, and the decoder may write none.
         self.process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=environment, start_new_session=True
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,
         )
         assert self.process.stdout is not None
         self._answers: IO[bytes] = self.process.stdout
@@ -94,6 +100,8 @@ class Decoder:
         except (ValueError, TypeError, KeyError):
             raise self._failure() from None
         if kind == "refused":
+            if content.get("detail"):
+                logger.info("an upload is refused: %r", content["detail"])
             raise UploadError(self._video, str(content.get("reason")))
         return dict(content)
 
