@@ -49,8 +49,8 @@ NAMELESS = """
 () => [...document.querySelectorAll('button, input, select, textarea, video, canvas, [role=button]')]
   .filter((e) => e.checkVisibility() && e.type !== 'hidden')
   .filter((e) => !(e.getAttribute('aria-label') || e.getAttribute('aria-labelledby') || e.title ||
-                   e.textContent.trim() || (e.labels && e.labels.length && [...e.labels].some(l => l.textContent.trim()))
-                   || e.querySelector('img[alt]')))
+                   e.textContent.trim() || [...(e.labels || [])].some((l) => l.textContent.trim()) ||
+                   e.querySelector('img[alt]')))
   .map((e) => e.outerHTML.slice(0, 160))
 """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
 import subprocess
 import sys
 import threading
@@ -18,7 +16,7 @@ from conftest import MakeVideo
 
 from video_depth_anything import DepthStream, Execution, infer_depth
 from video_depth_anything.cli.arguments import run_options, run_parser
-from video_depth_anything.errors import UsageError, UserError
+from video_depth_anything.errors import UserError
 from video_depth_anything.pipelines.offline import Frame
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
 from video_depth_anything.video_depth import VideoDepthAnything

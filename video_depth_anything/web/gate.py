@@ -185,7 +185,7 @@ def _check_body(body: bytes) -> list[str]:
 
 
 def names_address(body: bytes) -> bool:
-    """Whether a JSON body has a file in it, `{"path": ...}`, that is an address instead; so has what is nested absurdly."""
+    """Whether a JSON body has a file in it, `{"path": ...}`, that is an address; so has absurd nesting."""
     try:
         return any(
             str(value.get("path", "")).strip().lower().startswith(("http:", "https:"))

@@ -18,9 +18,10 @@ STYLE = """
   background: #fffbeb; padding: 0.55rem 0.9rem; }
 .dark #demo-model { --text: #fde68a; background: #2a1f06; border-color: #b45309; }
 #demo-model * { color: var(--text) !important; }
-#demo-model code { background: transparent !important; border: none !important; padding: 0 !important; font-weight: 600; }
+#demo-model code { background: none !important; border: none !important; padding: 0 !important; font-weight: 600; }
 #demo-model p { margin: 0; }
-#limits, #limits p, #model p { font-size: 0.84rem; color: var(--body-text-color-subdued); margin: 0; line-height: 1.45; }
+#limits, #limits p, #model p { font-size: 0.84rem; line-height: 1.45; margin: 0;
+  color: var(--body-text-color-subdued); }
 #run { font-size: 1.05rem; font-weight: 600; }
 #status { min-height: 3.1rem; }
 #status p { margin: 0.2rem 0; font-variant-numeric: tabular-nums; }

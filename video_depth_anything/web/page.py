@@ -17,6 +17,7 @@ EXAMPLE, EXAMPLE_DEPTH = "example_videos/box.mp4", "example_videos/box_depth.mp4
 QUALITIES = {"vits": "Small, fastest", "vitb": "Medium", "vitl": "Large, best"}
 COLORMAPS = ("inferno", "magma", "viridis", "turbo", "Spectral", "gray")
 DOWNLOADS = [("NumPy (.npz)", "npz"), ("OpenEXR (.zip)", "exr"), ("16-bit PNG (.zip)", "png16")]
+DETAIL = "rows that the model sees; more is slower"
 READY = "Choose a video and press the button. What you see is an example, ready made."
 # Gradio would ask for 1920x1440; the network sees a few hundred rows.
 CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
@@ -115,8 +116,8 @@ def _settings(networks: Networks, options: PageOptions, banner: gr.Markdown) -> 
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         network = _network(networks)
         with gr.Row():
-            detail = gr.Number(options.model.input_size, label="Detail", info="rows that the model sees; more is slower",
-                               precision=0, minimum=14, maximum=1036, step=14, elem_id="input_size")  # fmt: skip
+            detail = gr.Number(options.model.input_size, label="Detail", info=DETAIL, precision=0, minimum=14,
+                               maximum=1036, step=14, elem_id="input_size")  # fmt: skip
             max_res = gr.Number(1280, label="Frame size", info="longer side, pixels; 0: as it is", precision=0,
                                 minimum=0, elem_id="max_res")  # fmt: skip
         with gr.Row():
@@ -180,9 +181,8 @@ def _live_tab(handlers: Handlers, networks: Networks, options: PageOptions) -> N
             with gr.Accordion("Advanced", open=False):
                 network = _network(networks)
                 with gr.Row():
-                    size = gr.Number(min(options.model.input_size, 252), label="Detail", precision=0, minimum=14,
-                                     info="rows that the model sees; more is slower", maximum=1036, step=14,
-                                     elem_id="live_input_size")  # fmt: skip
+                    size = gr.Number(min(options.model.input_size, 252), label="Detail", info=DETAIL, precision=0,
+                                     minimum=14, maximum=1036, step=14, elem_id="live_input_size")  # fmt: skip
                     colormap = gr.Dropdown(list(COLORMAPS), value="inferno", label="Colours")
         with gr.Column(min_width=320):
             shown = gr.HTML(elem_id="live-depth", label="Depth", min_height=400, container=True, show_label=True)

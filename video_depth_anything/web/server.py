@@ -77,7 +77,7 @@ def _listen(options: PageOptions) -> socket.socket:
     where = f"{options.server_name}:{options.server_port}"
     try:
         found = socket.getaddrinfo(options.server_name, options.server_port, type=socket.SOCK_STREAM)
-        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=128)  # type: ignore[arg-type]
+        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=128)
     except OSError as error:
         raise OutputError(f"cannot listen at {where} ({error}); choose another --server_port") from error
 
