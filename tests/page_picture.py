@@ -42,12 +42,14 @@ def main() -> None:
         page.locator("#run").click()
         if args.running is not None:
             page.get_by_text(" left").first.wait_for()
+            page.evaluate("window.scrollTo(0, 0)")
             page.screenshot(path=args.running)
         page.get_by_text(f"{args.max_len} frames in").wait_for()
         finish(page, int(args.max_len))
         # Both at the same frame, and their controls gone.
         page.evaluate("document.querySelectorAll('#source video, #depth video').forEach(v => v.pause())")
         page.evaluate("document.querySelectorAll('#source video, #depth video').forEach(v => v.currentTime = 1.5)")
+        page.evaluate("window.scrollTo(0, 0)")
         page.mouse.move(0, 0)
         page.wait_for_timeout(3000)
         page.screenshot(path=args.output, quality=88 if args.output.suffix == ".jpg" else None)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, WAIT_MS, Server, browsing, open_advanced, serving
+from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, open_advanced, serving
 from playwright.sync_api import Browser, Page, expect
 
 from video_depth_anything.web.looks import QUIET_DARK, QUIET_LIGHT
@@ -139,6 +139,14 @@ def test_all_text_can_be_read(server: Server, browser: Browser, scheme: str) -> 
     assert "One video is computed at a time" in texts
     print(scheme, [f"{ratio:.2f} {text}" for ratio, _, text in measured[:6]], file=sys.stderr)
     assert [found for found in measured if found[0] < found[1]] == []
+    choose_example(page)
+    page.locator("#run").click()
+    expect(page.locator("#cancel")).to_be_visible()
+    running = contrasts(page)
+    assert "Cancel" in [text for _, _, text in running]
+    assert [found for found in running if found[0] < found[1]] == []
+    page.locator("#cancel").click()
+    expect(page.locator("#run")).to_be_visible()
     page.get_by_role("tab", name="Live camera").click()
     page.wait_for_timeout(500)
     assert [found for found in contrasts(page) if found[0] < found[1]] == []

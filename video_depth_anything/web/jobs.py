@@ -20,7 +20,7 @@ from ..outputs.plan import OutputPlan, readable
 from ..outputs.point_clouds import write_ply
 from ..pipelines.offline import Frame, run_video
 from ..pipelines.options import ModelOptions, RunOptions
-from ..pipelines.stop import Stop, Stopped
+from ..pipelines.stop import Stop
 from .confinement import DecoderLimits
 from .turns import Refusal, Turns
 from .uploads import UploadSource, add_sound
@@ -32,8 +32,8 @@ OnProgress = Callable[[int, int, "int | None", str], None]
 
 # Enough to choose from, and few enough points for a browser.
 NUM_CLOUDS, CLOUD_POINTS = 6, 200_000
-# Share of the work after which the time that is left can be told.
-TELLING = 0.05
+# Share of the work, and seconds, after which the time that is left can be told.
+TELLING, TELLING_SECONDS = 0.1, 2.0
 
 
 class Cancelled(Exception):
@@ -119,9 +119,10 @@ class JobRunner:
             with self._turns.turn(job.owner, job.stop, wait):
                 return self._run(job)
         except BaseException as error:
-            for path in job.folder.iterdir():
+            # A page that is closed takes its folders along, whatever is at work in them.
+            for path in job.folder.iterdir() if job.folder.is_dir() else ():
                 path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
-            if isinstance(error, Stopped):
+            if job.stop.is_set() and isinstance(error, Exception):
                 raise Cancelled from error
             raise
 
@@ -246,9 +247,10 @@ class _Counter:
     def _left(self) -> str:
         """The time left, where it can be told. Reading a frame and giving its depth are about the same work."""
         share = (self._taken + self._done) / (2 * self._expected) if self._expected else 0.0
-        if not TELLING < share < 1:
+        seconds = time.monotonic() - self._start
+        if not TELLING < share < 1 or seconds < TELLING_SECONDS:
             return ""
-        return f", about {duration((time.monotonic() - self._start) * (1 - share) / share)} left"
+        return f", about {duration(seconds * (1 - share) / share)} left"
 
     def closing_line(self, sound: bool, checkpoint: str) -> str:
         """What was done, with which weights."""

@@ -26,12 +26,19 @@ STYLE = """
 #status { min-height: 3.1rem; }
 #status p { margin: 0.2rem 0; font-variant-numeric: tabular-nums; }
 #status .wrap { background: var(--body-background-fill); opacity: 1; }
-#status .progress-level-inner, #status .meta-text, #status .meta-text-center { color: var(--body-text-color); }
+#status .pending { opacity: 1; }
+#status:has(.progress-level) .pending { visibility: hidden; }
+#status .progress-text { display: none; }
+#status .progress-level { width: 100%; }
+#status .progress-level-inner { color: var(--body-text-color); font-family: var(--font); font-size: 0.95rem;
+  margin: 0 0 0.35rem; text-align: left; }
+#status .progress-bar-wrap { width: 100%; height: 0.6rem; border-radius: 999px; overflow: hidden; }
 #source video, #depth video { background: #0f172a; border-radius: 6px; }
 #live-depth img.live { width: 100%; border-radius: 8px; display: block; }
 #live-depth p.rate { margin-top: 0.5rem; font-variant-numeric: tabular-nums; }
 /* It would fetch a program from elsewhere, which the page's policy forbids. */
 #video button[title^="Trim"] { display: none; }
+#video:has(.top-panel) .source-selection { display: none; }
 #video .or, #video .wrap { color: var(--body-text-color-subdued); }
 button:focus-visible, input:focus-visible, [tabindex]:focus-visible { outline: 3px solid #6366f1; outline-offset: 2px; }
 footer { display: none !important; }
@@ -73,6 +80,12 @@ NAMES = """
   mend();
   new MutationObserver(mend).observe(document.body, {childList: true, subtree: true});
 }
+"""
+
+
+# Where columns lie below each other, the result is out of sight when it is there.
+SHOW_RESULT = """
+() => { if (window.innerWidth <= 640) document.querySelector('#results').scrollIntoView({behavior: 'smooth'}); }
 """
 
 
@@ -120,6 +133,12 @@ def theme() -> gr.themes.Base:
         "button_primary_background_fill_hover": "#4338ca",
         "button_primary_background_fill_dark": "#4f46e5",
         "button_primary_background_fill_hover_dark": "#6366f1",
+        "button_cancel_background_fill": "#e2e8f0",
+        "button_cancel_background_fill_hover": "#cbd5e1",
+        "button_cancel_background_fill_dark": "#334155",
+        "button_cancel_background_fill_hover_dark": "#475569",
+        "button_cancel_text_color": "#1e293b",
+        "button_cancel_text_color_dark": "#f1f5f9",
         "button_primary_text_color": "#ffffff",
         "button_primary_text_color_dark": "#ffffff",
     }

@@ -9,6 +9,7 @@ import gradio as gr
 
 from ..weights import bundled
 from .handlers import MOST_CAMERAS, Handlers
+from .looks import SHOW_RESULT
 from .networks import Networks, Offer
 from .options import PageOptions
 
@@ -99,6 +100,7 @@ def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, ban
     )
     for over in (running.success, running.failure):
         over(handlers.end, None, [run, cancel], queue=False, show_progress="hidden", api_visibility="private")
+    running.success(None, js=SHOW_RESULT)
     cancel.click(handlers.cancel, None, [status, run, cancel], cancels=[running], queue=False,
                  show_progress="hidden", api_visibility="private")  # fmt: skip
     frame.input(handlers.show_cloud, frame, cloud, queue=False, show_progress="hidden", api_visibility="private")
