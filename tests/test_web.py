@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from conftest import MakeVideo
 
 from video_depth_anything import DepthStream, Execution, infer_depth
 from video_depth_anything.cli.arguments import run_options, run_parser
-from video_depth_anything.errors import UserError
+from video_depth_anything.errors import CheckpointError, InputError, OutputError, UsageError, UserError
 from video_depth_anything.pipelines.offline import Frame
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -168,6 +169,27 @@ def test_limits_and_mistakes(runner: JobRunner, make_video: MakeVideo, folder: P
     said = message_of(ZeroDivisionError("secret"))
     assert said.startswith("Something went wrong on the server")
     assert "secret" not in said
+
+
+def test_errors_are_sentences_that_give_nothing_away() -> None:
+    for error, said in (
+        (
+            OutputError("clip needs up to 3 GB on disk, 1 GB are free in /srv/page; choose another --output_dir"),
+            "no room",
+        ),
+        (OutputError("cannot write to /srv/page: Permission denied; choose another --output_dir"), "could not write"),
+        (OSError(errno.ENOSPC, "No space left on device", "/srv/page/x"), "no room"),
+        (InputError("cannot read /srv/page/clip.mp4: not a video"), "cannot be read"),
+        (CheckpointError("checkpoint /srv/vits.pth cannot be read"), "The model cannot be used"),
+        (MemoryError(), "Choose less detail"),
+        (UsageError("--colormap: there is no such map"), "A setting cannot be used: colormap: there is no such map."),
+        (Refusal("Wait <b>."), "Wait &lt;b&gt;."),
+    ):
+        message = message_of(error)
+        assert said in message
+        assert message.endswith(".")
+        assert "/srv" not in message
+        assert "--" not in message
 
 
 def test_a_wrong_frame_count_does_not_pass_the_limit(make_video: MakeVideo, folder: Path) -> None:

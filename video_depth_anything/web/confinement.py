@@ -112,6 +112,11 @@ def _landlock(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
         os.close(rules)
 
 
+def package_folders() -> list[Path]:
+    """Where this interpreter finds installed packages, besides its own folder for them."""
+    return [Path(name) for name in sys.path if Path(name).name in ("site-packages", "dist-packages")]
+
+
 def _own_folders() -> set[Path]:
     """Where the interpreter, its packages and the system's libraries lie: modules are loaded when they are needed."""
     names = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
@@ -121,7 +126,7 @@ def _own_folders() -> set[Path]:
         *map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")),
     ]
     own += [Path(sys.base_prefix) / "lib", Path("/proc/self"), Path("/sys/devices/system/cpu")]
-    return {path for path in (*map(Path, filter(None, names)), *own) if path.is_dir()}
+    return {path for path in (*map(Path, filter(None, names)), *package_folders(), *own) if path.is_dir()}
 
 
 def _allow(libc: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:

@@ -7,6 +7,7 @@ that a session gives itself.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import secrets
@@ -41,6 +42,8 @@ READS = re.compile(
 WRITES = re.compile(r"/gradio_api/(queue/join|run/predict|upload|cancel|reset|stream/[^/]+(/close)?)/?")
 # Bytes of a request that is no upload: a camera's picture is the largest.
 MOST_BODY = 8_000_000
+# Bytes that are taken of an upload that is refused.
+MOST_DRAINED = 500_000_000
 # What an upload's form needs besides the file.
 FORM_BYTES = 100_000
 # Seconds in which the next part of a request must come.
@@ -100,6 +103,8 @@ class OwnerGate:
             await self._connected(scope, receive, answer, owner)
         except _Refused as refusal:
             if not answer.begun:
+                if upload:
+                    await _drain(receive)
                 await _refuse(answer, refusal)
 
     def _check_address(self, scope: Scope, owner: str) -> None:
@@ -157,6 +162,16 @@ async def _next(receive: Receive) -> Message:
         return await asyncio.wait_for(receive(), PATIENCE)
     except asyncio.TimeoutError as error:
         raise _Refused(408, "too slow") from error
+
+
+async def _drain(receive: Receive) -> None:
+    """Take what is still being sent, and forget it: a browser shows an answer only when it has sent all."""
+    taken, more = 0, True
+    with contextlib.suppress(_Refused):
+        while more and taken < MOST_DRAINED:
+            message = await _next(receive)
+            taken += len(message.get("body", b""))
+            more = message.get("more_body", False)
 
 
 async def _read(receive: Receive) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ STOP_SECONDS = 20.0
 TITLE = "That did not work"
 CANCELLED = "Cancelled. Nothing was kept."
 EMPTY = "Choose a video first: drop one above, record one, or take the example."
+# Pixels of a frame's longer side, at least; degrees that a camera sees where nothing is said.
+SMALLEST, USUAL_FOV = 32, 60.0
 # Cameras that are served at the same time, of all visitors.
 MOST_CAMERAS = 4
 
@@ -50,7 +53,6 @@ class Handlers:
         self.sessions = Sessions(files)
         self._files = files
         self._networks = networks
-        self._metric_fov = 60.0
         turns = Turns(options.max_waiting, options.max_jobs)
         self._runner = JobRunner(networks.infer, options.max_frames, turns, provenance=networks.provenance)
         self._cameras = threading.BoundedSemaphore(MOST_CAMERAS)
@@ -105,14 +107,18 @@ class Handlers:
             folder = self._files.new_folder(session.owner)
             options = RunOptions(
                 ModelOptions(encoder, metric, input_size=min(max(int(input_size or 518), 14), 1036)),
-                Selection(limit_of(max_res), parse_target_fps(limit_of(target_fps, float)), limit_of(max_len)),
+                Selection(
+                    limit_of(max_res, SMALLEST),
+                    parse_target_fps(target_fps if target_fps and target_fps > 0 else -1),
+                    limit_of(max_len),
+                ),
                 OutputOptions(
                     folder,
                     save=("src", "vis", *downloads, *["ply"] * metric),
                     layout="compare" if side_by_side else "depth",
                     colormap=colormap,
                 ),
-                CameraOptions(fov=(fov or self._metric_fov) if metric else None),
+                CameraOptions(fov=min(max(fov or USUAL_FOV, 1.0), 179.0) if metric else None),
             )
         except Exception as error:
             raise _shown_error(error) from None
@@ -215,6 +221,11 @@ def _shown(result: JobResult) -> list[Any]:
     ]
 
 
-def limit_of(number: float | None, kind: type = int) -> Any:
+def limit_of(number: float | None, least: int = 1) -> int:
     """A number of the page's as `Selection` has it: -1 for none."""
-    return kind(number) if number is not None and number > 0 else -1
+    return max(int(number), least) if number is not None and number > 0 else -1
+
+
+def rate_of(number: float | None) -> Fraction | None:
+    """A frame rate of the page's as `Selection` has it: None for all frames."""
+    return parse_target_fps(number) if number is not None and number > 0 else None

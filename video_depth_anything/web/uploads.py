@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import InputError
 from ..video.source import Selection
 from ..video.timing import TimedFrame
-from .confinement import DecoderLimits
+from .confinement import DecoderLimits, package_folders
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ class Decoder:
         self._silent = False
         words = json.dumps({"video": str(video), "limits": asdict(limits), **request})
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
-        environment |= {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "OMP_NUM_THREADS": "1"}
+        folders = [Path(__file__).resolve().parents[2], *package_folders()]
+        environment |= {"PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
         command = [sys.executable, "-P", "-B", "-m", "video_depth_anything.web.decoder", words]
         # In a session of its own: Ctrl-C in a terminal is for the page, which then ends this.
