@@ -140,7 +140,7 @@ class FileReader:
         tick = self._stream.time_base or Fraction(1, 1000)
         usual = float(1 / rate)
         by_dts = self._container.format.name == "avi"
-        clock = StreamClock(tick, usual, self._location, by_dts, self._sound_goes_on)
+        clock = StreamClock(tick, usual, self._location, by_dts, self._goes_on)
         self.joints = clock.joints
         start = (self._container.start_time or 0) / 1e6
         for count, frame in enumerate(self._decoded()):
@@ -196,10 +196,12 @@ class FileReader:
         tail.seen(frames)
         return (frames + tail.missing(self._stream), True) if last else (frames, False)
 
-    def _sound_goes_on(self, before: float, after: float) -> bool:
-        """Whether sound plays between two of the stream's own times: then the picture stood still."""
+    def _goes_on(self, before: float, after: float) -> bool:
+        """Whether the picture stood still between two of the stream's own times: sound plays between them."""
         from .sound import plays_between
 
+        if "mp4" in self._container.format.name:
+            return True  # it holds durations and no times, so nothing in it can jump
         return not is_address(self._location) and plays_between(self._location, before, after)
 
     def _tell_of_damage(self, count: int, end: float) -> None:

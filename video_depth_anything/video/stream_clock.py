@@ -116,7 +116,8 @@ class StreamClock:
             self._misordered_pts += self._last_pts is not None and pts <= self._last_pts
             self._last_pts = pts
         # The last frames have no decoding stamps; the others' presentation stamps tell whether theirs can be believed.
-        return dts if pts is None or self._misordered_pts > self._misordered_dts else pts
+        believed = self._last_dts is None or self._misordered_pts <= self._misordered_dts
+        return pts if pts is not None and believed else dts
 
 
 class JoinedClock:
