@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Of times that are not at a constant rate: a common multiple of the usual rates.
 VARIABLE_TICK = Fraction(1, 90_000)
+# Seconds between two frames at least: two ticks, so that no rounding makes them one.
+LEAST = float(2 * VARIABLE_TICK)
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ def schedule(stamps: array[float], end: float, rate: Fraction, tolerance: float)
     first, step = stamps[0], float(1 / rate)
     if all(abs(stamp - first - index * step) <= tolerance for index, stamp in enumerate(stamps)):
         return Schedule(len(stamps), rate)
-    times = [stamp - first for stamp in stamps]
-    return Schedule(len(stamps), rate, [*times, end - first])
+    times: list[float] = []
+    for stamp in (*stamps, end):
+        # A file has no two frames at one time.
+        times.append(max(stamp - first, times[-1] + LEAST) if times else 0.0)
+    return Schedule(len(stamps), rate, times)
 
 
 def remux(source: Path, target: Path, fps: Fraction, plan: Schedule, audio: AudioTrack | None, name: str) -> None:
@@ -98,7 +103,14 @@ def remux(source: Path, target: Path, fps: Fraction, plan: Schedule, audio: Audi
             return
         except (InputError, av.FFmpegError, ValueError) as error:
             logger.warning("%s stays without sound: that of %s fails: %s", name, printable(audio.location), error)
-    _copy(source, target, fps, plan, None)
+    try:
+        _copy(source, target, fps, plan, None)
+    except av.FFmpegError as error:
+        if plan.times is None:
+            raise
+        # MP4 has no pause of many hours, for one.
+        logger.warning("%s: its frames cannot have their own times (%s); they are evenly spread", name, error)
+        _copy(source, target, fps, Schedule(plan.count, plan.rate), None)
 
 
 def _copy(source: Path, target: Path, fps: Fraction, plan: Schedule, audio: AudioTrack | None) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from .containers import is_address, open_container, readable
 from .names import printable
-from .stream_clock import StreamClock
+from .stream_clock import JoinedClock, Joint
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet
@@ -31,11 +32,13 @@ AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000
 USUAL_RATE, BITS_A_SECOND = 48000, 192_000
 # Packets after which sound that has not given a sample is taken for empty.
 TRIED_PACKETS = 200
+# Packets that show that sound plays; one or two may be stray.
+SEVERAL = 3
+NO_SOUND = "there is no sound in it"
 # Seconds by which sound may be off before silence is put in or samples are dropped.
 SLACK = 0.02
 # Sound that begins earlier than this before the picture does not count as beginning with it.
 EARLY = 1e-3
-MAY_RESTART = 0x200
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ class AudioTrack:
         start: seconds after that file's first picture at which the video begins.
         begins: tells the `source_time` of the video's first frame once it is known, which is more exact than `start`;
             `lambda: source.first_time` of a `VideoSource`.
+        joints: tells where recordings were joined in the video, once it was read; the sound is joined there too.
     """
 
     location: str
     start: float = 0.0
     begins: Callable[[], float | None] | None = None
+    joints: Callable[[], Sequence[Joint]] = tuple
 
     def exists(self) -> bool:
         """Whether there is a sound stream at all, in something that can be read a second time."""
@@ -117,6 +122,7 @@ class Sound:
         self._location = track.location
         self._zero = track.zero()
         self._seconds = seconds
+        self._clock = JoinedClock(track.joints())
         self._container = open_container(track.location)
         try:
             self._source = sound_stream(self._container)
@@ -146,24 +152,27 @@ class Sound:
     def _timed(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
         """Packets of the source with their times in the video, up to its end; the last has no data."""
         tick = self._source.time_base or Fraction(1, 1000)
-        restarts = bool(self._container.format.flags & MAY_RESTART)
-        start = (self._container.start_time or 0) / 1e6
-        clock: StreamClock | None = None
+        zero = (self._container.start_time or 0) / 1e6 + self._zero
+        following = zero
         for packet in self._container.demux(self._source):
             time = self._seconds
             if packet.size:
-                clock = clock or StreamClock(tick, float((packet.duration or 1) * tick), restarts)
-                time = clock.seconds(packet.pts, packet.dts, packet.duration) - start - self._zero
+                stamp = packet.dts if packet.pts is None else packet.pts
+                own = following if stamp is None else float(stamp * tick)
+                following = own + float((packet.duration or 0) * tick)
+                time = self._clock.seconds(own) - zero
                 if time >= self._seconds:
                     return
             yield time, packet
 
     def _copy(self) -> Iterator[tuple[float, Packet[Any]]]:
         tick = self._source.time_base or Fraction(1, 1000)
-        last = -1
+        last, end = -1, 0.0
         for time, packet in self._timed():
-            if time < -EARLY or packet.size == 0:
+            # At a joint, sound without a picture may have been recorded; it would play over the sound before it.
+            if time < end - SLACK or time < -EARLY or packet.size == 0:
                 continue
+            end = time + float((packet.duration or 0) * tick)
             last = max(last + 1, round(time / float(tick)))
             packet.pts = packet.dts = last
             packet.time_base = tick
@@ -210,8 +219,24 @@ def sound_stream(container: InputContainer) -> AudioStream:
 
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not streams:
-        raise InputError("there is no sound in it")
+        raise InputError(NO_SOUND)
     return max(streams, key=lambda s: (bool(s.disposition & Disposition.default), -s.index))
+
+
+def plays_between(location: str, before: float, after: float) -> bool:
+    """Whether a file has sound between two times, in seconds of its own count; False where that cannot be found out."""
+    import av
+
+    try:
+        with closing(open_container(location)) as container:
+            stream = sound_stream(container)
+            tick = stream.time_base or Fraction(1, 1000)
+            container.seek(round((before + 1) / tick), stream=stream)
+            times = (float((packet.pts or 0) * tick) for packet in islice(container.demux(stream), TRIED_PACKETS))
+            # What comes after the picture has gone on belongs to another recording, whatever its times.
+            return sum(before + 1 < time for time in takewhile(lambda time: time < after - 1, times)) > SEVERAL
+    except (InputError, av.FFmpegError, ValueError):
+        return False
 
 
 def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
