@@ -147,7 +147,7 @@ def _network(model: LoadedNetwork | VideoDepthAnything | None, options: ModelOpt
         return model
     if model is None:
         return load_network(options)
-    execution = model.execution(None, options.precision == "fp32")
+    execution = model.execution(None, options.precision == "fp32", options.input_size)
     network = RetryingNetwork(load_backend(model, execution), execution.frames_at_once)
     return LoadedNetwork(network, execution, model.encoder, model.metric, None, options.input_size)
 
