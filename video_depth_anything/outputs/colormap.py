@@ -45,8 +45,8 @@ class Colorizer:
         with np.errstate(invalid="ignore"):
             levels = depth - self._low
             levels *= self._scale
-        np.nan_to_num(levels, copy=False, nan=0.0, posinf=255.0, neginf=0.0)
-        indices = np.clip(levels, 0, 255, out=levels).astype(np.uint8)
+        # Of a number and no number, fmax takes the number.
+        indices = np.minimum(np.fmax(levels, 0, out=levels), 255, out=levels).astype(np.uint8)
         if self._table is None:
             return indices
         # What `table[indices]` gives, in a tenth of the time.

@@ -26,8 +26,9 @@ class _Video:
         audio: AudioTrack | None = None,
         pixels: PixelFormat = "rgb24",
         codec: str = "libx264",
+        table: npt.NDArray[np.uint8] | None = None,
     ) -> None:
-        self._writer = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec)
+        self._writer = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec, table)
 
     def _append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: DepthFrame) -> None:
         self._writer.write(picture, frame.time, frame.duration)
@@ -67,11 +68,13 @@ class DepthVideo(_Video):
         ends: tuple[float, float] | None = None,
         codec: str = "libx264",
     ) -> None:
-        super().__init__(info, "_vis.mp4", style.size(info.size), audio, codec=codec)
+        super().__init__(info, "_vis.mp4", style.size(info.size), audio, codec=codec, table=style.table)
         self._visualiser = Visualiser(info.kind, style, ends)
+        self._alone = style.layout == "depth"
 
     def write(self, frame: DepthFrame) -> None:
-        self._append(self._visualiser.picture(frame), frame)
+        show = self._visualiser.levels if self._alone else self._visualiser.picture
+        self._append(show(frame), frame)
 
 
 class Depth16Video(_Video):

@@ -50,9 +50,16 @@ class Visualiser:
 
     def picture(self, frame: DepthFrame) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, twice as wide in the layout "compare"; to be asked once for each frame, in order."""
-        low, high = self.ends(frame)
-        near, far = (high, low) if self._kind == "disparity" else (low, high)
-        colored = Colorizer(far, near, self._style.table)(frame.depth)
+        colored = self._mapped(frame, self._style.table)
         if colored.ndim == 2:
             colored = np.repeat(colored[..., None], 3, axis=2)
         return colored if self._style.layout == "depth" else np.concatenate((frame.image, colored), axis=1)
+
+    def levels(self, frame: DepthFrame) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8: which colour of the style's table every pixel of the depth has; as `picture`, or instead."""
+        return self._mapped(frame, None)
+
+    def _mapped(self, frame: DepthFrame, table: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+        low, high = self.ends(frame)
+        near, far = (high, low) if self._kind == "disparity" else (low, high)
+        return Colorizer(far, near, table)(frame.depth)

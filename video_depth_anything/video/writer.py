@@ -19,6 +19,7 @@ from .names import printable
 from .remux import Schedule, remux, schedule
 from .sound import AudioTrack
 from .timing import SAME_LENGTH, as_rate
+from .yuv import yuv_planes, yuv_table
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -63,6 +64,7 @@ class VideoWriter:
         audio: sound to add, cut to the video's length; left out with a warning where it cannot be used.
         codec: H.264 encoder, for instance "h264_nvenc". One that is not to be had here is replaced by libx264, and a
             line says so.
+        table: (256, 3) uint8 RGB, the colours of levels; None: gray.
 
     Raises:
         OutputError: here, or from `write` and `close`, if the file cannot be written.
@@ -76,6 +78,7 @@ class VideoWriter:
         pixels: PixelFormat = "rgb24",
         audio: AudioTrack | None = None,
         codec: str = X264,
+        table: npt.NDArray[np.uint8] | None = None,
     ) -> None:
         from av.video.reformatter import VideoReformatter
 
@@ -92,6 +95,7 @@ class VideoWriter:
         if any(self._pad):
             logger.info("%s is padded to even sides: %dx%d", path.name, width, height)
         self._reformatter = VideoReformatter()
+        self._table = yuv_table(table)
         with self._failing():
             self._output, self._stream = self._open(codec if pixels == "rgb24" else "ffv1", width, height)
 
@@ -99,13 +103,11 @@ class VideoWriter:
         """Append a frame.
 
         Args:
-            frame: (H, W, 3) uint8 RGB or (H, W) uint8 gray for H.264, (H, W) uint16 for FFV1.
+            frame: (H, W, 3) uint8 RGB or (H, W) uint8 levels for H.264, (H, W) uint16 for FFV1.
             time: when it is shown, in seconds from any fixed point; later than the frame before. Either all frames have
                 one, or none.
             duration: for how long, in seconds; needed with `time`.
         """
-        if frame.dtype == np.uint8 and frame.ndim == 2:
-            frame = np.repeat(frame[..., None], 3, axis=2)
         if frame.shape[:2] != self._size:
             raise ValueError(f"frame is {frame.shape}, the video has {self._size}")
         picture = self._picture(np.ascontiguousarray(frame))
@@ -181,13 +183,16 @@ class VideoWriter:
             return av.VideoFrame.from_ndarray(frame, format="gray16le")
         if any(self._pad):
             frame = cv2.copyMakeBorder(frame, 0, self._pad[0], 0, self._pad[1], cv2.BORDER_REPLICATE)
-        picture = self._reformatter.reformat(
-            av.VideoFrame.from_numpy_buffer(frame, format="rgb24"),
-            format="yuv420p",
-            dst_colorspace=Colorspace.ITU601,
-            dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.BICUBIC,
-        )
+        if frame.ndim == 2:
+            picture = av.VideoFrame.from_numpy_buffer(yuv_planes(frame, self._table), format="yuv420p")
+        else:
+            picture = self._reformatter.reformat(
+                av.VideoFrame.from_numpy_buffer(frame, format="rgb24"),
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU601,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.BICUBIC,
+            )
         picture.colorspace, picture.color_range = MATRIX, RANGE
         picture.color_primaries, picture.color_trc = PRIMARIES, TRANSFER
         return picture

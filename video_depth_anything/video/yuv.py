@@ -1,0 +1,44 @@
+"""Pictures of 256 colours as YUV, without RGB in between: a look-up a plane."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+# Of R, G and B from 0 to 255 in Y, U and V of limited range, after ITU-R BT.601.
+BT601 = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
+OFFSET = np.array([16, 128, 128])
+
+
+def yuv_table(colors: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    """Colours as Y, U and V.
+
+    Args:
+        colors: (256, 3) uint8 RGB; None: gray.
+
+    Returns:
+        (3, 256) uint8, a row for each plane.
+    """
+    rgb = np.repeat(np.arange(256)[:, None], 3, axis=1) if colors is None else colors
+    return np.ascontiguousarray(np.rint(BT601 @ rgb.T + OFFSET[:, None]), dtype=np.uint8)
+
+
+def yuv_planes(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """A picture of levels in 4:2:0; the chroma of four pixels is their mean.
+
+    Args:
+        levels: (H, W) uint8, both sides even.
+        table: as of `yuv_table`.
+
+    Returns:
+        (3 H / 2, W) uint8: the planes Y, U and V one after the other, as FFmpeg's yuv420p lies in memory.
+    """
+    import cv2
+
+    height, width = levels.shape
+    planes = np.empty((height * 3 // 2, width), np.uint8)
+    cv2.LUT(levels, table[0], dst=planes[:height])
+    half = (height // 2, width // 2)
+    for row, chroma in zip(table[1:], planes[height:].reshape(2, *half)):
+        cv2.resize(cv2.LUT(levels, row), half[::-1], dst=chroma, interpolation=cv2.INTER_AREA)
+    return planes
