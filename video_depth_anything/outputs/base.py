@@ -101,6 +101,9 @@ class Source(Protocol):
     @property
     def joints(self) -> Sequence[Joint]: ...
 
+    @property
+    def copyable(self) -> bool: ...
+
 
 class OutputWriter(Protocol):
     """What the pipeline asks of an output."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import OutputError, UsageError
+from ..video.copying import Original
 from ..video.inputs import Input
 from ..video.names import printable
 from ..video.sound import AudioTrack
@@ -225,6 +226,7 @@ class OutputPlan:
             audio,
             self.options.codec,
             source.expected,
+            Original(Path(source.location), lambda: source.copyable) if source.copyable else None,
         )
         late = self._late()
         writers: list[OutputWriter] = []

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from ..video.copying import Original
     from ..video.sound import AudioTrack
     from .base import OutputWriter, RunInfo
     from .options import CameraOptions, OutputOptions
@@ -29,6 +30,7 @@ class Making:
         audio: sound for videos; None: none.
         codec: of colour videos.
         expected: how many frames will come; None: not known.
+        original: the source's file, if its packets may be copied.
     """
 
     info: RunInfo
@@ -40,6 +42,7 @@ class Making:
     audio: AudioTrack | None
     codec: str
     expected: int | None
+    original: Original | None = None
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,10 @@ class Format:
 
 
 def _src(making: Making) -> OutputWriter:
-    from .videos import SourceVideo
+    from .videos import CopiedVideo, SourceVideo
 
+    if making.original is not None:
+        return CopiedVideo(making.info, making.original, making.audio, making.codec)
     return SourceVideo(making.info, making.audio, making.codec)
 
 

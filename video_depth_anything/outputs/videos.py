@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..files import whole_file
+from ..video.copying import Original, VideoCopier
 from ..video.sound import AudioTrack
 from ..video.writer import PixelFormat, VideoWriter
 from .base import DepthFrame, RunInfo
@@ -51,6 +52,25 @@ class SourceVideo(_Video):
 
     def write(self, frame: DepthFrame) -> None:
         self._append(frame.image, frame)
+
+
+class CopiedVideo:
+    """`_src.mp4` where the frames are processed as the file has them: its packets."""
+
+    def __init__(self, info: RunInfo, original: Original, audio: AudioTrack | None, codec: str) -> None:
+        self._copier = VideoCopier(info.path("_src.mp4"), original, info.fps, audio, codec)
+
+    def write(self, frame: DepthFrame) -> None:
+        self._copier.add(frame.time, frame.duration)
+
+    def close(self) -> None:
+        self._copier.close()
+
+    def abort(self) -> None:
+        self._copier.abort()
+
+    def written(self) -> list[str]:
+        return [str(self._copier.path)]
 
 
 class DepthVideo(_Video):

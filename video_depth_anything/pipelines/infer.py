@@ -187,6 +187,7 @@ class FrameSource:
         self.pixel_aspect = Fraction(1)
         self.first_time: float | None = None
         self.joints: Sequence[Joint] = ()
+        self.copyable = False
         known = len(frames) if isinstance(frames, Sized) else None
         self.expected = known if self._limit is None else min(self._limit, known or self._limit)
 

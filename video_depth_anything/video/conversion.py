@@ -83,6 +83,12 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     return (a, b, c, d)
 
 
+def is_plain(frame: VideoFrame, size: tuple[int, int]) -> bool:
+    """Whether a frame, made upright, is shown as it is stored: progressive, in ordinary range, of `size` (H, W)."""
+    hdr = frame.color_trc in (PQ, HLG)
+    return not frame.interlaced_frame and not hdr and (frame.height, frame.width) == size
+
+
 class Converter:
     """Turns one stream's frames into RGB pictures, all of the size of the first.
 
@@ -92,6 +98,9 @@ class Converter:
     Args:
         location: for messages.
         pixel_aspect: width of a stored pixel over its height; None if square.
+
+    Attributes:
+        orientation: of the latest picture; None before the first.
     """
 
     def __init__(self, location: str, pixel_aspect: Fraction | None) -> None:
@@ -104,7 +113,7 @@ class Converter:
         self._shown: tuple[int, int] | None = None
         self._tone_mapper: ToneMapper | None = None
         self._told = False
-        self._orientation: Orientation | None = None
+        self.orientation: Orientation | None = None
         self._rotation = 0
 
     def picture(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
@@ -137,10 +146,10 @@ class Converter:
         The binding's view of side data and its frame refer to each other, so that a frame asked for it stays in memory
         until the garbage collector comes by.
         """
-        if self._orientation is None or frame.rotation != self._rotation:
+        if self.orientation is None or frame.rotation != self._rotation:
             self._rotation = frame.rotation
-            self._orientation = orientation_of(frame)
-        return self._orientation
+            self.orientation = orientation_of(frame)
+        return self.orientation
 
     def _mend_matrix(self, frame: VideoFrame) -> None:
         """Replace a colour matrix that cannot be converted by the one that goes with the primaries."""

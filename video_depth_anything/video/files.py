@@ -7,14 +7,15 @@ import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import InputError
 from .containers import USUAL_LIMITS, Limits, is_address, open_container, readable
-from .conversion import Converter
+from .conversion import UPRIGHT, Converter, is_plain
 from .damaged_end import Tail
 from .filters import deinterlaced
-from .headers import USUAL_RATE, check_size, claimed_end, plausible_rate, rate_of, video_stream
+from .headers import USUAL_RATE, can_copy, check_size, claimed_end, plausible_rate, rate_of, video_stream
 from .names import printable
 from .sound_streams import plays_between
 from .stream_clock import Joint, StreamClock
@@ -49,6 +50,7 @@ class FileReader:
         name: for messages.
         fps: mean frame rate: the one it states, if that can be true, or the one its time stamps show.
         expected_frames: the best guess, for progress; None if the input does not say.
+        copyable: whether the packets of the file, in MP4, show just what was decoded of it so far.
         joints: where recordings were joined, as far as it was read.
 
     Raises:
@@ -67,6 +69,7 @@ class FileReader:
         self._first_dts: int | None = None
         self._late = 0.0
         self.joints: Sequence[Joint] = ()
+        self.copyable = False
         self._container = open_container(location, limits)
         try:
             self._stream = video_stream(self._container, location)
@@ -81,6 +84,7 @@ class FileReader:
 
         stream = self._stream
         stream.thread_type = "AUTO"
+        self.copyable = Path(self._location).is_file() and can_copy(stream)
         for other in self._container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -114,6 +118,7 @@ class FileReader:
         count = 0
         for frame, stamp in deinterlaced(self._all_frames()):
             image = converter.picture(frame)
+            self.copyable &= converter.orientation == UPRIGHT
             if held is not None:
                 yield held._replace(duration=stamp.time - held.time)
             held = TimedFrame(image, *stamp, source_time=stamp.time)
@@ -143,6 +148,7 @@ class FileReader:
         by_dts = self._container.format.name == "avi"
         clock = StreamClock(tick, usual, self._location, by_dts, self._goes_on)
         self.joints = clock.joints
+        stream_size = (self._stream.height, self._stream.width)
         start = (self._container.start_time or 0) / 1e6
         for count, frame in enumerate(self._decoded()):
             if by_dts and count == 0 and frame.dts is not None:
@@ -151,6 +157,7 @@ class FileReader:
                 self._late = max(frame.dts - (self._first_dts or 0), 0) * float(tick)
                 start += self._late
             self._damaged |= frame.is_corrupt
+            self.copyable &= not self._damaged and is_plain(frame, stream_size)
             frame.time_base = tick
             time = clock.seconds(frame.pts, frame.dts, frame.duration) - start
             yield frame, Stamp(time, float(frame.duration * tick) if frame.duration else usual)

@@ -79,3 +79,11 @@ def plausible_rate(*candidates: Fraction | None) -> Fraction | None:
         if rate is not None and Fraction(1, 3600) <= rate <= 1000:
             return Fraction(rate)
     return None
+
+
+def can_copy(stream: VideoStream) -> bool:
+    """Whether a stream is what our own videos are: H.264 of 8 bits with 4:2:0 chroma, in the form that MP4 holds."""
+    context = stream.codec_context
+    square = stream.sample_aspect_ratio in (None, 0, 1)
+    in_mp4 = (context.extradata or b"")[:1] == b"\x01"
+    return context.name == "h264" and context.pix_fmt == "yuv420p" and square and in_mp4

@@ -172,6 +172,13 @@ class VideoSource:
         """Where recordings were joined in the input, as far as it was read."""
         return getattr(self._reader, "joints", ())
 
+    @property
+    def copyable(self) -> bool:
+        """Whether the input is a file whose packets, in MP4, show just the frames that came out so far."""
+        chosen = self._selection
+        whole = chosen.start <= 0 and chosen.end is None and self._max_len is None and self.fps == self.source_fps
+        return whole and self.size == self.source_size and getattr(self._reader, "copyable", False)
+
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         return (frame.image for frame in self.timed())
 

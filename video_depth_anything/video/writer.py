@@ -36,7 +36,7 @@ X264 = "libx264"
 FAST = "aq-strength=0.3:chroma-qp-offset=-4:trellis=1:partitions=i4x4,i8x8"
 # Visually lossless for most material. Other encoders get a like quality.
 QUALITY = {
-    X264: {"preset": "veryfast", "crf": "17.5", "x264-params": FAST},
+    X264: {"preset": "veryfast", "crf": "18", "x264-params": FAST},
     "h264_nvenc": {"preset": "p5", "rc": "vbr", "cq": "19", "b": "0"},
 }
 # Untagged video is read with one matrix by some programs and another by others; BT.601 is what decoders that ignore
@@ -49,7 +49,74 @@ FFV1 = {"level": "3", "g": "1", "slices": "4", "slicecrc": "1"}
 SYNC = 0.02
 
 
-class VideoWriter:
+class TimedVideo:
+    """A video file in the making, whose frames may come with their times.
+
+    Args:
+        path: where to.
+        fps: exact frame rate.
+        audio: sound to add.
+    """
+
+    def __init__(self, path: Path, fps: Fraction, audio: AudioTrack | None) -> None:
+        self.path = path
+        self._fps = fps
+        self._audio = audio
+        self._count = 0
+        self._stamps = array("d")
+        self._end = 0.0
+
+    def _add(self, time: float | None, duration: float | None) -> None:
+        """Count a frame."""
+        self._count += 1
+        if time is not None and duration is not None:
+            self._stamps.append(time)
+            self._end = time + duration
+
+    def _discard(self) -> None:
+        discard(self.path)
+        self._finished_path().unlink(missing_ok=True)
+
+    def _schedule(self, seconds: float | None) -> Schedule:
+        if self._count and len(self._stamps) == self._count:
+            playing = self._end - self._stamps[0]
+            rate = self._mean_rate(playing)
+            tolerance = min(0.5 / float(rate), SYNC if self._audio is not None else float("inf"))
+            return schedule(self._stamps, self._end, rate, tolerance)
+        return Schedule(self._count, self._fps if seconds is None or not self._count else self._mean_rate(seconds))
+
+    def _mean_rate(self, seconds: float) -> Fraction:
+        """The nominal rate, unless frames at it would be off by more than half a frame after so many seconds."""
+        if seconds <= 0 or abs(self._count - seconds * self._fps) <= SAME_LENGTH:
+            return self._fps
+        return as_rate(self._count / seconds, self._count)
+
+    def _finish(self, plan: Schedule) -> None:
+        audio = self._audio if self._audio is not None and self._audio.exists() else None
+        partial = partial_path(self.path)
+        if plan.rate == self._fps and plan.times is None and audio is None:
+            partial.replace(self.path)
+            return
+        finished = self._finished_path()
+        remux(partial, finished, self._fps, plan, audio, self.path.name)
+        finished.replace(self.path)
+        discard(self.path)
+
+    def _finished_path(self) -> Path:
+        return self.path.with_name(f".finished_{self.path.name}")
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn the library's errors into one line that names the file."""
+        import av
+
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"cannot write {printable(self.path)}: {error.strerror or error}") from error
+
+
+class VideoWriter(TimedVideo):
     """Writes one video file, which has its name only after `close`.
 
     Frames that come with their times are shown at them, if a constant rate would move any by more than half a frame, or
@@ -82,14 +149,9 @@ class VideoWriter:
     ) -> None:
         from av.video.reformatter import VideoReformatter
 
-        self.path = path
+        super().__init__(path, fps, audio)
         self._size = size
-        self._fps = fps
         self._pixels = pixels
-        self._audio = audio
-        self._count = 0
-        self._stamps = array("d")
-        self._end = 0.0
         self._pad = (size[0] % 2, size[1] % 2) if pixels == "rgb24" else (0, 0)
         height, width = (side + pad for side, pad in zip(size, self._pad))
         if any(self._pad):
@@ -115,10 +177,7 @@ class VideoWriter:
         picture.duration = 1
         with self._failing():
             self._output.mux(self._stream.encode(picture))
-        self._count += 1
-        if time is not None and duration is not None:
-            self._stamps.append(time)
-            self._end = time + duration
+        self._add(time, duration)
 
     def close(self, seconds: float | None = None) -> None:
         """Finish the file and give it its name.
@@ -144,8 +203,7 @@ class VideoWriter:
 
         with contextlib.suppress(av.FFmpegError, OSError):
             self._output.close()
-        discard(self.path)
-        self._finished_path().unlink(missing_ok=True)
+        self._discard()
 
     def _open(self, codec: str, width: int, height: int) -> tuple[OutputContainer, VideoStream]:
         import av
@@ -196,41 +254,3 @@ class VideoWriter:
         picture.colorspace, picture.color_range = MATRIX, RANGE
         picture.color_primaries, picture.color_trc = PRIMARIES, TRANSFER
         return picture
-
-    def _schedule(self, seconds: float | None) -> Schedule:
-        if self._count and len(self._stamps) == self._count:
-            playing = self._end - self._stamps[0]
-            rate = self._mean_rate(playing)
-            tolerance = min(0.5 / float(rate), SYNC if self._audio is not None else float("inf"))
-            return schedule(self._stamps, self._end, rate, tolerance)
-        return Schedule(self._count, self._fps if seconds is None or not self._count else self._mean_rate(seconds))
-
-    def _mean_rate(self, seconds: float) -> Fraction:
-        """The nominal rate, unless frames at it would be off by more than half a frame after so many seconds."""
-        if seconds <= 0 or abs(self._count - seconds * self._fps) <= SAME_LENGTH:
-            return self._fps
-        return as_rate(self._count / seconds, self._count)
-
-    def _finish(self, plan: Schedule) -> None:
-        audio = self._audio if self._audio is not None and self._audio.exists() else None
-        partial = partial_path(self.path)
-        if plan.rate == self._fps and plan.times is None and audio is None:
-            partial.replace(self.path)
-            return
-        finished = self._finished_path()
-        remux(partial, finished, self._fps, plan, audio, self.path.name)
-        finished.replace(self.path)
-        discard(self.path)
-
-    def _finished_path(self) -> Path:
-        return self.path.with_name(f".finished_{self.path.name}")
-
-    @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Turn the library's errors into one line that names the file."""
-        import av
-
-        try:
-            yield
-        except (av.FFmpegError, OSError) as error:
-            raise OutputError(f"cannot write {printable(self.path)}: {error.strerror or error}") from error

@@ -168,6 +168,8 @@ class UploadSource:
     pixel_aspect = Fraction(1)
     # Its sound comes from its decoder too, which joins it.
     joints = ()
+    # The visitor's packets are opened by the decoder alone.
+    copyable = False
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
         # Outputs carry it: the visitor's name for the file, not this machine's, and short enough to be added to.
