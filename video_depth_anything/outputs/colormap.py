@@ -45,8 +45,11 @@ class Colorizer:
         with np.errstate(invalid="ignore"):
             levels = depth - self._low
             levels *= self._scale
-        # Of a number and no number, fmax takes the number.
-        indices = np.minimum(np.fmax(levels, 0, out=levels), 255, out=levels).astype(np.uint8)
+        np.clip(levels, 0, 255, out=levels)
+        unknown = np.isnan(levels)
+        if unknown.any():
+            levels[unknown] = 0
+        indices = levels.astype(np.uint8)
         if self._table is None:
             return indices
         # What `table[indices]` gives, in a tenth of the time.

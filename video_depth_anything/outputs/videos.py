@@ -88,9 +88,10 @@ class DepthVideo(_Video):
         ends: tuple[float, float] | None = None,
         codec: str = "libx264",
     ) -> None:
-        super().__init__(info, "_vis.mp4", style.size(info.size), audio, codec=codec, table=style.table)
-        self._visualiser = Visualiser(info.kind, style, ends)
         self._alone = style.layout == "depth"
+        table = style.table if self._alone else None
+        super().__init__(info, "_vis.mp4", style.size(info.size), audio, codec=codec, table=table)
+        self._visualiser = Visualiser(info.kind, style, ends)
 
     def write(self, frame: DepthFrame) -> None:
         show = self._visualiser.levels if self._alone else self._visualiser.picture

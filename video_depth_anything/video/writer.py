@@ -34,6 +34,8 @@ X264 = "libx264"
 # figures. Few partitions and no motion search at the end cost little here; trellis and finer chroma win it back, and so
 # do bits that are not moved to flat parts.
 FAST = "aq-strength=0.3:chroma-qp-offset=-4:trellis=1:partitions=i4x4,i8x8"
+# Smooth pictures of few colours need no motion to less than half a pixel.
+SMOOTH = f"{FAST}:subme=1"
 # Visually lossless for most material. Other encoders get a like quality.
 QUALITY = {
     X264: {"preset": "veryfast", "crf": "18", "x264-params": FAST},
@@ -131,7 +133,7 @@ class VideoWriter(TimedVideo):
         audio: sound to add, cut to the video's length; left out with a warning where it cannot be used.
         codec: H.264 encoder, for instance "h264_nvenc". One that is not to be had here is replaced by libx264, and a
             line says so.
-        table: (256, 3) uint8 RGB, the colours of levels; None: gray.
+        table: (256, 3) uint8 RGB, the colours of levels, where all frames are such; None: gray.
 
     Raises:
         OutputError: here, or from `write` and `close`, if the file cannot be written.
@@ -158,6 +160,7 @@ class VideoWriter(TimedVideo):
             logger.info("%s is padded to even sides: %dx%d", path.name, width, height)
         self._reformatter = VideoReformatter()
         self._table = yuv_table(table)
+        self._smooth = table is not None
         with self._failing():
             self._output, self._stream = self._open(codec if pixels == "rgb24" else "ffv1", width, height)
 
@@ -214,6 +217,8 @@ class VideoWriter(TimedVideo):
         output = av.open(target, "w", format="mp4" if mp4 else "matroska", container_options=movflags)
         try:
             options = QUALITY.get(codec, {}) if mp4 else FFV1
+            if codec == X264 and self._smooth:
+                options = {**options, "x264-params": SMOOTH}
             stream = cast("VideoStream", output.add_stream(codec, rate=self._fps, options=options))
             stream.width, stream.height = width, height
             stream.pix_fmt = "yuv420p" if mp4 else "gray16le"
