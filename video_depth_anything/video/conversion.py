@@ -100,7 +100,7 @@ class Converter:
     def __init__(self, location: str, pixel_aspect: Fraction | None) -> None:
         from av.video.reformatter import VideoReformatter
 
-        # The GNU allocator gives memory back to the system and takes it anew for every frame, a fifth of the work, until
+        # The GNU allocator takes memory from the system and gives it back for every frame, a fifth of the work, until
         # it has seen a block as large as it ever keeps.
         np.empty(KEPT_BLOCK, np.uint8)
         self._location = printable(location)

@@ -16,6 +16,7 @@ from .damaged_end import Tail
 from .filters import deinterlaced
 from .headers import USUAL_RATE, check_size, claimed_end, plausible_rate, rate_of, video_stream
 from .names import printable
+from .sound_streams import plays_between
 from .stream_clock import Joint, StreamClock
 from .timing import TimedFrame, as_rate
 
@@ -198,8 +199,6 @@ class FileReader:
 
     def _goes_on(self, before: float, after: float) -> bool:
         """Whether the picture stood still between two of the stream's own times: sound plays between them."""
-        from .sound import plays_between
-
         if "mp4" in self._container.format.name:
             return True  # it holds durations and no times, so nothing in it can jump
         return not is_address(self._location) and plays_between(self._location, before, after)

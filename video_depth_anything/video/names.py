@@ -11,7 +11,7 @@ MAX_NAME = 200
 
 
 def printable(location: str | Path) -> str:
-    """A path as it can be shown anywhere, in one line: bytes that are no UTF-8 come out as \\xe9, tabs as \\x09."""
+    """A path as it can be shown anywhere, in one line: bytes that are no UTF-8 become \\xe9, a new line \\x0a."""
     text = os.fsencode(location).decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 

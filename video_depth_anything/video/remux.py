@@ -140,16 +140,29 @@ def _write(output: OutputContainer, packets: Iterator[tuple[float, Packet[Any]]]
 def _scheduled(
     packets: Iterator[Packet[VideoStream]], source: VideoStream, target: VideoStream, fps: Fraction, plan: Schedule
 ) -> Iterator[tuple[float, Packet[VideoStream]]]:
-    """The packets with their new times."""
+    """The packets with their new times.
+
+    MP4 takes its length from the clock by which frames are stored. Where they are stored out of order, that clock is
+    behind at the end, so the packet stored last makes up for it.
+    """
     tick = source.time_base or Fraction(1, 1000)
     # Matroska counts milliseconds, too coarse for high rates; frames there are in order.
     in_order = source.codec_context.name == "ffv1"
+    held: tuple[int, Packet[VideoStream]] | None = None
+    start = 0
     for count, packet in enumerate(packets):
         if packet.size == 0 or packet.pts is None or packet.dts is None:
             continue
+        if held is not None:
+            yield float(held[0] * plan.tick), held[1]
         shown, decoded = (count, count) if in_order else (round(at * tick * fps) for at in (packet.pts, packet.dts))
         packet.pts, packet.dts = plan.at(shown), plan.at(decoded)
         packet.duration = plan.at(shown + 1) - plan.at(shown)
         packet.time_base = plan.tick
         packet.stream = target
-        yield float(packet.dts * plan.tick), packet
+        start = start if held is not None else plan.at(decoded)
+        held = plan.at(decoded), packet
+    if held is not None:
+        stored, packet = held
+        packet.duration = max(start + plan.at(plan.count) - stored, packet.duration or 0)
+        yield float(stored * plan.tick), packet

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +15,12 @@ import numpy as np
 from ..errors import InputError
 from .containers import is_address, open_container, readable
 from .names import printable
+from .sound_streams import TRIED_PACKETS, sound_stream
 from .stream_clock import JoinedClock, Joint
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -30,11 +30,6 @@ COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 KEPT_LAYOUTS = {"mono", "stereo", "5.1", "5.1(side)", "7.1"}
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 USUAL_RATE, BITS_A_SECOND = 48000, 192_000
-# Packets after which sound that has not given a sample is taken for empty.
-TRIED_PACKETS = 200
-# Packets that show that sound plays; one or two may be stray.
-SEVERAL = 3
-NO_SOUND = "there is no sound in it"
 # Seconds by which sound may be off before silence is put in or samples are dropped.
 SLACK = 0.02
 # Sound that begins earlier than this before the picture does not count as beginning with it.
@@ -207,36 +202,6 @@ class Sound:
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         for packet in self._target.encode(frame):
             yield at / rate, packet
-
-
-def sound_stream(container: InputContainer) -> AudioStream:
-    """The sound that players play: the one marked as default, or the first.
-
-    Raises:
-        InputError: if there is none that can be decoded.
-    """
-    from av.stream import Disposition
-
-    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    if not streams:
-        raise InputError(NO_SOUND)
-    return max(streams, key=lambda s: (bool(s.disposition & Disposition.default), -s.index))
-
-
-def plays_between(location: str, before: float, after: float) -> bool:
-    """Whether a file has sound between two times, in seconds of its own count; False where that cannot be found out."""
-    import av
-
-    try:
-        with closing(open_container(location)) as container:
-            stream = sound_stream(container)
-            tick = stream.time_base or Fraction(1, 1000)
-            container.seek(round((before + 1) / tick), stream=stream)
-            times = (float((packet.pts or 0) * tick) for packet in islice(container.demux(stream), TRIED_PACKETS))
-            # What comes after the picture has gone on belongs to another recording, whatever its times.
-            return sum(before + 1 < time for time in takewhile(lambda time: time < after - 1, times)) > SEVERAL
-    except (InputError, av.FFmpegError, ValueError):
-        return False
 
 
 def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
