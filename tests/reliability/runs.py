@@ -108,7 +108,12 @@ def _run(words: Sequence[str], folder: str, said: str, limits: Mapping[str, int]
     import resource
     import sys
 
+    import torch
+
     from video_depth_anything.cli.main import main
+
+    # Frames this small have nothing to share, and other tests may be running.
+    torch.set_num_threads(1)
 
     for number, name, given in ((1, "out", out), (2, "err", err)):
         path = Path(said) / name
