@@ -12,9 +12,9 @@ from pathlib import Path
 
 from ..errors import OutputError, UsageError
 from ..video.inputs import Input
-from ..video.source import VideoSource
-from ..video.writer import AudioTrack
-from .base import DepthKind, OutputWriter, RunInfo
+from ..video.names import printable
+from ..video.sound import AudioTrack
+from .base import DepthKind, OutputWriter, RunInfo, Source
 from .colormap import color_table
 from .options import CameraOptions, OutputOptions, Provenance
 from .ownership import Ownership, is_output, outputs_in
@@ -101,19 +101,19 @@ class OutputPlan:
             needed["spool, removed at the end"] = (SPOOLED_DEPTH + images) * pixels
         return needed
 
-    def run_info(self, source: VideoSource) -> RunInfo:
+    def run_info(self, source: Source) -> RunInfo:
         """What the outputs of one input have in common."""
         kind: DepthKind = "depth_metres" if self.metric else "disparity"
         return RunInfo(
             self.folder,
             source.name,
-            source.location,
+            printable(source.location),
             kind,
             source.size,
             source.source_size,
             source.fps,
             self.start,
-            float(getattr(source, "pixel_aspect", 1)),
+            float(source.pixel_aspect),
             self.provenance,
         )
 
@@ -141,7 +141,7 @@ class OutputPlan:
                     "choose another --output_dir"
                 )
 
-    def open(self, source: VideoSource) -> RunOutputs:
+    def open(self, source: Source) -> RunOutputs:
         """Make the outputs of one input, ready for its frames.
 
         What the disk needs is said, and what ended runs left unfinished in the folder is removed.
@@ -174,7 +174,7 @@ class OutputPlan:
             staging.close()
             raise
 
-    def _check_size(self, source: VideoSource) -> None:
+    def _check_size(self, source: Source) -> None:
         for name in self.save:
             if min(source.size) < FORMATS[name].shortest_side:
                 raise OutputError(
@@ -191,7 +191,7 @@ class OutputPlan:
                     "--overwrite"
                 )
 
-    def _check_disk(self, source: VideoSource) -> None:
+    def _check_disk(self, source: Source) -> None:
         """Say what the run needs on disk and refuse what does not fit."""
         per_frame = self.bytes_per_frame(source.size)
         if source.expected is None:
@@ -208,12 +208,12 @@ class OutputPlan:
             )
         logger.info("disk: up to %s (%s)", readable(total), parts)
 
-    def _make_writers(self, source: VideoSource, folder: Path) -> list[OutputWriter]:
+    def _make_writers(self, source: Source, folder: Path) -> list[OutputWriter]:
         info = replace(self.run_info(source), folder=folder)
         intrinsics, line = processed_intrinsics(self.camera, source.source_size, source.size)
         if "ply" in self.save:
             logger.info("%s", line)
-        audio = AudioTrack(source.location, self.start) if self.options.keep_audio else None
+        audio = self._sound(source)
         making = Making(
             info,
             self.style,
@@ -237,6 +237,17 @@ class OutputPlan:
                 writers.append(LateOutputs(info, makers, self._spools_images()))
             failed.pop_all()
         return writers
+
+    def _sound(self, source: Source) -> AudioTrack | None:
+        """The input's sound, if it is wanted and can be used: it never costs the depth."""
+        if not self.options.keep_audio or not {"src", "vis"} & set(self.save):
+            return None
+        audio = AudioTrack(source.location, self.start, lambda: source.first_time)
+        reason = audio.check()
+        if reason is not None:
+            logger.warning("%s: its sound is left out: %s", printable(source.location), reason)
+            return None
+        return audio
 
     def _maker(self, name: str, making: Making) -> MakeLate:
         def make(info: RunInfo, ends: tuple[float, float]) -> OutputWriter:

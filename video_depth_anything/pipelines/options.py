@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..outputs.options import CameraOptions, OutputOptions
+from ..video.containers import USUAL_LIMITS, Limits
 from ..video.source import Selection
 
 
@@ -34,12 +35,15 @@ class StreamingOptions:
     """What only streaming has.
 
     realtime: always process the latest frame, and skip those that arrive while the model is busy. show: source and
-    depth in a window. raw: pixel format of raw video on standard output; None for none.
+    depth in a window. raw: pixel format of raw video on standard output; None for none. times: file or pipe that takes
+    the time of each frame on standard output. latency: say how long frames took.
     """
 
     realtime: bool = False
     show: bool = False
     raw: Literal["gray16le", "rgb24"] | None = None
+    times: Path | None = None
+    latency: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,13 +57,14 @@ class RunOptions:
     selection: Selection = Selection()  # noqa: RUF009 - immutable
     outputs: OutputOptions = OutputOptions()  # noqa: RUF009 - immutable
     camera: CameraOptions = CameraOptions()  # noqa: RUF009 - immutable
+    limits: Limits = USUAL_LIMITS
     reset_on_cut: bool = False
     resume: bool = False
 
     def settings(self) -> dict[str, str]:
         """All that changes what is written, as texts that can be compared."""
         found = flattened(self)
-        for name in ("outputs.folder", "outputs.overwrite", "resume"):
+        for name in ("outputs.folder", "outputs.overwrite", "resume", *flattened(self.limits, "limits.")):
             del found[name]
         return found
 
