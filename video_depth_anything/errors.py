@@ -20,6 +20,12 @@ class InputError(UserError):
     """An input is missing, or cannot be read."""
 
 
+class BrokenOffError(InputError):
+    """An address, a pipe or a device stopped in mid-stream; its reader raises this after the last frame."""
+
+    exit_code = 1
+
+
 class OutputError(UserError):
     """An output cannot be written."""
 
@@ -42,6 +48,16 @@ class RankError(UserError):
     """Another rank failed, or the run was ended from outside; the message says which rank, where, and why."""
 
 
+# How PyTorch on a GPU and on a CPU, OpenCV and C++ libraries say it, in errors of kinds that they use for all else too.
+NO_MEMORY = (
+    "out of memory",
+    "DefaultCPUAllocator: can't allocate memory",
+    "DefaultCPUAllocator: not enough memory",
+    "(-4:Insufficient memory)",
+    "std::bad_alloc",
+)
+
+
 def user_line(error: BaseException) -> str | None:
     """What to tell the user about an error, in one line.
 
@@ -56,6 +72,6 @@ def user_line(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+    if isinstance(error, MemoryError) or any(words in str(error) for words in NO_MEMORY):
         return "out of memory; try a smaller --input_size, --max_res or --encoder"
     return None

@@ -39,7 +39,7 @@ class Run:
     Args:
         words: the command line after `vda`.
         folder: where it runs; what it says is kept beside it.
-        limits: of `resource`, by their names.
+        limits: of `resource`, by their names; RLIMIT_AS counts from what the process has.
         out, err: file descriptors instead of files.
     """
 
@@ -122,6 +122,9 @@ def _run(words: Sequence[str], folder: str, said: str, limits: Mapping[str, int]
         os.close(descriptor)
     os.chdir(folder)
     for name, limit in limits.items():
+        if name == "RLIMIT_AS":
+            # Libraries have mapped several gigabytes, of code and reserves.
+            limit += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(getattr(resource, name), (limit, limit))
     sys.exit(main(words))
 

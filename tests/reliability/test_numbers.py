@@ -18,7 +18,7 @@ LAST = "head.scratch.output_conv2.2"
 
 @pytest.fixture
 def weights(checkpoint: Path) -> dict[str, Tensor]:
-    return torch.load(checkpoint, weights_only=True)  # type: ignore[no-any-return]
+    return torch.load(checkpoint, weights_only=True)
 
 
 def given(weights: dict[str, Tensor], clip: Path, folder: Path, command: str = "run") -> Result:

@@ -93,7 +93,19 @@ def test_a_file_that_may_not_grow_ends_one_input(
 ) -> None:
     """A limit on the size of files stands for a full disk: it strikes in mid-run, wherever the tests run."""
     long, short = make_video("long.mp4", count=40, height=64, width=96), make_video("short.mp4", count=1)
-    words = ("run", long, short, "--save", *save, "--vis_range", "0", "9", "--checkpoint", checkpoint, *SMALL)
+    words: tuple[str | Path, ...] = (
+        "run",
+        long,
+        short,
+        "--save",
+        *save,
+        "--vis_range",
+        "0",
+        "9",
+        "--checkpoint",
+        checkpoint,
+        *SMALL,
+    )
     result = run(*words, folder=home, limits={"RLIMIT_FSIZE": 20_000})
     assert result.code == 1, result.err
     lines = [line for line in result.lines if "kept" not in line]
@@ -104,9 +116,7 @@ def test_a_file_that_may_not_grow_ends_one_input(
     assert left(out) == set()
 
 
-def test_a_disk_that_somebody_else_fills(
-    make_video: MakeVideo, checkpoint: Path, home: Path, small_disk: Path
-) -> None:
+def test_a_disk_that_somebody_else_fills(make_video: MakeVideo, checkpoint: Path, home: Path, small_disk: Path) -> None:
     clip = make_video("long.mp4", count=60, height=32, width=48)
     words = ("stream", clip, "--save", "exr", "vis", "--vis_range", "0", "9", "-o", small_disk)
     running = Run(*words, "--checkpoint", checkpoint, *SMALL, folder=home)
