@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from . import kills, long_stream, mutations, small_disk
+from . import kills, long_stream, mutations, page, small_disk
 from .trial import Row, table
 
 PARTS: dict[str, Callable[[Path, int], Row]] = {
@@ -18,6 +18,7 @@ PARTS: dict[str, Callable[[Path, int], Row]] = {
     "mutations": mutations.trial,
     "disk": small_disk.trial,
     "stream": long_stream.trial,
+    "page": page.trial,
 }
 
 

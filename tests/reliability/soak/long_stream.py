@@ -34,7 +34,7 @@ def resident(process: int) -> int:
         return 0
 
 
-def trial(folder: Path, seed: int) -> Row:
+def trial(folder: Path, _: int) -> Row:
     """Stream them into three outputs, and watch the memory."""
     row = Row("a long stream", f"{FRAMES:,} frames")
     pipe, out = folder / "long", folder / "outputs"

@@ -29,7 +29,7 @@ def is_readable(path: Path) -> bool:
     return True
 
 
-def trial(folder: Path, seed: int) -> Row:
+def trial(folder: Path, _: int) -> Row:
     """Write each kind of output until there is no space, beside a result that is whole."""
     row = Row("a disk of 3 MB fills up", f"{len(SAVES)} kinds of outputs")
     disk = folder / "disk"
