@@ -40,7 +40,7 @@ class Run:
         words: the command line after `vda`.
         folder: where it runs; what it says is kept beside it.
         limits: of `resource`, by their names; RLIMIT_AS counts from what the process has.
-        out, err: file descriptors instead of files.
+        out, err: file descriptors instead of files. encoding: that the console has.
     """
 
     def __init__(
@@ -50,12 +50,13 @@ class Run:
         limits: Mapping[str, int] | None = None,
         out: int | None = None,
         err: int | None = None,
+        encoding: str = "utf-8",
     ) -> None:
         number = sum(1 for _ in folder.parent.glob("said-*"))
         self._said = folder.parent / f"said-{number}"
         self._said.mkdir()
         given = [str(word) for word in words]
-        arguments = (given, str(folder), str(self._said), dict(limits or {}), _sent(out), _sent(err))
+        arguments = (given, str(folder), str(self._said), dict(limits or {}), _sent(out), _sent(err), encoding)
         self._process = _CONTEXT.Process(target=_run, args=arguments)
         self._process.start()
 
@@ -104,7 +105,9 @@ def _sent(descriptor: int | None) -> object:
     return None if descriptor is None else DupFd(descriptor)
 
 
-def _run(words: Sequence[str], folder: str, said: str, limits: Mapping[str, int], out: object, err: object) -> None:
+def _run(
+    words: Sequence[str], folder: str, said: str, limits: Mapping[str, int], out: object, err: object, encoding: str
+) -> None:
     import resource
     import sys
 
@@ -120,6 +123,8 @@ def _run(words: Sequence[str], folder: str, said: str, limits: Mapping[str, int]
         descriptor = os.open(path, os.O_CREAT | os.O_WRONLY) if given is None else given.detach()  # type: ignore[attr-defined]
         os.dup2(descriptor, number)
         os.close(descriptor)
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding=encoding, errors="strict")  # type: ignore[union-attr]
     os.chdir(folder)
     for name, limit in limits.items():
         if name == "RLIMIT_AS":

@@ -91,6 +91,19 @@ def test_every_broken_input_has_a_line_and_the_others_finish(
     assert left(home / "outputs") == set()
 
 
+def test_names_that_the_console_cannot_write(make_video: MakeVideo, checkpoint: Path, home: Path) -> None:
+    names = ("\u00fc \u6df1\u5ea6.mp4", os.fsdecode(b"byte \xff.mp4"))
+    for name in names:
+        make_video(count=2).rename(home / name)
+    words = ("run", *names, "\u00fc missing.mp4", "--checkpoint", checkpoint, *FLAGS)
+    result = Run(*words, folder=home, encoding="ascii").ended()
+    assert result.code == 1
+    assert "Traceback" not in result.err
+    assert "error: input video \\xfc missing.mp4 not found" in result.err
+    assert "\\xfc \\u6df1\\u5ea6_depths.npz" in result.out
+    assert len(shown(home / "outputs")) == 2
+
+
 def test_the_traceback_of_a_users_error_is_for_v(make_video: MakeVideo, checkpoint: Path, home: Path) -> None:
     words = ("run", "missing.mp4", make_video(count=1), "-v", "--checkpoint", checkpoint, *FLAGS)
     result = Run(*words, folder=home).ended()

@@ -92,7 +92,7 @@ class Trial:
             self._found(lost=f"{name}: refused")
         return event
 
-    def finished(self, visitor: Visitor, _: random.Random) -> None:
+    def finished(self, visitor: Visitor, chance: random.Random) -> None:
         """A job that has its results, which nobody else can read."""
         event = self._begun(visitor, "short.mp4", self._short)
         if event is None:
@@ -156,9 +156,9 @@ class Trial:
                 self._found(hung=f"{name}: no word on it")
             if "Traceback" in said:
                 self._row.tracebacks += 1
-        for path in (self._folder / "secret.txt", "/etc/passwd", "../../../../etc/passwd"):
-            if visitor.ask("GET", wanted(str(path)))[0] == 200:
-                self._found(leaked=f"{path} was served")
+        for other in (str(self._folder / "secret.txt"), "/etc/passwd", "../../../../etc/passwd"):
+            if visitor.ask("GET", wanted(other))[0] == 200:
+                self._found(leaked=f"{other} was served")
 
     def _attacks(self, chance: random.Random) -> Iterator[tuple[str, bytes]]:
         target = self._playlist_target
