@@ -92,7 +92,7 @@ class Batch:
                 summary = process(source, outputs)
         finally:
             source.close()
-        if not summary.interrupted and summary.broken is None:
+        if outputs.files() and not summary.interrupted and summary.broken is None:
             record.write(outputs.files())
         self.report.say(summary.line(outputs.written(), self.checkpoint))
         if summary.broken is not None:
