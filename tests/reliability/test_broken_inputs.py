@@ -136,7 +136,7 @@ def test_a_lack_of_memory_is_one_inputs(make_video: MakeVideo, checkpoint: Path,
     words = ("run", large, "--input_size", "4200", "--checkpoint", checkpoint, "--save", "npz", *SMALL[:2], *SMALL[4:])
     result = run(*words, folder=home, limits=limits)
     assert result.code == 2
-    assert result.lines[-1] == "error: out of memory; try a smaller --input_size, --frames_at_once, --max_res or --encoder"
+    assert result.lines[-1].startswith("error: out of memory; try a smaller --input_size, ")
     assert left(home / "outputs") == set()
 
 
