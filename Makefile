@@ -10,7 +10,7 @@ STARTING := checkpoints/untrained_head_vits.pth
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo starting-checkpoint test lint format system browser env clean
+.PHONY: demo starting-checkpoint test soak lint format system browser env clean
 
 env: $(READY)
 
@@ -50,6 +50,10 @@ $(STARTING): training/dinov2_from_onnx.py | $(READY)
 
 test: $(READY) browser
 	$(RUN) -m pytest
+
+# A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/reliability.md tells more.
+soak: $(READY)
+	$(RUN) -m tests.reliability.soak $(PARTS)
 
 lint: $(READY)
 	$(RUN) -m ruff check .

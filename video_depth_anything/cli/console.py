@@ -24,7 +24,7 @@ class _Messages(logging.Handler):
         from tqdm import tqdm
 
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{prefix}{record.getMessage()}"
+        text = f"{prefix}{one_line(record.getMessage())}"
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         with suppress(OSError, ValueError):
@@ -67,7 +67,12 @@ class Console:
 def show(line: str, stream: TextIO | None) -> None:
     """Print a line; a stream that is closed, or whose reader has gone away, ends nothing."""
     with suppress(OSError, ValueError):
-        print(printable(line), file=stream, flush=True)
+        print(printable(one_line(line)), file=stream, flush=True)
+
+
+def one_line(text: str) -> str:
+    """The text with control characters shown as escapes: names of files hold line ends, and commands to terminals."""
+    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in text)
 
 
 def printable(text: str) -> str:
