@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .errors import CheckpointError as CheckpointError
     from .errors import DeviceError as DeviceError
     from .offline import infer_depth as infer_depth
+    from .pipelines.infer import DepthVideo as DepthVideo
+    from .pipelines.infer import infer as infer
+    from .pipelines.options import ModelOptions as ModelOptions
+    from .pipelines.setup import load_network as load_network
     from .video_depth import VideoDepthAnything as VideoDepthAnything
     from .video_depth_stream import DepthStream as DepthStream
 
@@ -31,6 +35,10 @@ _MODULES = {
     "Execution": "device",
     "choose_execution": "device",
     "infer_depth": "offline",
+    "DepthVideo": "pipelines.infer",
+    "infer": "pipelines.infer",
+    "ModelOptions": "pipelines.options",
+    "load_network": "pipelines.setup",
     "VideoDepthAnything": "video_depth",
     "DepthStream": "video_depth_stream",
 }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -80,6 +82,22 @@ class VideoDepthAnything(nn.Module):
         self.head = DPTHeadTemporal(
             config.embed_dim, config.features, use_bn, config.out_channels, use_clstoken, num_frames, pe
         )
+
+    @staticmethod
+    def from_pretrained(name: str | Path, metric: bool | None = None, device: str = "auto") -> VideoDepthAnything:
+        """A network with its weights; see `checkpoint.from_pretrained`.
+
+        Args:
+            name: an encoder ("vits"), a repository of the hub ("owner/repository"), or a weights file.
+            metric: whether the weights predict metres; None: as the name says.
+            device: where to put it.
+
+        Raises:
+            CheckpointError: if there are no such weights, or they are damaged.
+        """
+        # That module builds networks, so it imports this one.
+        model: VideoDepthAnything = import_module(".checkpoint", __package__).from_pretrained(name, metric, device)
+        return model
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """Everything that looks at one frame alone.

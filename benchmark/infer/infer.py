@@ -44,13 +44,11 @@ def parse() -> argparse.Namespace:
 
 def settings_of(network: LoadedNetwork, streaming: bool) -> dict[str, Any]:
     """What decides the values of the predictions."""
-    from benchmark.infer.predictions import sha256
-
-    execution = network.execution
+    execution, provenance = network.execution, network.provenance()
     return {
         "system": "video-depth-anything",
-        "checkpoint": network.checkpoint.name,
-        "checkpoint_sha256": sha256(network.checkpoint),
+        "checkpoint": provenance.checkpoint,
+        "checkpoint_sha256": provenance.sha256,
         "encoder": network.encoder,
         "metric": network.metric,
         "streaming": streaming,

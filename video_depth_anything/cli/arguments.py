@@ -144,6 +144,9 @@ def _add_streaming_arguments(parser: argparse.ArgumentParser) -> None:
     # A file's colours span all of it, as the original's; the end of a live source is not known.
     parser.set_defaults(vis_range=VisRange("auto"))
     group.add_argument("--stdout", choices=("gray16le", "rgb24"), help=raw)
+    times = "new file, or a pipe, that takes the time of each frame on standard output, one line a frame"
+    group.add_argument("--stdout_times", type=Path, metavar="FILE", help=times)
+    group.add_argument("--latency", action="store_true", help="say in how many milliseconds frames were done")
 
 
 def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
@@ -226,4 +229,4 @@ def streaming_options(args: argparse.Namespace) -> StreamingOptions:
     """What only `vda stream` has."""
     from ..pipelines.options import StreamingOptions
 
-    return StreamingOptions(args.realtime, args.show, args.stdout)
+    return StreamingOptions(args.realtime, args.show, args.stdout, args.stdout_times, args.latency)

@@ -77,6 +77,17 @@ class RunInfo:
         return {} if self.provenance is None else self.provenance.facts()
 
 
+class Source(Protocol):
+    """What outputs ask of the video that they are made from; `video.source.VideoSource` is one."""
+
+    location: str
+    name: str
+    size: tuple[int, int]
+    source_size: tuple[int, int]
+    fps: Fraction
+    expected: int | None
+
+
 class OutputWriter(Protocol):
     """What the pipeline asks of an output."""
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from ..errors import OutputError, UsageError
 from ..video.inputs import Input
-from ..video.source import VideoSource
 from ..video.writer import AudioTrack
-from .base import DepthKind, OutputWriter, RunInfo
+from .base import DepthKind, OutputWriter, RunInfo, Source
 from .colormap import color_table
 from .options import CameraOptions, OutputOptions, Provenance
 from .ownership import Ownership, is_output, outputs_in
@@ -101,7 +100,7 @@ class OutputPlan:
             needed["spool, removed at the end"] = (SPOOLED_DEPTH + images) * pixels
         return needed
 
-    def run_info(self, source: VideoSource) -> RunInfo:
+    def run_info(self, source: Source) -> RunInfo:
         """What the outputs of one input have in common."""
         kind: DepthKind = "depth_metres" if self.metric else "disparity"
         return RunInfo(
@@ -141,7 +140,7 @@ class OutputPlan:
                     "choose another --output_dir"
                 )
 
-    def open(self, source: VideoSource) -> RunOutputs:
+    def open(self, source: Source) -> RunOutputs:
         """Make the outputs of one input, ready for its frames.
 
         What the disk needs is said, and what ended runs left unfinished in the folder is removed.
@@ -174,7 +173,7 @@ class OutputPlan:
             staging.close()
             raise
 
-    def _check_size(self, source: VideoSource) -> None:
+    def _check_size(self, source: Source) -> None:
         for name in self.save:
             if min(source.size) < FORMATS[name].shortest_side:
                 raise OutputError(
@@ -191,7 +190,7 @@ class OutputPlan:
                     "--overwrite"
                 )
 
-    def _check_disk(self, source: VideoSource) -> None:
+    def _check_disk(self, source: Source) -> None:
         """Say what the run needs on disk and refuse what does not fit."""
         per_frame = self.bytes_per_frame(source.size)
         if source.expected is None:
@@ -208,7 +207,7 @@ class OutputPlan:
             )
         logger.info("disk: up to %s (%s)", readable(total), parts)
 
-    def _make_writers(self, source: VideoSource, folder: Path) -> list[OutputWriter]:
+    def _make_writers(self, source: Source, folder: Path) -> list[OutputWriter]:
         info = replace(self.run_info(source), folder=folder)
         intrinsics, line = processed_intrinsics(self.camera, source.source_size, source.size)
         if "ply" in self.save:

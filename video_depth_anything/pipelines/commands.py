@@ -99,10 +99,11 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
     plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
     plan.check_inputs(inputs)
     network = load_network(options.model)
-    plan = replace(plan, provenance=network.provenance())
+    provenance = network.provenance()
+    plan = replace(plan, provenance=provenance)
     chosen = replace(options.model, encoder=network.encoder, checkpoint=network.checkpoint)
     settings = replace(options, model=chosen).settings()
-    return Batch(plan, options.selection, settings, options.resume, network.checkpoint.name, stop, report), network
+    return Batch(plan, options.selection, settings, options.resume, provenance.checkpoint, stop, report), network
 
 
 def _split(network: LoadedNetwork) -> SplitInference:

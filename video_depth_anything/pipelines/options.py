@@ -34,12 +34,15 @@ class StreamingOptions:
     """What only streaming has.
 
     realtime: always process the latest frame, and skip those that arrive while the model is busy. show: source and
-    depth in a window. raw: pixel format of raw video on standard output; None for none.
+    depth in a window. raw: pixel format of raw video on standard output; None for none. times: file or pipe that takes
+    the time of each frame on standard output. latency: say how long frames took.
     """
 
     realtime: bool = False
     show: bool = False
     raw: Literal["gray16le", "rgb24"] | None = None
+    times: Path | None = None
+    latency: bool = False
 
 
 @dataclass(frozen=True)

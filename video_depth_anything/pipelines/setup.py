@@ -21,13 +21,16 @@ from .options import ModelOptions
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network with its weights, and how it is to be run. Stateless: any number of videos may share it."""
+    """A network with its weights, and how it is to be run. Stateless: any number of videos may share it.
+
+    checkpoint: where the weights came from; None where a program brought them.
+    """
 
     network: Network
     execution: Execution
     encoder: str
     metric: bool
-    checkpoint: Path
+    checkpoint: Path | None
     input_size: int
 
     def infer(self, frames: Iterable[Frame], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
@@ -44,9 +47,10 @@ class LoadedNetwork:
 
     def provenance(self) -> Provenance:
         """Where the depth comes from, for the outputs to say."""
-        return Provenance(
-            f"video-depth-anything {__version__}", self.checkpoint.name, checkpoint_sha256(self.checkpoint)
-        )
+        software, weights = f"video-depth-anything {__version__}", self.checkpoint
+        if weights is None:
+            return Provenance(software, "weights of the calling program", "")
+        return Provenance(software, weights.name, checkpoint_sha256(weights))
 
     def new_stream(self) -> DepthStream:
         """Streaming state of a new video."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
@@ -26,6 +27,9 @@ from .summary import RunSummary
 from .threads import prefetch
 
 logger = logging.getLogger(__name__)
+
+# Frames whose times are kept for `--latency`.
+LATENCY_FRAMES = 10_000
 
 
 class Stream(Protocol):
@@ -57,6 +61,8 @@ def run_stream(
     """
     start = time.monotonic()
     done, interrupted = 0, False
+    # As many as say something of now, and few enough for a stream of days.
+    took: deque[float] = deque(maxlen=LATENCY_FRAMES)
     stream.reset()
     reading = prefetch(frames, 0, stop)
     try:
@@ -65,7 +71,9 @@ def run_stream(
                 if cuts is not None and cuts.is_cut(frame):
                     stream.reset()
                 done += 1
+                begun = time.monotonic()
                 outputs.write(DepthFrame.of(frame, stream.step(frame.image)))
+                took.append(time.monotonic() - begun)
                 on_frame()
                 stop.check()
         except Finished:
@@ -78,7 +86,7 @@ def run_stream(
     except BaseException:
         outputs.abort()
         raise
-    return RunSummary(done, time.monotonic() - start, interrupted)
+    return RunSummary(done, time.monotonic() - start, interrupted, tuple(took))
 
 
 def stream_inputs(
@@ -102,7 +110,7 @@ def stream_inputs(
     def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
         info, style = batch.plan.run_info(source), batch.plan.style
         if options.raw is not None:
-            outputs.add(RawOutput(info, style, options.raw))
+            outputs.add(RawOutput(info, style, options.raw, times=options.times))
         if options.show:
             outputs.add(Window(info, style))
         newest = Newest(source.timed(), not is_live(source.location)) if options.realtime else None
@@ -110,6 +118,9 @@ def stream_inputs(
         with batch.report.progress(source.expected, source.name) as advance:
             frames: Iterable[TimedFrame] = source.timed() if newest is None else newest
             summary = run_stream(frames, stream, outputs, advance, batch.stop, cuts)
+        if options.latency and summary.took:
+            middle, late = (1000 * value for value in np.percentile(summary.took, (50, 95)))
+            logger.info("latency, from a frame to its outputs: p50 %.1f ms, p95 %.1f ms", middle, late)
         if newest is not None:
             logger.info("%d frames skipped, %d processed", newest.dropped, summary.frames)
         return summary

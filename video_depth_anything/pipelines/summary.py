@@ -9,11 +9,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class RunSummary:
-    """Frames written, seconds taken, and whether the user ended the run early."""
+    """Frames written, seconds taken, and whether the user ended the run early.
+
+    took: seconds from a frame to its outputs, of the latest frames of a stream.
+    """
 
     frames: int
     seconds: float
     interrupted: bool
+    took: tuple[float, ...] = ()
 
     @property
     def rate(self) -> float:
