@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the README's moving picture: `vda run` on the bundled example, the source beside its depth, as animated WebP."""
+"""Makes the README's moving picture by `vda run` on the bundled example: source and depth, as animated WebP."""
 
 from __future__ import annotations
 

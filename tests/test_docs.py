@@ -1,0 +1,275 @@
+"""README and docs stay true: their commands and programs run, their flags are those of the commands, links lead on."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import imageio_ffmpeg
+import pytest
+import tomllib
+from conftest import MakeVideo
+from documented import PAGES, ROOT, SHELL, anchors, blocks, commands, links
+from PIL import Image
+
+from video_depth_anything.checkpoint import STARTER
+from video_depth_anything.cli.main import COMMANDS
+from video_depth_anything.cli.main import main as vda
+
+# Added to what is run, so that it takes a second: smaller and shorter, and nothing is converted for OpenVINO.
+SMALL = ("--input_size", "28", "--max_len", "3", "--device", "cpu", "--backend", "torch", "--fp32")
+# Commands that are not run here, and why. Their flags are checked all the same.
+NOT_RUN = {
+    r"pip install ": "changes the environment; tests/test_package.py installs the package",
+    r"make ": "make demo, test and lint are what CI runs; make teaser takes a minute; their targets are checked",
+    r"vda weights \w": "downloads hundreds of megabytes; tests/test_weights.py fetches from a server of its own",
+    r"bash get_weights.sh ": "downloads; tests/test_get_weights.py fetches from a server of its own",
+    r"vda stream (0|rtsp:)": "needs a camera; tests/test_run_streaming.py streams files",
+    r"vda app": "serves until it is ended; tests/test_app.py opens it in a browser",
+    r"torchrun ": "tests/test_torchrun.py and test_train_script.py start several processes",
+    r"#!/bin/bash\n#SBATCH": "needs a cluster with Slurm",
+    r"python3? benchmark/speed/": "takes minutes on a quiet machine; tests/test_speed_benchmarks.py runs each, small",
+    r"python3? benchmark/": "needs datasets; tests/test_benchmark_*.py run each on miniatures of them",
+    r"bash benchmark/eval/": "needs datasets; tests/test_benchmark_compare.py runs them",
+    r"python -m training": "takes hours; tests/test_train_script.py and test_training*.py run each, small",
+    r"python run\.py --checkpoint runs/": "needs what the training before it makes",
+    r"tensorboard ": "a server of another project",
+}
+# Programs in Python that are not run here, by a line of them, and why.
+PYTHON_NOT_RUN = {
+    'from_pretrained("metric_vits")': "downloads; tests/test_from_pretrained.py fetches from a server of its own",
+}
+ALL = {
+    page: [command for block in blocks(page) if block.language in SHELL for command in commands(block)]
+    for page in PAGES
+}
+RUN_PAGES = [page for page in PAGES if page == "README.md" or page.startswith("docs/")]
+
+
+def reason(command: str) -> str | None:
+    """Why a command is not run; None if it is."""
+    return next((why for pattern, why in NOT_RUN.items() if re.match(pattern, command)), None)
+
+
+@functools.cache
+def help_of(*program: str) -> str:
+    result = subprocess.run([*program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, (program, result.stderr)
+    return result.stdout
+
+
+def flags_of(text: str) -> set[str]:
+    return {flag.replace("-", "_") for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]+", text)} - {"__help"}
+
+
+@pytest.fixture
+def place(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with what the pages name, in which commands and programs run."""
+    monkeypatch.chdir(tmp_path)
+    # Nothing that a program asks for is converted for OpenVINO, which takes longer than these programs.
+    monkeypatch.setattr("video_depth_anything.device.has_openvino", lambda: False)
+    for name in ("clip.mp4", "other.mp4"):
+        make_video(name, count=3, height=360, width=640, fps=Fraction(24))
+    for name in ("shots/a1.png", "shots/a2.png", "plates/plate.1001.png", "plates/plate.1002.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        ok, frame = cv2.VideoCapture(str(tmp_path / "clip.mp4")).read()
+        assert ok and cv2.imwrite(str(tmp_path / name), frame)
+    # The bundled model under the name of a public one.
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "video_depth_anything_vits.pth").symlink_to(STARTER)
+    logger = logging.getLogger()
+    handlers, level = logger.handlers, logger.level
+    yield tmp_path
+    logger.handlers = handlers
+    logger.setLevel(level)
+
+
+def run_in_shell(command: str, place: Path) -> None:
+    """A command that redirects or pipes, with `vda` and `ffmpeg` where the shell finds them."""
+    programs = place / "bin"
+    programs.mkdir(exist_ok=True)
+    small = shlex.join(SMALL)
+    for name, line in {
+        "vda": f'exec {shlex.quote(sys.executable)} -m video_depth_anything "$@" {small}',
+        "ffmpeg": f'exec {shlex.quote(imageio_ffmpeg.get_ffmpeg_exe())} "$@"',
+    }.items():
+        (programs / name).write_text(f"#!/bin/sh\n{line}\n")
+        (programs / name).chmod(0o755)
+    environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    shell = ["bash", "-o", "pipefail", "-c", command]
+    result = subprocess.run(shell, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, (command, result.stderr)
+
+
+def run_command(command: str, place: Path) -> None:
+    words = shlex.split(command)
+    assert words[0] == "vda", f"neither run nor named in NOT_RUN: {command}"
+    if re.search(r" [|>] ", command):
+        run_in_shell(command, place)
+    else:
+        small = SMALL if words[1] not in ("weights", "export") else ()
+        assert vda([*words[1:], *small]) == 0, command
+
+
+@pytest.mark.parametrize("page", RUN_PAGES)
+def test_what_a_page_shows_runs(page: str, place: Path) -> None:
+    for block in blocks(page):
+        if block.language in SHELL:
+            for command in commands(block):
+                if reason(command) is None:
+                    run_command(command, place)
+        elif block.language == "python" and not any(line in block.text for line in PYTHON_NOT_RUN):
+            names: dict[str, Any] = {"__name__": "__main__"}
+            exec(compile(block.text, page, "exec"), names)
+            if page == "README.md":
+                assert names["depths"].shape == (5, 180, 320)
+                assert names["depth"].shape == (180, 320)
+    written = {path.relative_to(place).as_posix() for path in place.rglob("*")}
+    if page == "README.md":
+        assert {"outputs/clip_src.mp4", "outputs/clip_vis.mp4"} <= written
+        assert {"outputs/plates_depths_exr", "outputs/plate_depths_exr"} & written
+    if page == "docs/streaming.md":
+        assert (place / "depth.raw").stat().st_size == 3 * 360 * 640 * 2
+        assert len(list(_frames(place / "colours.mp4"))) == 3
+
+
+def _frames(path: Path) -> Iterator[object]:
+    import imageio.v3 as imageio
+
+    return imageio.imiter(path, plugin="FFMPEG")
+
+
+def test_what_is_not_run_is_still_there() -> None:
+    for pattern in NOT_RUN:
+        assert any(re.match(pattern, command) for listed in ALL.values() for command in listed), pattern
+    for line in PYTHON_NOT_RUN:
+        assert any(line in block.text for page in PAGES for block in blocks(page)), line
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_flags_and_files_of_commands_exist(page: str) -> None:
+    for command in ALL[page]:
+        if command.startswith("#!"):
+            command = command.replace(
+                "\
+",
+                " ",
+            ).splitlines()[-1]
+        for part in re.split(r" [|>;] ", command):
+            _check_part(shlex.split(part))
+
+
+def _check_part(words: list[str]) -> None:
+    if "--flags" in words:  # what follows is for `vda run`
+        words, further = words[: words.index("--flags")], words[words.index("--flags") + 1 :]
+        _check_part(["vda", "run", *further])
+    given = flags_of(" ".join(words))
+    scripts = [word for word in words if word.endswith((".py", ".sh"))]
+    if words[0] == "vda":
+        name = words[1] if words[1] in COMMANDS else "run"
+        assert given <= flags_of(help_of(sys.executable, "-m", "video_depth_anything", name)), words
+    elif words[0] == "pip":
+        _check_installed(words[2:])
+    elif words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), words
+    elif scripts:
+        assert (ROOT / scripts[0]).is_file(), scripts[0]
+        if scripts[0].endswith(".py"):
+            given = flags_of(" ".join(words[words.index(scripts[0]) :]))
+            assert given <= flags_of(help_of(sys.executable, scripts[0])), words
+    elif "-m" in words:
+        module = words.index("-m") + 1
+        given = flags_of(" ".join(words[module:]))
+        assert given <= flags_of(help_of(sys.executable, "-m", words[module])), words
+
+
+def _check_installed(words: list[str]) -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for word in words:
+        named = re.fullmatch(r"\.\[(.*)\]", word)
+        if named:
+            assert set(named.group(1).split(",")) <= set(extras), word
+        elif word.endswith(".txt"):
+            assert (ROOT / word).is_file(), word
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_flag_is_described_and_no_other(name: str) -> None:
+    text = "".join(
+        (ROOT / "docs" / page).read_text()
+        for page in ("command-line.md", "export.md")
+        if (ROOT / "docs" / page).is_file()
+    )
+    shown = help_of(sys.executable, "-m", "video_depth_anything", name)
+    described = {flag.replace("-", "_") for flag in re.findall(r"`(--[a-z][a-z0-9_-]+)", text)}
+    assert flags_of(shown) <= described, sorted(flags_of(shown) - described)
+
+
+def test_no_flag_is_described_that_is_gone() -> None:
+    there = set().union(*(flags_of(help_of(sys.executable, "-m", "video_depth_anything", name)) for name in COMMANDS))
+    described = set()
+    for line in (ROOT / "docs" / "command-line.md").read_text().splitlines():
+        if line.startswith("| `-"):
+            described |= flags_of(line.split("|")[1])
+    assert described <= there, sorted(described - there)
+    assert {"__input_size", "__save", "__yes", "__share", "__latency"} <= described
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_what_is_there(page: str) -> None:
+    for target, heading in links(page):
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        if heading:
+            assert heading in anchors(path), f"{target}#{heading}"
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    named = re.findall(r"`([a-z_/]+(?:\.py|/))`", (ROOT / "docs" / "architecture.md").read_text())
+    assert len(named) > 10
+    for name in named:
+        assert (ROOT / name).exists() or (ROOT / "video_depth_anything" / name).exists(), name
+
+
+def test_the_readme_is_short_and_its_picture_moves() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1000
+    picture = ROOT / "assets" / "teaser.webp"
+    assert picture.stat().st_size < 3e6
+    with Image.open(picture) as image:
+        assert getattr(image, "n_frames", 1) > 30
+        assert image.size == (640, 240)
+
+
+def test_the_notebook_runs_from_a_clone(monkeypatch: pytest.MonkeyPatch) -> None:
+    notebook = json.loads((ROOT / "docs" / "video_depth.ipynb").read_text())
+    assert notebook["nbformat"] == 4
+    monkeypatch.chdir(ROOT / "docs")
+    names: dict[str, Any] = {"__name__": "__main__"}
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    shortened = 0
+    for source in cells:
+        # The same cells over less.
+        source, count = re.subn(r"^FRAMES, DETAIL = .*$", "FRAMES, DETAIL = 4, 28", source, flags=re.MULTILINE)
+        shortened += count
+        exec(compile(source, "docs/video_depth.ipynb", "exec"), names)
+    assert shortened == 1
+    assert names["video"].depths.shape == (4, 240, 320)
+    assert names["stream"].frames_seen == 4
+
+
+def test_bundled_files_are_small() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    for name in tracked:
+        limit = 60e6 if name.startswith("assets/checkpoints/") else 5e6
+        assert (ROOT / name).stat().st_size <= limit, name
