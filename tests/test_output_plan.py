@@ -130,7 +130,7 @@ def test_png16_has_one_scale_a_video_unless_asked(tmp_path: Path, source: VideoS
 
 
 def test_where_the_numbers_come_from_and_standard_attributes(tmp_path: Path, source: VideoSource) -> None:
-    source.pixel_aspect = Fraction(16, 11)  # type: ignore[attr-defined]
+    source.pixel_aspect = Fraction(16, 11)
     write(replace(plan(tmp_path, *NUMERIC), start=3600.5), source, frames(first=1001))
     names = [f"frame_{n:05d}" for n in (1001, 1003, 1005, 1007, 1009)]
     assert [path.stem for path in sorted((tmp_path / "clip_depths_exr").iterdir())] == names

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 import torch
 from conftest import MakeVideo
+from ffmpeg import ffmpeg_header, run_ffmpeg
 
 from utils.dc_utils import read_video_frames
-from video_depth_anything.video.readers import ffmpeg_header, ffmpeg_program
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -192,8 +192,8 @@ def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Pat
 def test_every_new_flag_at_once(tmp_path: Path, make_video: MakeVideo, checkpoint: Path) -> None:
     silent = make_video("silent.mp4", count=48)
     path = tmp_path / "my film.mkv"
-    command = [ffmpeg_program(), "-v", "error", "-i", str(silent), "-f", "lavfi", "-i", "sine=duration=2"]
-    subprocess.run([*command, "-map", "0", "-map", "1", "-c:v", "copy", str(path)], check=True)
+    beep = ("-f", "lavfi", "-i", "sine=duration=2")
+    run_ffmpeg("-i", silent, *beep, "-map", "0", "-map", "1", "-c:v", "copy", path)
     flags = ["--save", "src", "vis", "npz", "exr", "png16", "mkv16", "ply", "--metric", "--keep_audio"]
     flags += ["--vis", "side-by-side", "--colormap", "turbo", "--vis_range", "0.5", "4", "--start", "0.5", "--end", "1"]
     flags += ["--fov", "60", "--principal-point", "30", "20", "--ply_every", "4", "--ply_stride", "2"]
@@ -208,7 +208,7 @@ def test_every_new_flag_at_once(tmp_path: Path, make_video: MakeVideo, checkpoin
     assert frame_count(out / "my film_vis.mp4") == (6, 48, 128)
     with np.load(out / "my film_depths.npz") as archive:
         assert str(archive["kind"]) == "depth_metres"
-        np.testing.assert_allclose(archive["timestamps"], np.arange(6) / 12, atol=1e-3)
+        np.testing.assert_allclose(archive["timestamps"], 0.5 + np.arange(6) / 12, atol=1e-3)
     for name in ("_src.mp4", "_vis.mp4"):
         header = ffmpeg_header(out / f"my film{name}")
         assert " Audio: " in header

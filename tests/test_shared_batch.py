@@ -92,7 +92,7 @@ def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) ->
     args = parser.parse_args(given)
     options, said, stop = arguments.run_options(args, parser), Said(), Stop()
     plan = OutputPlan(options.outputs, options.camera, options.model.metric)
-    batch = Batch(plan, options.selection, options.settings(), options.resume, "test.pth", stop, said)
+    batch = Batch(plan, options.selection, options.limits, options.settings(), options.resume, "test.pth", stop, said)
 
     def windows(frames: Iterator[Frame]) -> WindowSource:
         if broken_after is None:

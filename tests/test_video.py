@@ -4,53 +4,40 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
 import cv2
-import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import MakeVideo
+from ffmpeg import decoded, ffmpeg_header, frame_times, run_ffmpeg
 from recipes import synthetic_frames
 
 from utils.dc_utils import read_video_frames, save_video
 from video_depth_anything.errors import InputError, OutputError
 from video_depth_anything.outputs.colormap import Colorizer, color_table
-from video_depth_anything.video.readers import (
-    READERS,
-    DecordReader,
-    FfmpegReader,
-    OpenCVReader,
-    ReaderError,
-    ReaderKind,
-    ffmpeg_header,
-)
+from video_depth_anything.video.decord_reader import DecordError, DecordReader
 from video_depth_anything.video.source import Selection, VideoSource, open_video, processed_size
+from video_depth_anything.video.timing import TimedFrame
 from video_depth_anything.video.writer import VideoWriter
-
-READER_NAMES = [kind.name for kind in READERS]
-
-
-def run_ffmpeg(*arguments: str | Path) -> None:
-    import subprocess
-
-    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-y", *map(str, arguments)]
-    subprocess.run(command, check=True)
 
 
 def psnr(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> float:
     return float(10 * np.log10(255**2 / np.mean((a.astype(float) - b) ** 2)))
 
 
-@pytest.mark.parametrize("kind", READERS)
-def test_each_reader_gives_the_frames_with_their_times(kind: ReaderKind, make_video: MakeVideo) -> None:
-    source = VideoSource(make_video(count=9), readers=[kind])
+def test_frames_with_their_times(make_video: MakeVideo) -> None:
+    path = make_video(count=9)
+    source = open_video(path)
     frames = list(source.timed())
-    assert (source.reader, source.size, source.fps, source.expected) == (kind.name, (48, 64), 24, 9)
+    assert (source.reader, source.size, source.fps, source.expected) == ("PyAV", (48, 64), 24, 9)
+    assert (source.pixel_aspect, source.first_time) == (1, 0)
     np.testing.assert_allclose([frame.duration for frame in frames], 1 / 24, atol=1e-5)
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(9) / 24, atol=1e-5)
+    np.testing.assert_array_equal(np.stack([frame.image for frame in frames]), decoded(path))
     # Small saturated chequered noise loses its chroma in 4:2:0; the brightness must stay.
     for frame, original in zip(frames, synthetic_frames(9, 48, 64, seed=9), strict=True):
         assert psnr(frame.image.mean(axis=2), original.mean(axis=2)) > 28
@@ -63,15 +50,14 @@ def test_readers_agree_on_frames_sizes_and_limits(
     make_video: MakeVideo, target: str, max_len: int, max_res: int
 ) -> None:
     path = make_video(count=30, fps=Fraction(30000, 1001))
-    rate = None if target == "-1" else Fraction(target)
+    selection = Selection(max_res, None if target == "-1" else Fraction(target), max_len)
     results = []
-    for kind in READERS:
-        source = VideoSource(path, Selection(max_res, rate, max_len), [kind])
+    for source in (open_video(path, selection), VideoSource(path, selection, DecordReader(str(path)))):
         frames = list(source.timed())
         results.append((source.size, source.fps, [round(frame.time, 4) for frame in frames]))
         assert {frame.image.shape for frame in frames} == {(*source.size, 3)}
         assert source.expected == len(frames)
-    assert results[0] == results[1] == results[2]
+    assert results[0] == results[1]
 
 
 def test_sizes() -> None:
@@ -82,6 +68,16 @@ def test_sizes() -> None:
     assert processed_size(2160, 3840, -1) == (2160, 3840)
 
 
+def test_odd_limits_of_size_are_kept() -> None:
+    assert processed_size(108, 192, 101) == (56, 100)
+    assert processed_size(192, 108, 101) == (100, 56)
+    assert processed_size(1000, 1000, 3) == (2, 2)
+    assert processed_size(1, 4000, 100) == (2, 100)
+    assert processed_size(1, 99, 101) == (1, 99)
+    with pytest.raises(ValueError, match="2 is the least"):
+        processed_size(100, 100, 1)
+
+
 def test_read_video_frames(make_video: MakeVideo) -> None:
     path = make_video(count=12)
     frames, fps = read_video_frames(path, 4, target_fps=12, max_res=32)
@@ -90,24 +86,26 @@ def test_read_video_frames(make_video: MakeVideo) -> None:
     assert (len(frames), fps) == (12, 24.0)
 
 
-def test_missing_decord_and_opencv(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_decord(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     import sys
 
     path = make_video()
-    assert open_video(path, readers=READERS).reader == "decord"
+    assert DecordReader(str(path)).name == "decord"
+    before, _ = read_video_frames(path)
     monkeypatch.setitem(sys.modules, "decord", None)
-    assert open_video(path, readers=READERS).reader == "OpenCV"
-    assert len(read_video_frames(path)[0]) == 5
+    with pytest.raises(DecordError, match="not installed"):
+        DecordReader(str(path))
+    np.testing.assert_array_equal(read_video_frames(path)[0], before)
 
 
 def test_gif_and_av1(tmp_path: Path, make_video: MakeVideo) -> None:
     gif, av1 = tmp_path / "a.gif", tmp_path / "a.mkv"
     run_ffmpeg("-i", make_video(count=6, fps=Fraction(10)), gif)
     source = open_video(gif)
-    assert (source.reader, source.fps, len(list(source))) == ("OpenCV", 10, 6)
+    assert (source.fps, len(list(source))) == (10, 6)
     run_ffmpeg("-i", make_video(count=6), "-c:v", "libsvtav1", "-preset", "12", av1)
     source = open_video(av1)
-    assert (source.reader, source.fps, len(list(source))) == ("ffmpeg", 24, 6)
+    assert (source.fps, len(list(source))) == (24, 6)
 
 
 def test_tiny_frames_that_decord_mangles(tmp_path: Path) -> None:
@@ -138,9 +136,10 @@ def test_variable_frame_rate_keeps_its_frames(tmp_path: Path, make_video: MakeVi
     path = tmp_path / "vfr.mp4"
     pick = r"select='not(mod(n,2))+lt(n,10)'"
     run_ffmpeg("-i", make_video(count=30), "-vf", pick, "-fps_mode", "vfr", path)
-    for kind in READERS:
-        times = [frame.time for frame in VideoSource(path, readers=[kind]).timed()]
+    for source in (open_video(path), VideoSource(path, Selection(), DecordReader(str(path)))):
+        times = [frame.time for frame in source.timed()]
         np.testing.assert_allclose(times, [n / 24 for n in range(30) if n % 2 == 0 or n < 10], atol=1e-4)
+        np.testing.assert_allclose(times, frame_times(path), atol=1e-4)
 
 
 def test_a_file_cut_off_is_read_as_far_as_it_goes(make_video: MakeVideo, caplog: pytest.LogCaptureFixture) -> None:
@@ -152,24 +151,23 @@ def test_a_file_cut_off_is_read_as_far_as_it_goes(make_video: MakeVideo, caplog:
     assert "it claims 60" in caplog.text or "stops after" in caplog.text
 
 
-def test_the_next_reader_goes_on_where_one_stops(make_video: MakeVideo, caplog: pytest.LogCaptureFixture) -> None:
-    class Failing(DecordReader):
-        """decord as it behaves on files with bit errors: raises on the way."""
+def test_what_decord_cannot_read_on_the_way_is_read_again(
+    make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frames = DecordReader.__iter__
 
-        def __iter__(self):  # type: ignore[no-untyped-def]
-            for index, frame in enumerate(super().__iter__()):
-                if index == 5:
-                    raise ReaderError("decord stopped on the way")
-                yield frame
+    def failing(self: DecordReader) -> Iterator[TimedFrame]:
+        for index, frame in enumerate(frames(self)):
+            if index == 5:
+                raise DecordError("decord stopped on the way")
+            yield frame
 
     path = make_video(count=12)
     whole, _ = read_video_frames(path)
-    for following in (OpenCVReader, FfmpegReader):
-        caplog.clear()
-        frames = list(VideoSource(path, readers=[Failing, following]).timed())
-        assert f"decord stops after 5 frames, {following.name} goes on" in caplog.text
-        np.testing.assert_allclose([frame.time for frame in frames], np.arange(12) / 24, atol=1e-5)
-        assert np.abs(np.stack([f.image for f in frames]).astype(int) - whole).max() <= 3
+    monkeypatch.setattr(DecordReader, "__iter__", failing)
+    again, _ = read_video_frames(path)
+    assert len(again) == 12
+    assert np.abs(again.astype(int) - whole).max() <= 3
 
 
 @pytest.mark.parametrize("content", [b"", b"this is not a video", b"\x00\x00\x00\x18ftypmp42" + bytes(400)])
@@ -217,9 +215,8 @@ def test_colours_survive_and_are_tagged(tmp_path: Path) -> None:
         writer.write(frame)
     writer.close()
     assert "tv, smpte170m/" in ffmpeg_header(path)
-    for kind in READERS:
-        decoded = next(iter(VideoSource(path, readers=[kind]))).astype(int)
-        assert np.abs(decoded[16, 8::16] - colors).max() <= 8, kind.name
+    for found in (decoded(path)[0], next(iter(open_video(path)))):
+        assert np.abs(found.astype(int)[16, 8::16] - colors).max() <= 8
 
 
 def test_odd_sizes_are_padded_with_a_note(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -231,10 +228,10 @@ def test_odd_sizes_are_padded_with_a_note(tmp_path: Path, caplog: pytest.LogCapt
     for frame in frames:
         writer.write(frame)
     writer.close()
-    decoded, _ = read_video_frames(path)
-    assert decoded.shape == (3, 48, 64, 3)
-    assert psnr(decoded[:, :47, :63].mean(axis=3), frames.mean(axis=3)) > 28
-    assert np.abs(decoded[:, 47].astype(int) - decoded[:, 46]).mean() < 12
+    found = decoded(path)
+    assert found.shape == (3, 48, 64, 3)
+    assert psnr(found[:, :47, :63].mean(axis=3), frames.mean(axis=3)) > 28
+    assert np.abs(found[:, 47].astype(int) - found[:, 46]).mean() < 12
 
 
 def test_nothing_is_left_of_a_video_that_was_not_finished(tmp_path: Path) -> None:

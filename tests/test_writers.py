@@ -13,6 +13,7 @@ import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ffmpeg import ffmpeg_header
 from PIL import Image
 
 from utils.dc_utils import read_video_frames
@@ -28,7 +29,6 @@ from video_depth_anything.outputs.values import Values
 from video_depth_anything.outputs.videos import Depth16Video, DepthVideo, SourceVideo
 from video_depth_anything.outputs.vis_range import VisRange
 from video_depth_anything.outputs.visualiser import VisStyle
-from video_depth_anything.video.readers import ffmpeg_header
 from video_depth_anything.video.writer import VideoWriter
 
 RNG = np.random.default_rng(0)

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from video_depth_anything.errors import OutputError
 from video_depth_anything.files import whole_file
 from video_depth_anything.outputs.colormap import Colorizer
-from video_depth_anything.video.readers import READERS
-from video_depth_anything.video.source import Selection, open_video
+from video_depth_anything.video.decord_reader import DecordError, DecordReader
+from video_depth_anything.video.source import Selection, VideoSource, open_video
 from video_depth_anything.video.timing import parse_target_fps
 
 # Whether decord is there to read with.
@@ -36,8 +36,8 @@ def read_video_frames(
 ) -> tuple[npt.NDArray[np.uint8], float]:
     """Read a video into memory. `video_depth_anything.video.source.open_video` reads it as a stream.
 
-    decord reads it, OpenCV where decord is missing or fails on the file, ffmpeg where both do: the same frames, sizes
-    and rates from each.
+    decord reads it, as in the original; PyAV where decord is missing, fails on the file, or shows it otherwise than it
+    is meant (mirrored, HDR, interlaced, trimmed).
 
     Args:
         video_path: of the file.
@@ -49,10 +49,15 @@ def read_video_frames(
         (N, H, W, 3) uint8 RGB, and their frame rate.
 
     Raises:
-        InputError: if the file is missing, or no reader decodes a frame of it.
+        InputError: if the file is missing, or no frame of it decodes.
     """
-    source = open_video(video_path, Selection(max_res, parse_target_fps(target_fps), process_length), readers=READERS)
-    return np.stack(list(source)), float(source.fps)
+    selection = Selection(max_res, parse_target_fps(target_fps), process_length)
+    try:
+        source = VideoSource(video_path, selection, DecordReader(str(video_path)))
+        return np.stack(list(source)), float(source.fps)
+    except DecordError:
+        source = open_video(video_path, selection)
+        return np.stack(list(source)), float(source.fps)
 
 
 def save_video(

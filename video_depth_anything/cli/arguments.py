@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
 from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
-from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, seconds
+from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, resolution, seconds
 
 if TYPE_CHECKING:
     from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
@@ -84,7 +84,9 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=f"{what}; left out: the bundled example")
     group = parser.add_argument_group("input")
     group.add_argument("-i", "--input_video", nargs="+", default=[], metavar="INPUT", help="the same, as a flag")
-    group.add_argument("--max_res", type=limit, default=1280, metavar="PIXELS", help="longer side at most, -1: any")
+    group.add_argument(
+        "--max_res", type=resolution, default=1280, metavar="PIXELS", help="longer side at most, -1: any"
+    )
     group.add_argument("--max_len", type=limit, default=-1, metavar="FRAMES", help="frames at most, -1: all")
     group.add_argument("--target_fps", type=frame_rate, default="-1", metavar="FPS", help="frames a second, -1: all")
     group.add_argument("--start", type=seconds, default=0.0, metavar="SECONDS", help="leave out what comes before")
@@ -92,6 +94,13 @@ def _add_source_arguments(parser: argparse.ArgumentParser) -> None:
     cut = "begin anew where the scene changes: no window crosses a cut"
     group.add_argument("--reset_on_cut", action="store_true", help=cut)
     group.add_argument("--image_fps", type=positive_float, default=24.0, metavar="FPS", help="rate of images")
+    spaces = ("auto", "linear", "srgb", "rec709", "log")
+    what = "what the numbers of images mean; auto: linear for EXR, what the format usually holds for others"
+    group.add_argument("--colorspace", choices=spaces, default="auto", help=what)
+    most = "frames of more pixels are refused before they are decoded"
+    group.add_argument("--max_pixels", type=positive_int, default=7680 * 4320, metavar="N", help=most)
+    silence = "how long an address, a pipe or a device may say nothing"
+    group.add_argument("--timeout", type=positive_float, default=30.0, metavar="SECONDS", help=silence)
 
 
 def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
@@ -179,6 +188,7 @@ def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ru
     """What `run_parser` has parsed; a combination that makes no sense ends the process as the parser does."""
     from ..outputs.options import CameraOptions, OutputOptions
     from ..pipelines.options import RunOptions
+    from ..video.containers import Limits
     from ..video.source import Selection
 
     if args.end is not None and args.end <= args.start:
@@ -208,8 +218,11 @@ def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> Ru
         stride=args.ply_stride,
         max_depth=args.ply_max_depth,
     )
-    selection = Selection(args.max_res, args.target_fps, args.max_len, args.start, args.end, args.image_fps)
-    return RunOptions(model, selection, outputs, camera, args.reset_on_cut, args.resume)
+    selection = Selection(
+        args.max_res, args.target_fps, args.max_len, args.start, args.end, args.image_fps, args.colorspace
+    )
+    limits = Limits(max_pixels=args.max_pixels, timeout=args.timeout)
+    return RunOptions(model, selection, outputs, camera, limits, args.reset_on_cut, args.resume)
 
 
 def saved(args: argparse.Namespace, parser: argparse.ArgumentParser) -> tuple[str, ...]:

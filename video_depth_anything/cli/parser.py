@@ -69,6 +69,14 @@ def limit(text: str) -> int:
     return -1 if text == "-1" else positive_int(text)
 
 
+def resolution(text: str) -> int:
+    """Argument type: a number of pixels that an even side can have, or -1 for no limit."""
+    value = limit(text)
+    if value == 1:
+        raise argparse.ArgumentTypeError("1 is too small for a picture; 2 is the least")
+    return value
+
+
 def frame_rate(text: str) -> Fraction | None:
     """Argument type: a positive number or fraction of frames per second; None for -1, all frames."""
     from ..video.timing import parse_target_fps

@@ -57,7 +57,7 @@ class NpzArchive:
 
     def write(self, frame: DepthFrame) -> None:
         self._member.write(np.ascontiguousarray(self._values(frame.depth), dtype="<f4").data)
-        self._times.append(frame.time)
+        self._times.append(frame.timestamp)
         self._play.add(frame.time, frame.duration)
 
     def close(self) -> None:
@@ -154,10 +154,10 @@ class ExrFrames(_FrameFiles):
         import OpenEXR
 
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **self._attributes}
-        header |= {"time": frame.time, "pixelAspectRatio": float(self._info.pixel_aspect)}
+        header |= {"time": frame.timestamp, "pixelAspectRatio": float(self._info.pixel_aspect)}
         fps = self._info.fps.limit_denominator(100_000)
         header["framesPerSecond"] = fps
-        code = time_code(self._info.start + frame.time, fps)
+        code = time_code(self._info.start + frame.time if frame.source_time is None else frame.source_time, fps)
         if code is not None:
             # The fields after the frame: drop frame, colour frame, field phase, three flags of groups, eight user bits.
             header["timeCode"] = OpenEXR.TimeCode(*code[:4], 0, 0, code[4], *[0] * 11)

@@ -21,7 +21,8 @@ DepthKind = Literal["disparity", "depth_metres"]
 class DepthFrame(NamedTuple):
     """A frame, (H, W, 3) uint8 RGB, its depth, (H, W) float32, and when and how long it is shown, in seconds.
 
-    number: its own in a numbered sequence of images; None: frames are counted from 0.
+    number: its own in a numbered sequence of images; None: frames are counted from 0. source_time: when it is shown by
+    the source's own clock; None where that has none.
     """
 
     image: npt.NDArray[np.uint8]
@@ -29,11 +30,17 @@ class DepthFrame(NamedTuple):
     time: float
     duration: float
     number: int | None = None
+    source_time: float | None = None
 
     @classmethod
     def of(cls, frame: TimedFrame, depth: DepthMap) -> DepthFrame:
         """A frame of the source with its depth."""
-        return cls(frame.image, depth, frame.time, frame.duration, getattr(frame, "number", None))
+        return cls(frame.image, depth, frame.time, frame.duration, frame.number, frame.source_time)
+
+    @property
+    def timestamp(self) -> float:
+        """When it is shown, in seconds, as files of numbers say it: by the source's own clock where it has one."""
+        return self.time if self.source_time is None else self.source_time
 
     def numbered(self, count: int) -> int:
         """The number in the names of its files, for the frame after `count` others."""
@@ -86,6 +93,8 @@ class Source(Protocol):
     source_size: tuple[int, int]
     fps: Fraction
     expected: int | None
+    pixel_aspect: Fraction
+    first_time: float | None
 
 
 class OutputWriter(Protocol):

@@ -63,7 +63,7 @@ class RawOutput:
             self._stream.write(np.ascontiguousarray(self._data(frame)).data)
             self._stream.flush()
             if self._times is not None:
-                self._times.write(f"{frame.time:.6f}\n")
+                self._times.write(f"{frame.timestamp:.6f}\n")
                 self._times.flush()
         except (BrokenPipeError, ValueError) as error:
             self._let_go()

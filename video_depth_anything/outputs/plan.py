@@ -12,7 +12,8 @@ from pathlib import Path
 
 from ..errors import OutputError, UsageError
 from ..video.inputs import Input
-from ..video.writer import AudioTrack
+from ..video.names import printable
+from ..video.sound import AudioTrack
 from .base import DepthKind, OutputWriter, RunInfo, Source
 from .colormap import color_table
 from .options import CameraOptions, OutputOptions, Provenance
@@ -106,13 +107,13 @@ class OutputPlan:
         return RunInfo(
             self.folder,
             source.name,
-            source.location,
+            printable(source.location),
             kind,
             source.size,
             source.source_size,
             source.fps,
             self.start,
-            float(getattr(source, "pixel_aspect", 1)),
+            float(source.pixel_aspect),
             self.provenance,
         )
 
@@ -212,7 +213,7 @@ class OutputPlan:
         intrinsics, line = processed_intrinsics(self.camera, source.source_size, source.size)
         if "ply" in self.save:
             logger.info("%s", line)
-        audio = AudioTrack(source.location, self.start) if self.options.keep_audio else None
+        audio = self._sound(source)
         making = Making(
             info,
             self.style,
@@ -236,6 +237,17 @@ class OutputPlan:
                 writers.append(LateOutputs(info, makers, self._spools_images()))
             failed.pop_all()
         return writers
+
+    def _sound(self, source: Source) -> AudioTrack | None:
+        """The input's sound, if it is wanted and can be used: it never costs the depth."""
+        if not self.options.keep_audio or not {"src", "vis"} & set(self.save):
+            return None
+        audio = AudioTrack(source.location, self.start, lambda: source.first_time)
+        reason = audio.check()
+        if reason is not None:
+            logger.warning("%s: its sound is left out: %s", printable(source.location), reason)
+            return None
+        return audio
 
     def _maker(self, name: str, making: Making) -> MakeLate:
         def make(info: RunInfo, ends: tuple[float, float]) -> OutputWriter:

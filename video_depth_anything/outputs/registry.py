@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..video.writer import AudioTrack
+    from ..video.sound import AudioTrack
     from .base import OutputWriter, RunInfo
     from .options import CameraOptions, OutputOptions
     from .point_clouds import Intrinsics

@@ -69,12 +69,13 @@ class LateOutputs:
         self._play = PlayTime()
         self._range = ValueRange()
         self._depths = Spool(info.folder, info.size, np.float32)
-        self._facts = Spool(info.folder, (3,), np.float64)
+        self._facts = Spool(info.folder, (4,), np.float64)
         self._images = Spool(info.folder, (*info.size, 3), np.uint8) if keep_images else None
 
     def write(self, frame: DepthFrame) -> None:
         self._depths.append(frame.depth)
-        self._facts.append(np.array([frame.time, frame.duration, math.nan if frame.number is None else frame.number]))
+        unsure = (math.nan if value is None else value for value in (frame.number, frame.source_time))
+        self._facts.append(np.array([frame.time, frame.duration, *unsure]))
         if self._images is not None:
             self._images.append(frame.image)
         self._range.update(frame.depth)
@@ -96,9 +97,10 @@ class LateOutputs:
     def _frames(self) -> Iterator[DepthFrame]:
         blank: npt.NDArray[np.uint8] = np.broadcast_to(np.uint8(0), (*self._info.size, 3))
         images = iter(self._images) if self._images is not None else repeat(blank)
-        for depth, (time, duration, number), image in zip(self._depths, self._facts, images):
+        for depth, (time, duration, number, source_time), image in zip(self._depths, self._facts, images):
             numbered = None if math.isnan(number) else int(number)
-            yield DepthFrame(image, depth, float(time), float(duration), numbered)
+            stamp = None if math.isnan(source_time) else float(source_time)
+            yield DepthFrame(image, depth, float(time), float(duration), numbered, stamp)
 
     def _close_spools(self) -> None:
         for spool in (self._depths, self._facts, self._images):

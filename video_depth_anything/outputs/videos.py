@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..files import whole_file
-from ..video.timing import PlayTime
-from ..video.writer import AudioTrack, PixelFormat, VideoWriter
+from ..video.sound import AudioTrack
+from ..video.writer import PixelFormat, VideoWriter
 from .base import DepthFrame, RunInfo
 from .values import Values, to_16_bit
 from .visualiser import VisStyle, Visualiser
@@ -28,14 +28,12 @@ class _Video:
         codec: str = "libx264",
     ) -> None:
         self._writer = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec)
-        self._play = PlayTime()
 
     def _append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: DepthFrame) -> None:
         self._writer.write(picture, frame.time, frame.duration)
-        self._play.add(frame.time, frame.duration)
 
     def close(self) -> None:
-        self._writer.close(self._play.seconds)
+        self._writer.close()
 
     def abort(self) -> None:
         self._writer.abort()

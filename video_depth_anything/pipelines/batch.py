@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import InputError, user_line
 from ..outputs.plan import OutputPlan
 from ..outputs.run_outputs import RunOutputs
+from ..video.containers import Limits
 from ..video.inputs import Input
 from ..video.source import Selection, VideoSource
 from .report import Report
@@ -29,12 +30,20 @@ INTERRUPTED = 130
 class Batch:
     """What is done with every input.
 
-    plan: what is written. selection: which frames. settings: all that changes the outputs, for `resume` to compare.
-    checkpoint: name of the weights. stop: ends the run. report: shows it.
+    Attributes:
+        plan: what is written.
+        selection: which frames.
+        limits: what inputs may ask for.
+        settings: all that changes the outputs, for `resume` to compare.
+        resume: skip inputs that were finished with the same settings.
+        checkpoint: name of the weights.
+        stop: ends the run.
+        report: shows it.
     """
 
     plan: OutputPlan
     selection: Selection
+    limits: Limits
     settings: Mapping[str, str]
     resume: bool
     checkpoint: str
@@ -73,7 +82,7 @@ class Batch:
         if self.resume and record.is_finished():
             logger.info("%s: finished before, skipped", one.location)
             return False
-        source = one.open(self.selection)
+        source = one.open(self.selection, self.limits)
         try:
             with self.plan.open(source) as outputs:
                 summary = process(source, outputs)

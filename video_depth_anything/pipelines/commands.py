@@ -103,7 +103,9 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
     plan = replace(plan, provenance=provenance)
     chosen = replace(options.model, encoder=network.encoder, checkpoint=network.checkpoint)
     settings = replace(options, model=chosen).settings()
-    return Batch(plan, options.selection, settings, options.resume, provenance.checkpoint, stop, report), network
+    return Batch(
+        plan, options.selection, options.limits, settings, options.resume, provenance.checkpoint, stop, report
+    ), network
 
 
 def _split(network: LoadedNetwork) -> SplitInference:

@@ -183,6 +183,8 @@ class FrameSource:
         self.location = self.name = name
         self.size = self.source_size = (shape[0], shape[1])
         self.fps = as_rate(selection.image_fps)
+        self.pixel_aspect = Fraction(1)
+        self.first_time: float | None = None
         known = len(frames) if isinstance(frames, Sized) else None
         self.expected = known if self._limit is None else min(self._limit, known or self._limit)
 

@@ -97,7 +97,7 @@ class SharedBatch:
     def _frames(self, one: Input) -> float:
         """As many as it is believed to have; an input that cannot be opened says so when its turn comes."""
         try:
-            with closing(one.open(self.batch.selection)) as source:
+            with closing(one.open(self.batch.selection, self.batch.limits)) as source:
                 return float("inf") if source.expected is None else source.expected
         except Exception as error:
             if user_line(error) is None:
@@ -159,7 +159,7 @@ class SharedBatch:
     @contextmanager
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
         """This rank's view of an input's windows, with a reading of its own."""
-        with closing(one.open(self.batch.selection)) as source:
+        with closing(one.open(self.batch.selection, self.batch.limits)) as source:
             spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
             windows = SharedWindows(self.ranks, key, run, spool, self.split.windows(frames))

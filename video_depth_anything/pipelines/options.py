@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..outputs.options import CameraOptions, OutputOptions
+from ..video.containers import USUAL_LIMITS, Limits
 from ..video.source import Selection
 
 
@@ -56,13 +57,14 @@ class RunOptions:
     selection: Selection = Selection()  # noqa: RUF009 - immutable
     outputs: OutputOptions = OutputOptions()  # noqa: RUF009 - immutable
     camera: CameraOptions = CameraOptions()  # noqa: RUF009 - immutable
+    limits: Limits = USUAL_LIMITS
     reset_on_cut: bool = False
     resume: bool = False
 
     def settings(self) -> dict[str, str]:
         """All that changes what is written, as texts that can be compared."""
         found = flattened(self)
-        for name in ("outputs.folder", "outputs.overwrite", "resume"):
+        for name in ("outputs.folder", "outputs.overwrite", "resume", *flattened(self.limits, "limits.")):
             del found[name]
         return found
 

@@ -113,7 +113,7 @@ def stream_inputs(
             outputs.add(RawOutput(info, style, options.raw, times=options.times))
         if options.show:
             outputs.add(Window(info, style))
-        newest = Newest(source.timed(), not is_live(source.location)) if options.realtime else None
+        newest = Newest(source.timed(), not is_live(source.location), batch.stop.wait) if options.realtime else None
         cuts = CutDetector() if reset_on_cut else None
         with batch.report.progress(source.expected, source.name) as advance:
             frames: Iterable[TimedFrame] = source.timed() if newest is None else newest

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import glob
-import re
+import logging
+import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from urllib.parse import urlsplit
-
-import numpy as np
+from urllib.parse import unquote, urlsplit
 
 from ..errors import InputError
-from .realtime import CameraReader
-from .source import Selection, VideoSource, open_video
-from .timing import TimedFrame
+from .containers import USUAL_LIMITS, Limits, is_address
+from .names import output_name, printable
+from .sequences import IMAGE_ENDINGS, images_among, is_image, is_pattern, matching, natural_key, numbered
+from .source import Selection, VideoSource, open_images, open_video
 
-IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm"}
+__all__ = ["IMAGE_ENDINGS", "Input", "expand_inputs", "listed", "natural_key"]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,76 +33,46 @@ class Input:
     images: tuple[Path, ...] = ()
     camera: bool = False
 
-    def open(self, selection: Selection, image_fps: float | None = None) -> VideoSource:
+    def open(self, selection: Selection, limits: Limits = USUAL_LIMITS) -> VideoSource:
         """Open it.
 
         Args:
-            image_fps: frames a second that images stand for, instead of the selection's.
+            selection: which frames are wanted, how large, and how images are understood.
+            limits: what it may ask for.
 
         Raises:
-            InputError: if it is missing or cannot be read.
+            InputError: if it is missing, refused by `limits`, or cannot be read.
         """
         if self.camera:
-            return VideoSource(self.location, selection, [CameraReader], self.name)
+            from .cameras import CameraReader
+
+            return VideoSource(self.location, selection, CameraReader(self.location), self.name)
         if not self.images:
-            return open_video(self.location, selection, self.name)
-        fps = image_fps or selection.image_fps
-        return VideoSource(self.location, selection, [lambda _: ImageReader(self.images, fps)], self.name)
-
-
-class ImageReader:
-    """Reads image files as frames: gray is repeated to three channels, transparency is dropped, 16 bits become 8."""
-
-    name = "images"
-
-    def __init__(self, paths: Sequence[Path], fps: float) -> None:
-        self.fps = fps
-        self.num_frames: int | None = len(paths)
-        self.expected_frames: int | None = self.num_frames
-        self._paths = paths
-
-    def __iter__(self) -> Iterator[TimedFrame]:
-        import cv2
-
-        size: tuple[int, ...] | None = None
-        for index, path in enumerate(self._paths):
-            image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-            if image is None:
-                raise InputError(f"cannot read the image {path}: not an image, or damaged")
-            size = size or image.shape
-            if image.shape != size:
-                found, first = f"{image.shape[1]}x{image.shape[0]}", f"{size[1]}x{size[0]}"
-                raise InputError(f"the image {path} is {found}, but {self._paths[0].name} is {first}")
-            rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-            yield TimedFrame(rgb, index / self.fps, 1 / self.fps)
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sorting key by which frame2 comes before frame10."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
+            return open_video(self.location, selection, self.name, limits)
+        return open_images(self.images, selection, self.location, self.name, limits)
 
 
 def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input]:
     """Inputs that command line arguments name, each with a name of its own.
 
     An argument is a video file, a folder of images, a pattern (images that match are one input, videos one each), an
-    http, https or rtsp address, or `-` for a list of these on standard input, one a line; with `cameras` also a
-    camera's number.
+    image, a network address, or `-` for a list of these on standard input, one a line; with `cameras` also a camera's
+    number. Numbered images that follow each other are one input, as a shell gives them for a pattern.
 
     Raises:
         InputError: if a folder or a pattern holds no images or videos. A missing file is found out when it is opened.
     """
     inputs: list[Input] = []
-    for argument in listed(arguments):
-        is_camera = cameras and argument.isdecimal()
-        for found in [Input(f"camera{argument}", argument, camera=True)] if is_camera else _expand(argument):
+    for group in _grouped(listed(arguments)):
+        is_camera = cameras and len(group) == 1 and group[0].isdecimal()
+        for found in [Input(f"camera{group[0]}", group[0], camera=True)] if is_camera else _expand(group):
             taken = {other.name for other in inputs}
-            name, number = found.name, 2
+            stem = output_name(found.name)
+            if len(stem.encode()) < len(os.fsencode(found.name)):
+                logger.info("the outputs of %s are called %s, which is shorter", printable(found.location), stem)
+            name, number = stem, 2
             while name in taken:
-                name, number = f"{found.name}_{number}", number + 1
+                name, number = f"{stem}_{number}", number + 1
             inputs.append(replace(found, name=name))
     if not inputs:
         raise InputError("no inputs: the list on standard input is empty")
@@ -112,40 +83,72 @@ def listed(arguments: Iterable[str]) -> Iterator[str]:
     """The arguments with `-` replaced by the lines of standard input."""
     for argument in arguments:
         if argument == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            yield from (line.strip() for line in _standard_input().splitlines() if line.strip())
         else:
             yield argument
 
 
-def _expand(argument: str) -> list[Input]:
-    if "://" in argument:
+def _standard_input() -> str:
+    """All of standard input, without a byte-order mark; bytes that are no UTF-8 stay what they are in names."""
+    stream = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        return sys.stdin.read().removeprefix("\ufeff")
+    data = bytes(stream.read())
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes lists
+        return data.decode("utf-16", "replace")
+    return os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
+
+
+def _grouped(arguments: Iterable[str]) -> list[list[str]]:
+    """The arguments, neighbours that are numbered images of one sequence together."""
+    groups: list[list[str]] = []
+    last: tuple[str, str] | None = None
+    for argument in arguments:
+        parts = numbered(Path(argument)) if not is_address(argument) and is_image(Path(argument)) else None
+        kind = (parts.before, parts.after) if parts is not None and Path(argument).is_file() else None
+        if kind is not None and kind == last:
+            groups[-1].append(argument)
+        else:
+            groups.append([argument])
+        last = kind
+    return groups
+
+
+def _expand(group: list[str]) -> list[Input]:
+    argument = group[0]
+    if is_address(argument):
         parts = urlsplit(argument)
-        return [Input(Path(parts.path).stem or parts.hostname or "stream", argument)]
+        return [Input(Path(unquote(parts.path)).stem or parts.hostname or "stream", argument)]
     path = Path(argument)
+    if len(group) > 1:
+        images = images_among(map(Path, group))
+        logger.info("%d numbered images from %s on are one input", len(images), printable(images[0]))
+        return [_images_input(f"{images[0]} ... {images[-1].name}", images)]
     if path.is_dir():
-        images = _images(path.iterdir())
+        images = images_among(path.iterdir())
         if not images:
-            raise InputError(f"the folder {argument} holds no images; name a video file, or a pattern such as '*.mp4'")
+            raise InputError(
+                f"the folder {printable(argument)} holds no images; name a video file, or a pattern such as '*.mp4'"
+            )
         return [Input(path.resolve().name, argument, images)]
-    if not path.exists() and glob.has_magic(argument):
+    if not path.exists() and is_pattern(argument):
         return _expand_pattern(argument)
-    if path.suffix.lower() in IMAGE_ENDINGS and path.exists():
+    if is_image(path) and path.exists():
         return [Input(path.stem, argument, (path,))]
     return [Input(path.stem, argument)]
 
 
 def _expand_pattern(pattern: str) -> list[Input]:
-    found = [Path(name) for name in glob.glob(pattern, recursive=True)]  # noqa: PTH207 - absolute patterns too
-    images = _images(found)
+    found = matching(pattern)
+    images = images_among(found)
     videos = sorted((p for p in found if p.is_file() and p not in images), key=natural_key)
     if not images and not videos:
-        raise InputError(f"no file matches {pattern}")
+        raise InputError(f"no file matches {printable(pattern)}")
     inputs = [Input(video.stem, str(video)) for video in videos]
     if images:
-        inputs.insert(0, Input(images[0].resolve().parent.name or "images", pattern, images))
+        inputs.insert(0, _images_input(pattern, images))
     return inputs
 
 
-def _images(paths: Iterable[Path]) -> tuple[Path, ...]:
-    wanted = (p for p in paths if p.suffix.lower() in IMAGE_ENDINGS and not p.name.startswith(".") and p.is_file())
-    return tuple(sorted(wanted, key=natural_key))
+def _images_input(location: str, images: tuple[Path, ...]) -> Input:
+    return Input(images[0].resolve().parent.name or "images", location, images)

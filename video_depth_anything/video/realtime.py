@@ -1,62 +1,36 @@
-"""Cameras, and sources that do not wait."""
+"""Sources that do not wait."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-import numpy as np
-
-from .readers import ReaderError
 from .timing import TimedFrame
 
-# What a camera that does not tell its rate is taken to have.
-USUAL_FPS = 30.0
-
-
-class CameraReader:
-    """Reads a camera by its number, through OpenCV; times are when frames came."""
-
-    name = "camera"
-
-    def __init__(self, location: str) -> None:
-        import cv2
-
-        self._convert, self._color = cv2.cvtColor, cv2.COLOR_BGR2RGB
-        self._capture = cv2.VideoCapture(int(location))
-        if not self._capture.isOpened():
-            raise ReaderError(f"there is no camera number {location}, or another program uses it")
-        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps = fps if 0 < fps < 1000 else USUAL_FPS
-        self.num_frames: int | None = None
-        self.expected_frames: int | None = None
-
-    def __iter__(self) -> Iterator[TimedFrame]:
-        start = time.monotonic()
-        while True:
-            ok, image = self._capture.read()
-            if not ok:
-                return
-            rgb = np.asarray(self._convert(image, self._color), dtype=np.uint8)
-            yield TimedFrame(rgb, time.monotonic() - start, 1 / self.fps)
-
-    def close(self) -> None:
-        self._capture.release()
+# Seconds between looks at whether the consumer has gone: a wait without end could not be interrupted on Windows.
+GLANCE = 0.5
 
 
 class Newest:
     """Iterates a source as it runs: a frame that was not asked for before the next one came is dropped.
 
+    Closing the iteration, or an exception in its consumer, ends the reading thread at once, whenever the next frame is
+    due.
+
     Args:
         frames: read in a thread.
         paced: hold each frame back until its time has come, as a camera would; for files, which could be read at once.
+        wait: sleeps for so many seconds, and returns True, early, if the run is to end, as `threading.Event.wait`
+            does; None: nobody else ends it.
     """
 
-    def __init__(self, frames: Iterable[TimedFrame], paced: bool) -> None:
+    def __init__(self, frames: Iterable[TimedFrame], paced: bool, wait: Callable[[float], bool] | None = None) -> None:
         self.dropped = 0
         self._frames = frames
         self._paced = paced
+        self._wait = wait
+        self._stop = threading.Event()
         self._changed = threading.Condition()
         self._newest: TimedFrame | None = None
         self._ended = False
@@ -68,15 +42,16 @@ class Newest:
         try:
             while True:
                 with self._changed:
-                    self._changed.wait_for(lambda: self._newest is not None or self._ended)
+                    while self._newest is None and not self._ended:
+                        self._changed.wait(GLANCE)
                     frame, self._newest = self._newest, None
                 if frame is None:
                     break
                 yield frame
         finally:
-            with self._changed:
-                self._ended = True
-            thread.join()
+            self._stop.set()
+            # A source that says nothing is left to itself; the thread ends with the next frame, or with the program.
+            thread.join(2 * GLANCE)
         if self._error is not None:
             raise self._error
 
@@ -84,11 +59,11 @@ class Newest:
         start = time.monotonic()
         try:
             for frame in self._frames:
-                if self._paced:
-                    time.sleep(max(start + frame.time - time.monotonic(), 0.0))
+                if self._paced and self._paused(start + frame.time):
+                    break
                 with self._changed:
-                    if self._ended:
-                        return
+                    if self._stop.is_set():
+                        break
                     self.dropped += self._newest is not None
                     self._newest = frame
                     self._changed.notify()
@@ -97,6 +72,15 @@ class Newest:
         with self._changed:
             self._ended = True
             self._changed.notify()
+
+    def _paused(self, until: float) -> bool:
+        """Wait until then, and return whether the run ended meanwhile."""
+        while (left := until - time.monotonic()) > 0:
+            if self._wait is None:
+                return self._stop.wait(left)
+            if self._wait(min(left, GLANCE)) or self._stop.is_set():
+                return True
+        return self._stop.is_set()
 
 
 def is_live(location: str) -> bool:

@@ -1,33 +1,57 @@
-"""One input as a stream of frames: opened with whichever reader can, trimmed, thinned out and scaled as asked."""
+"""One input as a stream of frames: trimmed, thinned out and scaled as asked."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
-from .readers import STREAM_READERS, Reader, ReaderError, ReaderKind, suitable_readers
-from .timing import SAME_RATE, TimedFrame, as_rate, choose_frames, trim
+from .colorspaces import Colorspace
+from .containers import USUAL_LIMITS, Limits
+from .names import output_name, printable
+from .sequences import is_image
+from .timing import SAME_RATE, TimedFrame, choose_frames, trim
 
 logger = logging.getLogger(__name__)
 
-ReaderFactory = Callable[[str], Reader]
+
+class Reader(Protocol):
+    """A decoder at work on one input; iterated once.
+
+    Attributes:
+        name: for messages.
+        fps: mean frame rate.
+        expected_frames: the best guess, for progress; None if there is none.
+    """
+
+    name: str
+    fps: Fraction
+    expected_frames: int | None
+
+    def __iter__(self) -> Iterator[TimedFrame]: ...
+
+    def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of an input are wanted, and how large.
+    """Which frames of an input are wanted, how large, and how images are understood.
 
-    max_res: longer side at most, in pixels; -1: any. target_fps: frames a second, None: all. max_len: frames kept at
-    most, -1: all. start, end: seconds from the first frame; end None: to the end. image_fps: frames a second that
-    images stand for.
+    Attributes:
+        max_res: longer side at most, in pixels; -1: any.
+        target_fps: frames a second; None: all.
+        max_len: frames kept at most; -1: all.
+        start, end: seconds from the first frame; end None: to the end.
+        image_fps: frames a second that images stand for.
+        colorspace: what the numbers of images mean; "auto" goes by the format.
     """
 
     max_res: int = -1
@@ -36,18 +60,31 @@ class Selection:
     start: float = 0.0
     end: float | None = None
     image_fps: float = 24.0
+    colorspace: Colorspace = "auto"
 
 
 def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:
     """Size (H, W) of frames whose longer side may have at most `max_res` pixels (-1: any).
 
-    A size that is changed is rounded to even numbers, as codecs want it; one that fits is left as it is.
+    A size that is changed is rounded to even numbers, as codecs want it, the longer side down; one that fits is left as
+    it is.
+
+    Raises:
+        ValueError: if `max_res` is 0 or 1: no even size is so small.
     """
-    if max_res <= 0 or max(height, width) <= max_res:
+    if max_res < 0 or max(height, width) <= max_res:
         return height, width
-    scale = max_res / max(height, width)
-    rows, columns = (max(round(side * scale), 1) for side in (height, width))
-    return rows + rows % 2, columns + columns % 2
+    if max_res < 2:
+        raise ValueError(f"no frame has {max_res} pixels at most; 2 is the least")
+    longest = max_res - max_res % 2
+    scale = longest / max(height, width)
+    rows, columns = (min(_even(side * scale), longest) for side in (height, width))
+    return rows, columns
+
+
+def _even(side: float) -> int:
+    side = max(round(side), 1)
+    return side + side % 2
 
 
 class VideoSource:
@@ -56,37 +93,50 @@ class VideoSource:
     Attributes:
         location: file or address.
         name: what its outputs are called.
-        source_size: (H, W) of the input's frames as they are shown.
+        source_size: (H, W) of the input's frames as they are shown, that is upright and with square pixels.
         size: (H, W) of the frames that come out.
-        source_fps: mean frame rate the input states.
+        pixel_aspect: width over height of the pixels that come out; always 1, since frames are stretched.
+        source_fps: mean frame rate of the input.
         fps: nominal frame rate of what comes out; the times of the frames tell the true one.
         expected: how many frames will come, as far as the input can be believed; None if it does not say.
         reader: name of the decoder in use.
+        first_time: `source_time` of the first frame that came out; None before, and for inputs without a clock.
+
+    Args:
+        location: for messages.
+        selection: which frames, and how large.
+        reader: open, and not iterated yet; closed with the source.
+        name: the location's stem if None.
 
     Raises:
-        InputError: if no reader decodes a frame of it; while iterating, if no frame lies in the selection.
+        InputError: if no frame can be decoded; while iterating, if no frame lies in the selection.
     """
 
-    def __init__(
-        self,
-        location: str | Path,
-        selection: Selection = Selection(),
-        readers: Sequence[ReaderFactory] = STREAM_READERS,
-        name: str | None = None,
-    ) -> None:
+    pixel_aspect = Fraction(1)
+
+    def __init__(self, location: str | Path, selection: Selection, reader: Reader, name: str | None = None) -> None:
         self.location = str(location)
-        self.name = name or Path(location).stem
+        self.name = output_name(Path(location).stem) if name is None else name
+        self.reader = reader.name
+        self.first_time: float | None = None
         self._selection = selection
         self._max_len = selection.max_len if selection.max_len > 0 else None
-        self._opened = _open_first(self.location, list(readers))
-        reader, first = self._opened.reader, self._opened.first
-        self.reader = reader.name
-        self.source_size = (first.image.shape[0], first.image.shape[1])
+        self._reader = reader
+        self._frames = iter(reader)
+        try:
+            self._first = next(self._frames, None)
+            if self._first is None:
+                raise InputError(f"cannot read {printable(location)}: not a video, or damaged: no frame in it decodes")
+        except BaseException:
+            reader.close()
+            raise
+        self.source_size = (self._first.image.shape[0], self._first.image.shape[1])
         self.size = processed_size(*self.source_size, selection.max_res)
-        self.source_fps = as_rate(reader.fps)
+        self.source_fps = reader.fps
         target = selection.target_fps
         if target is not None and target > self.source_fps * (1 + Fraction(SAME_RATE)):
-            logger.info("%s has %.6g frames a second: all are kept", self.location, float(self.source_fps))
+            rate = float(self.source_fps)
+            logger.info("%s has %.6g frames a second: all are kept", printable(self.location), rate)
         self.fps = self.source_fps if target is None else min(target, self.source_fps)
         self.expected = self._expected(reader.expected_frames)
 
@@ -106,95 +156,30 @@ class VideoSource:
         count = 0
         chosen = choose_frames(wanted, float(self.source_fps), self._selection.target_fps)
         for frame in islice(chosen, self._max_len):
+            self.first_time = frame.source_time if count == 0 else self.first_time
             yield frame._replace(image=_resized(frame.image, self.size))
             count += 1
         if count == 0:
-            raise InputError(f"{self.location} has no frame after --start {self._selection.start:g} seconds")
+            where = f"after --start {self._selection.start:g} seconds"
+            raise InputError(f"{printable(self.location)} has no frame {where}")
 
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         return (frame.image for frame in self.timed())
 
     def close(self) -> None:
         """Let go of the input, read or not."""
-        self._opened.reader.close()
+        self._reader.close()
 
     def _decoded(self) -> Iterator[TimedFrame]:
-        """All frames of the input; where a decoder stops early, the next one goes on after the same frame."""
-        done = 0
-        while True:
-            reader = self._opened.reader
-            try:
-                for frame in chain((self._opened.first,), self._opened.rest):
-                    yield frame
-                    done += 1
-                stopped = reader.num_frames is not None and done < reader.num_frames
-            except ReaderError:
-                stopped = True
-            finally:
-                reader.close()
-            following = _resume(self.location, self._opened.others, done) if stopped else None
-            if following is None:
-                if stopped and reader.num_frames is not None:
-                    claimed = reader.num_frames
-                    logger.warning("%s ends after %d frames, though it claims %d", self.location, done, claimed)
-                return
-            name = following.reader.name
-            logger.warning("%s: %s stops after %d frames, %s goes on", self.location, reader.name, done, name)
-            self._opened = following
-
-
-@dataclass
-class Opened:
-    """A reader that has decoded its first frame, and the ones to try if it fails on the way."""
-
-    reader: Reader
-    first: TimedFrame
-    rest: Iterator[TimedFrame]
-    others: list[ReaderFactory]
-
-
-def _open_first(location: str, readers: list[ReaderFactory]) -> Opened:
-    """The first reader that decodes a frame."""
-    reasons: list[str] = [] if readers else ["no video stream in it"]
-    while readers:
-        opened = _try_open(location, readers, reasons)
-        if opened is not None:
-            return opened
-        readers = readers[1:]
-    raise InputError(f"cannot read {location}: not a video, or damaged: {'; '.join(reasons)}")
-
-
-def _try_open(location: str, readers: list[ReaderFactory], reasons: list[str]) -> Opened | None:
-    try:
-        reader = readers[0](location)
-    except ReaderError as error:
-        reasons.append(str(error))
-        return None
-    try:
-        frames = iter(reader)
-        first = next(frames)
-    except (ReaderError, StopIteration) as error:
-        reasons.append(str(error) or f"{reader.name} decodes no frame")
-        reader.close()
-        return None
-    # Some readers count from the file's start, others from the first frame shown.
-    rest = (frame._replace(time=frame.time - first.time) for frame in frames)
-    return Opened(reader, first._replace(time=0.0), rest, readers[1:])
-
-
-def _resume(location: str, readers: list[ReaderFactory], done: int) -> Opened | None:
-    """One of `readers`, wound forward past the frames that are done."""
-    while readers:
-        opened = _try_open(location, readers, [])
-        readers = readers[1:]
-        if opened is None:
-            continue
-        frames = islice(chain((opened.first,), opened.rest), done, None)
+        """All frames of the input; times count from the first."""
+        first, self._first = self._first, None
+        if first is None:
+            return
         try:
-            return Opened(opened.reader, next(frames), frames, opened.others)
-        except (ReaderError, StopIteration):
-            opened.reader.close()
-    return None
+            for frame in chain((first,), self._frames):
+                yield frame._replace(time=frame.time - first.time)
+        finally:
+            self._reader.close()
 
 
 def _resized(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
@@ -207,19 +192,47 @@ def _resized(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray
 
 
 def open_video(
-    location: str | Path,
-    selection: Selection = Selection(),
-    name: str | None = None,
-    readers: Sequence[ReaderKind] = STREAM_READERS,
+    location: str | Path, selection: Selection = Selection(), name: str | None = None, limits: Limits = USUAL_LIMITS
 ) -> VideoSource:
-    """Open a video file or address with those of `readers` that suit it.
+    """Open a video file, an address, a pipe or a device.
+
+    Args:
+        location: where it is.
+        selection: which frames are wanted, and how large.
+        name: what its outputs are called; its stem if None.
+        limits: what it may ask for; `Limits(trusted=False)` for a file that a stranger sent.
 
     Raises:
-        InputError: if it is missing, or no reader decodes a frame of it.
+        InputError: if it is missing, refused by `limits`, or no frame of it decodes.
     """
-    text = str(location)
-    if "://" not in text:
-        path = Path(location)
-        if not path.is_file():
-            raise InputError(f"input video {path} not found" if not path.exists() else f"input {path} is not a file")
-    return VideoSource(text, selection, suitable_readers(text, readers), name)
+    path = Path(location)
+    if is_image(path) and path.is_file():
+        return open_images([path], selection, str(location), name, limits)
+    from .files import FileReader
+
+    return VideoSource(location, selection, FileReader(str(location), limits), name)
+
+
+def open_images(
+    paths: Sequence[Path],
+    selection: Selection = Selection(),
+    location: str | None = None,
+    name: str | None = None,
+    limits: Limits = USUAL_LIMITS,
+) -> VideoSource:
+    """Open image files as one video.
+
+    Args:
+        paths: in order, at least one; a single one may be an animation.
+        selection: which frames are wanted, how large, how many a second, and what their numbers mean.
+        location: for messages; the first path if None.
+        name: what its outputs are called; the location's stem if None.
+        limits: how large they may be.
+
+    Raises:
+        InputError: if the first cannot be read.
+    """
+    from .images import ImageReader
+
+    reader = ImageReader(paths, selection.image_fps, selection.colorspace, limits)
+    return VideoSource(location or str(paths[0]), selection, reader, name)

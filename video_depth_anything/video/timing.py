@@ -15,16 +15,31 @@ if TYPE_CHECKING:
 NEAREST = 0.45
 # Rates are often written with two decimals: 23.98 is off by 1.6e-4, while 24 differs from 23.976 by 1e-3.
 SAME_RATE = 2e-4
+# Frames by which a rate may change a video's length.
+SAME_LENGTH = 0.5
+# Of rates that are no standard ones; the error is less than half a frame in a day of video.
+LARGEST_DENOMINATOR = 100_000
 # A last frame that would play beyond the source's end by more than half a frame is left out.
 LAST_FRAME = 0.49
 
 
 class TimedFrame(NamedTuple):
-    """A decoded frame, (H, W, 3) uint8 RGB, the time in seconds at which it is shown, and for how long."""
+    """A decoded frame.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        time: when it is shown, in seconds; `VideoSource` counts from the first frame it gives.
+        duration: for how long, in seconds.
+        number: of an image in a numbered sequence, the number in its name; None otherwise.
+        source_time: when it is shown in the file's own count, in which 0 is where the earliest of its streams begins,
+            picture or sound; None if the input has no clock of its own.
+    """
 
     image: npt.NDArray[np.uint8]
     time: float
     duration: float
+    number: int | None = None
+    source_time: float | None = None
 
     @property
     def end(self) -> float:
@@ -32,8 +47,13 @@ class TimedFrame(NamedTuple):
         return self.time + self.duration
 
 
-def as_rate(fps: float) -> Fraction:
+def as_rate(fps: float, frames: int | None = None) -> Fraction:
     """The exact frame rate that a rounded one stands for: 29.97 is 30000/1001, 24.0 is 24.
+
+    Args:
+        fps: frames a second.
+        frames: how many frames play at that rate, if known. A standard rate that would make them half a frame longer or
+            shorter altogether is another rate.
 
     Raises:
         ValueError: if fps is not a positive, finite number.
@@ -42,9 +62,10 @@ def as_rate(fps: float) -> Fraction:
         raise ValueError(f"frame rate {fps} is not a positive number")
     nearest = round(fps)
     for candidate in (Fraction(nearest), Fraction(nearest * 1000, 1001)):
-        if nearest and abs(fps / candidate - 1) < SAME_RATE:
+        off = abs(fps / candidate - 1) if nearest else 1.0
+        if off < SAME_RATE and (frames is None or off * frames <= SAME_LENGTH):
             return candidate
-    return Fraction(fps).limit_denominator(1000) or Fraction(fps)
+    return Fraction(fps).limit_denominator(LARGEST_DENOMINATOR) or Fraction(fps)
 
 
 def parse_target_fps(target_fps: float | str | Fraction) -> Fraction | None:
@@ -137,6 +158,6 @@ class PlayTime:
 
     def rate(self, nominal: Fraction) -> Fraction:
         """The rate at which the frames play as long as they did, to half a frame: `nominal` where that does."""
-        if self.count == 0 or abs(self.count - self.seconds * nominal) <= 0.5:
+        if self.count == 0 or abs(self.count - self.seconds * nominal) <= SAME_LENGTH:
             return nominal
-        return as_rate(self.count / self.seconds)
+        return as_rate(self.count / self.seconds, self.count)

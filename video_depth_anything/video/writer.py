@@ -1,51 +1,51 @@
-"""Video files through an ffmpeg process: exact frame rates, odd sizes, colours tagged as what they are, sound."""
+"""Video files with PyAV: exact rates or the frames' own times, odd sizes, colours tagged as what they are, sound."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
-import subprocess
-import tempfile
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from ..errors import OutputError
 from ..files import discard, partial_path
-from .readers import ReaderError, ffmpeg_header, ffmpeg_program
-from .timing import as_rate
+from .names import printable
+from .remux import Schedule, remux, schedule
+from .sound import AudioTrack
+from .timing import SAME_LENGTH, as_rate
+
+if TYPE_CHECKING:
+    from av import VideoStream
+    from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
 
 PixelFormat = Literal["rgb24", "gray16le"]
 
-# Visually lossless for most material, and what the original writes. Untagged video is read with one matrix by some
-# programs and another by others; BT.601 is what decoders that ignore tags assume, so this is read alike by all.
-H264 = ["-vf", "scale=out_color_matrix=bt601:out_range=tv", "-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p"]
-H264 += ["-colorspace", "smpte170m", "-color_primaries", "bt709", "-color_trc", "iec61966-2-1", "-color_range", "tv"]
-H264 += ["-movflags", "+faststart", "-f", "mp4"]
+X264 = "libx264"
+# Visually lossless for most material, and what the original writes. Other encoders get a like quality.
+QUALITY = {X264: {"crf": "18"}, "h264_nvenc": {"preset": "p5", "rc": "vbr", "cq": "19", "b": "0"}}
+# Untagged video is read with one matrix by some programs and another by others; BT.601 is what decoders that ignore
+# tags assume, so this is read alike by all. Codes of ITU-T H.273: SMPTE 170M matrix, BT.709 primaries, sRGB curve, and
+# FFmpeg's for limited range.
+MATRIX, PRIMARIES, TRANSFER, RANGE = 6, 1, 13, 1
 # Lossless, every frame on its own, with checksums.
-FFV1 = ["-c:v", "ffv1", "-level", "3", "-g", "1", "-slices", "4", "-slicecrc", "1", "-f", "matroska"]
-
-
-@dataclass(frozen=True)
-class AudioTrack:
-    """Sound to go with a video: that of `location`, from `start` seconds on."""
-
-    location: str
-    start: float = 0.0
-
-    def exists(self) -> bool:
-        """Whether there is sound."""
-        return " Audio: " in ffmpeg_header(self.location)
+FFV1 = {"level": "3", "g": "1", "slices": "4", "slicecrc": "1"}
+# Seconds by which a flash may be off its sound.
+SYNC = 0.02
 
 
 class VideoWriter:
     """Writes one video file, which has its name only after `close`.
+
+    Frames that come with their times are shown at them, if a constant rate would move any by more than half a frame, or
+    by 20 ms where there is sound; players that know constant rates only show such files at the mean rate.
 
     Args:
         path: where to; .mp4 for colour.
@@ -53,11 +53,12 @@ class VideoWriter:
             repeats its neighbour; a note says so.
         fps: exact frame rate.
         pixels: "rgb24" for H.264, "gray16le" for lossless FFV1.
-        audio: sound to add, cut to the video's length.
-        codec: of colour videos, as ffmpeg calls it.
+        audio: sound to add, cut to the video's length; left out with a warning where it cannot be used.
+        codec: H.264 encoder, for instance "h264_nvenc". One that is not to be had here is replaced by libx264, and a
+            line says so.
 
     Raises:
-        OutputError: if there is no ffmpeg program, here, or from `write` and `close` if ffmpeg fails.
+        OutputError: here, or from `write` and `close`, if the file cannot be written.
     """
 
     def __init__(
@@ -67,113 +68,151 @@ class VideoWriter:
         fps: Fraction,
         pixels: PixelFormat = "rgb24",
         audio: AudioTrack | None = None,
-        codec: str = "libx264",
+        codec: str = X264,
     ) -> None:
+        from av.video.reformatter import VideoReformatter
+
         self.path = path
         self._size = size
         self._fps = fps
+        self._pixels = pixels
         self._audio = audio
         self._count = 0
+        self._stamps = array("d")
+        self._end = 0.0
         self._pad = (size[0] % 2, size[1] % 2) if pixels == "rgb24" else (0, 0)
         height, width = (side + pad for side, pad in zip(size, self._pad))
         if any(self._pad):
             logger.info("%s is padded to even sides: %dx%d", path.name, width, height)
-        source = ["-f", "rawvideo", "-pix_fmt", pixels, "-s", f"{width}x{height}", "-r", f"{fps}", "-i", "pipe:0"]
-        self._messages: IO[bytes] = tempfile.TemporaryFile()
-        command = _command(
-            path,
-            *source,
-            *([codec if word == "libx264" else word for word in H264] if pixels == "rgb24" else FFV1),
-            str(partial_path(path)),
-        )
-        # In a session of its own: Ctrl-C in a terminal reaches all processes of the group, and this one has to finish.
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=self._messages, start_new_session=True)
+        self._reformatter = VideoReformatter()
+        with self._failing():
+            self._output, self._stream = self._open(codec if pixels == "rgb24" else "ffv1", width, height)
 
     def write(self, frame: npt.NDArray[Any], time: float | None = None, duration: float | None = None) -> None:
-        """Append a frame: (H, W, 3) uint8 RGB or (H, W) uint8 gray for H.264, (H, W) uint16 for FFV1."""
+        """Append a frame.
+
+        Args:
+            frame: (H, W, 3) uint8 RGB or (H, W) uint8 gray for H.264, (H, W) uint16 for FFV1.
+            time: when it is shown, in seconds from any fixed point; later than the frame before. Either all frames have
+                one, or none.
+            duration: for how long, in seconds; needed with `time`.
+        """
+        import av
+        from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
         if frame.dtype == np.uint8 and frame.ndim == 2:
             frame = np.repeat(frame[..., None], 3, axis=2)
         if frame.shape[:2] != self._size:
             raise ValueError(f"frame is {frame.shape}, the video has {self._size}")
         if any(self._pad):
             frame = np.pad(frame, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(np.ascontiguousarray(frame).data)
-            self._process.stdin.flush()
-        except (BrokenPipeError, OSError) as error:
-            raise OutputError(f"cannot write {self.path}: {self._failure()}") from error
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=self._pixels)
+        if self._pixels == "rgb24":
+            picture = self._reformatter.reformat(
+                picture,
+                format="yuv420p",
+                dst_colorspace=Colorspace.ITU601,
+                dst_color_range=ColorRange.MPEG,
+                interpolation=Interpolation.BICUBIC,
+            )
+            picture.colorspace, picture.color_range = MATRIX, RANGE
+            picture.color_primaries, picture.color_trc = PRIMARIES, TRANSFER
+        picture.pts, picture.time_base = self._count, 1 / self._fps
+        picture.duration = 1
+        with self._failing():
+            self._output.mux(self._stream.encode(picture))
         self._count += 1
+        if time is not None and duration is not None:
+            self._stamps.append(time)
+            self._end = time + duration
 
     def close(self, seconds: float | None = None) -> None:
         """Finish the file and give it its name.
 
         Args:
-            seconds: how long it should play. If the frames at the nominal rate are off by more than half a frame, as
-                with variable frame rates, they are spread over that time at the mean rate.
+            seconds: how long it should play, for frames that came without times. If they are off by more than half a
+                frame at the nominal rate, they are spread over that time at the mean rate.
         """
-        assert self._process.stdin is not None
         try:
-            with contextlib.suppress(BrokenPipeError):  # the exit code tells
-                self._process.stdin.close()
-            if self._process.wait():
-                raise OutputError(f"cannot write {self.path}: {self._failure()}")
-            self._finish(seconds)
+            with self._failing():
+                if not self._count:
+                    self._output.start_encoding()
+                self._output.mux(self._stream.encode(None))
+                self._output.close()
+                self._finish(self._schedule(seconds))
         except BaseException:
             self.abort()
             raise
-        self._messages.close()
-
-    def _finish(self, seconds: float | None) -> None:
-        rate = self._fps
-        if seconds is not None and self._count and abs(self._count / self._fps - seconds) * self._fps > 0.5:
-            rate = as_rate(self._count / seconds)
-        audio = self._audio if self._audio is not None and self._audio.exists() else None
-        if rate == self._fps and audio is None:
-            partial_path(self.path).replace(self.path)
-            return
-        arguments = ["-i", str(partial_path(self.path))]
-        if audio is not None:
-            arguments += ["-ss", f"{audio.start}", "-t", f"{float(self._count / rate)}", "-i", audio.location]
-            arguments += ["-map", "0:v", "-map", "1:a:0", "-c:a", "aac", "-b:a", "192k"]
-        factor = self._fps / rate
-        stretch = ":".join(f"{key}={key.upper()}*{factor}" for key in ("pts", "dts", "duration"))
-        arguments += ["-c:v", "copy", "-bsf:v", f"setts={stretch}", "-movflags", "+faststart"]
-        finished = self.path.with_name(f".finished_{self.path.name}")
-        result = subprocess.run(
-            _command(self.path, *arguments, str(finished)), capture_output=True, check=False, start_new_session=True
-        )
-        if result.returncode:
-            finished.unlink(missing_ok=True)
-            raise OutputError(f"cannot write {self.path}: {_first_line(result.stderr)}")
-        finished.replace(self.path)
-        discard(self.path)
 
     def abort(self) -> None:
         """Stop and remove what was written."""
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.wait()
-        assert self._process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._messages.close()
+        import av
+
+        with contextlib.suppress(av.FFmpegError, OSError):
+            self._output.close()
+        discard(self.path)
+        self._finished_path().unlink(missing_ok=True)
+
+    def _open(self, codec: str, width: int, height: int) -> tuple[OutputContainer, VideoStream]:
+        import av
+
+        mp4 = self._pixels == "rgb24"
+        movflags = {"movflags": "+faststart"} if mp4 and self._audio is None else {}
+        target = f"file:{partial_path(self.path)}"
+        output = av.open(target, "w", format="mp4" if mp4 else "matroska", container_options=movflags)
+        try:
+            options = QUALITY.get(codec, {}) if mp4 else FFV1
+            stream = cast("VideoStream", output.add_stream(codec, rate=self._fps, options=options))
+            stream.width, stream.height = width, height
+            stream.pix_fmt = "yuv420p" if mp4 else "gray16le"
+            context = stream.codec_context
+            context.time_base = 1 / self._fps
+            if mp4:
+                context.colorspace, context.color_primaries = MATRIX, PRIMARIES
+                context.color_trc, context.color_range = TRANSFER, RANGE
+            context.open()
+        except (av.FFmpegError, ValueError) as error:
+            output.close()
+            if codec in (X264, "ffv1"):
+                raise
+            logger.warning("the encoder %s does not work here (%s); %s is used", codec, error, X264)
+            return self._open(X264, width, height)
+        return output, stream
+
+    def _schedule(self, seconds: float | None) -> Schedule:
+        if self._count and len(self._stamps) == self._count:
+            playing = self._end - self._stamps[0]
+            rate = self._mean_rate(playing)
+            tolerance = min(0.5 / float(rate), SYNC if self._audio is not None else float("inf"))
+            return schedule(self._stamps, self._end, rate, tolerance)
+        return Schedule(self._count, self._fps if seconds is None or not self._count else self._mean_rate(seconds))
+
+    def _mean_rate(self, seconds: float) -> Fraction:
+        """The nominal rate, unless frames at it would be off by more than half a frame after so many seconds."""
+        if seconds <= 0 or abs(self._count - seconds * self._fps) <= SAME_LENGTH:
+            return self._fps
+        return as_rate(self._count / seconds, self._count)
+
+    def _finish(self, plan: Schedule) -> None:
+        audio = self._audio if self._audio is not None and self._audio.exists() else None
+        partial = partial_path(self.path)
+        if plan.rate == self._fps and plan.times is None and audio is None:
+            partial.replace(self.path)
+            return
+        finished = self._finished_path()
+        remux(partial, finished, self._fps, plan, audio, self.path.name)
+        finished.replace(self.path)
         discard(self.path)
 
-    def _failure(self) -> str:
-        code = self._process.wait()
-        self._messages.seek(0)
-        return _first_line(self._messages.read()) or f"ffmpeg ended with code {code}"
+    def _finished_path(self) -> Path:
+        return self.path.with_name(f".finished_{self.path.name}")
 
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn the library's errors into one line that names the file."""
+        import av
 
-def _command(path: Path, *arguments: str) -> list[str]:
-    try:
-        return [ffmpeg_program(), "-hide_banner", "-nostdin", "-loglevel", "error", "-y", *arguments]
-    except ReaderError as error:
-        raise OutputError(f"cannot write {path}: {error}; pip install imageio-ffmpeg") from error
-
-
-def _first_line(messages: bytes) -> str:
-    """The first line of ffmpeg's complaint, which names the cause."""
-    lines = messages.decode(errors="replace").strip().splitlines()
-    return lines[0] if lines else ""
+        try:
+            yield
+        except (av.FFmpegError, OSError) as error:
+            raise OutputError(f"cannot write {printable(self.path)}: {error.strerror or error}") from error

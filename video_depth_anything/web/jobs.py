@@ -127,7 +127,7 @@ class JobRunner:
             return run_video(source.timed(), infer, outputs, counter.advance, job.stop)
 
         plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
-        batch = Batch(plan, options.selection, options.settings(), False, "", job.stop, counter)
+        batch = Batch(plan, options.selection, options.limits, options.settings(), False, "", job.stop, counter)
         if batch.run_one(one, process):
             raise Cancelled
         return self._collect(job, one.name, every, counter)

@@ -1,0 +1,47 @@
+"""What the numbers of an image stand for, and what a screen should be given for them."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+import numpy.typing as npt
+
+from .tone_mapping import srgb_encoded
+
+Colorspace = Literal["auto", "linear", "srgb", "rec709", "log"]
+COLORSPACES: tuple[str, ...] = get_args(Colorspace)
+
+# Cineon printing density, after Kodak: code 685 of 1023 is white, 95 is black, 0.002 density a code, film's gamma 0.6.
+LOG_WHITE, LOG_BLACK, LOG_LEVELS = 685, 95, 1023
+LOG_STEP = 0.002 / 0.6
+TABLE_ENTRIES = 1 << 16
+
+
+def displayed(values: npt.NDArray[np.floating], colorspace: Colorspace) -> npt.NDArray[np.uint8]:
+    """Numbers of an image as what an ordinary screen is given.
+
+    Args:
+        values: any shape, float; 1 is white. What lies outside 0 to 1 is cut off, what is no number becomes black.
+        colorspace: "srgb" numbers are taken as they are; "linear" ones get the sRGB curve (IEC 61966-2-1); "rec709" and
+            "log" (Cineon printing density) are made linear first. "auto" is "srgb": the format has been looked at.
+
+    Returns:
+        uint8 of the same shape, in the sRGB curve.
+    """
+    values = np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0, 1)
+    if colorspace in ("auto", "srgb"):
+        return np.asarray(np.rint(values * 255), dtype=np.uint8)
+    # A curve over 65,536 steps of its square root: fine enough in the dark, and a look-up instead of a power a pixel.
+    steps = (np.arange(TABLE_ENTRIES) / (TABLE_ENTRIES - 1)) ** 2
+    table = np.rint(np.clip(srgb_encoded(_linear(steps, colorspace)), 0, 1) * 255).astype(np.uint8)
+    return table[np.rint(np.sqrt(values) * (TABLE_ENTRIES - 1)).astype(np.uint16)]
+
+
+def _linear(values: npt.NDArray[np.float64], colorspace: Colorspace) -> npt.NDArray[np.float64]:
+    if colorspace == "rec709":
+        return np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
+    if colorspace == "log":
+        black = 10 ** ((LOG_BLACK - LOG_WHITE) * LOG_STEP)
+        return np.asarray((10 ** ((values * LOG_LEVELS - LOG_WHITE) * LOG_STEP) - black) / (1 - black))
+    return values

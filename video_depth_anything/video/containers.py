@@ -1,0 +1,178 @@
+"""Opening what may hold a video, within limits: a file, an address, a pipe or a device."""
+
+from __future__ import annotations
+
+import os
+import select
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .names import printable
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+
+# The largest frame read unless a caller says otherwise: 8K.
+MAX_PIXELS = 7680 * 4320
+# Seconds in which an address, a pipe or a device has to say something.
+TIMEOUT = 30.0
+
+# Containers that hold their data themselves. Those that name other files or addresses are missing: HLS, DASH, concat,
+# SDP, IMF, image patterns.
+SELF_CONTAINED = (
+    "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,dv,gif,apng,h264,hevc,av1,obu,ivf,m4v,rm,nut,wtv,3gp,"
+    "webp_pipe,live_flv,gxf,rawvideo,yuv4mpegpipe"
+)
+# A local playlist may name local files and nothing else.
+LOCAL_PROTOCOLS = "file,crypto,data"
+NETWORK_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,udplite,rtp,srtp,rtmp,rtmps,rtmpt,srt,ftp,mmsh,mmst,crypto,data"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an input may ask for.
+
+    Attributes:
+        trusted: whether the input comes from the person who runs the program. If not, it must be a file of a container
+            that holds all its data itself: no address, and no playlist, which would make the program read other files.
+        max_pixels: height times width of a frame at most; compared with the header before anything is decoded.
+        timeout: seconds in which an address, a pipe or a device has to say something.
+    """
+
+    trusted: bool = True
+    max_pixels: int = MAX_PIXELS
+    timeout: float = TIMEOUT
+
+
+USUAL_LIMITS = Limits()
+
+
+def is_address(location: str) -> bool:
+    """Whether it is a network address rather than a path."""
+    scheme, separator, _ = location.partition("://")
+    return bool(separator) and scheme.lower() != "file" and scheme.replace("+", "").isalnum() and len(scheme) > 1
+
+
+def open_container(location: str, limits: Limits = USUAL_LIMITS) -> InputContainer:
+    """Open a file, address, pipe or device for demuxing.
+
+    Args:
+        location: a path, which may hold colons and bytes that are no UTF-8, or an address such as http://host/a.mp4.
+        limits: what the input may ask for.
+
+    Raises:
+        InputError: if it is missing, silent, refused by `limits`, or in no known format.
+    """
+    import av
+
+    options = {"max_pixels": str(limits.max_pixels)}
+    if is_address(location):
+        if not limits.trusted:
+            raise InputError(f"{printable(location)} is an address; only files are read here")
+        options |= {"protocol_whitelist": NETWORK_PROTOCOLS, "rtsp_flags": "prefer_tcp"}
+        with readable(location, limits.timeout):
+            return av.open(location, "r", options=options, timeout=limits.timeout, metadata_errors="replace")
+    mode = _mode_of(location)
+    if not limits.trusted:
+        options |= {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "file"}
+    else:
+        options |= {"protocol_whitelist": LOCAL_PROTOCOLS}
+    with readable(location, limits.timeout):
+        if not stat.S_ISREG(mode):
+            if not limits.trusted:
+                raise InputError(f"{printable(location)} is not a file")
+            pipe = PatientPipe(location, limits.timeout)
+            try:
+                return av.open(pipe, "r", options=options, metadata_errors="replace")
+            except BaseException:
+                pipe.close()
+                raise
+        # "file:" keeps the part before a colon from being taken for a protocol.
+        return av.open(f"file:{location}", "r", options=options, metadata_errors="replace")
+
+
+def _mode_of(location: str) -> int:
+    """File mode of what may be read: a file, a pipe or a device.
+
+    Raises:
+        InputError: if it is missing, or a folder.
+    """
+    path = Path(location)
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"input video {printable(location)} not found") from error
+    except OSError as error:
+        raise InputError(f"cannot read {printable(location)}: {error.strerror}") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)):
+        raise InputError(f"input {printable(location)} is not a file")
+    return mode
+
+
+@contextmanager
+def readable(location: str, timeout: float = TIMEOUT) -> Iterator[None]:
+    """Turn the library's errors into one line that names the input.
+
+    Raises:
+        InputError: if the block raises an error of the library, of the operating system, or `TimeoutError`.
+    """
+    import av
+
+    name = printable(location)
+    try:
+        yield
+    except (av.error.ExitError, TimeoutError) as error:
+        raise InputError(f"cannot read {name}: nothing came for {timeout:g} seconds") from error
+    except av.error.InvalidDataError as error:
+        raise InputError(f"cannot read {name}: not a video, or damaged: no video stream in it") from error
+    except (av.error.ArgumentError, av.error.DemuxerNotFoundError) as error:
+        raise InputError(f"cannot read {name}: not a video, or damaged: this format is not read here") from error
+    except (av.FFmpegError, OSError) as error:
+        raise InputError(f"cannot read {name}: not a video, or damaged: {error.strerror or error}") from error
+
+
+class PatientPipe:
+    """A pipe or device as a file object whose `read` gives up after a while of silence.
+
+    Args:
+        location: its path. timeout: seconds of silence that are borne, also before anybody writes.
+    """
+
+    def __init__(self, location: str, timeout: float) -> None:
+        self.name = location
+        self._timeout = timeout
+        # Without this flag, opening a pipe that nobody writes to would never return.
+        self._descriptor = os.open(location, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        self._begun = False
+
+    def read(self, size: int) -> bytes:
+        """Up to `size` bytes; none at the end.
+
+        Raises:
+            TimeoutError: after the seconds of silence.
+        """
+        deadline = time.monotonic() + self._timeout
+        while (left := deadline - time.monotonic()) > 0:
+            if not select.select([self._descriptor], [], [], left)[0]:
+                continue
+            try:
+                data = os.read(self._descriptor, size)
+            except BlockingIOError:
+                continue
+            if data or self._begun:
+                self._begun = True
+                return data
+            time.sleep(0.02)  # the other end is not open yet
+        raise TimeoutError
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -1,0 +1,168 @@
+"""Decoded frames as RGB pictures as they are meant to be seen: progressive, square pixels, upright, ordinary range."""
+
+from __future__ import annotations
+
+import logging
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InputError
+from .names import printable
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+
+    from .tone_mapping import ToneMapper
+
+logger = logging.getLogger(__name__)
+
+# Codes of ITU-T H.273. The matrices that libswscale knows; 2 means unspecified, which it takes for BT.601.
+KNOWN_MATRICES = {1, 2, 4, 5, 6, 7, 9}
+BT709, UNSPECIFIED, BT2020 = 1, 2, 9
+# Which matrix goes with primaries, for frames whose own is unknown.
+MATRIX_OF_PRIMARIES = {1: 1, 4: 4, 5: 5, 6: 6, 7: 7, 9: 9}
+PQ, HLG = 16, 18
+# Pixels further from square than this are a mistake in the header.
+WIDEST_PIXEL = 4
+
+Orientation = tuple[int, int, int, int]
+UPRIGHT: Orientation = (1, 0, 0, 1)
+
+
+def square_size(height: int, width: int, pixel_aspect: Fraction | None) -> tuple[int, int]:
+    """Size (H, W) at which a stored picture has square pixels.
+
+    One side is stretched and none is squeezed, so no detail is lost; the stretched one is made even.
+    """
+    if not pixel_aspect or pixel_aspect == 1 or not Fraction(1, WIDEST_PIXEL) <= pixel_aspect <= WIDEST_PIXEL:
+        return height, width
+    if pixel_aspect > 1:
+        return height, _even(width * pixel_aspect)
+    return _even(height / pixel_aspect), width
+
+
+def _even(side: Fraction) -> int:
+    return max(2 * round(side / 2), 2)
+
+
+def upright(image: npt.NDArray[np.uint8], orientation: Orientation) -> npt.NDArray[np.uint8]:
+    """Turn and mirror a picture (H, W, 3) as its display matrix wants it.
+
+    Args:
+        orientation: a, b, c, d of the matrix, which sends column x and row y to a x + c y and b x + d y. Angles between
+            the quarter turns go to the nearest one.
+    """
+    a, b, c, d = orientation
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        horizontal, vertical = a, d
+    else:
+        image = image.transpose(1, 0, 2)
+        horizontal, vertical = c, b
+    if horizontal < 0:
+        image = image[:, ::-1]
+    if vertical < 0:
+        image = image[::-1]
+    return np.ascontiguousarray(image)
+
+
+def orientation_of(frame: VideoFrame) -> Orientation:
+    """From the frame's display matrix."""
+    try:
+        data = bytes(frame.side_data["DISPLAYMATRIX"])  # type: ignore[typeddict-item]
+    except KeyError:
+        return UPRIGHT
+    except ValueError:
+        # Side data of a kind that the binding does not know hides the matrix; its rotation is told all the same.
+        return {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}.get(
+            frame.rotation, UPRIGHT
+        )
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    return (a, b, c, d)
+
+
+class Converter:
+    """Turns one stream's frames into RGB pictures, all of the size of the first.
+
+    HDR (PQ and HLG) is tone mapped to ordinary range. SDR of wide gamut keeps its numbers, as ffmpeg leaves them: they
+    look a little paler than they were, whatever the file.
+
+    Args:
+        location: for messages.
+        pixel_aspect: width of a stored pixel over its height; None if square.
+    """
+
+    def __init__(self, location: str, pixel_aspect: Fraction | None) -> None:
+        from av.video.reformatter import VideoReformatter
+
+        self._location = printable(location)
+        self._pixel_aspect = pixel_aspect
+        self._to_rgb = VideoReformatter()
+        self._to_deep_rgb = VideoReformatter()
+        self._shown: tuple[int, int] | None = None
+        self._tone_mapper: ToneMapper | None = None
+        self._told = False
+        self._orientation: Orientation | None = None
+        self._rotation = 0
+
+    def picture(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
+        """A frame as (H, W, 3) uint8 RGB.
+
+        Raises:
+            InputError: if its pixel format cannot be converted.
+        """
+        import av
+
+        orientation = self._orientation_of(frame)
+        quarter = abs(orientation[0]) + abs(orientation[3]) < abs(orientation[1]) + abs(orientation[2])
+        if self._shown is None:
+            stored = square_size(frame.height, frame.width, self._pixel_aspect)
+            self._shown = stored[::-1] if quarter else stored
+        height, width = self._shown[::-1] if quarter else self._shown
+        pixel_format = frame.format.name
+        self._mend_matrix(frame)
+        try:
+            if frame.color_trc in (PQ, HLG):
+                frame = self._tone_mapped(frame)
+            rgb = self._to_rgb.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
+        except (av.FFmpegError, ValueError) as error:
+            raise InputError(f"cannot read {self._location}: frames of {pixel_format} cannot be converted") from error
+        return upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), orientation)
+
+    def _orientation_of(self, frame: VideoFrame) -> Orientation:
+        """As the frame says; looked up only where its rotation changes.
+
+        The binding's view of side data and its frame refer to each other, so that a frame asked for it stays in memory
+        until the garbage collector comes by.
+        """
+        if self._orientation is None or frame.rotation != self._rotation:
+            self._rotation = frame.rotation
+            self._orientation = orientation_of(frame)
+        return self._orientation
+
+    def _mend_matrix(self, frame: VideoFrame) -> None:
+        """Replace a colour matrix that cannot be converted by the one that goes with the primaries."""
+        hdr = frame.color_trc in (PQ, HLG)
+        if frame.format.is_rgb:
+            return
+        if hdr and frame.colorspace == UNSPECIFIED:
+            frame.colorspace = MATRIX_OF_PRIMARIES.get(frame.color_primaries, BT2020)
+        if frame.colorspace in KNOWN_MATRICES:
+            return
+        matrix = MATRIX_OF_PRIMARIES.get(frame.color_primaries, BT2020 if hdr else BT709)
+        if not self._told:
+            name = {BT709: "BT.709", BT2020: "BT.2020"}.get(matrix, "BT.601")
+            logger.warning("%s: its colour matrix is unusual; %s is used, colours may be off", self._location, name)
+            self._told = True
+        frame.colorspace = matrix
+
+    def _tone_mapped(self, frame: VideoFrame) -> VideoFrame:
+        from .tone_mapping import ToneMapper
+
+        if self._tone_mapper is None:
+            logger.info("%s is HDR; it is tone mapped to ordinary range", self._location)
+            self._tone_mapper = ToneMapper("pq" if frame.color_trc == PQ else "hlg", frame.color_primaries)
+        deep = self._to_deep_rgb.reformat(frame, format=ToneMapper.FORMAT, interpolation="BICUBIC")
+        return self._tone_mapper.map(deep)

@@ -1,0 +1,201 @@
+"""Video files, addresses, pipes: decoded with PyAV, which is FFmpeg."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from ..errors import InputError
+from .containers import USUAL_LIMITS, Limits, is_address, open_container, readable
+from .conversion import Converter
+from .damaged_end import Tail
+from .filters import deinterlaced
+from .headers import USUAL_RATE, check_size, claimed_end, plausible_rate, rate_of, video_stream
+from .names import printable
+from .stream_clock import StreamClock
+from .timing import TimedFrame, as_rate
+
+if TYPE_CHECKING:
+    from av import Packet, VideoFrame, VideoStream
+
+logger = logging.getLogger(__name__)
+
+# AVFMT_TS_DISCONT: time may begin anew in this format.
+MAY_RESTART = 0x200
+# Frames whose times tell the rate of a file that states none.
+RATE_SAMPLE = 24
+# A file counts as cut short if more than this share of what it claims, or this many frames, is missing.
+MISSING_SHARE, MISSING_FRAMES = 0.01, 1.5
+# Bytes of a packet of MPEG-TS; no frame takes less.
+TS_PACKET = 188
+
+
+class Stamp(NamedTuple):
+    """When a frame is shown and for how long, in seconds."""
+
+    time: float
+    duration: float
+
+
+class FileReader:
+    """Decodes the video of a file or an address; iterated once.
+
+    Attributes:
+        name: for messages.
+        fps: mean frame rate: the one it states, if that can be true, or the one its time stamps show.
+        expected_frames: the best guess, for progress; None if the input does not say.
+
+    Raises:
+        InputError: if it is missing, refused by `limits`, or holds no video; while iterating, if it cannot be decoded.
+    """
+
+    name = "PyAV"
+
+    def __init__(self, location: str, limits: Limits = USUAL_LIMITS) -> None:
+        self._location = location
+        self._limits = limits
+        # The library must not be closed while another thread reads: whoever is last closes.
+        self._busy = threading.Lock()
+        self._closing = False
+        self._damaged = False
+        self._container = open_container(location, limits)
+        try:
+            self._stream = video_stream(self._container, location)
+            check_size(self._stream.width, self._stream.height, limits, location)
+            self._prepare()
+        except BaseException:
+            self._container.close()
+            raise
+
+    def _prepare(self) -> None:
+        from av.stream import Discard
+
+        stream = self._stream
+        stream.thread_type = "AUTO"
+        for other in self._container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+        self._may_restart = bool(self._container.format.flags & MAY_RESTART) or is_address(self._location)
+        stated = plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate)
+        self._head: list[tuple[VideoFrame, Stamp]] = []
+        self._frames = self._timed_frames(stated or USUAL_RATE)
+        if stated is None:
+            self._head = list(islice(self._frames, RATE_SAMPLE))
+            stated = rate_of([stamp.time for _, stamp in self._head])
+        self._start = self._in_file(stream.start_time)
+        self._claimed = claimed_end(self._container, stream, self._start)
+        frames = None if self._claimed is None else round((self._claimed - self._start) * stated)
+        self.fps = as_rate(float(stated), frames)
+        self.expected_frames: int | None = self._believable(frames or stream.frames)
+
+    def _in_file(self, stamp: int | None) -> float:
+        """A stamp of the stream in seconds since the start of the file, the earliest of all its streams."""
+        return float((stamp or 0) * (self._stream.time_base or 0)) - (self._container.start_time or 0) / 1e6
+
+    def _believable(self, frames: int) -> int | None:
+        """A number of frames that the file is large enough for."""
+        if self._container.format.name == "mpegts" and frames > self._container.size / TS_PACKET:
+            return None
+        return frames or None
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        """Frames with their times in seconds since the file's start; durations last until the next one."""
+        converter = Converter(self._location, self._stream.sample_aspect_ratio)
+        held: TimedFrame | None = None
+        count = 0
+        for frame, stamp in deinterlaced(self._all_frames()):
+            image = converter.picture(frame)
+            if held is not None:
+                yield held._replace(duration=stamp.time - held.time)
+            held = TimedFrame(image, *stamp, source_time=stamp.time)
+            count += 1
+        if held is None:
+            return
+        yield held
+        self._tell_of_damage(count, held.end)
+
+    def close(self) -> None:
+        """Let go of the input; a thread that is reading it ends with the frame it is at."""
+        self._closing = True
+        if self._busy.acquire(timeout=0.2):
+            try:
+                self._container.close()
+            finally:
+                self._busy.release()
+
+    def _all_frames(self) -> Iterator[tuple[VideoFrame, Stamp]]:
+        head, self._head = self._head, []
+        yield from head
+        yield from self._frames
+
+    def _timed_frames(self, rate: Fraction) -> Iterator[tuple[VideoFrame, Stamp]]:
+        tick = self._stream.time_base or Fraction(1, 1000)
+        usual = float(1 / rate)
+        by_dts = self._container.format.name == "avi"
+        clock = StreamClock(tick, usual, self._may_restart, self._location, by_dts)
+        start = (self._container.start_time or 0) / 1e6
+        for count, frame in enumerate(self._decoded()):
+            if by_dts and count == 0 and frame.dts is not None:
+                # In AVI the first frame is shown at once, however late a decoder that reorders gives it.
+                late = min(frame.dts - (self._stream.start_time or 0), self._stream.codec_context.has_b_frames)
+                start += max(late, 0) * float(tick)
+            self._damaged |= frame.is_corrupt
+            frame.time_base = tick
+            time = clock.seconds(frame.pts, frame.dts, frame.duration) - start
+            yield frame, Stamp(time, float(frame.duration * tick) if frame.duration else usual)
+
+    def _decoded(self) -> Iterator[VideoFrame]:
+        """Frames as the decoder gives them; what is damaged is skipped."""
+        tail = Tail()
+        packets = self._container.demux(self._stream)
+        done = False
+        while not done:
+            with self._busy:
+                if self._closing:
+                    self._container.close()
+                    return
+                frames, done = self._step(packets, tail)
+            yield from frames
+
+    def _step(self, packets: Iterator[Packet[VideoStream]], tail: Tail) -> tuple[list[VideoFrame], bool]:
+        """Frames of the next packet, and whether it was the last one."""
+        import av
+
+        try:
+            with readable(self._location, self._limits.timeout):
+                packet = next(packets, None)
+        except InputError as error:
+            if not tail.begun:
+                raise
+            logger.warning("%s; what came before is kept", error)
+            packet = None
+        last = packet is None or (packet.size == 0 and packet.dts is None)
+        if packet is not None and not last:
+            if packet.size == 0:  # a frame that was dropped when the file was made
+                return [], False
+            tail.add(packet)
+        try:
+            frames = self._stream.decode(None if last else packet)
+        except (av.error.EOFError, av.error.BlockingIOError):
+            frames = []
+        except av.FFmpegError:
+            self._damaged = True
+            frames = []
+        tail.seen(frames)
+        return (frames + tail.missing(self._stream), True) if last else (frames, False)
+
+    def _tell_of_damage(self, count: int, end: float) -> None:
+        name = printable(self._location)
+        if self._claimed is not None and not self._may_restart:
+            missing = (self._claimed - end) * float(self.fps)
+            claimed = (self._claimed - self._start) * float(self.fps)
+            if missing > max(MISSING_FRAMES, MISSING_SHARE * claimed):
+                text = "%s ends after %d frames, though it claims %d: it is cut off or damaged"
+                logger.warning(text, name, count, round(claimed))
+                return
+        if self._damaged:
+            logger.warning("%s is damaged: some frames are missing or wrong", name)

@@ -1,0 +1,67 @@
+"""FFmpeg's filters, where they are better than anything written here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from av import VideoFrame
+    from av.filter import Graph
+
+Stamp = TypeVar("Stamp")
+
+
+def filter_graph(frame: VideoFrame, name: str, **options: str) -> Graph:
+    """One filter between a source for frames like this one and a sink."""
+    from av.filter import Graph
+
+    graph = Graph()
+    ends = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
+    graph.link_nodes(ends, graph.add(name, **options), graph.add("buffersink"))
+    graph.configure()
+    return graph
+
+
+def deinterlaced(frames: Iterable[tuple[VideoFrame, Stamp]]) -> Iterator[tuple[VideoFrame, Stamp]]:
+    """Pass progressive frames through, and interlaced ones through bwdif, which gives one frame for one.
+
+    bwdif (Bob Weaver deinterlacing) looks at the frames before and after, so it is one frame behind. Once a frame is
+    interlaced the filter stays, and leaves progressive ones as they are.
+
+    Args:
+        frames: frames with what is to stay with them.
+    """
+    graph: Graph | None = None
+    in_use: tuple[object, ...] = ()
+    stamps: deque[Stamp] = deque()
+    for frame, stamp in frames:
+        found = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+        if graph is not None and found != in_use:
+            graph.vpush(None)
+            yield from _drained(graph, stamps)
+            graph = None
+        if graph is None and frame.interlaced_frame:
+            graph, in_use = filter_graph(frame, "bwdif", mode="send_frame", parity="auto", deint="interlaced"), found
+        if graph is None:
+            yield frame, stamp
+            continue
+        stamps.append(stamp)
+        graph.vpush(frame)
+        yield from _drained(graph, stamps)
+    if graph is not None:
+        graph.vpush(None)
+        yield from _drained(graph, stamps)
+
+
+def _drained(graph: Graph, stamps: deque[Stamp]) -> Iterator[tuple[VideoFrame, Stamp]]:
+    import av
+
+    while stamps:
+        try:
+            frame = graph.vpull()
+        except (av.error.BlockingIOError, av.error.EOFError):
+            return
+        yield frame, stamps.popleft()

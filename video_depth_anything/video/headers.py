@@ -1,0 +1,81 @@
+"""What the header of a video says, and whether it can be true."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .containers import Limits
+from .names import printable
+from .timing import as_rate
+
+if TYPE_CHECKING:
+    from av import VideoStream
+    from av.container import InputContainer
+
+USUAL_RATE = Fraction(25)
+
+
+def video_stream(container: InputContainer, location: str) -> VideoStream:
+    """The video that players show: the largest, the one marked as default before others; never a cover.
+
+    Raises:
+        InputError: if there is none.
+    """
+    from av.stream import Disposition
+
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [s for s in container.streams.video if not s.disposition & pictures and s.codec_context is not None]
+    if not streams:
+        what = "no video stream in it, only sound" if container.streams.audio else "no video stream in it"
+        raise InputError(f"cannot read {printable(location)}: not a video, or damaged: {what}")
+    default = Disposition.default
+    return max(streams, key=lambda s: (bool(s.disposition & default), s.width * s.height, -s.index))
+
+
+def check_size(width: int, height: int, limits: Limits, location: str) -> None:
+    """Refuse frames that are larger than allowed.
+
+    Raises:
+        InputError: naming both sizes.
+    """
+    if width * height > limits.max_pixels:
+        most = f"{limits.max_pixels / 1e6:.3g} million pixels"
+        raise InputError(
+            f"{printable(location)} has frames of {width}x{height}; {most} are allowed: scale it down first"
+        )
+
+
+def claimed_end(container: InputContainer, stream: VideoStream, start: float) -> float | None:
+    """When the video ends by the header, in seconds since the file's start; None if the header does not say.
+
+    Args:
+        start: when it begins.
+    """
+    if stream.duration and stream.time_base:
+        return start + float(stream.duration * stream.time_base)
+    # Matroska's statistics tags.
+    for key, value in stream.metadata.items():
+        clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", value) if key.upper().startswith("DURATION") else None
+        if clock is not None:
+            hours, minutes, seconds = map(float, clock.groups())
+            return hours * 3600 + minutes * 60 + seconds
+    # The container's length may be that of the sound.
+    return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
+
+
+def rate_of(times: list[float]) -> Fraction:
+    """The rate that these times show: by their median step, which a pause does not move."""
+    steps = sorted(after - before for before, after in pairwise(times) if after > before)
+    return as_rate(1 / steps[len(steps) // 2]) if steps else USUAL_RATE
+
+
+def plausible_rate(*candidates: Fraction | None) -> Fraction | None:
+    """The first that can be a video's frame rate: one frame an hour at least, 1000 a second at most."""
+    for rate in candidates:
+        if rate is not None and Fraction(1, 3600) <= rate <= 1000:
+            return Fraction(rate)
+    return None

@@ -1,0 +1,107 @@
+"""Image sequences, and single or animated images, as frames."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+from ..errors import InputError
+from .colorspaces import Colorspace
+from .containers import USUAL_LIMITS, Limits
+from .image_files import ImageError, Page, read_pages
+from .names import printable
+from .sequences import frame_numbers, gaps
+from .timing import TimedFrame, as_rate
+
+logger = logging.getLogger(__name__)
+
+
+class ImageReader:
+    """Reads image files as frames; iterated once.
+
+    A single file gives all its frames or pages; of several files each gives its first. Several that are numbered keep
+    their numbers in `TimedFrame.number`.
+
+    Args:
+        paths: in order, at least one.
+        image_fps: frames a second that images stand for, unless an animation says how long each is shown.
+        colorspace: what their numbers mean.
+        limits: how large they may be.
+
+    Raises:
+        InputError: if the first cannot be read; while iterating, if one is not as large as the first.
+    """
+
+    name = "images"
+
+    def __init__(
+        self, paths: Sequence[Path], image_fps: float, colorspace: Colorspace = "auto", limits: Limits = USUAL_LIMITS
+    ) -> None:
+        self._paths = paths
+        self._colorspace = colorspace
+        self._limits = limits
+        self._numbers = frame_numbers(paths)
+        self.fps: Fraction = as_rate(image_fps)
+        self.expected_frames: int | None = len(paths)
+        self._pages = self._pages_of(paths[0])
+        try:
+            self._first = next(self._pages)
+        except (ImageError, StopIteration) as error:
+            reason = str(error) or "nothing in it"
+            raise InputError(
+                f"cannot read the image {printable(paths[0])}: not an image, or damaged: {reason}"
+            ) from error
+        if len(paths) == 1:
+            self.fps = as_rate(1 / self._first.seconds) if self._first.seconds else self.fps
+            self.expected_frames = self._first.total
+        self._say_gaps()
+
+    def __iter__(self) -> Iterator[TimedFrame]:
+        step = float(1 / self.fps)
+        size = self._first.image.shape
+        time = 0.0
+        for index, (path, page) in enumerate(self._all_pages()):
+            if page.image.shape != size:
+                found, first = (f"{shape[1]}x{shape[0]}" for shape in (page.image.shape, size))
+                raise InputError(f"the image {printable(path)} is {found}, but {self._paths[0].name} is {first}")
+            number = self._numbers[index] if self._numbers is not None and index < len(self._numbers) else None
+            seconds = page.seconds or step
+            yield TimedFrame(page.image, time, seconds, number)
+            # Of many equal steps the sum drifts.
+            time = (index + 1) * step if page.seconds is None else time + seconds
+
+    def close(self) -> None:
+        """Let go of the file that is being read."""
+        self._pages.close()
+
+    def _all_pages(self) -> Iterator[tuple[Path, Page]]:
+        first = self._paths[0]
+        path = first
+        try:
+            rest = self._pages if len(self._paths) == 1 else iter(())
+            for page in chain((self._first,), rest):
+                yield first, page
+            for path in self._paths[1:]:
+                yield path, next(self._pages_of(path))
+        except (ImageError, StopIteration) as error:
+            logger.warning(
+                "cannot read the image %s: not an image, or damaged: %s; the sequence ends before it",
+                printable(path),
+                error,
+            )
+
+    def _pages_of(self, path: Path):  # type: ignore[no-untyped-def]
+        return read_pages(path, self._colorspace, self._limits.max_pixels)
+
+    def _say_gaps(self) -> None:
+        missing = gaps(self._numbers) if self._numbers is not None else []
+        if missing:
+            ranges = [f"{low}" if low == high else f"{low} to {high}" for low, high in missing]
+            more = f" and {len(ranges) - 3} more" if len(ranges) > 3 else ""
+            folder = printable(self._paths[0].parent)
+            logger.warning("the images in %s lack the numbers %s%s", folder, ", ".join(ranges[:3]), more)
+        if self._numbers is None and len(self._paths) > 1 and all(c.isdigit() for c in self._paths[0].stem[-1:]):
+            logger.info("the images in %s are not one numbered sequence; frames are counted", self._paths[0].parent)

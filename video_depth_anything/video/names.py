@@ -1,0 +1,27 @@
+"""Names of inputs, whatever bytes they are made of."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+# A file name has 255 bytes at most, and outputs add to the input's name, as ".finished_" and "_depths16.json" do.
+MAX_NAME = 200
+
+
+def printable(location: str | Path) -> str:
+    """A path as it can be shown anywhere: bytes that are no UTF-8 come out as \\xe9."""
+    return os.fsencode(location).decode("utf-8", "backslashreplace")
+
+
+def output_name(stem: str) -> str:
+    """What the outputs of an input of that name are called: valid Unicode, 200 bytes at most.
+
+    Bytes that are no UTF-8 are read as Latin-1, as most such names were written.
+    """
+    data = os.fsencode(stem)
+    try:
+        name = data.decode("utf-8")
+    except UnicodeDecodeError:
+        name = data.decode("latin-1")
+    return name.encode("utf-8")[:MAX_NAME].decode("utf-8", "ignore")

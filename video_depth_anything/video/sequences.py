@@ -1,0 +1,91 @@
+"""Image files that belong together: which are images, their order, their numbers, and the gaps between them."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
+IMAGE_ENDINGS |= {".exr", ".dpx", ".cin", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif"}
+# Longer numbers are dates and times.
+MAX_DIGITS = 7
+
+
+class Numbered(NamedTuple):
+    """A numbered file: all of its path before the number, the number, all of its name after it."""
+
+    before: str
+    number: int
+    after: str
+
+
+def natural_key(path: Path) -> list[tuple[int, str]]:
+    """Sorting key by which frame2 comes before frame10."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
+
+
+def numbered(path: Path) -> Numbered | None:
+    """A file's frame number, the last one of its stem; None if it has none."""
+    match = re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", path.stem, re.DOTALL)
+    if match is None or len(match.group(2)) > MAX_DIGITS:
+        return None
+    before, number, after = match.groups()
+    return Numbered(str(path.parent / before) if before else f"{path.parent}/", int(number), after + path.suffix)
+
+
+def frame_numbers(paths: Sequence[Path]) -> list[int] | None:
+    """The numbers of images that are one sequence; None if they are not numbered, or more than one sequence."""
+    found = [part for part in map(numbered, paths) if part is not None]
+    if len(found) < len(paths) or len({(part.before, part.after) for part in found}) > 1:
+        return None
+    numbers = [part.number for part in found]
+    return numbers if all(a < b for a, b in pairwise(numbers)) else None
+
+
+def gaps(numbers: Sequence[int]) -> list[tuple[int, int]]:
+    """First and last number of each run that is missing."""
+    return [(a + 1, b - 1) for a, b in pairwise(numbers) if b > a + 1]
+
+
+def is_image(path: Path) -> bool:
+    """Whether a file's name is that of an image, and not a hidden one."""
+    return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
+
+
+def images_among(paths: Iterable[Path]) -> tuple[Path, ...]:
+    """The images among these paths, in natural order."""
+    return tuple(sorted((path for path in paths if is_image(path) and path.is_file()), key=natural_key))
+
+
+def matching(pattern: str) -> list[Path]:
+    """The files that a pattern names: `*`, `?` and `[...]` as a shell has them, or one number such as `%04d`.
+
+    Folders that exist under that very name are taken at their word, whatever brackets they have.
+    """
+    counted = re.fullmatch(r"(.*)%(0?\d*)d([^/]*)", pattern, re.DOTALL)
+    if counted is not None and "%" not in counted.group(1).rpartition("/")[2]:
+        return _counted(Path(counted.group(1) + "x").parent, pattern)
+    path = Path(pattern)
+    known = path.parent
+    while not known.is_dir() and known != known.parent:
+        known = known.parent
+    rest = path.relative_to(known)
+    start = glob.escape(str(known))
+    return [Path(name) for name in glob.glob(str(Path(start) / rest), recursive=True)]  # noqa: PTH207 - absolute too
+
+
+def _counted(folder: Path, pattern: str) -> list[Path]:
+    before, width, after = re.split(r"%(0?\d*)d", Path(pattern).name, maxsplit=1)
+    digits = int(width.lstrip("0") or 0)
+    wanted = re.compile(f"{re.escape(before)}([0-9]{{{max(digits, 1)},}}){re.escape(after)}")
+    names = [path for path in folder.iterdir() if wanted.fullmatch(path.name)] if folder.is_dir() else []
+    return sorted(names, key=natural_key)
+
+
+def is_pattern(argument: str) -> bool:
+    """Whether it names files by a pattern."""
+    return glob.has_magic(argument) or re.search(r"%0?\d*d", argument) is not None

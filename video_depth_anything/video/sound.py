@@ -1,0 +1,237 @@
+"""Sound that goes along with a video: copied packet by packet where the container can hold it, else encoded as AAC."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError
+from .containers import is_address, open_container, readable
+from .names import printable
+from .stream_clock import StreamClock
+
+if TYPE_CHECKING:
+    from av import AudioStream, Packet
+    from av.container import InputContainer, OutputContainer
+
+logger = logging.getLogger(__name__)
+
+# What MP4 holds and players play. It could hold PCM and others too, which few play.
+COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
+# Layouts that the AAC encoder knows and that are kept; the others become stereo.
+KEPT_LAYOUTS = {"mono", "stereo", "5.1", "5.1(side)", "7.1"}
+AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
+USUAL_RATE, BITS_A_SECOND = 48000, 192_000
+# Packets after which sound that has not given a sample is taken for empty.
+TRIED_PACKETS = 200
+# Seconds by which sound may be off before silence is put in or samples are dropped.
+SLACK = 0.02
+# Sound that begins earlier than this before the picture does not count as beginning with it.
+EARLY = 1e-3
+MAY_RESTART = 0x200
+
+
+@dataclass(frozen=True)
+class AudioTrack:
+    """Sound to go with a video.
+
+    Attributes:
+        location: file or address it comes from.
+        start: seconds after that file's first picture at which the video begins.
+        begins: tells the `source_time` of the video's first frame once it is known, which is more exact than `start`;
+            `lambda: source.first_time` of a `VideoSource`.
+    """
+
+    location: str
+    start: float = 0.0
+    begins: Callable[[], float | None] | None = None
+
+    def exists(self) -> bool:
+        """Whether there is a sound stream at all, in something that can be read a second time."""
+        if not self._again():
+            return False
+        try:
+            with closing(open_container(self.location)) as container:
+                return bool(container.streams.audio)
+        except InputError:
+            return False
+
+    def check(self) -> str | None:
+        """Why the sound cannot be used: a few words; None if it can. To be asked before long work."""
+        import av
+
+        if not self._again():
+            return "its source can be read only once"
+        try:
+            with closing(open_container(self.location)) as container:
+                stream = sound_stream(container)
+                for count, packet in enumerate(container.demux(stream)):
+                    if packet.decode():
+                        return None
+                    if count > TRIED_PACKETS:
+                        break
+                return "it is empty"
+        except InputError as error:
+            return str(error)
+        except (av.FFmpegError, ValueError) as error:
+            return f"it cannot be decoded: {error}"
+
+    def _again(self) -> bool:
+        """Whether the source is a file, or an address of one: not a pipe, a camera or a live stream."""
+        if is_address(self.location):
+            return self.location.lower().startswith(("http://", "https://"))
+        return Path(self.location).is_file()
+
+    def zero(self) -> float:
+        """When the video begins, in seconds since the file's start."""
+        from .files import FileReader
+
+        known = self.begins() if self.begins is not None else None
+        if known is not None:
+            return known
+        with closing(FileReader(self.location)) as reader:
+            first = next(iter(reader), None)
+        return self.start + (first.time if first is not None else 0.0)
+
+
+class Sound:
+    """Packets of sound for a video that is being written.
+
+    Args:
+        track: where it comes from.
+        output: gets a stream for it.
+        seconds: how long the video plays.
+
+    Raises:
+        InputError: if there is no sound.
+    """
+
+    def __init__(self, track: AudioTrack, output: OutputContainer, seconds: float) -> None:
+        self._location = track.location
+        self._zero = track.zero()
+        self._seconds = seconds
+        self._container = open_container(track.location)
+        try:
+            self._source = sound_stream(self._container)
+            self._copied = self._source.codec.canonical_name in COPIED
+            if self._copied:
+                self._target = output.add_stream_from_template(self._source)
+            else:
+                self._target = _encoder(output, self._source)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def packets(self) -> Iterator[tuple[float, Packet[Any]]]:
+        """The packets with their times in seconds of the video; ends with a warning where the sound is damaged."""
+        import av
+
+        try:
+            with readable(self._location):
+                yield from self._copy() if self._copied else self._encode()
+        except (InputError, av.FFmpegError, ValueError) as error:
+            logger.warning("the sound of %s ends early: %s", printable(self._location), error)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._container.close()
+
+    def _timed(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
+        """Packets of the source with their times in the video, up to its end; the last has no data."""
+        tick = self._source.time_base or Fraction(1, 1000)
+        restarts = bool(self._container.format.flags & MAY_RESTART)
+        start = (self._container.start_time or 0) / 1e6
+        clock: StreamClock | None = None
+        for packet in self._container.demux(self._source):
+            time = self._seconds
+            if packet.size:
+                clock = clock or StreamClock(tick, float((packet.duration or 1) * tick), restarts)
+                time = clock.seconds(packet.pts, packet.dts, packet.duration) - start - self._zero
+                if time >= self._seconds:
+                    return
+            yield time, packet
+
+    def _copy(self) -> Iterator[tuple[float, Packet[Any]]]:
+        tick = self._source.time_base or Fraction(1, 1000)
+        last = -1
+        for time, packet in self._timed():
+            if time < -EARLY or packet.size == 0:
+                continue
+            last = max(last + 1, round(time / float(tick)))
+            packet.pts = packet.dts = last
+            packet.time_base = tick
+            packet.stream = self._target
+            yield time, packet
+
+    def _encode(self) -> Iterator[tuple[float, Packet[Any]]]:
+        import av
+
+        context = self._target.codec_context
+        rate = context.sample_rate
+        resampler = av.AudioResampler("fltp", context.layout, rate)
+        written, end = 0, round(self._seconds * rate)
+        for time, packet in self._timed():
+            for decoded in packet.decode():
+                for frame in resampler.resample(decoded):
+                    samples = _placed(frame.to_ndarray(), round(time * rate), written, round(SLACK * rate))
+                    samples = samples[:, : end - written]
+                    time += frame.samples / rate
+                    if samples.shape[1]:
+                        yield from self._encoded(samples, written, rate)
+                        written += samples.shape[1]
+        for last in self._target.encode(None):
+            yield self._seconds, last
+
+    def _encoded(self, samples: np.ndarray, at: int, rate: int) -> Iterator[tuple[float, Packet[Any]]]:
+        import av
+
+        frame = av.AudioFrame.from_ndarray(
+            np.ascontiguousarray(samples), format="fltp", layout=self._target.codec_context.layout.name
+        )
+        frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
+        for packet in self._target.encode(frame):
+            yield at / rate, packet
+
+
+def sound_stream(container: InputContainer) -> AudioStream:
+    """The sound that players play: the one marked as default, or the first.
+
+    Raises:
+        InputError: if there is none that can be decoded.
+    """
+    from av.stream import Disposition
+
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if not streams:
+        raise InputError("there is no sound in it")
+    return max(streams, key=lambda s: (bool(s.disposition & Disposition.default), -s.index))
+
+
+def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
+    layout = source.codec_context.layout
+    name = layout.name if layout.name in KEPT_LAYOUTS else ("mono" if layout.nb_channels == 1 else "stereo")
+    rate = source.codec_context.sample_rate
+    target = output.add_stream("aac", rate=rate if rate in AAC_RATES else USUAL_RATE)
+    target.codec_context.layout = name
+    target.codec_context.bit_rate = BITS_A_SECOND
+    return target
+
+
+def _placed(samples: np.ndarray, at: int, written: int, slack: int) -> np.ndarray:
+    """Samples (channels, N) that begin at sample `at`, made to follow sample `written`.
+
+    A gap is filled with silence and an overlap is dropped, unless they are as small as rounding makes them.
+    """
+    if at > written + slack:
+        silence = np.zeros((samples.shape[0], at - written), samples.dtype)
+        return np.concatenate((silence, samples), axis=1)
+    if at < written - slack or written == 0:
+        return samples[:, max(written - at, 0) :]
+    return samples
