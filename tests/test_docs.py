@@ -15,12 +15,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import cv2
 import imageio_ffmpeg
+import numpy as np
+import OpenEXR
 import pytest
 import tomllib
 from conftest import MakeVideo
-from documented import PAGES, ROOT, SHELL, anchors, blocks, commands, links
+from documented import PAGES, ROOT, SHELL, anchors, blocks, commands, links, text_of
 from PIL import Image
 
 from video_depth_anything.checkpoint import STARTER
@@ -32,7 +33,6 @@ SMALL = ("--input_size", "28", "--max_len", "3", "--device", "cpu", "--backend",
 # Commands that are not run here, and why. Their flags are checked all the same.
 NOT_RUN = {
     r"pip install ": "changes the environment; tests/test_package.py installs the package",
-    r"make ": "make demo, test and lint are what CI runs; make teaser takes a minute; their targets are checked",
     r"vda weights \w": "downloads hundreds of megabytes; tests/test_weights.py fetches from a server of its own",
     r"bash get_weights.sh ": "downloads; tests/test_get_weights.py fetches from a server of its own",
     r"vda stream (0|rtsp:)": "needs a camera; tests/test_run_streaming.py streams files",
@@ -81,10 +81,10 @@ def place(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("video_depth_anything.device.has_openvino", lambda: False)
     for name in ("clip.mp4", "other.mp4"):
         make_video(name, count=3, height=360, width=640, fps=Fraction(24))
-    for name in ("shots/a1.png", "shots/a2.png", "plates/plate.1001.png", "plates/plate.1002.png"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        ok, frame = cv2.VideoCapture(str(tmp_path / "clip.mp4")).read()
-        assert ok and cv2.imwrite(str(tmp_path / name), frame)
+    (tmp_path / "plates").mkdir()
+    for number in (1001, 1002):
+        half = np.full((90, 160, 3), 0.2 * (number - 1000), np.float16)
+        OpenEXR.File({}, {"RGB": half}).write(str(tmp_path / "plates" / f"plate.{number}.exr"))
     # The bundled model under the name of a public one.
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "video_depth_anything_vits.pth").symlink_to(STARTER)
@@ -138,7 +138,7 @@ def test_what_a_page_shows_runs(page: str, place: Path) -> None:
     written = {path.relative_to(place).as_posix() for path in place.rglob("*")}
     if page == "README.md":
         assert {"outputs/clip_src.mp4", "outputs/clip_vis.mp4"} <= written
-        assert {"outputs/plates_depths_exr", "outputs/plate_depths_exr"} & written
+        assert {"outputs/plates_depths_exr/frame_01001.exr", "outputs/plates_depths_exr/frame_01002.exr"} <= written
     if page == "docs/streaming.md":
         assert (place / "depth.raw").stat().st_size == 3 * 360 * 640 * 2
         assert len(list(_frames(place / "colours.mp4"))) == 3
@@ -161,11 +161,7 @@ def test_what_is_not_run_is_still_there() -> None:
 def test_flags_and_files_of_commands_exist(page: str) -> None:
     for command in ALL[page]:
         if command.startswith("#!"):
-            command = command.replace(
-                "\
-",
-                " ",
-            ).splitlines()[-1]
+            command = re.sub(r"\\\n", " ", command).splitlines()[-1]
         for part in re.split(r" [|>;] ", command):
             _check_part(shlex.split(part))
 
@@ -181,8 +177,6 @@ def _check_part(words: list[str]) -> None:
         assert given <= flags_of(help_of(sys.executable, "-m", "video_depth_anything", name)), words
     elif words[0] == "pip":
         _check_installed(words[2:])
-    elif words[0] == "make":
-        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), words
     elif scripts:
         assert (ROOT / scripts[0]).is_file(), scripts[0]
         if scripts[0].endswith(".py"):
@@ -224,6 +218,14 @@ def test_no_flag_is_described_that_is_gone() -> None:
             described |= flags_of(line.split("|")[1])
     assert described <= there, sorted(described - there)
     assert {"__input_size", "__save", "__yes", "__share", "__latency"} <= described
+
+
+def test_targets_of_the_makefile_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)`", text_of(page))}
+    assert {"demo", "teaser", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
 
 
 @pytest.mark.parametrize("page", PAGES)
