@@ -33,6 +33,8 @@ SMALL = ("--input_size", "28", "--max_len", "3", "--device", "cpu", "--backend",
 # Commands that are not run here, and why. Their flags are checked all the same.
 NOT_RUN = {
     r"pip install ": "changes the environment; tests/test_package.py installs the package",
+    r"apt-get ": "changes the machine",
+    r"python3 run\.py --input_video assets": "as vda run, which is run here; tests/test_run.py runs the script",
     r"vda weights \w": "downloads hundreds of megabytes; tests/test_weights.py fetches from a server of its own",
     r"bash get_weights.sh ": "downloads; tests/test_get_weights.py fetches from a server of its own",
     r"vda stream (0|rtsp:)": "needs a camera; tests/test_run_streaming.py streams files",
