@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,3 +78,16 @@ def anchors(page: Path) -> set[str]:
     """What links call the headings of a page."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@functools.cache
+def help_of(*program: str) -> str:
+    """What a program prints for `--help`."""
+    result = subprocess.run([*program, "--help"], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, (program, result.stderr)
+    return result.stdout
+
+
+def flags_of(text: str) -> set[str]:
+    """The long flags in a text, with underscores."""
+    return {flag.replace("-", "_") for flag in re.findall(r"(?<![\w-])--[a-z][a-z0-9_-]+", text)} - {"__help"}
