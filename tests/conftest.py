@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+import os
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -14,12 +17,35 @@ import pytest
 import torch
 from recipes import random_state_dict, synthetic_frames
 
-from training.clips import Clip
 from video_depth_anything.device import Execution
-from video_depth_anything.video.writer import VideoWriter
 from video_depth_anything.video_depth import VideoDepthAnything
 
+if TYPE_CHECKING:
+    from training.clips import Clip
+
 MakeVideo = Callable[..., Path]
+
+# Set to "cpu", the tests for a GPU run there what a CPU can do too: it is how they are checked where no GPU is.
+STAND_IN = os.environ.get("VIDEO_DEPTH_CUDA_TESTS_ON", "cuda")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    help = "fail where a test marked needs_cuda would be skipped, so that a run on a GPU cannot pass by skipping"
+    parser.addoption("--require-cuda", action="store_true", help=help)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("needs_cuda") and STAND_IN == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no NVIDIA GPU is here")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and item.get_closest_marker("needs_cuda") and item.config.getoption("--require-cuda"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome, report.longrepr = "failed", f"{reason}; --require-cuda lets nothing be skipped"
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,6 +62,26 @@ def golden_model() -> VideoDepthAnything:
     model = VideoDepthAnything("vits").eval()
     model.load_state_dict(random_state_dict(model.state_dict()), strict=True)
     return model.requires_grad_(False)
+
+
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """Where the tests for a GPU run: there, or where they are checked without one."""
+    return torch.device(STAND_IN)
+
+
+@pytest.fixture
+def gpu(device: torch.device) -> torch.device:
+    """A GPU, for what has no counterpart on a CPU."""
+    if device.type != "cuda":
+        pytest.skip("only a GPU does this")
+    return device
+
+
+@pytest.fixture(scope="session")
+def device_model(golden_model: VideoDepthAnything, device: torch.device) -> VideoDepthAnything:
+    """The golden network on that device; tests must not change it."""
+    return copy.deepcopy(golden_model).to(device)
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +105,9 @@ def make_video(tmp_path: Path) -> MakeVideo:
     def make(
         name: str = "clip.mp4", count: int = 5, height: int = 48, width: int = 64, fps: Fraction = Fraction(24)
     ) -> Path:
+        # Here, so that the tests for a GPU need no library of codecs.
+        from video_depth_anything.video.writer import VideoWriter
+
         path = tmp_path / name
         writer = VideoWriter(path, (height, width), fps)
         for frame in synthetic_frames(count, height, width, seed=count):

@@ -39,6 +39,8 @@ NOT_RUN = {
     r"vda app": "serves until it is ended; tests/test_app.py opens it in a browser",
     r"torchrun ": "tests/test_torchrun.py and test_train_script.py start several processes",
     r"#!/bin/bash\n#SBATCH": "needs a cluster with Slurm",
+    r"bash benchmark/speed/gpu.sh ": "needs a GPU; tests/test_gpu_benchmark.py runs its parts on a CPU",
+    r"pytest |VIDEO_DEPTH_CUDA_TESTS_ON=cpu ": "tests that need a GPU; the suite runs them where there is one",
     r"python3? benchmark/speed/": "takes minutes on a quiet machine; tests/test_speed_benchmarks.py runs each, small",
     r"python3? benchmark/": "needs datasets; tests/test_benchmark_*.py run each on miniatures of them",
     r"bash benchmark/eval/": "needs datasets; tests/test_benchmark_compare.py runs them",
@@ -168,10 +170,10 @@ def _check_part(words: list[str]) -> None:
         _check_installed(words[2:])
     elif scripts:
         assert (ROOT / scripts[0]).is_file(), scripts[0]
-        if scripts[0].endswith(".py"):
+        if scripts[0].endswith(".py") and "pytest" not in words:
             given = flags_of(" ".join(words[words.index(scripts[0]) :]))
             assert given <= flags_of(help_of(sys.executable, scripts[0])), words
-    elif "-m" in words:
+    elif "-m" in words and "pytest" not in words:
         module = words.index("-m") + 1
         given = flags_of(" ".join(words[module:]))
         assert given <= flags_of(help_of(sys.executable, "-m", words[module])), words

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
+# What a `RuntimeError` of PyTorch says then: on a CPU, on MPS, in CUDA itself and in its libraries.
+LACKS_OF_MEMORY = (
+    "DefaultCPUAllocator",
+    "MPS backend out of memory",
+    "CUDA error: out of memory",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+)
+
 
 class UserError(Exception):
     """Something that the user can mend; the message is one line that names the file or flag and the remedy.
@@ -56,6 +65,13 @@ def user_line(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return "out of memory; try a smaller --input_size, --max_res or --encoder"
+    if is_out_of_memory(error):
+        return "out of memory; try a smaller --input_size, --frames_at_once, --max_res or --encoder"
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the device, or the machine, has no memory left, however PyTorch's parts say that."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in LACKS_OF_MEMORY)

@@ -39,7 +39,8 @@ class RecordedStep:
                 memory.rewind(frame)
         torch.cuda.current_stream(image.device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        # Another thread may allocate or wait meanwhile; it is not what is recorded, so it must not end the recording.
+        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
             self._depth = run(self._image)
         # Recording runs nothing on the device, so only the count on the host has advanced.
         memory.frames_seen = frame

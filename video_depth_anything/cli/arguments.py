@@ -53,6 +53,8 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--precision", choices=PRECISIONS, default="auto", help=automatic)
     group.add_argument("--fp32", action="store_true", help="the same as --precision fp32, and stronger")
     group.add_argument("--compile", action="store_true", help="let PyTorch compile the network; long videos gain")
+    memory = "frames computed together offline, 32 at most; fewer need less memory (usual: 8 on a GPU)"
+    group.add_argument("--frames_at_once", type=positive_int, metavar="N", help=memory)
 
 
 def device_name(text: str) -> str:
@@ -75,6 +77,7 @@ def model_options(args: argparse.Namespace) -> ModelOptions:
         backend=args.backend,
         precision="fp32" if args.fp32 else args.precision,
         compile=args.compile,
+        frames_at_once=args.frames_at_once,
     )
 
 

@@ -17,6 +17,7 @@ from ..errors import InputError
 from ..outputs.base import DepthFrame, DepthKind, DepthMap
 from ..outputs.options import CameraOptions, OutputOptions
 from ..outputs.plan import OutputPlan
+from ..retry import RetryingNetwork
 from ..transform import as_frame
 from ..video.inputs import expand_inputs
 from ..video.source import Selection, VideoSource
@@ -147,7 +148,7 @@ def _network(model: LoadedNetwork | VideoDepthAnything | None, options: ModelOpt
     if model is None:
         return load_network(options)
     execution = model.execution(None, options.precision == "fp32")
-    network = load_backend(model, execution)
+    network = RetryingNetwork(load_backend(model, execution), execution.frames_at_once)
     return LoadedNetwork(network, execution, model.encoder, model.metric, None, options.input_size)
 
 

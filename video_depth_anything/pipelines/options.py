@@ -18,6 +18,7 @@ class ModelOptions:
     encoder: "vits", "vitb" or "vitl"; None chooses among those that are there. metric: weights that predict metres.
     checkpoint: a weights file instead of the public one. input_size: shorter side of the network's input in pixels.
     device, backend, precision: names of `config.DEVICES`, `BACKENDS` and `PRECISIONS`. compile: let PyTorch compile.
+    frames_at_once: how many frames are computed together offline, at least 1; None takes the device's usual number.
     """
 
     encoder: str | None = None
@@ -28,6 +29,7 @@ class ModelOptions:
     backend: str = "auto"
     precision: str = "auto"
     compile: bool = False
+    frames_at_once: int | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,9 @@ class RunOptions:
     def settings(self) -> dict[str, str]:
         """All that changes what is written, as texts that can be compared."""
         found = flattened(self)
-        for name in ("outputs.folder", "outputs.overwrite", "resume", *flattened(self.limits, "limits.")):
+        for name in ("outputs.folder", "outputs.overwrite", "resume", "model.frames_at_once"):
+            del found[name]
+        for name in flattened(self.limits, "limits."):
             del found[name]
         return found
 

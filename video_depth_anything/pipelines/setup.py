@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..alignment import DepthMap
@@ -13,9 +13,11 @@ from ..device import Execution, choose_execution
 from ..network import Network
 from ..offline import infer_depth
 from ..outputs.options import Provenance
+from ..retry import RetryingNetwork
 from ..transform import Frame
 from ..version import __version__
 from ..video_depth_stream import DepthStream
+from ..windows import INFER_LEN
 from .options import ModelOptions
 
 
@@ -69,6 +71,10 @@ def load_network(options: ModelOptions) -> LoadedNetwork:
     """
     execution = choose_execution(options.device, options.precision, options.backend, options.compile)
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
+    if options.frames_at_once is not None:
+        execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
     model = load_model(encoder, options.metric, checkpoint, execution.device)
     network = load_backend(model, execution)
+    if execution.openvino_device is None:
+        network = RetryingNetwork(network, execution.frames_at_once)
     return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)

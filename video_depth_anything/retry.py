@@ -1,0 +1,86 @@
+"""A network that goes on with fewer frames at once when the device has run out of memory."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from .dpt_temporal import FrameFeatures
+from .errors import is_out_of_memory
+from .network import Network
+from .temporal_memory import TemporalMemory
+
+logger = logging.getLogger(__name__)
+
+
+class RetryingNetwork:
+    """Another network, whose per-frame halves get half as many frames at once after a first lack of memory.
+
+    Halved once: whoever needs still fewer has little use for the time that trying costs, and `--frames_at_once` says
+    it beforehand. What is remembered is that number alone, so any number of videos may share the object; results are
+    those of the other network, up to the rounding of another batch.
+
+    Args:
+        network: what computes.
+        frames_at_once: most frames that it has been asked to compute together, at least 1.
+    """
+
+    def __init__(self, network: Network, frames_at_once: int) -> None:
+        self.metric = network.metric
+        self.frames_at_once = frames_at_once
+        self._network = network
+        self._given = frames_at_once
+
+    def parameters(self) -> Iterator[nn.Parameter]:
+        """Those of the other network."""
+        return self._network.parameters()
+
+    def encode(self, images: Tensor) -> FrameFeatures:
+        """As `VideoDepthAnything.encode`."""
+        while True:
+            at_once = min(self.frames_at_once, len(images))
+            try:
+                return FrameFeatures.concatenate([self._network.encode(part) for part in images.split(at_once)])
+            except (MemoryError, RuntimeError) as error:
+                self._halve(error, at_once)
+            # Only here the error is gone, and with it what the failed call has left in its frames.
+            release_unused()
+
+    def decode(self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int) -> Iterator[Tensor]:
+        """As `VideoDepthAnything.decode`; slots that came before the lack of memory do not come again."""
+        done = 0
+        while done < len(slots):
+            at_once = min(self.frames_at_once, frames_at_once)
+            try:
+                for depth in self._network.decode(window, slots[done:], at_once):
+                    done += depth.shape[1]
+                    yield depth
+            except (MemoryError, RuntimeError) as error:
+                self._halve(error, at_once)
+            else:
+                return
+            release_unused()
+
+    def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
+        """As `VideoDepthAnything.step`; one frame has no half."""
+        return self._network.step(features, memory)
+
+    def _halve(self, error: Exception, at_once: int) -> None:
+        """Take half of `at_once` from now on; raises the error if it is another one, or that is not possible."""
+        if not is_out_of_memory(error) or at_once == 1 or self.frames_at_once < self._given:
+            raise error
+        self.frames_at_once = at_once // 2
+        logger.warning(
+            "out of memory with %d frames at once; going on with %d (--frames_at_once %d saves the attempt)",
+            *(at_once, self.frames_at_once, self.frames_at_once),
+        )
+
+
+def release_unused() -> None:
+    """Give the device back what PyTorch keeps for later, so that pieces of memory become whole again."""
+    torch.cuda.empty_cache()  # does nothing where CUDA is not in use
+    if torch.backends.mps.is_available():
+        torch.mps.empty_cache()
