@@ -21,6 +21,7 @@ import pytest
 import tomllib
 from conftest import MakeVideo
 from documented import PAGES, ROOT, SHELL, blocks, commands, flags_of, help_of
+from PIL import Image
 
 from video_depth_anything.checkpoint import STARTER
 from video_depth_anything.cli.main import COMMANDS
@@ -204,3 +205,12 @@ def test_the_notebook_runs_from_a_clone(monkeypatch: pytest.MonkeyPatch) -> None
     assert shortened == 1
     assert names["video"].depths.shape == (4, 240, 320)
     assert names["stream"].frames_seen == 4
+
+
+def test_the_command_that_makes_the_moving_picture(tmp_path: Path) -> None:
+    small = ("--input_size", "28", "--max_len", "3", "--backend", "torch")
+    command = [sys.executable, "docs/make_teaser.py", str(tmp_path / "teaser.webp"), *small]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    with Image.open(tmp_path / "teaser.webp") as picture:
+        assert (picture.size, getattr(picture, "n_frames", 1)) == ((640, 240), 3)

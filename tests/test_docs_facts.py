@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 from documented import PAGES, ROOT, anchors, flags_of, help_of, links, text_of
 from PIL import Image
 
+import video_depth_anything
 from video_depth_anything.cli.arguments import run_parser
 from video_depth_anything.cli.main import COMMANDS
 from video_depth_anything.cli.page import page_parser
@@ -73,6 +75,14 @@ def test_defaults_are_told_right() -> None:
             else:
                 assert default == str(true).removesuffix(".0"), flag
     assert {"--max_res", "--vis_range", "--codec", "--timeout", "--server_port", "--latency"} <= checked
+
+
+def test_every_name_of_the_library_is_described() -> None:
+    described = set(re.findall(r"`([A-Za-z_]+)`", text_of("docs/python.md")))
+    arguments = set(inspect.signature(video_depth_anything.infer).parameters)
+    assert arguments <= described, arguments - described
+    names = set(video_depth_anything.__all__) - {"__version__"}
+    assert names <= described, names - described
 
 
 def test_the_files_that_the_architecture_names_are_there() -> None:
