@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -46,14 +46,6 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome, report.longrepr = "failed", f"{reason}; --require-cuda lets nothing be skipped"
     return report
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test, nor a script that it starts, converts networks into the user's folder."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VIDEO_DEPTH_CACHE", str(tmp_path_factory.mktemp("converted")))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -81,3 +81,9 @@ def test_shapes_of_the_largest_model_without_memory() -> None:
         model = VideoDepthAnything("vitl").eval()
         depth = model(torch.empty(1, 2, 3, 518, 924))
     assert depth.shape == (1, 2, 518, 924)
+
+
+def test_small_frames_go_through_a_cpu_together() -> None:
+    sizes = (14, 56, 98, 140, 280, 518)
+    assert [choose_execution("cpu", input_size=size).frames_at_once for size in sizes] == [8, 8, 8, 4, 1, 1]
+    assert choose_execution("cpu").frames_at_once == 1

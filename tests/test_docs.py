@@ -37,6 +37,8 @@ NOT_RUN = {
     r"vda weights \w": "downloads hundreds of megabytes; tests/test_weights.py fetches from a server of its own",
     r"bash get_weights.sh ": "downloads; tests/test_get_weights.py fetches from a server of its own",
     r"vda stream (0|rtsp:)": "needs a camera; tests/test_run_streaming.py streams files",
+    r"vda export ?": "takes half a minute; tests/test_export.py exports both forms",
+    r"(trtexec|xcrun) |python -c .*CoreML": "need an NVIDIA GPU, or a Mac",
     r"vda app": "serves until it is ended; tests/test_app.py opens it in a browser",
     r"torchrun ": "tests/test_torchrun.py and test_train_script.py start several processes",
     r"#!/bin/bash\n#SBATCH": "needs a cluster with Slurm",
@@ -51,6 +53,7 @@ NOT_RUN = {
 }
 # Programs in Python that are not run here, by a line of them, and why.
 PYTHON_NOT_RUN = {
+    'onnxruntime.InferenceSession("step.onnx")': "needs an export; tests/test_export.py runs it on one",
     'from_pretrained("metric_vits")': "downloads; tests/test_from_pretrained.py fetches from a server of its own",
 }
 ALL = {

@@ -1,4 +1,4 @@
-"""OpenVINO's backend gives the depth of the PyTorch network, keeps what it converted, and is chosen as asked."""
+"""OpenVINO's backend gives the depth of the PyTorch network, is ready in advance, and is chosen as asked."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import torch
 from recipes import synthetic_frames
 
 from video_depth_anything import DepthStream, Execution, choose_execution, infer_depth, load_backend
+from video_depth_anything.backends.load import prepare_network
 from video_depth_anything.errors import DeviceError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ov = pytest.importorskip("openvino")
 
 from video_depth_anything.backends.openvino import OpenVinoNetwork  # noqa: E402
-from video_depth_anything.backends.openvino_cache import ModelCache  # noqa: E402 - needs what is skipped for
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -27,14 +27,8 @@ TOLERANCE = 5e-5
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for the module: converting takes seconds."""
-    return tmp_path_factory.mktemp("openvino")
-
-
-@pytest.fixture(scope="module")
-def network(golden_model: VideoDepthAnything, cache: Path) -> OpenVinoNetwork:
-    loaded = load_backend(golden_model, choose_execution("cpu", "fp32", "openvino"), cache)
+def network(golden_model: VideoDepthAnything) -> OpenVinoNetwork:
+    loaded = load_backend(golden_model, choose_execution("cpu", "fp32", "openvino"))
     assert isinstance(loaded, OpenVinoNetwork)
     return loaded
 
@@ -55,20 +49,18 @@ def test_streaming_depth_matches_golden(network: OpenVinoNetwork) -> None:
         assert np.abs(stream.step(frame) - expected).max() <= TOLERANCE * np.ptp(golden[key]), index
 
 
-def test_positions_of_a_side_of_37_patches(golden_model: VideoDepthAnything, cache: Path) -> None:
+def test_positions_of_a_side_of_37_patches(golden_model: VideoDepthAnything) -> None:
     """There the grid keeps its length, and only the scale factor moves the sampling points."""
     images = torch.from_numpy(np.random.default_rng(0).standard_normal((1, 3, 28, 37 * 14), dtype=np.float32))
-    network = load_backend(golden_model, choose_execution("cpu", "fp32", "openvino"), cache)
+    network = load_backend(golden_model, choose_execution("cpu", "fp32", "openvino"))
     with torch.inference_mode():
         for found, expected in zip(network.encode(images), golden_model.encode(images)):
             assert (found - expected).abs().max() <= 1e-4 * expected.abs().max()
 
 
-def test_bf16_changes_little_and_is_used(
-    golden_model: VideoDepthAnything, network: OpenVinoNetwork, cache: Path
-) -> None:
+def test_bf16_changes_little_and_is_used(golden_model: VideoDepthAnything, network: OpenVinoNetwork) -> None:
     execution = choose_execution("cpu", "bf16", "openvino")
-    half = load_backend(golden_model, execution, cache)
+    half = load_backend(golden_model, execution)
     frame = synthetic_frames(1, 48, 64, seed=1)[0]
     exact = DepthStream(network, 56, choose_execution("cpu", "fp32", "openvino")).step(frame)
     rounded = DepthStream(half, 56, execution).step(frame)
@@ -79,50 +71,42 @@ def test_bf16_changes_little_and_is_used(
     assert error > 1e-5 or "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
-def test_converted_pieces_are_found_again(
-    golden_model: VideoDepthAnything, network: OpenVinoNetwork, cache: Path, monkeypatch: pytest.MonkeyPatch
+def test_bf16_offline(golden_model: VideoDepthAnything) -> None:
+    """Its largest maps wait in float16 between the pieces."""
+    golden = np.load(GOLDEN / "offline_vits.npz")["n23"]
+    execution = choose_execution("cpu", "bf16", "openvino")
+    half = load_backend(golden_model, execution)
+    depth = np.stack(list(infer_depth(half, synthetic_frames(23, 48, 64, seed=23), 56, execution)))
+    assert np.linalg.norm(depth - golden) <= 0.08 * np.linalg.norm(golden)
+
+
+def test_what_is_prepared_is_not_compiled_again(
+    golden_model: VideoDepthAnything, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = choose_execution("cpu", "fp32", "openvino")
-    frame = synthetic_frames(1, 48, 64, seed=1)[0]
-    first = DepthStream(network, 56, execution).step(frame)
-    monkeypatch.setattr("video_depth_anything.backends.openvino._convert", None)  # would fail if called
-    again = DepthStream(load_backend(golden_model, execution, cache), 56, execution).step(frame)
-    np.testing.assert_array_equal(first, again)
+    frames = synthetic_frames(3, 48, 64, seed=1)
+    network = load_backend(golden_model, execution)
+    assert isinstance(network, OpenVinoNetwork)
+    with caplog.at_level("INFO"):
+        prepare_network(network, (48, 64), 56, execution)
+        prepare_network(network, (48, 64), 56, execution)
+    assert caplog.messages == ["preparing the network for 70x56 with OpenVINO, about 3 s"]
+    monkeypatch.setattr("video_depth_anything.backends.openvino.convert", None)  # would fail if called
+    depth = np.stack(list(infer_depth(network, frames, 56, execution)))
+    expected = np.stack(list(infer_depth(golden_model, frames, 56, Execution(torch.device("cpu"), None, 1))))
+    assert np.abs(depth - expected).max() <= TOLERANCE * np.ptp(expected)
 
 
-def test_other_weights_are_not_confused(network: OpenVinoNetwork, cache: Path) -> None:
+def test_motion_modules_serve_all_sizes(network: OpenVinoNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Maps are filled up to a number of pixels that no size changes, and give what their pixels alone give."""
     execution = choose_execution("cpu", "fp32", "openvino")
-    other = VideoDepthAnything("vits").eval()
-    frame = synthetic_frames(1, 48, 64, seed=1)[0]
-    expected = DepthStream(other, 56, Execution(torch.device("cpu"), None, 1)).step(frame)
-    DepthStream(network, 56, execution).step(frame)  # the same shapes, other weights, in the same folder
-    found = DepthStream(load_backend(other, execution, cache), 56, execution).step(frame)
-    np.testing.assert_allclose(found, expected, atol=1e-4 * float(np.abs(expected).max()))
-
-
-def small_model(value: float) -> object:
-    """y = x + value."""
-    parameter = ov.opset13.parameter([1, 1000], np.float32)
-    constant = ov.opset13.constant(np.full((1, 1000), value, np.float32))
-    return ov.Model([ov.opset13.add(parameter, constant)], [parameter])
-
-
-def test_the_longest_unused_models_go_first(tmp_path: Path) -> None:
-    core = ov.Core()
-    cache = ModelCache(core, tmp_path, max_bytes=25_000)  # each takes about 6 kB
-    for key in "abcdefgh":
-        path = cache.find(key, lambda: small_model(1.0))
-        assert isinstance(path, Path)
-        cache.find("a", lambda: pytest.fail("a was used last and must be kept"))
-    assert len(list(tmp_path.iterdir())) < 8
-    assert sum(file.stat().st_size for file in tmp_path.rglob("*.*")) <= 25_000
-
-
-def test_a_folder_that_cannot_be_made_is_no_obstacle(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "file").write_text("in the way")
-    cache = ModelCache(ov.Core(), tmp_path / "file" / "below")
-    assert isinstance(cache.find("a", lambda: small_model(2.0)), ov.Model)
-    assert "converted models cannot be kept" in caplog.text
+    prepare_network(network, (28, 28), 28, execution)
+    prepare_network(network, (48, 64), 56, execution, streaming=True)
+    converted: list[str] = []
+    monkeypatch.setattr("video_depth_anything.backends.openvino.convert", lambda *_: converted.append("piece"))
+    frames = synthetic_frames(2, 48, 64, seed=2)
+    assert len(list(infer_depth(network, frames, 56, execution))) == 2
+    assert not converted
 
 
 def test_choice_of_backend() -> None:
@@ -130,7 +114,7 @@ def test_choice_of_backend() -> None:
     assert choose_execution("cpu", backend="torch").openvino_device is None
     assert choose_execution("cpu").openvino_device is None
     with pytest.raises(DeviceError, match="needs --backend openvino"):
-        choose_execution("gpu", backend="torch")
+        choose_execution("intel-gpu", backend="torch")
     with pytest.raises(DeviceError, match="does not compute on meta"):
         choose_execution("meta", backend="openvino")
     with pytest.raises(DeviceError, match="unknown backend 'tensorrt'; use one of auto, torch, openvino"):
@@ -139,7 +123,7 @@ def test_choice_of_backend() -> None:
 
 @pytest.mark.skipif("NPU" in ov.Core().available_devices, reason="here is an NPU")
 def test_missing_device_ends_in_one_line(checkpoint: Path) -> None:
-    command = [sys.executable, "run.py", "--encoder", "vits", "--checkpoint", str(checkpoint), "--device", "npu"]
+    command = [sys.executable, "run.py", "--encoder", "vits", "--checkpoint", str(checkpoint), "--device", "intel-npu"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("error: OpenVINO finds no NPU here")

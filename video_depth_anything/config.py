@@ -49,9 +49,14 @@ def checkpoint_name(encoder: EncoderName, metric: bool) -> str:
     return f"{'metric_' if metric else ''}video_depth_anything_{encoder}.pth"
 
 
+def encoder_name(encoder: str) -> EncoderName:
+    """The name of a variant, if it is one; raises ValueError that names the known ones."""
+    for name in ENCODERS:
+        if name == encoder:
+            return name
+    raise ValueError(f"unknown encoder {encoder!r}; choose one of {', '.join(ENCODERS)}")
+
+
 def get_config(encoder: str) -> ModelConfig:
     """Look a variant up; raises ValueError that names the known ones."""
-    for name, config in MODEL_CONFIGS.items():
-        if name == encoder:
-            return config
-    raise ValueError(f"unknown encoder {encoder!r}; choose one of {', '.join(ENCODERS)}")
+    return MODEL_CONFIGS[encoder_name(encoder)]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .alignment import compute_scale_and_shift, get_interpolate_frames
-from .config import MODEL_CONFIGS, PATCH_SIZE, get_config
+from .config import MODEL_CONFIGS, PATCH_SIZE, encoder_name, get_config
 from .decoding import decode, step
 from .device import Execution, choose_execution
 from .dinov2 import DinoVisionTransformer, TokenMap
@@ -75,7 +75,7 @@ class VideoDepthAnything(nn.Module):
         if out_channels is not None:
             first, second, third, fourth = out_channels
             config = replace(config, out_channels=(first, second, third, fourth))
-        self.encoder = encoder
+        self.encoder = encoder_name(encoder)
         self.config = config
         self.metric = metric
         self.pretrained = DinoVisionTransformer(config)
@@ -203,17 +203,20 @@ class VideoDepthAnything(nn.Module):
             ValueError: if there are no frames, one is unusable, or the model lies on another device.
             NonFiniteError: if a frame has no finite depth at all.
         """
-        depths = list(infer_depth(self, frames, input_size, self.execution(device, fp32)))
+        depths = list(infer_depth(self, frames, input_size, self.execution(device, fp32, input_size)))
         if not depths:
             raise ValueError("the video has no frames")
         return np.stack(depths), target_fps
 
-    def execution(self, device: str | torch.device | None = None, fp32: bool = False) -> Execution:
+    def execution(
+        self, device: str | torch.device | None = None, fp32: bool = False, input_size: int | None = None
+    ) -> Execution:
         """How the inference methods run.
 
         Args:
             device: where the caller believes the model to be; None asks the model.
             fp32: whether to compute in float32; else in the device's usual precision.
+            input_size: shorter side of the network's input in pixels, if it is known.
 
         Raises:
             ValueError: if `device` is another one than the model's.
@@ -221,4 +224,4 @@ class VideoDepthAnything(nn.Module):
         own = next(self.parameters()).device
         if device is not None and torch.device(device).type != own.type:
             raise ValueError(f"the model is on {own}, not on {device}; move it there with model.to({str(device)!r})")
-        return choose_execution(own, "fp32" if fp32 else "auto")
+        return choose_execution(own, "fp32" if fp32 else "auto", input_size=input_size)

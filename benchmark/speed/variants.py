@@ -44,14 +44,14 @@ class Models:
         return self._loaded[device]
 
 
-def execution_of(variant: Variant, device: str) -> Execution:
-    """Where and how a variant computes.
+def execution_of(variant: Variant, device: str, input_size: int | None = None) -> Execution:
+    """Where and how a variant computes; `input_size` as for `choose_execution`.
 
     Raises:
         DeviceError: if its backend, its precision or the device is not to be had.
     """
     backend = "torch" if variant.backend in (PLAIN, COMPILED) else variant.backend
-    return choose_execution(device, variant.precision, backend, variant.backend == COMPILED)
+    return choose_execution(device, variant.precision, backend, variant.backend == COMPILED, input_size)
 
 
 def resolve(variants: Iterable[Variant], device: str) -> list[Variant]:
@@ -85,7 +85,7 @@ def load_network(variant: Variant, model: VideoDepthAnything, execution: Executi
 
 def offline(variant: Variant, models: Models, input_size: int) -> Infer:
     """Offline inference with a variant; the network is loaded now."""
-    execution = execution_of(variant, models.device)
+    execution = execution_of(variant, models.device, input_size)
     model = models.on(execution.device)
     network = load_network(variant, model, execution)
     if isinstance(network, PlainNetwork):

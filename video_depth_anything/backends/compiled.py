@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,9 @@ class CompiledNetwork(PiecewiseNetwork):
         super().__init__(model)
         self._compiler = compiler
         self._compiled: dict[tuple[object, ...], Callable[..., Any]] = {}
+
+    def _pixels_at_once(self, total: int) -> int:
+        return math.ceil(total / math.ceil(total / self.pixels_at_once))  # the parts are as equal as they can be
 
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
         # One compiled function for each shape: torch.compile gives up after a few shapes of one function.

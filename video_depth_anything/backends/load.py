@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import torch
 from torch import nn
 
 from ..device import Execution
 from ..network import Network
+from ..transform import network_size
 from ..video_depth import VideoDepthAnything
 from .compiled import CompiledNetwork
 
 
-def load_backend(model: VideoDepthAnything, execution: Execution, cache: Path | None = None) -> Network:
+def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
     """The network as `execution` wants it computed; `model` itself where that is PyTorch in float32.
 
     Args:
         model: with its weights, on `execution.device`; they must not change any more.
-        cache: OpenVINO's folder for converted models, made if missing; None takes the user's own.
     """
     if execution.openvino_device is None:
         if execution.autocast_dtype is not None:
             model = with_half_weights(model, execution.autocast_dtype)
         return CompiledNetwork(model) if execution.compile else model
     from .openvino import OpenVinoNetwork
-    from .openvino_cache import default_cache
 
-    return OpenVinoNetwork(model, execution, cache or default_cache())
+    return OpenVinoNetwork(model, execution)
+
+
+def prepare_network(
+    network: Network, frame_size: tuple[int, int], input_size: int, execution: Execution, streaming: bool = False
+) -> None:
+    """Do before the first frame what would else make it wait for seconds, with one line in the log.
+
+    There is nothing to do for PyTorch. Whoever shows progress calls this before.
+
+    Args:
+        network: as `load_backend` gives it.
+        frame_size: (height, width) of the video's frames.
+        input_size: shorter side of the network's input in pixels.
+        streaming: whether frames come one by one.
+    """
+    if execution.openvino_device is None:
+        return
+    from .openvino import OpenVinoNetwork
+
+    if isinstance(network, OpenVinoNetwork):
+        size = network_size(*frame_size, input_size)
+        network.prepare(size, 1 if streaming else execution.frames_at_once, window=not streaming)
 
 
 def with_half_weights(model: VideoDepthAnything, dtype: torch.dtype) -> VideoDepthAnything:

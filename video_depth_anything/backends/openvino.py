@@ -1,4 +1,4 @@
-"""The network computed by OpenVINO, piece by piece, each converted once for each input size.
+"""The network computed by OpenVINO, piece by piece, each converted and compiled for each input size.
 
 Used on CPUs, where it is faster than PyTorch, and on Intel's GPUs and NPUs. A piece is converted from the PyTorch
 network itself, so there is one definition of the model. Streaming's temporal attention stays in PyTorch, which works
@@ -9,54 +9,44 @@ Shapes: N images or frames, C channels, H x W pixels.
 
 from __future__ import annotations
 
-import hashlib
+import logging
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-from threading import Lock
-from typing import Any
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock, RLock
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
-from openvino.frontend.pytorch.torchdynamo.export_decompositions import ops_to_not_decompose
-from torch import Tensor, nn
+from openvino.preprocess import PrePostProcessor
+from torch import Tensor
 
-from .. import dinov2, dpt, dpt_temporal
 from ..device import Execution
-from ..motion_module import motion_module
+from ..dpt_temporal import FrameFeatures
 from ..video_depth import VideoDepthAnything
-from .openvino_cache import ModelCache
+from ..windows import INFER_LEN
+from .choice import preparation_seconds
+from .openvino_convert import channels_first, channels_last, convert
 from .pieces import PieceFunction, PiecewiseNetwork
+
+logger = logging.getLogger(__name__)
 
 # Frames computed side by side where more than one is at hand. Each has half of the threads then, which wait for each
 # other less: 1 to 17 % was saved on two cores, most in small pieces.
 STREAMS = 2
-# What a converted piece depends on besides weights and shapes.
-_SOURCES = (dinov2, dpt, dpt_temporal, motion_module)
+# Pieces whose activations are so large that those of one frame are kept, which all threads compute.
+LARGE = ("refine", "finish")
+# Recording a piece needs Python, compiling does not: the encoder's, the longest, goes on beside the other pieces.
+COMPILERS = 2
 
 
-class Piece(nn.Module):
-    """A part of the network as a module of its own, to be exported; maps go in and come out with channels innermost."""
+# A window's largest maps, which wait in memory between these pieces: kept in half precision if that is what computes.
+# (NumPy knows no bfloat16; what the original kept on a GPU was float16.)
+HALF_OUTPUTS = {"encode": (0, 1)}
+HALF_INPUTS = {"refine": (1, 2)}
 
-    def __init__(self, network: nn.Module, function: PieceFunction) -> None:
-        super().__init__()
-        self.network = network  # so that the export finds the weights
-        self._function = function
-
-    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        result = self._function(*(_channels_first(x) for x in inputs))
-        return tuple(_channels_last(x) for x in (result if isinstance(result, tuple) else (result,)))
-
-
-def _channels_first(x: Tensor) -> Tensor:
-    return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
-
-
-def _channels_last(x: Tensor) -> Tensor:
-    return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
+Array = npt.NDArray[Any]
 
 
 class CompiledPiece:
@@ -73,19 +63,19 @@ class CompiledPiece:
             calls: the inputs of each: maps (N, C, .., ..) or other tensors, on the CPU.
 
         Returns:
-            Its outputs, float32, those of all calls joined along the first dimension.
+            Its outputs, those of all calls joined along the first dimension.
         """
         with self._lock:
-            joined: list[npt.NDArray[np.float32]] = []
+            joined: list[Array] = []
             for start in range(0, len(calls), len(self._requests)):
                 arrays = [[_as_array(x) for x in call] for call in calls[start : start + len(self._requests)]]
                 for offset, outputs in enumerate(self._side_by_side(arrays), start):
-                    joined = joined or [np.empty((len(calls) * len(x), *x.shape[1:]), np.float32) for x in outputs]
+                    joined = joined or [np.empty((len(calls) * len(x), *x.shape[1:]), x.dtype) for x in outputs]
                     for whole, part in zip(joined, outputs):
                         whole[offset * len(part) : (offset + 1) * len(part)] = part
-        return tuple(_channels_first(torch.from_numpy(x)) for x in joined)
+        return tuple(channels_first(torch.from_numpy(x)) for x in joined)
 
-    def _side_by_side(self, arrays: list[list[npt.NDArray[np.float32]]]) -> Iterator[list[npt.NDArray[np.float32]]]:
+    def _side_by_side(self, arrays: list[list[Array]]) -> Iterator[list[Array]]:
         """One call for each request; yields outputs that the next call overwrites."""
         begun: list[ov.InferRequest] = []
         try:
@@ -101,79 +91,134 @@ class CompiledPiece:
                 request.wait()
 
 
-def _as_array(x: Tensor) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(_channels_last(x.detach().float()).numpy())
+def _as_array(x: Tensor) -> Array:
+    x = channels_last(x.detach())
+    return np.ascontiguousarray((x if x.dtype == torch.float16 else x.float()).numpy())
+
+
+class _Pending(NamedTuple):
+    """A piece that is being compiled, and the shapes of its outputs."""
+
+    compiled: Future[CompiledPiece]
+    output_shapes: list[tuple[int, ...]]
+
+
+def _with_half(model: ov.Model, inputs: Sequence[int], outputs: Sequence[int]) -> ov.Model:
+    """The model with some of its inputs and outputs in float16."""
+    processor = PrePostProcessor(model)
+    for index in inputs:
+        processor.input(index).tensor().set_element_type(ov.Type.f16)
+    for index in outputs:
+        processor.output(index).tensor().set_element_type(ov.Type.f16)
+    return processor.build()
 
 
 class OpenVinoNetwork(PiecewiseNetwork):
     """The pieces of a network, converted and compiled for the shapes that come up.
 
+    That takes seconds at each new input size: `prepare` does it and says so, and is called by the first frame where
+    nobody has called it before.
+
     Args:
-        model: network with its weights, on the CPU.
+        model: network with its weights, on the CPU; they must not change any more.
         execution: `openvino_device` says where to compute, `autocast_dtype` in which precision.
-        cache: folder for converted pieces; None converts anew for each object.
     """
 
-    def __init__(self, model: VideoDepthAnything, execution: Execution, cache: Path | None) -> None:
+    def __init__(self, model: VideoDepthAnything, execution: Execution) -> None:
         super().__init__(model)
         self._device = execution.openvino_device or "CPU"
         # A static number compiles to faster code than any number. On a CPU this one was the fastest among 32 to 512 for
         # all widths of vits or nearly so, by up to a quarter: activations stay in the cache. A GPU has to be filled.
-        self.pixels_at_once = 64 if self._device == "CPU" else 512
+        # It does not depend on the map, so the motion modules are compiled once for all input sizes.
+        self._pixels = 64 if self._device == "CPU" else 512
         self._precision = {None: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[execution.autocast_dtype]
         self._core = ov.Core()
-        self._cache = ModelCache(self._core, cache)
-        self._weights = _digest(model) if cache else ""
-        self._pieces: dict[tuple[object, ...], CompiledPiece] = {}
+        self._compilers = ThreadPoolExecutor(COMPILERS, "compiler")
+        self._pieces: dict[tuple[object, ...], _Pending] = {}
+        self._prepared: set[tuple[int, int]] = set()
+        self._lock = RLock()
+
+    def prepare(self, size: tuple[int, int], frames_at_once: int = 1, window: bool = True) -> None:
+        """Make ready for an input size, with one line in the log; returns at once if that was done before.
+
+        Args:
+            size: (height, width) of the network's input, multiples of 14.
+            frames_at_once: how many frames `encode` and `decode` will be given together.
+            window: whether `decode` will be called, not only `step`.
+        """
+        with self._lock:
+            if size in self._prepared:
+                return
+            seconds = preparation_seconds(sum(x.numel() for x in self.parameters()))
+            logger.info("preparing the network for %dx%d with OpenVINO, about %.0f s", *reversed(size), seconds)
+            features = self.encode(torch.empty(frames_at_once, 3, *size, device="meta"))
+            path, skip = self.coarse(features.map3, features.map4)
+            finer = self.fine(path, skip)
+            self.finish(self.refine(finer, features.skip2, features.skip1))
+            for index, maps in enumerate((features.map3, features.map4, path, finer) if window else ()):
+                self._mix(index, maps.new_empty(self._pixels, INFER_LEN, maps.shape[1]), self._pixels)
+            for piece in self._pieces.values():
+                piece.compiled.result()
+            self._prepared.add(size)
+
+    def encode(self, images: Tensor) -> FrameFeatures:
+        """As `VideoDepthAnything.encode`; of images without content (on "meta") what has the shapes alone."""
+        if not images.is_meta:
+            self.prepare((images.shape[-2], images.shape[-1]), len(images), len(images) > 1)
+        return super().encode(images)
+
+    def decode(
+        self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = 1
+    ) -> Iterator[Tensor]:
+        """As `VideoDepthAnything.decode`."""
+        depths = super().decode(window, slots, frames_at_once)
+        while True:
+            # What PyTorch has left to do is copying, and autocast does not know how to join float16 on a CPU.
+            with torch.autocast("cpu", enabled=False):
+                depth = next(depths, None)
+            if depth is None:
+                return
+            yield depth
+
+    def motion(self, index: int, maps: Tensor) -> Tensor:
+        """As the network's; the mixed pixels replace those that nobody needs any more, in one copy of the maps."""
+        batch, length, channels = maps.shape[:3]
+        norm = self._motion_module(index).temporal_transformer.norm
+        normed = norm(maps.flatten(0, 1)).permute(0, 2, 3, 1).contiguous()
+        for clip in normed.view(batch, length, -1, channels):
+            for pixels in clip.split(self._pixels, dim=1):
+                pixels.copy_(self._mix(index, pixels.transpose(0, 1), self._pixels).transpose(0, 1))
+        return normed.permute(0, 3, 1, 2).unflatten(0, (batch, length)).add_(maps)
+
+    def _pixels_at_once(self, total: int) -> int:
+        return self._pixels
 
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
         # Only motion modules mix what is given; the others see one frame alone, and so do their calls.
         count = 1 if name.startswith("mix") else len(inputs[0])
         calls = list(zip(*(x.chunk(count) for x in inputs)))
-        return self._piece(name, function, calls[0], min(count, STREAMS))(calls)
+        piece = self._piece(name, function, calls[0], 1 if name in LARGE else min(count, STREAMS))
+        if inputs[0].is_meta:
+            return tuple(channels_first(inputs[0].new_empty(count * n, *rest)) for n, *rest in piece.output_shapes)
+        return piece.compiled.result()(calls)
 
-    def _piece(self, name: str, function: PieceFunction, inputs: Sequence[Tensor], num_requests: int) -> CompiledPiece:
-        shapes = tuple(tuple(x.shape) for x in inputs)
+    def _piece(self, name: str, function: PieceFunction, inputs: Sequence[Tensor], num_requests: int) -> _Pending:
         # Compiled for as many requests as the first call has: a stream's frames come one by one, a window's in pairs.
-        piece = self._pieces.get((name, shapes))
-        if piece is None:
-            example = tuple(torch.zeros_like(_channels_last(x), dtype=torch.float32).contiguous() for x in inputs)
-            key = hashlib.sha256(repr((self._weights, name, shapes)).encode()).hexdigest()
-            source = self._cache.find(key, lambda: _convert(Piece(self._model, function), example))
-            # Depth has more levels than half precision.
-            precision = "f32" if name == "finish" else self._precision
-            compiled = self._core.compile_model(source, self._device, self._properties(precision, num_requests))
-            piece = self._pieces[name, shapes] = CompiledPiece(compiled, num_requests)
-        return piece
+        shapes = tuple(tuple(channels_last(x).shape) for x in inputs)
+        with self._lock:
+            if (name, shapes) not in self._pieces:
+                model = convert(self._model, function, shapes)
+                if self._precision != "f32":
+                    model = _with_half(model, HALF_INPUTS.get(name, ()), HALF_OUTPUTS.get(name, ()))
+                compiled = self._compilers.submit(self._compile, name, model, num_requests)
+                self._pieces[name, shapes] = _Pending(compiled, [tuple(x.shape) for x in model.outputs])
+            return self._pieces[name, shapes]
 
-    def _properties(self, precision: str, num_requests: int) -> dict[str, Any]:
+    def _compile(self, name: str, model: ov.Model, num_requests: int) -> CompiledPiece:
+        # Depth has more levels than half precision.
+        precision = "f32" if name == "finish" else self._precision
         hint = "LATENCY" if num_requests == 1 else "THROUGHPUT"
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint}
         if self._device == "CPU":
             properties |= {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": num_requests}
-        return properties
-
-
-def _convert(piece: Piece, example: tuple[Tensor, ...]) -> ov.Model:
-    # Nothing of the caller's mode must get into the graph: not autocast's casts, nor tensors of inference mode.
-    with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
-        exported = torch.export.export(piece.eval(), tuple(x.clone() for x in example))
-        decompositions = torch.export.default_decompositions()
-        for operation in ops_to_not_decompose():
-            decompositions.pop(operation, None)
-        exported = exported.run_decompositions(decompositions)
-    # `openvino.convert_model` does all this too, but reports the use of it to a statistics server.
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchFXPythonDecoder(exported.module(), dynamic_shapes=False)  # must live until the end
-    return frontend.convert(frontend.load(decoder))
-
-
-def _digest(model: nn.Module) -> str:
-    """Hash of the weights and of the code that is converted."""
-    digest = hashlib.sha256()
-    for module in _SOURCES:
-        digest.update(Path(str(module.__file__)).read_bytes())
-    for key, value in model.state_dict().items():
-        digest.update(key.encode())
-        digest.update(np.ascontiguousarray(value.numpy()).data)
-    return digest.hexdigest()
+        return CompiledPiece(self._core.compile_model(model, self._device, properties), num_requests)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, cast
@@ -27,9 +26,6 @@ class PiecewiseNetwork(ABC):
     Streaming's temporal attention stays in PyTorch, which works on the memory where it lies.
     """
 
-    # Most pixels that a motion module is given together.
-    pixels_at_once: int
-
     def __init__(self, model: VideoDepthAnything) -> None:
         self.metric = model.metric
         self._model = model.eval().requires_grad_(False)
@@ -38,6 +34,10 @@ class PiecewiseNetwork(ABC):
     @abstractmethod
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
         """Compute what `function` computes; `name` and the inputs' shapes identify it."""
+
+    @abstractmethod
+    def _pixels_at_once(self, total: int) -> int:
+        """How many pixels a motion module is given together, of a map that has `total`."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return self._model.parameters()
@@ -83,17 +83,19 @@ class PiecewiseNetwork(ABC):
         return self._run("finish", self._model.head.finish, maps)[0]
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
-        transformer = cast(MotionModule, self._model.head.motion_modules[index]).temporal_transformer
-        total = maps.shape[0] * maps.shape[-2] * maps.shape[-1]
-        size = math.ceil(total / math.ceil(total / self.pixels_at_once))  # the parts are as equal as they can be
+        size = self._pixels_at_once(maps.shape[0] * maps.shape[-2] * maps.shape[-1])
+        return self._motion_module(index).temporal_transformer.mix_chunks(
+            maps, lambda pixels: self._mix(index, pixels, size), size
+        )
 
-        def mix(pixels: Tensor) -> Tensor:
-            # Filled up, so that one shape is compiled and not two.
-            missing = size - len(pixels)
-            padded = torch.cat((pixels, pixels.new_zeros(missing, *pixels.shape[1:]))) if missing else pixels
-            return self._run(f"mix{index}", transformer.mix, padded)[0][: len(pixels)]
+    def _mix(self, index: int, pixels: Tensor, size: int) -> Tensor:
+        """(P, T, C) to the same shape; P is filled up to `size`, so that one shape is compiled and not two."""
+        missing = size - len(pixels)
+        padded = torch.cat((pixels, pixels.new_zeros(missing, *pixels.shape[1:]))) if missing else pixels
+        return self._run(f"mix{index}", self._motion_module(index).temporal_transformer.mix, padded)[0][: len(pixels)]
 
-        return transformer.mix_chunks(maps, mix, size)
+    def _motion_module(self, index: int) -> MotionModule:
+        return cast(MotionModule, self._model.head.motion_modules[index])
 
     def motion_step(
         self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries

@@ -19,7 +19,7 @@ commands:
   stream   depth of live video, a camera, or files, frame by frame
   app      a web page on which a video becomes a depth video
   weights  download the public checkpoints
-  export   the network as an ONNX or OpenVINO file
+  export   the network as an ONNX file
 
 `vda COMMAND --help` tells more; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
 """
@@ -80,11 +80,19 @@ def weights(words: Sequence[str], prog: str) -> int:
     return main(words, prog)
 
 
+def export(words: Sequence[str], prog: str) -> int:
+    """Write the network as a file for other runtimes."""
+    from .export import main
+
+    return main(words, prog)
+
+
 COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
     "run": run,
     "stream": stream,
     "app": app,
     "weights": weights,
+    "export": export,
 }
 
 

@@ -16,7 +16,7 @@ def page_parser(prog: str, description: str | None) -> Parser:
     """The parser of `vda app`. Encoder, metric and input size are what the page begins with."""
     parser = Parser(prog=prog, description=description)
     add_model_arguments(parser)
-    # OpenVINO keeps a converted network for each size of video, in memory and on disk: visitors bring any size.
+    # OpenVINO prepares the network for each size of video, for seconds, and keeps that in memory: visitors bring any.
     parser.set_defaults(backend="torch")
     group = parser.add_argument_group("page")
     where = "address to listen at; 0.0.0.0: the whole network"

@@ -50,9 +50,10 @@ def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> i
 
         def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
             cuts = CutDetector() if options.reset_on_cut else None
+            chosen = network.for_video(source.expected, source.size)
             with report.progress(source.expected, source.name) as advance:
                 return run_video(
-                    source.timed(), lambda frames: network.infer(frames, stop.check), outputs, advance, stop, cuts
+                    source.timed(), lambda frames: chosen.infer(frames, stop.check), outputs, advance, stop, cuts
                 )
 
         if not options.resume and (ranks is None or ranks.rank == 0):
@@ -89,7 +90,7 @@ def run_streaming(options: RunOptions, streaming: StreamingOptions, inputs: Sequ
             span = VisRange("percentile" if live else "video")
             options = replace(options, outputs=replace(options.outputs, vis_range=span))
         batch, network = _prepare(options, found, report, stop)
-        return stream_inputs(batch, found, network.new_stream(), streaming, options.reset_on_cut)
+        return stream_inputs(batch, found, network, streaming, options.reset_on_cut)
 
 
 def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop: Stop) -> tuple[Batch, LoadedNetwork]:

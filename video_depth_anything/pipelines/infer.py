@@ -132,9 +132,8 @@ def infer(
                 on_progress(len(advanced), opened.expected)
 
         advanced: list[None] = []
-        summary = run_video(
-            opened.timed(), lambda frames: network.infer(frames, ending.check), outputs, advance, ending
-        )
+        chosen = network.for_video(opened.expected, opened.size)
+        summary = run_video(opened.timed(), lambda frames: chosen.infer(frames, ending.check), outputs, advance, ending)
         files = outputs.files()
     kind: DepthKind = "depth_metres" if network.metric else "disparity"
     rate, weights = float(opened.fps), network.checkpoint

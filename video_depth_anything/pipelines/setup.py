@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from ..alignment import DepthMap
-from ..backends.load import load_backend
+from ..backends.choice import prefer_torch
+from ..backends.load import load_backend, prepare_network
 from ..checkpoint import checkpoint_sha256, choose_weights, load_model
+from ..config import EncoderName
 from ..device import Execution, choose_execution
 from ..network import Network
 from ..offline import infer_depth
@@ -25,15 +28,39 @@ from .options import ModelOptions
 class LoadedNetwork:
     """A network with its weights, and how it is to be run. Stateless: any number of videos may share it.
 
-    checkpoint: where the weights came from; None where a program brought them.
+    Attributes:
+        network: what computes.
+        execution: where, by what and in which precision.
+        encoder: "vits", "vitb" or "vitl".
+        metric: whether depth is in metres.
+        checkpoint: where the weights came from; None where a program brought them.
+        input_size: shorter side of the network's input in pixels.
+        for_short: makes the network that is ready sooner, for videos too short for what this one takes before its first
+            frame; None: there is none.
     """
 
     network: Network
     execution: Execution
-    encoder: str
+    encoder: EncoderName
     metric: bool
     checkpoint: Path | None
     input_size: int
+    for_short: Callable[[], LoadedNetwork] | None = None
+
+    def for_video(self, num_frames: int | None, frame_size: tuple[int, int], streaming: bool = False) -> LoadedNetwork:
+        """The network for one video, with all done that would make its first frame wait.
+
+        Args:
+            num_frames: of the video; None if nobody knows.
+            frame_size: (height, width) of its frames.
+            streaming: whether its frames come one by one.
+        """
+        if self.for_short is not None and prefer_torch(
+            num_frames, frame_size, self.input_size, self.execution, self.encoder
+        ):
+            return self.for_short()
+        prepare_network(self.network, frame_size, self.input_size, self.execution, streaming)
+        return self
 
     def infer(self, frames: Iterable[Frame], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
         """Depth of a whole video, window by window.
@@ -69,12 +96,22 @@ def load_network(options: ModelOptions) -> LoadedNetwork:
         CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not to be
             had here.
     """
-    execution = choose_execution(options.device, options.precision, options.backend, options.compile)
+    execution = choose_execution(
+        options.device, options.precision, options.backend, options.compile, options.input_size
+    )
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
-    if options.frames_at_once is not None:
-        execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
     model = load_model(encoder, options.metric, checkpoint, execution.device)
-    network = load_backend(model, execution)
-    if execution.openvino_device is None:
-        network = RetryingNetwork(network, execution.frames_at_once)
-    return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
+
+    def loaded(backend: str) -> LoadedNetwork:
+        execution = choose_execution(options.device, options.precision, backend, options.compile, options.input_size)
+        if options.frames_at_once is not None:
+            execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
+        network = load_backend(model, execution)
+        if execution.openvino_device is None:
+            network = RetryingNetwork(network, execution.frames_at_once)
+        return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
+
+    chosen = loaded(options.backend)
+    if options.backend == "auto" and execution.openvino_device == "CPU":
+        return replace(chosen, for_short=lru_cache(maxsize=1)(lambda: loaded("torch")))
+    return chosen

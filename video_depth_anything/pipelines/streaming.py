@@ -22,6 +22,7 @@ from ..video.timing import TimedFrame
 from .batch import Batch
 from .options import StreamingOptions
 from .report import Outputs
+from .setup import LoadedNetwork
 from .stop import Stop, Stopped
 from .summary import RunSummary
 from .threads import prefetch
@@ -90,14 +91,14 @@ def run_stream(
 
 
 def stream_inputs(
-    batch: Batch, inputs: Sequence[Input], stream: Stream, options: StreamingOptions, reset_on_cut: bool
+    batch: Batch, inputs: Sequence[Input], network: LoadedNetwork, options: StreamingOptions, reset_on_cut: bool
 ) -> int:
     """Stream inputs one after another, with what streaming adds: live sources, standard output, a window.
 
     Args:
         batch: what is done with every input.
         inputs: each with a name of its own.
-        stream: reset for each of them.
+        network: computes all of them.
         options: what streaming adds.
         reset_on_cut: begin anew where the scene changes.
 
@@ -115,6 +116,7 @@ def stream_inputs(
             outputs.add(Window(info, style))
         newest = Newest(source.timed(), not is_live(source.location), batch.stop.wait) if options.realtime else None
         cuts = CutDetector() if reset_on_cut else None
+        stream = network.for_video(source.expected, source.size, streaming=True).new_stream()
         with batch.report.progress(source.expected, source.name) as advance:
             frames: Iterable[TimedFrame] = source.timed() if newest is None else newest
             summary = run_stream(frames, stream, outputs, advance, batch.stop, cuts)

@@ -1,0 +1,80 @@
+"""The command that writes the network as a file for other runtimes. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..config import ENCODERS
+from .console import run_script
+from .parser import Parser, positive_int
+
+FORMATS = ("onnx",)
+FORMS = ("window", "step")
+EPILOG = "docs/export.md says how to use the files."
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None, prog: str = "vda export") -> int:
+    """Write the network as a file.
+
+    Args:
+        argv: the words after `vda export`; None takes those of the process.
+        prog: what the command is called in its messages.
+
+    Returns:
+        0, or 2 after a mistake of the user's.
+    """
+    args = _parse(argv, prog)
+    return run_script(lambda: _run(args))
+
+
+def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
+    description = "Write the network as an ONNX file: windows of frames, or streaming's step."
+    parser = Parser(prog=prog, description=description, epilog=EPILOG)
+    parser.add_argument("--format", choices=FORMATS, default="onnx", help="format of the file")
+    what = "window: up to 32 frames of any size; step: one frame of one size, and what is kept of those before"
+    parser.add_argument("--form", choices=FORMS, default="window", help=what)
+    parser.add_argument("--fp16", action="store_true", help="compute in half precision, in a file of half the size")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file to write; left out: named by its content")
+    size = "size of the model; left out: that of --checkpoint, or the largest public one that is there"
+    parser.add_argument("--encoder", choices=ENCODERS, help=size)
+    parser.add_argument("--metric", action="store_true", help="use metric weights: depth in metres")
+    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of those in checkpoints/")
+    parser.add_argument(
+        "--input_size", type=positive_int, default=518, metavar="PIXELS", help="step: shorter side of its input"
+    )
+    frame = "step: width and height of the video's frames (default: 1920 1080)"
+    parser.add_argument(
+        "--frame_size", type=positive_int, nargs=2, default=(1920, 1080), metavar=("W", "H"), help=frame
+    )
+    return parser.parse_args(argv)
+
+
+def _run(args: argparse.Namespace) -> int:
+    from ..checkpoint import choose_weights, load_model
+    from ..exports.files import export_step, export_window
+    from ..transform import network_size
+
+    encoder, checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
+    model = load_model(encoder, args.metric, checkpoint, "cpu")
+    height, width = network_size(args.frame_size[1], args.frame_size[0], args.input_size)
+    size = f"_{width}x{height}" if args.form == "step" else ""
+    precision = "fp16" if args.fp16 else "fp32"
+    path = args.output or Path(f"{checkpoint.stem}_{args.form}{size}_{precision}")
+    path = path.with_name(path.name.removesuffix(".onnx") + ".onnx")
+    logger.info("exporting %s, which takes a minute or so", path)
+    if args.form == "step":
+        export_step(model, (height, width), path, args.fp16)
+    else:
+        export_window(model, path, args.fp16)
+    print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

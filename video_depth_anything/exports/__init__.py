@@ -1,0 +1,1 @@
+"""The network as files that other runtimes read."""

@@ -1,0 +1,128 @@
+"""Exported files: ONNX by PyTorch's exporter."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from ..backends.load import with_half_weights
+from ..config import PATCH_SIZE
+from ..errors import UsageError
+from ..video_depth import VideoDepthAnything
+from ..windows import INFER_LEN
+from .modules import StepModule, WindowModule
+
+OPSET = 18
+# A protocol buffer holds 2 GiB at most; larger weights lie in a file beside the graph.
+MAX_WEIGHTS_INSIDE = 3 << 29
+
+
+def export_window(model: VideoDepthAnything, path: Path, half: bool = False) -> None:
+    """Write the network for windows: `frames` (1, T, 3, H, W) float32 to `depth` (1, T, H, W) float32.
+
+    T up to 32, H and W multiples of 14 from 28 on, chosen when it runs.
+
+    Args:
+        model: with its weights, on the CPU.
+        path: of the file; large models add one beside it.
+        half: compute in float16, but for what the network always computes in float32.
+    """
+    size = {1: Dim("frames_of_window", min=1, max=INFER_LEN)}
+    sides = {3: PATCH_SIZE * Dim("patches_high", min=2), 4: PATCH_SIZE * Dim("patches_wide", min=2)}
+    # No two sides alike, lest the exporter takes them for the same.
+    example = (torch.zeros(1, 3, 3, 4 * PATCH_SIZE, 5 * PATCH_SIZE),)
+    _export(WindowModule(_prepared(model, half)), example, ["frames"], ["depth"], path, half, size | sides)
+
+
+def export_step(model: VideoDepthAnything, size: tuple[int, int], path: Path, half: bool = False) -> None:
+    """Write streaming's step for one size of the network's input; `StepModule` describes inputs and outputs.
+
+    Names: `image`, `frame`, `keys_0`, `values_0` to `keys_7`, `values_7`; `depth`, `new_keys_0` and so on.
+
+    Args:
+        model: with its weights, on the CPU.
+        size: (height, width), multiples of 14.
+        path: of the file; large models add one beside it.
+        half: compute in float16, but for what the network always computes in float32; the state is float16 then.
+    """
+    step = StepModule(_prepared(model, half), size)
+    shapes = step.state_shapes()
+    state = [torch.zeros(shape, dtype=torch.float16 if half else torch.float32) for shape in shapes]
+    names = [f"{kind}_{index}" for index in range(len(shapes) // 2) for kind in ("keys", "values")]
+    # Numbers 0 and 1 might be taken for constants.
+    example = (torch.zeros(1, 3, *size), torch.tensor(2), *state)
+    _export(step, example, ["image", "frame", *names], ["depth", *(f"new_{x}" for x in names)], path, half)
+
+
+def _prepared(model: VideoDepthAnything, half: bool) -> VideoDepthAnything:
+    if not half:
+        return model
+    model = with_half_weights(model, torch.float16)
+    for module in model.modules():
+        if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
+            # PyTorch normalises float16 with float32 gains; ONNX wants one type.
+            module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
+    return model
+
+
+def _export(
+    module: nn.Module,
+    example: Sequence[Tensor],
+    inputs: Sequence[str],
+    outputs: Sequence[str],
+    path: Path,
+    half: bool,
+    dynamic: dict[int, Any] | None = None,
+) -> None:
+    _check_packages()
+    autocast = torch.autocast("cpu", dtype=torch.float16, enabled=half, cache_enabled=False)
+    with _quiet(), torch.no_grad(), autocast:
+        program = torch.onnx.export(
+            module.eval(),
+            tuple(example),
+            input_names=list(inputs),
+            output_names=list(outputs),
+            opset_version=OPSET,
+            dynamic_shapes=(dynamic,) if dynamic else None,
+            dynamo=True,
+            optimize=dynamic is None,
+            verbose=False,
+        )
+    assert program is not None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    weights = sum(x.nbytes for x in module.state_dict().values())
+    # All files appear together, and only when they are whole.
+    with tempfile.TemporaryDirectory(prefix=".partial_", dir=path.parent) as folder:
+        whole = Path(folder) / path.with_suffix(".onnx").name
+        program.save(whole, external_data=weights > MAX_WEIGHTS_INSIDE)
+        for file in Path(folder).iterdir():
+            shutil.move(file, path.parent / file.name)
+
+
+def _check_packages() -> None:
+    try:
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UsageError(f"exporting needs {error.name}; run `pip install 'video-depth-anything[export]'`") from error
+
+
+class _quiet:
+    """Context in which the exporter's own log, which is for its developers, shows nothing but errors."""
+
+    def __enter__(self) -> None:
+        self._loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.ERROR)
+
+    def __exit__(self, *_: object) -> None:
+        for logger, level in zip(self._loggers, self._levels):
+            logger.setLevel(level)
