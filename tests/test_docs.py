@@ -72,8 +72,6 @@ def reason(command: str) -> str | None:
 def place(tmp_path: Path, make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder with what the pages name, in which commands and programs run."""
     monkeypatch.chdir(tmp_path)
-    # Nothing that a program asks for is converted for OpenVINO, which takes longer than these programs.
-    monkeypatch.setattr("video_depth_anything.device.has_openvino", lambda: False)
     for name in ("clip.mp4", "other.mp4"):
         make_video(name, count=3, height=360, width=640, fps=Fraction(24))
     (tmp_path / "plates").mkdir()
