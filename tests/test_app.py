@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, finish, serving
+from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, finish, open_advanced, serving
 from conftest import MakeVideo
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -105,6 +105,7 @@ def test_a_video_becomes_depth(
 def test_metric_depth_has_a_point_cloud(server: Server, context: BrowserContext, make_video: MakeVideo) -> None:
     page = opened(context, server)
     upload(page, make_video(count=12))
+    open_advanced(page)
     page.locator(".metric input").first.check()
     page.locator("#run").click()
     finish(page, 12)
@@ -124,8 +125,10 @@ def test_cancel_stops_the_work(server: Server, context: BrowserContext, make_vid
     page.locator("#run").click()
     expect(page.locator("#status")).to_contain_text("of 150 done", timeout=WAIT_MS)
     assert len(server.jobs()) == 1
+    expect(page.locator("#run")).to_be_hidden()
     page.locator("#cancel").click()
     expect(page.locator("#status")).to_contain_text("Cancelled.", timeout=5000)
+    expect(page.locator("#cancel")).to_be_hidden()
     until(lambda: not server.jobs(), "the job's files stay", 10)
     upload(page, make_video("short.mp4", count=3))
     page.locator("#run").click()
@@ -140,16 +143,25 @@ def test_cancel_stops_the_work(server: Server, context: BrowserContext, make_vid
 def test_mistakes_are_said_in_the_page(server: Server, context: BrowserContext, make_video: MakeVideo) -> None:
     page = opened(context, server)
     message = page.locator(".toast-body")
+    expect(page.locator("#cancel")).to_be_hidden()
     page.locator("#run").click()
-    expect(message.last).to_contain_text("Choose a video first")
+    expect(page.locator("#status")).to_contain_text("Choose a video first")
+    assert message.count() == 0  # an empty form is no error
     bad = make_video("bad.mp4")
     bad.write_bytes(b"no video at all" * 100)
     upload(page, bad)
     page.locator("#run").click()
-    expect(message.filter(has_text="cannot read bad.mp4: not a video, or damaged").last).to_be_visible()
+    said = "bad.mp4 cannot be read: it is not a video, or it is damaged. Convert it to MP4 (H.264) and try again."
+    expect(message.filter(has_text=said).last).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("#cancel")).to_be_hidden()
+    playlist = make_video("list.mp4")
+    playlist.write_text(f"#EXTM3U\n#EXTINF:9,\n{make_video('secret.mp4').resolve()}\n")
+    upload(page, playlist)
+    page.locator("#run").click()
+    expect(message.filter(has_text="list.mp4 is a list that names other files").last).to_be_visible(timeout=WAIT_MS)
     upload(page, make_video("long.mp4", count=401))
     page.locator("#run").click()
-    expect(message.filter(has_text="401 frames, this page takes 400 at most").last).to_be_visible()
+    expect(message.filter(has_text="401 frames, this page takes 400 at most").last).to_be_visible(timeout=WAIT_MS)
     page.locator("#video button[title=Clear]").click()
     big = make_video("big.mp4")
     big.write_bytes(bytes(1_100_000))

@@ -40,6 +40,7 @@ NOT_RUN = {
     r"vda export ?": "takes half a minute; tests/test_export.py exports both forms",
     r"(trtexec|xcrun) |python -c .*CoreML": "need an NVIDIA GPU, or a Mac",
     r"vda app": "serves until it is ended; tests/test_app.py opens it in a browser",
+    r"python tests/page_picture": "needs a browser; tests/test_page_looks.py opens the page in one",
     r"torchrun ": "tests/test_torchrun.py and test_train_script.py start several processes",
     r"#!/bin/bash\n#SBATCH": "needs a cluster with Slurm",
     r"bash benchmark/speed/gpu.sh ": "needs a GPU; tests/test_gpu_benchmark.py runs its parts on a CPU",

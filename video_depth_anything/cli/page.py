@@ -27,6 +27,11 @@ def page_parser(prog: str, description: str | None) -> Parser:
     group.add_argument("--max_upload_mb", type=positive_int, default=200, metavar="MB", help=size)
     length = "number of frames of a job at most"
     group.add_argument("--max_frames", type=positive_int, default=2000, metavar="FRAMES", help=length)
+    disk = "room on disk for a visitor's uploads and results, in megabytes"
+    group.add_argument("--max_visitor_mb", type=positive_int, default=2000, metavar="MB", help=disk)
+    waiting = "number of jobs that may wait, of all visitors"
+    group.add_argument("--max_waiting", type=positive_int, default=8, metavar="JOBS", help=waiting)
+    group.add_argument("--no_browser", action="store_true", help="do not open the page in the browser")
     add_verbosity(parser)
     return parser
 
@@ -42,4 +47,7 @@ def page_options(args: argparse.Namespace) -> PageOptions:
         share=args.share,
         max_upload_mb=args.max_upload_mb,
         max_frames=args.max_frames,
+        max_visitor_mb=args.max_visitor_mb,
+        max_waiting=args.max_waiting,
+        browser=not args.no_browser,
     )

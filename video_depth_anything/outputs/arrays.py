@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import math
 import shutil
@@ -162,13 +163,11 @@ class ExrFrames(_FrameFiles):
             # The fields after the frame: drop frame, colour frame, field phase, three flags of groups, eight user bits.
             header["timeCode"] = OpenEXR.TimeCode(*code[:4], 0, 0, code[4], *[0] * 11)
         pixels = np.ascontiguousarray(self._values(frame.depth))
-        path = self._next(frame)
-        try:
-            with whole_file(path) as partial:
-                OpenEXR.File(header, dict.fromkeys("RGBZ", pixels)).write(str(partial))
-        except RuntimeError as error:
-            # "Failed to write ... file NAME. No space left on device."
-            raise OutputError(f"cannot write {path}: {str(error).rstrip('.').rpartition('. ')[2]}") from error
+        # Through memory: the package writes to no name that is not valid Unicode.
+        data = io.BytesIO()
+        OpenEXR.File(header, dict.fromkeys("RGBZ", pixels)).write(data)
+        with whole_file(self._next(frame)) as partial:
+            partial.write_bytes(data.getbuffer())
 
 
 def time_code(seconds: float, fps: Fraction) -> tuple[int, int, int, int, int] | None:

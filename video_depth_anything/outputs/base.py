@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Literal, NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..video.stream_clock import Joint
 from ..video.timing import TimedFrame
 from .options import Provenance
 
@@ -95,6 +97,9 @@ class Source(Protocol):
     expected: int | None
     pixel_aspect: Fraction
     first_time: float | None
+
+    @property
+    def joints(self) -> Sequence[Joint]: ...
 
 
 class OutputWriter(Protocol):

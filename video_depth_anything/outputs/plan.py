@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import OutputError, UsageError
 from ..video.inputs import Input
 from ..video.names import printable
-from ..video.sound import AudioTrack
+from ..video.sound import NO_SOUND, AudioTrack
 from .base import DepthKind, OutputWriter, RunInfo, Source
 from .colormap import color_table
 from .options import CameraOptions, OutputOptions, Provenance
@@ -242,10 +242,11 @@ class OutputPlan:
         """The input's sound, if it is wanted and can be used: it never costs the depth."""
         if not self.options.keep_audio or not {"src", "vis"} & set(self.save):
             return None
-        audio = AudioTrack(source.location, self.start, lambda: source.first_time)
+        audio = AudioTrack(source.location, self.start, lambda: source.first_time, lambda: source.joints)
         reason = audio.check()
         if reason is not None:
-            logger.warning("%s: its sound is left out: %s", printable(source.location), reason)
+            level = logging.INFO if reason == NO_SOUND else logging.WARNING  # a silent video is nothing to warn of
+            logger.log(level, "%s: its sound is left out: %s", printable(source.location), reason)
             return None
         return audio
 

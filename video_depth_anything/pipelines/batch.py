@@ -88,7 +88,7 @@ class Batch:
                 summary = process(source, outputs)
         finally:
             source.close()
-        if not summary.interrupted:
+        if outputs.files() and not summary.interrupted:
             record.write(outputs.files())
         self.report.say(summary.line(outputs.written(), self.checkpoint))
         return summary.interrupted

@@ -21,6 +21,7 @@ from ..retry import RetryingNetwork
 from ..transform import as_frame
 from ..video.inputs import expand_inputs
 from ..video.source import Selection, VideoSource
+from ..video.stream_clock import Joint
 from ..video.timing import TimedFrame, as_rate, parse_target_fps
 from ..video_depth import VideoDepthAnything
 from .offline import run_video
@@ -146,7 +147,7 @@ def _network(model: LoadedNetwork | VideoDepthAnything | None, options: ModelOpt
         return model
     if model is None:
         return load_network(options)
-    execution = model.execution(None, options.precision == "fp32")
+    execution = model.execution(None, options.precision == "fp32", options.input_size)
     network = RetryingNetwork(load_backend(model, execution), execution.frames_at_once)
     return LoadedNetwork(network, execution, model.encoder, model.metric, None, options.input_size)
 
@@ -185,6 +186,7 @@ class FrameSource:
         self.fps = as_rate(selection.image_fps)
         self.pixel_aspect = Fraction(1)
         self.first_time: float | None = None
+        self.joints: Sequence[Joint] = ()
         known = len(frames) if isinstance(frames, Sized) else None
         self.expected = known if self._limit is None else min(self._limit, known or self._limit)
 

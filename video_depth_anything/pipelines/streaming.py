@@ -77,6 +77,8 @@ def run_stream(
                 took.append(time.monotonic() - begun)
                 on_frame()
                 stop.check()
+            # A source that waits ends early where it is told to, as if there were no more frames.
+            stop.check()
         except Finished:
             pass
         except Stopped:

@@ -145,7 +145,7 @@ class Converter:
     def _mend_matrix(self, frame: VideoFrame) -> None:
         """Replace a colour matrix that cannot be converted by the one that goes with the primaries."""
         hdr = frame.color_trc in (PQ, HLG)
-        if frame.format.is_rgb:
+        if frame.format.is_rgb or frame.format.has_palette:
             return
         if hdr and frame.colorspace == UNSPECIFIED:
             frame.colorspace = MATRIX_OF_PRIMARIES.get(frame.color_primaries, BT2020)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +16,8 @@ from .damaged_end import Tail
 from .filters import deinterlaced
 from .headers import USUAL_RATE, check_size, claimed_end, plausible_rate, rate_of, video_stream
 from .names import printable
-from .stream_clock import StreamClock
+from .sound_streams import plays_between
+from .stream_clock import Joint, StreamClock
 from .timing import TimedFrame, as_rate
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class FileReader:
         name: for messages.
         fps: mean frame rate: the one it states, if that can be true, or the one its time stamps show.
         expected_frames: the best guess, for progress; None if the input does not say.
+        joints: where recordings were joined, as far as it was read.
 
     Raises:
         InputError: if it is missing, refused by `limits`, or holds no video; while iterating, if it cannot be decoded.
@@ -62,6 +64,9 @@ class FileReader:
         self._busy = threading.Lock()
         self._closing = False
         self._damaged = False
+        self._first_dts: int | None = None
+        self._late = 0.0
+        self.joints: Sequence[Joint] = ()
         self._container = open_container(location, limits)
         try:
             self._stream = video_stream(self._container, location)
@@ -136,13 +141,15 @@ class FileReader:
         tick = self._stream.time_base or Fraction(1, 1000)
         usual = float(1 / rate)
         by_dts = self._container.format.name == "avi"
-        clock = StreamClock(tick, usual, self._may_restart, self._location, by_dts)
+        clock = StreamClock(tick, usual, self._location, by_dts, self._goes_on)
+        self.joints = clock.joints
         start = (self._container.start_time or 0) / 1e6
         for count, frame in enumerate(self._decoded()):
             if by_dts and count == 0 and frame.dts is not None:
-                # In AVI the first frame is shown at once, however late a decoder that reorders gives it.
-                late = min(frame.dts - (self._stream.start_time or 0), self._stream.codec_context.has_b_frames)
-                start += max(late, 0) * float(tick)
+                # In AVI a frame's stamp is that of the packet with which the decoder gives it. The first frame is shown
+                # with its own packet, however late a decoder that reorders gives it.
+                self._late = max(frame.dts - (self._first_dts or 0), 0) * float(tick)
+                start += self._late
             self._damaged |= frame.is_corrupt
             frame.time_base = tick
             time = clock.seconds(frame.pts, frame.dts, frame.duration) - start
@@ -177,6 +184,8 @@ class FileReader:
         if packet is not None and not last:
             if packet.size == 0:  # a frame that was dropped when the file was made
                 return [], False
+            if packet.is_keyframe and self._first_dts is None:
+                self._first_dts = packet.dts
             tail.add(packet)
         try:
             frames = self._stream.decode(None if last else packet)
@@ -188,10 +197,16 @@ class FileReader:
         tail.seen(frames)
         return (frames + tail.missing(self._stream), True) if last else (frames, False)
 
+    def _goes_on(self, before: float, after: float) -> bool:
+        """Whether the picture stood still between two of the stream's own times: sound plays between them."""
+        if "mp4" in self._container.format.name:
+            return True  # it holds durations and no times, so nothing in it can jump
+        return not is_address(self._location) and plays_between(self._location, before, after)
+
     def _tell_of_damage(self, count: int, end: float) -> None:
         name = printable(self._location)
-        if self._claimed is not None and not self._may_restart:
-            missing = (self._claimed - end) * float(self.fps)
+        if self._claimed is not None and not self._may_restart and not self.joints:
+            missing = (self._claimed - self._late - end) * float(self.fps)
             claimed = (self._claimed - self._start) * float(self.fps)
             if missing > max(MISSING_FRAMES, MISSING_SHARE * claimed):
                 text = "%s ends after %d frames, though it claims %d: it is cut off or damaged"

@@ -96,6 +96,8 @@ def _standard_input() -> str:
     data = bytes(stream.read())
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes lists
         return data.decode("utf-16", "replace")
+    if b"\0" in data:  # which no name holds: the same without the mark
+        return data.decode("utf-16-be" if data.startswith(b"\0") else "utf-16-le", "replace")
     return os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 # A file name has 255 bytes at most, and outputs add to the input's name, as ".finished_" and "_depths16.json" do.
@@ -10,8 +11,9 @@ MAX_NAME = 200
 
 
 def printable(location: str | Path) -> str:
-    """A path as it can be shown anywhere: bytes that are no UTF-8 come out as \\xe9."""
-    return os.fsencode(location).decode("utf-8", "backslashreplace")
+    """A path as it can be shown anywhere, in one line: bytes that are no UTF-8 become \\xe9, a new line \\x0a."""
+    text = os.fsencode(location).decode("utf-8", "backslashreplace")
+    return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def output_name(stem: str) -> str:

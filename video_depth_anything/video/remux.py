@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 # Of times that are not at a constant rate: a common multiple of the usual rates.
 VARIABLE_TICK = Fraction(1, 90_000)
+# Seconds between two frames at least: two ticks, so that no rounding makes them one.
+LEAST = float(2 * VARIABLE_TICK)
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,11 @@ def schedule(stamps: array[float], end: float, rate: Fraction, tolerance: float)
     first, step = stamps[0], float(1 / rate)
     if all(abs(stamp - first - index * step) <= tolerance for index, stamp in enumerate(stamps)):
         return Schedule(len(stamps), rate)
-    times = [stamp - first for stamp in stamps]
-    return Schedule(len(stamps), rate, [*times, end - first])
+    times: list[float] = []
+    for stamp in (*stamps, end):
+        # A file has no two frames at one time.
+        times.append(max(stamp - first, times[-1] + LEAST) if times else 0.0)
+    return Schedule(len(stamps), rate, times)
 
 
 def remux(source: Path, target: Path, fps: Fraction, plan: Schedule, audio: AudioTrack | None, name: str) -> None:
@@ -98,7 +103,14 @@ def remux(source: Path, target: Path, fps: Fraction, plan: Schedule, audio: Audi
             return
         except (InputError, av.FFmpegError, ValueError) as error:
             logger.warning("%s stays without sound: that of %s fails: %s", name, printable(audio.location), error)
-    _copy(source, target, fps, plan, None)
+    try:
+        _copy(source, target, fps, plan, None)
+    except av.FFmpegError as error:
+        if plan.times is None:
+            raise
+        # MP4 has no pause of many hours, for one.
+        logger.warning("%s: its frames cannot have their own times (%s); they are evenly spread", name, error)
+        _copy(source, target, fps, Schedule(plan.count, plan.rate), None)
 
 
 def _copy(source: Path, target: Path, fps: Fraction, plan: Schedule, audio: AudioTrack | None) -> None:
@@ -128,16 +140,29 @@ def _write(output: OutputContainer, packets: Iterator[tuple[float, Packet[Any]]]
 def _scheduled(
     packets: Iterator[Packet[VideoStream]], source: VideoStream, target: VideoStream, fps: Fraction, plan: Schedule
 ) -> Iterator[tuple[float, Packet[VideoStream]]]:
-    """The packets with their new times."""
+    """The packets with their new times.
+
+    MP4 takes its length from the clock by which frames are stored. Where they are stored out of order, that clock is
+    behind at the end, so the packet stored last makes up for it.
+    """
     tick = source.time_base or Fraction(1, 1000)
     # Matroska counts milliseconds, too coarse for high rates; frames there are in order.
     in_order = source.codec_context.name == "ffv1"
+    held: tuple[int, Packet[VideoStream]] | None = None
+    start = 0
     for count, packet in enumerate(packets):
         if packet.size == 0 or packet.pts is None or packet.dts is None:
             continue
+        if held is not None:
+            yield float(held[0] * plan.tick), held[1]
         shown, decoded = (count, count) if in_order else (round(at * tick * fps) for at in (packet.pts, packet.dts))
         packet.pts, packet.dts = plan.at(shown), plan.at(decoded)
         packet.duration = plan.at(shown + 1) - plan.at(shown)
         packet.time_base = plan.tick
         packet.stream = target
-        yield float(packet.dts * plan.tick), packet
+        start = start if held is not None else plan.at(decoded)
+        held = plan.at(decoded), packet
+    if held is not None:
+        stored, packet = held
+        packet.duration = max(start + plan.at(plan.count) - stored, packet.duration or 0)
+        yield float(stored * plan.tick), packet

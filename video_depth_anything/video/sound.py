@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,11 +15,12 @@ import numpy as np
 from ..errors import InputError
 from .containers import is_address, open_container, readable
 from .names import printable
-from .stream_clock import StreamClock
+from .sound_streams import TRIED_PACKETS, sound_stream
+from .stream_clock import JoinedClock, Joint
 
 if TYPE_CHECKING:
     from av import AudioStream, Packet
-    from av.container import InputContainer, OutputContainer
+    from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,10 @@ COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 KEPT_LAYOUTS = {"mono", "stereo", "5.1", "5.1(side)", "7.1"}
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 USUAL_RATE, BITS_A_SECOND = 48000, 192_000
-# Packets after which sound that has not given a sample is taken for empty.
-TRIED_PACKETS = 200
 # Seconds by which sound may be off before silence is put in or samples are dropped.
 SLACK = 0.02
 # Sound that begins earlier than this before the picture does not count as beginning with it.
 EARLY = 1e-3
-MAY_RESTART = 0x200
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,13 @@ class AudioTrack:
         start: seconds after that file's first picture at which the video begins.
         begins: tells the `source_time` of the video's first frame once it is known, which is more exact than `start`;
             `lambda: source.first_time` of a `VideoSource`.
+        joints: tells where recordings were joined in the video, once it was read; the sound is joined there too.
     """
 
     location: str
     start: float = 0.0
     begins: Callable[[], float | None] | None = None
+    joints: Callable[[], Sequence[Joint]] = tuple
 
     def exists(self) -> bool:
         """Whether there is a sound stream at all, in something that can be read a second time."""
@@ -117,6 +117,7 @@ class Sound:
         self._location = track.location
         self._zero = track.zero()
         self._seconds = seconds
+        self._clock = JoinedClock(track.joints())
         self._container = open_container(track.location)
         try:
             self._source = sound_stream(self._container)
@@ -146,24 +147,27 @@ class Sound:
     def _timed(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
         """Packets of the source with their times in the video, up to its end; the last has no data."""
         tick = self._source.time_base or Fraction(1, 1000)
-        restarts = bool(self._container.format.flags & MAY_RESTART)
-        start = (self._container.start_time or 0) / 1e6
-        clock: StreamClock | None = None
+        zero = (self._container.start_time or 0) / 1e6 + self._zero
+        following = zero
         for packet in self._container.demux(self._source):
             time = self._seconds
             if packet.size:
-                clock = clock or StreamClock(tick, float((packet.duration or 1) * tick), restarts)
-                time = clock.seconds(packet.pts, packet.dts, packet.duration) - start - self._zero
+                stamp = packet.dts if packet.pts is None else packet.pts
+                own = following if stamp is None else float(stamp * tick)
+                following = own + float((packet.duration or 0) * tick)
+                time = self._clock.seconds(own) - zero
                 if time >= self._seconds:
                     return
             yield time, packet
 
     def _copy(self) -> Iterator[tuple[float, Packet[Any]]]:
         tick = self._source.time_base or Fraction(1, 1000)
-        last = -1
+        last, end = -1, 0.0
         for time, packet in self._timed():
-            if time < -EARLY or packet.size == 0:
+            # At a joint, sound without a picture may have been recorded; it would play over the sound before it.
+            if time < end - SLACK or time < -EARLY or packet.size == 0:
                 continue
+            end = time + float((packet.duration or 0) * tick)
             last = max(last + 1, round(time / float(tick)))
             packet.pts = packet.dts = last
             packet.time_base = tick
@@ -198,20 +202,6 @@ class Sound:
         frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
         for packet in self._target.encode(frame):
             yield at / rate, packet
-
-
-def sound_stream(container: InputContainer) -> AudioStream:
-    """The sound that players play: the one marked as default, or the first.
-
-    Raises:
-        InputError: if there is none that can be decoded.
-    """
-    from av.stream import Disposition
-
-    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
-    if not streams:
-        raise InputError("there is no sound in it")
-    return max(streams, key=lambda s: (bool(s.disposition & Disposition.default), -s.index))
 
 
 def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:

@@ -18,6 +18,7 @@ from .colorspaces import Colorspace
 from .containers import USUAL_LIMITS, Limits
 from .names import output_name, printable
 from .sequences import is_image
+from .stream_clock import Joint
 from .timing import SAME_RATE, TimedFrame, choose_frames, trim
 
 logger = logging.getLogger(__name__)
@@ -132,6 +133,9 @@ class VideoSource:
             raise
         self.source_size = (self._first.image.shape[0], self._first.image.shape[1])
         self.size = processed_size(*self.source_size, selection.max_res)
+        if self.size != self.source_size:
+            text = "%s: its frames of %dx%d are processed at %dx%d; --max_res -1 keeps their size"
+            logger.info(text, printable(self.location), *self.source_size[::-1], *self.size[::-1])
         self.source_fps = reader.fps
         target = selection.target_fps
         if target is not None and target > self.source_fps * (1 + Fraction(SAME_RATE)):
@@ -162,6 +166,11 @@ class VideoSource:
         if count == 0:
             where = f"after --start {self._selection.start:g} seconds"
             raise InputError(f"{printable(self.location)} has no frame {where}")
+
+    @property
+    def joints(self) -> Sequence[Joint]:
+        """Where recordings were joined in the input, as far as it was read."""
+        return getattr(self._reader, "joints", ())
 
     def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
         return (frame.image for frame in self.timed())

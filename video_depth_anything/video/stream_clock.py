@@ -3,47 +3,65 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 from .names import printable
 
 logger = logging.getLogger(__name__)
 
-# A step longer than this, in a format that may begin its count anew, is where two recordings were joined.
+# A step longer than this is where two recordings were joined, unless the frame before says that it is shown so long.
 JUMP = 10.0
-# In other formats a long step is a still picture, as screen recordings have them, unless it is absurd.
-ABSURD_STEP = 600.0
-# Steps back of up to so many frames are not a joint but a muxer's mistake with the order.
-MISORDERED = 2.5
+# Steps back of up to so many frames, or seconds, are not a joint but a muxer's mistake with the order.
+MISORDERED, MISORDERED_SECONDS = 2.5, 0.1
+
+
+class Joint(NamedTuple):
+    """Where two recordings were joined.
+
+    Attributes:
+        before, after: the stream's own times, in seconds, of the last frame of the one and the first of the other.
+        offset: what is added to the own times from there on.
+    """
+
+    before: float
+    after: float
+    offset: float
 
 
 class StreamClock:
-    """Turns time stamps into seconds that rise.
+    """Turns the time stamps of pictures into seconds that rise.
 
     Presentation stamps are used unless they are worse ordered than the decoding stamps. Where time goes back, or jumps
-    forward, the stream goes on at the usual duration instead; that is said once.
+    forward by more than 10 seconds, the stream goes on at the usual duration instead; that is said once.
 
     Args:
         time_base: seconds a tick.
         usual: seconds that a frame is usually shown, for frames that do not say.
-        may_restart: whether the format allows time to begin anew (MPEG-TS, MPEG-PS, live streams).
-        location: for the message; None to say nothing.
+        location: for the message.
         by_dts: whether the format has decoding stamps alone, as AVI, and its presentation stamps are guessed.
+        goes_on: tells whether something else in the file, its sound, fills the time between two of the stream's own
+            times; then a long step is a still picture, as recordings of screens have it. None: not known.
+
+    Attributes:
+        joints: those found so far.
     """
 
     def __init__(
         self,
         time_base: Fraction,
         usual: float,
-        may_restart: bool,
-        location: str | None = None,
+        location: str,
         by_dts: bool = False,
+        goes_on: Callable[[float, float], bool] | None = None,
     ) -> None:
+        self.joints: list[Joint] = []
         self._time_base = float(time_base)
         self._usual = usual
-        self._longest = JUMP if may_restart else ABSURD_STEP
         self._location = location
         self._by_dts = by_dts
+        self._goes_on = goes_on
         self._offset = 0.0
         self._last: float | None = None
         self._last_duration = usual
@@ -72,16 +90,20 @@ class StreamClock:
 
     def _joined(self, time: float, last: float) -> float:
         step = time - last
-        following = last + self._last_duration
-        if 0 < step <= self._last_duration + self._longest:
+        if 0 < step <= self._last_duration + JUMP:
             return time
-        if 0 >= step > -MISORDERED * self._usual:
-            return following
-        if self._location is not None:
+        if 0 >= step > -max(MISORDERED * self._usual, MISORDERED_SECONDS):
+            # Half a step, so that stamps that go on rightly are caught up with.
+            return last + self._usual / 2
+        own = time - self._offset
+        if step > 0 and self._goes_on is not None and self._goes_on(last - self._offset, own):
+            return time
+        following = last + self._last_duration
+        if not self.joints:
             where = f"{printable(self._location)}: its clock jumps by {step:.6g} seconds"
             logger.warning("%s; the parts are joined", where)
-            self._location = None
-        self._offset += following - time
+        self.joints.append(Joint(last - self._offset, own, following - own))
+        self._offset = following - own
         return following
 
     def _better(self, pts: int | None, dts: int | None) -> int | None:
@@ -93,6 +115,32 @@ class StreamClock:
         if pts is not None:
             self._misordered_pts += self._last_pts is not None and pts <= self._last_pts
             self._last_pts = pts
-        if pts is None or (dts is not None and self._misordered_pts > self._misordered_dts):
-            return dts
-        return pts
+        # The last frames have no decoding stamps; the others' presentation stamps tell whether theirs can be believed.
+        believed = self._last_dts is None or self._misordered_pts <= self._misordered_dts
+        return pts if pts is not None and believed else dts
+
+
+class JoinedClock:
+    """Makes a stream follow the joints that were found in another stream of the file, so that both stay together.
+
+    Args:
+        joints: in order.
+    """
+
+    def __init__(self, joints: Sequence[Joint]) -> None:
+        self._joints = joints
+        self._passed = 0
+        self._last: float | None = None
+
+    def seconds(self, own: float) -> float:
+        """The joined time for the stream's own time, in seconds; of one packet after the other."""
+        while self._passed < len(self._joints) and self._is_behind(self._joints[self._passed], own):
+            self._passed += 1
+            self._last = None
+        self._last = own
+        return own + (self._joints[self._passed - 1].offset if self._passed else 0.0)
+
+    def _is_behind(self, joint: Joint, own: float) -> bool:
+        if joint.after > joint.before:
+            return own > (joint.before + joint.after) / 2
+        return self._last is not None and own - self._last < (joint.after - joint.before) / 2

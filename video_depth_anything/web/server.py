@@ -1,48 +1,39 @@
-"""The web page's server: Gradio with its folder, limits and gate, from start to end."""
+"""The web page's server: its address first, then Gradio with its folder, limits and gate, then the network."""
 
 from __future__ import annotations
 
 import logging
 import os
+import secrets
+import socket
+import sys
+import threading
+import time
 from collections.abc import Iterator
-from dataclasses import replace
-from functools import lru_cache
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
 
-from ..checkpoint import choose_weights, public_checkpoints
 from ..errors import OutputError
-from ..outputs.base import DepthMap
-from ..pipelines.offline import Frame
-from ..pipelines.options import ModelOptions
-from ..pipelines.setup import LoadedNetwork, load_network
-from ..pipelines.stop import stop_on_signals
-from ..video_depth_stream import DepthStream
-from ..weights import bundled
+from ..pipelines.stop import Stop, stop_on_signals
 from .options import PageOptions
-from .visitor_files import OwnerGate, PageFiles
 
-# Encoder, and whether the weights are metric.
-NetworkName = tuple[str, bool]
+if TYPE_CHECKING:
+    from .handlers import Handlers
+    from .visitor_files import PageFiles
 
 logger = logging.getLogger(__name__)
 
-
-def networks_there(model: ModelOptions) -> tuple[list[NetworkName], NetworkName]:
-    """(encoder, metric) of each checkpoint that is there, the largest encoder first, and of the one to begin with.
-
-    Args:
-        model: what the page was told to begin with.
-
-    Raises:
-        CheckpointError: if there is none, or not the one asked for.
-    """
-    there: list[NetworkName] = [] if model.checkpoint else [*reversed(public_checkpoints())]
-    largest = next((encoder for encoder, metric in there if metric == model.metric), None)
-    begin = (choose_weights(model.encoder or largest, model.metric, model.checkpoint)[0], model.metric)
-    return there if begin in there else [*there, begin], begin
+# Connections at the same time, of all visitors; a page needs three.
+MOST_CONNECTIONS = 300
+# Seconds between looks at what nobody owns any more, and for what is being sent when the server ends.
+SWEEP_SECONDS, FAREWELL_SECONDS = 30.0, 2
 
 
 def serve(options: PageOptions) -> int:
     """Serve the page until a signal ends it, and return the exit code. Nothing stays on disk.
+
+    The address is taken and printed at once; whoever opens it is answered as soon as the page is there, and the
+    network is loaded after that.
 
     Args:
         options: network, address and limits.
@@ -51,60 +42,123 @@ def serve(options: PageOptions) -> int:
         CheckpointError, DeviceError: if the network cannot be had. OutputError: if Gradio is not installed, or the
             address cannot be had.
     """
-    networks, begin = networks_there(options.model)
+    with stop_on_signals() as stop, closing(_listen(options)) as listening:
+        address = _address(options)
+        print(f"open {address}", flush=True)
+        # Here, not above: these imports take seconds.
+        from .networks import Networks
+        from .visitor_files import PageFiles
 
-    @lru_cache(maxsize=1)
-    def network(encoder: str, metric: bool) -> LoadedNetwork:
-        return load_network(replace(options.model, encoder=encoder, metric=metric))
+        networks = Networks(options.model)
+        files = PageFiles(options.max_visitor_mb * 1_000_000)
+        try:
+            app, handlers = _build(options, networks, files)
+            try:
+                with _answering(app, listening, options):
+                    loading = networks.load_ahead()
+                    threading.Thread(target=sweep, args=(handlers, files, stop), name="sweep", daemon=True).start()
+                    if options.browser:
+                        open_browser(address)
+                    while not stop.wait(1.0):
+                        if networks.failure is not None:
+                            raise networks.failure
+                    # The interpreter cannot end in the midst of it.
+                    loading.join()
+                logger.info("the page is closed")
+            finally:
+                handlers.stop()
+        finally:
+            files.close()
+    return 0
 
-    def infer(model: ModelOptions, frames: Iterator[Frame]) -> Iterator[DepthMap]:
-        loaded = network(model.encoder or begin[0], model.metric)
-        return replace(loaded, input_size=model.input_size).infer(frames)
 
-    def make_stream(name: NetworkName, input_size: int) -> DepthStream:
-        return replace(network(*name), input_size=input_size).new_stream()
+def _listen(options: PageOptions) -> socket.socket:
+    """The address, taken: who connects is kept waiting, not refused."""
+    where = f"{options.server_name}:{options.server_port}"
+    try:
+        found = socket.getaddrinfo(options.server_name, options.server_port, type=socket.SOCK_STREAM)
+        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=128)
+    except OSError as error:
+        raise OutputError(f"cannot listen at {where} ({error}); choose another --server_port") from error
 
-    network(*begin)  # a checkpoint that cannot be used is found out now
-    files = PageFiles()
+
+def _address(options: PageOptions) -> str:
+    name = "localhost" if options.server_name in ("0.0.0.0", "::") else options.server_name
+    return f"http://{f'[{name}]' if ':' in name else name}:{options.server_port}/"
+
+
+def _build(options: PageOptions, networks: Any, files: PageFiles) -> tuple[Any, Handlers]:
+    """The application, and what its buttons do."""
     # Gradio reads both when it is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(files.root)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     # Its HTTP client logs every request it makes to this very server.
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        try:
-            from starlette.middleware import Middleware
+        import gradio as gr
+        from fastapi import FastAPI
 
-            from .handlers import Handlers, Start
-            from .page import build_page, launch_options
-        except ImportError as error:
-            raise OutputError(f"the page needs Gradio ({error}): pip install -r requirements-app.txt") from error
-        handlers = Handlers(files, networks, infer, make_stream, options.max_frames)
-        examples = [bundled("example_videos/box.mp4")]
-        page = build_page(handlers, networks, Start(*begin, options.model.input_size), examples)
-        files.publish_present()
-        try:
-            _, address, public = page.launch(
-                server_name=options.server_name,
-                server_port=options.server_port,
-                share=options.share,
-                max_file_size=options.max_upload_mb * 1_000_000,
-                app_kwargs={"middleware": [Middleware(OwnerGate, files=files)]},
-                prevent_thread_lock=True,
-                **launch_options(),
-            )
-        except OSError as error:
-            where = f"{options.server_name}:{options.server_port}"
-            raise OutputError(f"cannot listen at {where} ({error}); choose another --server_port") from error
-        try:
-            print(f"open {address}" + (f", public at {public}" if public else ""), flush=True)
-            with stop_on_signals() as stop:
-                while not stop.wait(1.0):
-                    pass
-            logger.info("the page is closed")
-        finally:
-            handlers.stop()
-            page.close(verbose=False)
-        return 0
+        from .gate import OwnerGate
+        from .handlers import Handlers
+        from .looks import mount_options
+        from .page import build_page
+    except ImportError as error:
+        raise OutputError(f"the page needs Gradio ({error}): pip install -r requirements-app.txt") from error
+    handlers = Handlers(files, networks, options)
+    page = build_page(handlers, networks, options)
+    files.publish_present()
+    most = options.max_upload_mb * 1_000_000
+    app = gr.mount_gradio_app(FastAPI(openapi_url=None), page, "/", max_file_size=most, **mount_options())
+    return OwnerGate(app, files, handlers.sessions, most), handlers
+
+
+@contextmanager
+def _answering(app: Any, listening: socket.socket, options: PageOptions) -> Iterator[None]:
+    """Answer requests while the block runs."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        ws="none",
+        limit_concurrency=MOST_CONNECTIONS,
+        timeout_graceful_shutdown=FAREWELL_SECONDS,
+    )
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run, args=([listening],), name="server")
+    thread.start()
+    try:
+        while not server.started and thread.is_alive():
+            time.sleep(0.01)
+        if options.share:
+            print(f"public at {_tunnel(options)}", flush=True)
+        yield
     finally:
-        files.close()
+        server.should_exit = True
+        thread.join(10 * FAREWELL_SECONDS)
+
+
+def _tunnel(options: PageOptions) -> str:
+    """A public address, through Gradio's servers."""
+    from gradio.networking import setup_tunnel
+
+    try:
+        found = setup_tunnel(options.server_name, options.server_port, secrets.token_urlsafe(32), None, None)
+    except Exception as error:
+        raise OutputError(f"no public address is to be had ({error}); leave --share out") from error
+    return f"https://{found.partition('://')[2]}"
+
+
+def open_browser(address: str) -> bool:
+    """Open a page in the user's browser, where there is a display; whether it was tried."""
+    if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return False
+    import webbrowser
+
+    return webbrowser.open(address)
+
+
+def sweep(handlers: Handlers, files: PageFiles, stop: Stop) -> None:
+    """Remove what nobody owns any more, again and again until the end."""
+    while not stop.wait(SWEEP_SECONDS):
+        files.sweep(handlers.sessions.sweep())

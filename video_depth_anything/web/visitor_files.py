@@ -6,46 +6,50 @@ uploaded it or whose job wrote it, told by a random cookie, and nobody else is a
 
 from __future__ import annotations
 
-import json
-import re
+import contextlib
+import os
 import secrets
 import shutil
 import tempfile
 import threading
-from http.cookies import CookieError, SimpleCookie
+import time
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-COOKIE = "depth_page"
 # Folders that are there before the first visitor hold the examples.
 PUBLIC = "public"
-# What the page may load: from this server only.
-POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
-    "img-src 'self' data: blob:; media-src 'self' data: blob:; connect-src 'self' data: blob:; "
-    "worker-src 'self' blob:; font-src 'self' data:; form-action 'self'; base-uri 'self'"
-)
+PREFIX, LOCK = "depth_page_", ".lock"
+# Seconds for which files stay whose browser has no page open, or that nobody is known to own.
+UNOWNED_SECONDS = 180.0
+# Left free on the disk, whoever asks, in bytes.
+FLOOR = 1_000_000_000
 
 
 class PageFiles:
     """Folders under one root, each with its owners. Safe to use from several threads.
 
+    Args:
+        quota: bytes that one visitor's uploads and results may take.
+
     Attributes:
         root: readable by this user only; Gradio's folder too (GRADIO_TEMP_DIR), so that it copies nothing.
     """
 
-    def __init__(self) -> None:
-        self.root = Path(tempfile.mkdtemp(prefix="depth_page_")).resolve()
+    def __init__(self, quota: int = 2_000_000_000) -> None:
+        remove_abandoned(Path(tempfile.gettempdir()))
+        self.root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        self._lock_file = _locked(self.root / LOCK)
+        self._quota = quota
         self._owners: dict[str, set[str]] = {}
+        self._uploads: list[str] = []
+        self._in_use: list[str] = []
+        self._seen: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def publish_present(self) -> None:
         """Let everybody read what is there now."""
         with self._lock:
-            self._owners.update({path.name: {PUBLIC} for path in self.root.iterdir()})
+            self._owners.update({path.name: {PUBLIC} for path in self.root.iterdir() if path.name != LOCK})
 
     def new_folder(self, owner: str) -> Path:
         """An empty folder that only `owner` may read."""
@@ -53,6 +57,7 @@ class PageFiles:
         folder.mkdir()
         with self._lock:
             self._owners[folder.name] = {owner}
+            self._seen[owner] = time.monotonic()
         return folder
 
     def note_upload(self, owner: str, path: str) -> None:
@@ -61,6 +66,34 @@ class PageFiles:
         if name is not None:
             with self._lock:
                 self._owners.setdefault(name, set()).add(owner)
+                self._uploads = [*(other for other in self._uploads if other != name), name]
+                self._seen[owner] = time.monotonic()
+
+    @contextlib.contextmanager
+    def use(self, path: Path) -> Iterator[None]:
+        """Keep an upload while the block runs, whatever room is wanted."""
+        name = self._top(str(path)) or ""
+        with self._lock:
+            self._in_use.append(name)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_use.remove(name)
+
+    def left(self, owner: str) -> int:
+        """Bytes that a visitor may still fill."""
+        with self._lock:
+            used = sum(_size(self.root / name) for name, owners in self._owners.items() if owner in owners)
+        return max(min(self._quota - used, shutil.disk_usage(self.root).free - FLOOR), 0)
+
+    def make_room(self, owner: str, size: int) -> bool:
+        """Remove a visitor's oldest uploads until `size` more bytes fit; whether they do."""
+        with self._lock:
+            own = [n for n in self._uploads if self._owners.get(n) == {owner} and n not in self._in_use]
+        while self.left(owner) < size and own:
+            self.remove(self.root / own.pop(0))
+        return self.left(owner) >= size
 
     def may_read(self, owner: str, path: str) -> bool:
         """Whether `path` lies in a folder of `owner`'s, or in a public one."""
@@ -68,9 +101,9 @@ class PageFiles:
             return bool(self._owners.get(self._top(path) or "", set()) & {owner, PUBLIC})
 
     def remove(self, folder: Path) -> None:
-        """Remove a folder that `new_folder` made."""
+        """Remove a folder."""
         with self._lock:
-            self._owners.pop(folder.name, None)
+            self._drop(folder.name)
         shutil.rmtree(folder, ignore_errors=True)
 
     def forget(self, owner: str) -> None:
@@ -79,12 +112,39 @@ class PageFiles:
             for name in [name for name, owners in self._owners.items() if owner in owners]:
                 self._owners[name].discard(owner)
                 if not self._owners[name]:
-                    del self._owners[name]
+                    self._drop(name)
                     shutil.rmtree(self.root / name, ignore_errors=True)
+
+    def sweep(self, present: Collection[str], patience: float = UNOWNED_SECONDS) -> None:
+        """Remove what nobody who has a page open owns, some minutes after it came.
+
+        Args:
+            present: owners with an open page.
+            patience: seconds.
+        """
+        now = time.monotonic()
+        with self._lock:
+            self._seen.update(dict.fromkeys(present, now))
+            gone = [owner for owner, seen in self._seen.items() if now - seen > patience]
+            known = set(self._owners)
+        for owner in gone:
+            self.forget(owner)
+            with self._lock:
+                self._seen.pop(owner, None)
+        # Of Gradio: parts of uploads that broke off, and pictures of cameras.
+        for path in self.root.iterdir():
+            with contextlib.suppress(OSError):
+                if path.name not in known and path.name != LOCK and time.time() - path.stat().st_mtime > patience:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         """Remove everything."""
+        os.close(self._lock_file)
         shutil.rmtree(self.root, ignore_errors=True)
+
+    def _drop(self, name: str) -> None:
+        self._owners.pop(name, None)
+        self._uploads = [other for other in self._uploads if other != name]
 
     def _top(self, path: str) -> str | None:
         """Name of the folder right under the root in which `path` lies, links and dots followed."""
@@ -95,115 +155,52 @@ class PageFiles:
         return parts[0] if parts else None
 
 
-def owner_of(cookies: str) -> str | None:
-    """The owner that a request's cookies name, if any."""
-    try:
-        found = SimpleCookie(cookies).get(COOKIE)
-    except CookieError:
-        return None
-    return found.value if found is not None and re.fullmatch(r"[0-9a-f]{64}", found.value) else None
+def remove_abandoned(parent: Path) -> list[Path]:
+    """Remove the folders of pages that do not run any more, and return them: a living page holds its folder's lock.
 
-
-class OwnerGate:
-    """ASGI middleware: gives each browser its cookie, notes uploads, and answers for files only to their owner.
-
-    Addresses elsewhere, which Gradio would fetch for whoever asks or names one as a file, are refused as well.
+    Args:
+        parent: where pages keep their folders; what other users own stays.
     """
-
-    def __init__(self, app: ASGIApp, files: PageFiles) -> None:
-        self._app = app
-        self._files = files
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        headers = dict(scope["headers"])
-        known = owner_of(headers.get(b"cookie", b"").decode("latin-1"))
-        owner = known or secrets.token_hex(32)
-        asked = re.search(r"/(?:file[=/]|(proxy)=)(.*)", scope["path"], flags=re.DOTALL)
-        if asked and (asked[1] or not self._files.may_read(owner, asked[2])):
-            await _refuse(send)
-            return
-        upload = scope["path"].endswith("/upload")
-        if scope["method"] == "POST" and not upload:
-            body = await _read(receive)
-            if names_address(body):
-                await _refuse(send)
-                return
-            receive = _replay(body, receive)
-        await self._app(scope, receive, _Answer(send, self._files, owner, new=known is None, upload=upload))
+    removed = []
+    for root in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            state = root.lstat()
+            if not root.is_dir() or root.is_symlink() or (hasattr(os, "getuid") and state.st_uid != os.getuid()):
+                continue
+            if not (root / LOCK).exists() and time.time() - state.st_mtime < UNOWNED_SECONDS:
+                continue  # just being made
+            os.close(_locked(root / LOCK))
+            shutil.rmtree(root, ignore_errors=True)
+            removed.append(root)
+    return removed
 
 
-def names_address(body: bytes) -> bool:
-    """Whether a JSON body has a file in it, `{"path": ...}`, that is an address instead."""
+def _locked(path: Path) -> int:
+    """An open file whose lock this process holds until it ends, however that happens.
+
+    Raises:
+        OSError: if another process holds it.
+    """
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        waiting = [json.loads(body)]
-    except ValueError:
-        return False
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            if str(value.get("path", "")).strip().lower().startswith(("http:", "https:")):
-                return True
-            waiting += value.values()
-        elif isinstance(value, list):
-            waiting += value
-    return False
+        try:
+            import fcntl
+        except ImportError:
+            import msvcrt
+
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(file)
+        raise
+    return file
 
 
-async def _read(receive: Receive) -> bytes:
-    body, more = b"", True
-    while more:
-        message = await receive()
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-    return body
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read once more, then what comes after it."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-class _Answer:
-    """Passes a response on with cookie and policy added; of an upload it notes the files first."""
-
-    def __init__(self, send: Send, files: PageFiles, owner: str, new: bool, upload: bool) -> None:
-        self._send = send
-        self._files = files
-        self._owner = owner
-        self._new = new
-        self._upload = upload
-        self._body = b""
-
-    async def __call__(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            added = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
-            if self._new:
-                added.append((b"set-cookie", f"{COOKIE}={self._owner}; Path=/; HttpOnly; SameSite=Lax".encode()))
-            message = {**message, "headers": [*message.get("headers", []), *added]}
-            self._upload = self._upload and message["status"] == 200
-        elif message["type"] == "http.response.body" and self._upload:
-            self._body += message.get("body", b"")
-            if not message.get("more_body", False):
-                self._note(json.loads(self._body))
-        await self._send(message)
-
-    def _note(self, paths: Any) -> None:
-        for path in paths:
-            self._files.note_upload(self._owner, str(path))
-
-
-async def _refuse(send: Send) -> None:
-    await send({"type": "http.response.start", "status": 404, "headers": [(b"content-type", b"text/plain")]})
-    await send({"type": "http.response.body", "body": b"not found"})
+def _size(path: Path) -> int:
+    """Bytes in a folder."""
+    total = 0
+    for file in path.rglob("*"):
+        with contextlib.suppress(OSError):  # it may go meanwhile
+            total += file.stat().st_size if file.is_file() else 0
+    return total

@@ -1,0 +1,140 @@
+"""What a process that decodes strangers' files may use: memory, time, open files, and no other file than its own.
+
+`resource` has the limits of every Unix. Linux adds Landlock, by which a process gives up files and network for good;
+where either is missing, what is there holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import struct
+import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
+
+# Numbers of linux/landlock.h, alike on every architecture.
+CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
+CREATE_RULESET_VERSION, RULE_PATH_BENEATH = 1, 1
+NO_NEW_PRIVILEGES = 38
+WRITE_FILE, READ_FILE, READ_DIR = 1 << 1, 1 << 2, 1 << 3
+MAKE_REG, TRUNCATE = 1 << 8, 1 << 14
+# File rights that each version of the interface knows, the first version's in front; later versions add no others.
+RIGHTS_BY_VERSION = ((1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1)
+# From version 4: binding and connecting TCP sockets. From version 6: abstract sockets and signals to other processes.
+NETWORK, SCOPES = 0b11, 0b11
+
+
+@dataclass(frozen=True)
+class DecoderLimits:
+    """What one decoder may use.
+
+    Attributes:
+        memory_mb: address space in megabytes, code included.
+        cpu_seconds: computing time in all.
+        open_files: at the same time.
+        file_mb: size of a file that it writes, in megabytes.
+        patience: seconds without a frame after which the page gives up.
+        max_pixels: height times width of a frame.
+    """
+
+    memory_mb: int = 3000
+    cpu_seconds: int = 900
+    open_files: int = 64
+    file_mb: int = 0
+    patience: float = 60.0
+    max_pixels: int = 4096 * 2304
+
+
+def confine(limits: DecoderLimits, readable: Iterable[Path], writable: Iterable[Path] = ()) -> list[str]:
+    """Restrict this process, for good.
+
+    Args:
+        limits: what it may use.
+        readable: files that it may open, besides Python's own.
+        writable: folders in which it may make files.
+
+    Returns:
+        The names of what holds: "resource", "landlock".
+    """
+    holds = []
+    try:
+        import resource
+    except ImportError:  # Windows
+        pass
+    else:
+        for name, value in (
+            ("RLIMIT_AS", limits.memory_mb << 20),
+            ("RLIMIT_CPU", limits.cpu_seconds),
+            ("RLIMIT_NOFILE", limits.open_files),
+            ("RLIMIT_FSIZE", limits.file_mb << 20),
+            ("RLIMIT_CORE", 0),
+        ):
+            # macOS refuses a limit of the address space.
+            with contextlib.suppress(ValueError, OSError, AttributeError):
+                # A warning first: the signal of the lower limit says what it was.
+                hard = value + 5 if name == "RLIMIT_CPU" else value
+                resource.setrlimit(getattr(resource, name), (value, hard))
+        holds.append("resource")
+    if sys.platform == "linux" and _landlock(readable, writable):
+        holds.append("landlock")
+    return holds
+
+
+def _landlock(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
+    """Give up all files but these and the interpreter's, and the network; whether the kernel could."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), CREATE_RULESET_VERSION)
+    if version < 1:
+        return False
+    rights = RIGHTS_BY_VERSION[min(version, len(RIGHTS_BY_VERSION)) - 1]
+    handled = struct.pack("=Q", rights)
+    if version >= 4:
+        handled += struct.pack("=Q", NETWORK)
+    if version >= 6:
+        handled += struct.pack("=Q", SCOPES)
+    rules = libc.syscall(CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
+    if rules < 0:
+        return False
+    try:
+        for path in (*_own_folders(), *readable):
+            _allow(libc, rules, path, rights & (READ_FILE | READ_DIR if path.is_dir() else READ_FILE))
+        for path in writable:
+            _allow(libc, rules, path, rights & (READ_FILE | WRITE_FILE | MAKE_REG | TRUNCATE))
+        return libc.prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0) == 0 and libc.syscall(RESTRICT_SELF, rules, 0) == 0
+    finally:
+        os.close(rules)
+
+
+def package_folders() -> list[Path]:
+    """Where this interpreter finds installed packages, besides its own folder for them."""
+    return [Path(name) for name in sys.path if Path(name).name in ("site-packages", "dist-packages")]
+
+
+def _own_folders() -> set[Path]:
+    """Where the interpreter, its packages and the system's libraries lie: modules are loaded when they are needed."""
+    names = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    # The package itself may be a clone, of which nothing else is to be read.
+    own = [
+        Path(__file__).resolve().parents[1],
+        *map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")),
+    ]
+    own += [Path(sys.base_prefix) / "lib", Path("/proc/self"), Path("/sys/devices/system/cpu")]
+    return {path for path in (*map(Path, filter(None, names)), *package_folders(), *own) if path.is_dir()}
+
+
+def _allow(libc: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
+    with contextlib.suppress(FileNotFoundError, PermissionError):
+        where = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        try:
+            rule = struct.pack("=Qi", rights, where)
+            if libc.syscall(ADD_RULE, rules, RULE_PATH_BENEATH, rule, 0):
+                logger.warning("the kernel refuses a rule for %s: %s", path, os.strerror(ctypes.get_errno()))
+        finally:
+            os.close(where)
