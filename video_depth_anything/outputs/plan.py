@@ -13,7 +13,8 @@ from pathlib import Path
 from ..errors import OutputError, UsageError
 from ..video.inputs import Input
 from ..video.names import printable
-from ..video.sound import NO_SOUND, AudioTrack
+from ..video.sound import AudioTrack
+from ..video.sound_streams import NO_SOUND
 from .base import DepthKind, OutputWriter, RunInfo, Source
 from .colormap import color_table
 from .options import CameraOptions, OutputOptions, Provenance
