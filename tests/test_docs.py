@@ -34,6 +34,7 @@ NOT_RUN = {
     r"pip install ": "changes the environment; tests/test_package.py installs the package",
     r"apt-get ": "changes the machine",
     r"python3 run\.py --input_video assets": "as vda run, which is run here; tests/test_run.py runs the script",
+    r"make ": "takes minutes; make demo, test and lint are what CI runs",
     r"vda weights \w": "downloads hundreds of megabytes; tests/test_weights.py fetches from a server of its own",
     r"bash get_weights.sh ": "downloads; tests/test_get_weights.py fetches from a server of its own",
     r"vda stream (0|rtsp:)": "needs a camera; tests/test_run_streaming.py streams files",
@@ -171,6 +172,8 @@ def _check_part(words: list[str]) -> None:
         assert given <= flags_of(help_of(sys.executable, "-m", "video_depth_anything", name)), words
     elif words[0] == "pip":
         _check_installed(words[2:])
+    elif words[0] == "make":
+        assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), flags=re.MULTILINE), words
     elif scripts:
         assert (ROOT / scripts[0]).is_file(), scripts[0]
         if scripts[0].endswith(".py") and "pytest" not in words:
