@@ -22,6 +22,7 @@ import pytest
 from conftest import MakeVideo
 from test_run import ROOT, SMALL, frame_count, shown
 
+from video_depth_anything.errors import BrokenOffError
 from video_depth_anything.outputs.base import DepthFrame, DepthMap, Finished
 from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.stop import SIGNALS, Stop, Stopped, stop_on_signals
@@ -156,6 +157,22 @@ def test_a_source_that_says_nothing_does_not_hold_the_end_up(mode: str) -> None:
     assert time.monotonic() - start < 10
     assert (summary.frames, summary.interrupted, outputs.count) == (2, True, 2)
     gone.set()
+
+
+@pytest.mark.parametrize("mode", ["video", "stream"])
+def test_a_source_that_breaks_off_is_not_finished(mode: str) -> None:
+    def broken() -> Iterator[TimedFrame]:
+        yield from frames(5)
+        raise BrokenOffError("gone")
+
+    outputs = Recorder()
+    if mode == "stream":
+        summary = run_stream(broken(), Flat(), outputs, lambda: None, Stop())
+    else:
+        summary = run_video(broken(), lambda images: map(Flat().step, images), outputs, lambda: None, Stop())
+    assert (summary.frames, summary.interrupted, str(summary.broken)) == (5, False, "gone")
+    assert (outputs.count, outputs.state) == (5, "interrupted")
+    assert summary.line(["a.npz"], "x.pth").startswith("broken off: wrote a.npz: 5 frames in ")
 
 
 def test_an_output_that_asks_for_the_end_has_it() -> None:

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
 from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
-from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, resolution, seconds
+from .parser import (
+    Parser,
+    field_of_view,
+    frame_rate,
+    input_size,
+    limit,
+    positive_float,
+    positive_int,
+    resolution,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
@@ -44,7 +54,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--metric", action="store_true", help="use metric weights: depth in metres, point clouds")
     group.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of those in checkpoints/")
     size = "shorter side of the network's input, in pixels"
-    group.add_argument("--input_size", type=positive_int, default=518, metavar="PIXELS", help=size)
+    group.add_argument("--input_size", type=input_size, default=518, metavar="PIXELS", help=size)
     where = "where to compute: cuda, cuda:1, mps, cpu; intel-gpu and intel-npu by OpenVINO"
     group.add_argument("--device", default="auto", type=device_name, metavar="DEVICE", help=where)
     backend = "what computes the network; auto: OpenVINO on a CPU where it is installed, else PyTorch"
