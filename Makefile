@@ -10,7 +10,7 @@ STARTING := checkpoints/untrained_head_vits.pth
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo starting-checkpoint test lint format system browser env clean
+.PHONY: demo teaser starting-checkpoint test soak lint format system browser env clean
 
 env: $(READY)
 
@@ -40,6 +40,10 @@ browser:
 demo: $(READY)
 	$(RUN) run.py $(DEMO_FLAGS)
 
+# The README's moving picture: the source beside its depth.
+teaser: $(READY)
+	$(RUN) docs/make_teaser.py $(TEASER_FLAGS)
+
 # Where training of a starter checkpoint begins.
 starting-checkpoint: $(STARTING)
 
@@ -49,7 +53,11 @@ $(STARTING): training/dinov2_from_onnx.py | $(READY)
 	$(RUN) -m training.dinov2_from_onnx --output $@
 
 test: $(READY) browser
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto
+
+# A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/reliability.md tells more.
+soak: $(READY)
+	$(RUN) -m tests.reliability.soak $(PARTS)
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -22,11 +22,13 @@ import pytest
 from conftest import MakeVideo
 from test_run import ROOT, SMALL, frame_count, shown
 
+from video_depth_anything.errors import BrokenOffError
 from video_depth_anything.outputs.base import DepthFrame, DepthMap, Finished
 from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.stop import SIGNALS, Stop, Stopped, stop_on_signals
 from video_depth_anything.pipelines.streaming import run_stream
 from video_depth_anything.pipelines.summary import RunSummary
+from video_depth_anything.video.realtime import Newest
 from video_depth_anything.video.timing import TimedFrame
 
 
@@ -117,6 +119,17 @@ def test_a_run_ends_after_the_frame_that_is_counted(mode: str) -> None:
     assert (outputs.count, outputs.state) == (4, "interrupted")
 
 
+def test_a_pause_that_is_broken_off_is_an_interruption() -> None:
+    """What was done until then is not a whole result."""
+    stop, outputs = Stop(), Recorder()
+    slides = [TimedFrame(np.zeros((2, 2, 3), np.uint8), at, 60.0) for at in (0.0, 60.0)]
+    begun = time.monotonic()
+    threading.Timer(0.2, stop.set).start()
+    summary = run_stream(Newest(slides, paced=True, wait=stop.wait), Flat(), outputs, lambda: None, stop)
+    assert (summary.frames, summary.interrupted, outputs.state) == (1, True, "interrupted")
+    assert time.monotonic() - begun < 2
+
+
 @pytest.mark.parametrize("mode", ["video", "stream"])
 def test_a_flag_while_closing_loses_nothing(mode: str) -> None:
     stop = Stop()
@@ -144,6 +157,22 @@ def test_a_source_that_says_nothing_does_not_hold_the_end_up(mode: str) -> None:
     assert time.monotonic() - start < 10
     assert (summary.frames, summary.interrupted, outputs.count) == (2, True, 2)
     gone.set()
+
+
+@pytest.mark.parametrize("mode", ["video", "stream"])
+def test_a_source_that_breaks_off_is_not_finished(mode: str) -> None:
+    def broken() -> Iterator[TimedFrame]:
+        yield from frames(5)
+        raise BrokenOffError("gone")
+
+    outputs = Recorder()
+    if mode == "stream":
+        summary = run_stream(broken(), Flat(), outputs, lambda: None, Stop())
+    else:
+        summary = run_video(broken(), lambda images: map(Flat().step, images), outputs, lambda: None, Stop())
+    assert (summary.frames, summary.interrupted, str(summary.broken)) == (5, False, "gone")
+    assert (outputs.count, outputs.state) == (5, "interrupted")
+    assert summary.line(["a.npz"], "x.pth").startswith("broken off: wrote a.npz: 5 frames in ")
 
 
 def test_an_output_that_asks_for_the_end_has_it() -> None:

@@ -9,6 +9,8 @@ LACKS_OF_MEMORY = (
     "CUDA error: out of memory",
     "CUDNN_STATUS_ALLOC_FAILED",
     "CUBLAS_STATUS_ALLOC_FAILED",
+    "(-4:Insufficient memory)",  # OpenCV
+    "std::bad_alloc",
 )
 
 
@@ -27,6 +29,12 @@ class UsageError(UserError):
 
 class InputError(UserError):
     """An input is missing, or cannot be read."""
+
+
+class BrokenOffError(InputError):
+    """An address, a pipe or a device stopped in mid-stream; its reader raises this after the last frame."""
+
+    exit_code = 1
 
 
 class OutputError(UserError):
@@ -74,4 +82,4 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that the device, or the machine, has no memory left, however PyTorch's parts say that."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in LACKS_OF_MEMORY)
+    return any(words in str(error) for words in LACKS_OF_MEMORY)

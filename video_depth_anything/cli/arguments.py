@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
 from ..outputs.registry import FORMATS
 from ..outputs.vis_range import VisRange
-from .parser import Parser, field_of_view, frame_rate, limit, positive_float, positive_int, resolution, seconds
+from .parser import (
+    Parser,
+    field_of_view,
+    frame_rate,
+    input_size,
+    limit,
+    positive_float,
+    positive_int,
+    resolution,
+    seconds,
+)
 
 if TYPE_CHECKING:
     from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
@@ -44,7 +54,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--metric", action="store_true", help="use metric weights: depth in metres, point clouds")
     group.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of those in checkpoints/")
     size = "shorter side of the network's input, in pixels"
-    group.add_argument("--input_size", type=positive_int, default=518, metavar="PIXELS", help=size)
+    group.add_argument("--input_size", type=input_size, default=518, metavar="PIXELS", help=size)
     where = "where to compute: cuda, cuda:1, mps, cpu; intel-gpu and intel-npu by OpenVINO"
     group.add_argument("--device", default="auto", type=device_name, metavar="DEVICE", help=where)
     backend = "what computes the network; auto: OpenVINO on a CPU where it is installed, else PyTorch"
@@ -123,7 +133,7 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     span = "values the colours span: 'video' (all of it, two passes), 'percentile' (running), or two numbers"
     default = VisRange()
     group.add_argument("--vis_range", nargs="+", action=VisRangeAction, default=default, metavar="RANGE", help=span)
-    numbers = "numbers in npz, exr, png16 and mkv16: as they are, from 0 to 1 over the video, or 1 / value"
+    numbers = "numbers in npz, exr, png16 and mkv16: as they are, or from 0 to 1 over the video, or from 1 to 0"
     group.add_argument("--depth", choices=("raw", "normalized", "inverted"), default="raw", help=numbers)
     scale = "span of 16-bit images of relative depth: of the whole video, or of each frame"
     group.add_argument("--png16_scale", choices=("video", "frame"), default="video", help=scale)

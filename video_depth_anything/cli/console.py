@@ -24,7 +24,7 @@ class _Messages(logging.Handler):
         from tqdm import tqdm
 
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{prefix}{record.getMessage()}"
+        text = f"{prefix}{one_line(record.getMessage())}"
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         with suppress(OSError, ValueError):
@@ -40,10 +40,16 @@ class Console:
     def __init__(self, quiet: bool = False, lines_on_stderr: bool = False) -> None:
         self._quiet = quiet
         self._lines_on_stderr = lines_on_stderr
+        self._position = ""
+
+    def position(self, number: int, inputs: int) -> None:
+        """Put the number of the input before its name, where there are several."""
+        self._position = f"[{number}/{inputs}] " if inputs > 1 else ""
 
     @contextmanager
     def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
         """Show frames done, frames per second and the time left; yields the function to call after each frame."""
+        name = f"{self._position}{name}"
         if self._quiet:
             yield lambda: None
         elif sys.stderr is not None and sys.stderr.isatty():
@@ -61,7 +67,12 @@ class Console:
 def show(line: str, stream: TextIO | None) -> None:
     """Print a line; a stream that is closed, or whose reader has gone away, ends nothing."""
     with suppress(OSError, ValueError):
-        print(printable(line), file=stream, flush=True)
+        print(printable(one_line(line)), file=stream, flush=True)
+
+
+def one_line(text: str) -> str:
+    """The text with control characters shown as escapes: names of files hold line ends, and commands to terminals."""
+    return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in text)
 
 
 def printable(text: str) -> str:

@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, NoReturn
 
+# The shorter side of 8K is 4320, and the attention of its 190,000 patches takes minutes a frame.
+LARGEST_INPUT = 4320
+
 
 class Parser(argparse.ArgumentParser):
     """An argument parser whose flags may be written with dashes or underscores, whichever the user remembers."""
@@ -61,6 +64,14 @@ def positive_int(text: str) -> int:
         value = 0
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return value
+
+
+def input_size(text: str) -> int:
+    """Argument type: a side of the network's input, in pixels."""
+    value = positive_int(text)
+    if value > LARGEST_INPUT:
+        raise argparse.ArgumentTypeError(f"{value} is more than {LARGEST_INPUT}; no memory holds it")
     return value
 
 

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 
 from ..errors import OutputError, UsageError
@@ -205,8 +206,8 @@ class OutputPlan:
         if total > free:
             raise OutputError(
                 f"{source.location} needs up to {readable(total)} on disk ({parts}), {readable(free)} are free in "
-                f"{self.folder}; choose another --output_dir, fewer outputs, or --vis_range percentile; if its header "
-                f"is wrong about its {source.expected} frames, --max_len says how many"
+                f"{self.folder}; choose another --output_dir, fewer outputs, or --vis_range percentile; if the length "
+                f"in its header is wrong, {_length(source.expected, source.fps)}, --max_len says how many"
             )
         logger.info("disk: up to %s (%s)", readable(total), parts)
 
@@ -267,6 +268,12 @@ def _same(path: Path, other: Path) -> bool:
         return path.samefile(other)
     except OSError:
         return False
+
+
+def _length(frames: int, fps: Fraction) -> str:
+    seconds = frames / max(float(fps), 1e-9)
+    unit, size = next((unit for unit in (("hours", 3600), ("minutes", 60)) if seconds >= 2 * unit[1]), ("seconds", 1))
+    return f"{frames} frames or {seconds / size:.3g} {unit}"
 
 
 def readable(number: float) -> str:

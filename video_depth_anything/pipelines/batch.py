@@ -64,9 +64,10 @@ class Batch:
             Whatever a single input raises; with several, nothing.
         """
         failed: list[str] = []
-        for one in inputs:
+        for number, one in enumerate(inputs, start=1):
             if self.stop.is_set():
                 return INTERRUPTED
+            self.report.position(number, len(inputs))
             try:
                 if self.run_one(one, process):
                     return INTERRUPTED
@@ -77,7 +78,11 @@ class Batch:
         return report_failures(failed, len(inputs))
 
     def run_one(self, one: Input, process: Process) -> bool:
-        """Run one input and return whether the user interrupted it."""
+        """Run one input and return whether the user interrupted it.
+
+        Raises:
+            BrokenOffError: if it broke off, after its outputs were closed as those of an interrupted run.
+        """
         record = RunRecord(self.plan.folder, one, self.settings)
         if self.resume and record.is_finished():
             logger.info("%s: finished before, skipped", one.location)
@@ -88,19 +93,22 @@ class Batch:
                 summary = process(source, outputs)
         finally:
             source.close()
-        if outputs.files() and not summary.interrupted:
+        if outputs.files() and not summary.interrupted and summary.broken is None:
             record.write(outputs.files())
         self.report.say(summary.line(outputs.written(), self.checkpoint))
+        if summary.broken is not None:
+            raise summary.broken
         return summary.interrupted
 
 
 def failure_line(one: Input, error: Exception) -> str:
-    """Say that an input failed, in one line, with a traceback if that is a bug; return the line."""
+    """Say in a line, which is returned, that an input failed; with a traceback if that is a bug, or with `-v`."""
     line = user_line(error)
     if line is None:
         line = f"{one.location}: {type(error).__name__}: {error}"
         logger.error("%s", line, exc_info=error)
     else:
+        logger.debug("%s", type(error).__name__, exc_info=error)
         logger.error("%s", line)
     return line
 

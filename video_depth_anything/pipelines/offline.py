@@ -10,6 +10,7 @@ from itertools import groupby
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import BrokenOffError
 from ..outputs.base import DepthFrame, DepthMap
 from ..video.scene_cuts import CutDetector
 from ..video.timing import TimedFrame
@@ -41,7 +42,8 @@ def run_video(
     Args:
         frames: in the order of time.
         infer: from frames to one (H, W) float32 map per frame, in order.
-        outputs: closed at the end, also when the run is stopped, with the frames done; aborted if anything fails.
+        outputs: closed at the end, also when the run is stopped, with the frames done, or when the input breaks off;
+            aborted if anything fails.
         on_frame: called after each frame that is handed to the outputs.
         stop: ends the run between two frames.
         cuts: inference begins anew where it sees a scene cut, so that no window crosses one; None: never.
@@ -50,11 +52,18 @@ def run_video(
     waiting: deque[TimedFrame] = deque()
     reading = prefetch(frames, READ_AHEAD, stop)
 
+    broken: BrokenOffError | None = None
+
     def taken() -> Iterator[TimedFrame]:
-        for frame in reading:
-            stop.check()
-            waiting.append(frame)
-            yield frame
+        nonlocal broken
+        try:
+            for frame in reading:
+                stop.check()
+                waiting.append(frame)
+                yield frame
+        except BrokenOffError as error:
+            # The frames before are computed as if the video ended there.
+            broken = error
 
     writing = BackgroundConsumer(outputs.write, WRITE_BEHIND)
     done, interrupted = 0, False
@@ -70,12 +79,12 @@ def run_video(
         finally:
             reading.close()  # type: ignore[attr-defined]
         writing.finish()
-        outputs.close(interrupted)
+        outputs.close(interrupted or broken is not None)
     except BaseException:
         writing.cancel()
         outputs.abort()
         raise
-    return RunSummary(done, time.monotonic() - start, interrupted)
+    return RunSummary(done, time.monotonic() - start, interrupted, broken=broken)
 
 
 def infer_shots(

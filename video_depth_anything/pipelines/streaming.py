@@ -11,6 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..errors import BrokenOffError
 from ..outputs.base import DepthFrame, DepthMap, Finished
 from ..outputs.display import RawOutput, Window
 from ..outputs.run_outputs import RunOutputs
@@ -54,14 +55,15 @@ def run_stream(
     Args:
         frames: in the order of time; read one by one, not ahead.
         stream: reset first.
-        outputs: closed at the end, also when the run is stopped or an output asks for the end by `Finished`; aborted
-            if anything fails.
+        outputs: closed at the end, also when the run is stopped, an output asks for the end by `Finished`, or the input
+            breaks off; aborted if anything fails.
         on_frame: called after each frame.
         stop: ends the run between two frames, and while it waits for one.
         cuts: the stream is reset where it sees a scene cut; None: never.
     """
     start = time.monotonic()
     done, interrupted = 0, False
+    broken: BrokenOffError | None = None
     # As many as say something of now, and few enough for a stream of days.
     took: deque[float] = deque(maxlen=LATENCY_FRAMES)
     stream.reset()
@@ -83,13 +85,15 @@ def run_stream(
             pass
         except Stopped:
             interrupted = True
+        except BrokenOffError as error:
+            broken = error
         finally:
             reading.close()  # type: ignore[attr-defined]
-        outputs.close(interrupted)
+        outputs.close(interrupted or broken is not None)
     except BaseException:
         outputs.abort()
         raise
-    return RunSummary(done, time.monotonic() - start, interrupted, tuple(took))
+    return RunSummary(done, time.monotonic() - start, interrupted, tuple(took), broken)
 
 
 def stream_inputs(

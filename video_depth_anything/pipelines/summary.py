@@ -6,18 +6,21 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..errors import BrokenOffError
+
 
 @dataclass(frozen=True)
 class RunSummary:
     """Frames written, seconds taken, and whether the user ended the run early.
 
-    took: seconds from a frame to its outputs, of the latest frames of a stream.
+    took: seconds from a frame to its outputs, of the latest frames of a stream. broken: says how the input broke off.
     """
 
     frames: int
     seconds: float
     interrupted: bool
     took: tuple[float, ...] = ()
+    broken: BrokenOffError | None = None
 
     @property
     def rate(self) -> float:
@@ -33,7 +36,7 @@ class RunSummary:
         """
         if self.interrupted and not self.frames:
             return "interrupted: no depth was finished, so nothing was written"
-        state = "interrupted: " if self.interrupted else ""
+        state = "interrupted: " if self.interrupted else "" if self.broken is None else "broken off: "
         count = f"{self.frames} frame{'' if self.frames == 1 else 's'}"
         return (
             f"{state}wrote {', '.join(written) or 'no files'}: {count} in {self.seconds:.1f} s, "

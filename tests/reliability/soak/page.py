@@ -1,0 +1,235 @@
+"""Visitors of the page: jobs that finish, are cancelled, lose their tab, and uploads that want something else."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+
+from .mutations import mutated
+from .trial import ROOT, Row, make_clip
+from .visitor import Visitor, files_in, wanted
+
+JOBS, AT_ONCE = 50, 3
+# Seconds after which the page has removed what nobody owns.
+SWEPT = 270.0
+SECRET = b"what nobody may read"
+
+
+class Trial:
+    """Fifty jobs against one server.
+
+    Args:
+        row: takes what is found.
+        folder: for clips. port: of the server.
+    """
+
+    def __init__(self, row: Row, folder: Path, port: int, seed: int) -> None:
+        self._row, self._folder, self._port = row, folder, port
+        self._chance = random.Random(seed)
+        self._lock = threading.Lock()
+        self._seen: Counter[str] = Counter()
+        self._short = make_clip(folder / "short.mp4", 12).read_bytes()
+        self._long = make_clip(folder / "long.mp4", 300).read_bytes()
+        self._playlist_target = make_clip(folder / "private.ts", 12)
+        (folder / "secret.txt").write_bytes(SECRET)
+        kinds: list[Callable[[Visitor, random.Random], None]] = [
+            self.finished, self.cancelled, self.closed, self.hostile, self.hostile,
+        ]  # fmt: skip
+        self._jobs = [(kinds[index % len(kinds)], random.Random(f"{seed} {index}")) for index in range(JOBS)]
+
+    def run(self) -> None:
+        """All jobs, a few at once."""
+        threads = [threading.Thread(target=self._work) for _ in range(AT_ONCE)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        self._row.tried += ": " + ", ".join(f"{count} {name}" for name, count in sorted(self._seen.items()))
+
+    def _saw(self, what: str) -> None:
+        with self._lock:
+            self._seen[what] += 1
+
+    def _work(self) -> None:
+        while True:
+            with self._lock:
+                if not self._jobs:
+                    return
+                kind, chance = self._jobs.pop()
+            visitor = Visitor("127.0.0.1", self._port)
+            try:
+                kind(visitor, chance)
+            except TimeoutError:
+                self._found(hung=f"{kind.__name__}: no answer")
+            except (OSError, HTTPException, ValueError) as error:
+                self._found(lost=f"{kind.__name__}: {error!r}")
+            finally:
+                visitor.close()
+
+    def _found(self, lost: str = "", leaked: str = "", hung: str = "") -> None:
+        print(lost or leaked or hung, file=sys.stderr, flush=True)
+        with self._lock:
+            self._row.lost += bool(lost)
+            self._row.leaked += bool(leaked)
+            self._row.hung += bool(hung)
+
+    def _begun(self, visitor: Visitor, name: str, content: bytes) -> str | None:
+        upload = visitor.upload(name, content)
+        event = None if upload is None else visitor.begin(upload, ["npz"])
+        if event is None:
+            self._found(lost=f"{name}: refused")
+        return event
+
+    def finished(self, visitor: Visitor, chance: random.Random) -> None:
+        """A job that has its results, which nobody else can read."""
+        event = self._begun(visitor, "short.mp4", self._short)
+        if event is None:
+            return
+        outcome = visitor.outcome(event)
+        results = files_in(outcome.get("output", {}).get("data"))
+        if not outcome.get("success") or len(results) < 3:
+            self._found(lost=f"no result: {outcome}")
+            return
+        self._saw("finished")
+        stranger = Visitor("127.0.0.1", self._port)
+        for path in results:
+            status, _, content = visitor.ask("GET", wanted(path))
+            if status != 200 or not content:
+                self._found(lost=f"{path}: {status}")
+            if stranger.ask("GET", wanted(path))[0] == 200:
+                self._found(leaked=f"{path} to a stranger")
+        if stranger.ask("GET", f"/gradio_api/queue/data?session_hash={visitor.session}")[0] == 200:
+            self._found(leaked="another's session")
+        stranger.close()
+
+    def cancelled(self, visitor: Visitor, chance: random.Random) -> None:
+        """A job whose visitor thinks better of it, waiting or running."""
+        event = self._begun(visitor, "long.mp4", self._long)
+        time.sleep(chance.uniform(0, 4))
+        if event is None or visitor.press("cancel", []) is None:
+            self._found(lost="no way to cancel")
+            return
+        self._saw("cancelled")
+        outcome = visitor.outcome(event)
+        if files_in(outcome.get("output", {}).get("data")):
+            self._found(lost="a cancelled job went on")
+
+    def closed(self, visitor: Visitor, chance: random.Random) -> None:
+        """A tab that is closed in the midst of it."""
+        event = self._begun(visitor, "long.mp4", self._long)
+        begun, patience = time.monotonic(), chance.uniform(0, 4)
+        for _ in visitor.messages() if event else ():
+            if time.monotonic() - begun > patience:
+                self._saw("closed")
+                return
+
+    def hostile(self, visitor: Visitor, chance: random.Random) -> None:
+        """An upload that wants something else, or is broken."""
+        name, content = chance.choice(list(self._attacks(chance)))
+        upload = visitor.upload(name, content)
+        self._saw("hostile")
+        for path in ("/etc/passwd", str(self._folder / "secret.txt"), "http://127.0.0.1:1/x.mp4", upload or ""):
+            event = visitor.begin(path, ["npz"]) if path else None
+            if event is None:
+                continue
+            outcome = visitor.outcome(event)
+            said = json.dumps(outcome)
+            results = files_in(outcome.get("output", {}).get("data"))
+            self._saw("hostile answers" if results else "refusals")
+            if results and path != upload:
+                self._found(leaked=f"{path} was read")
+            if results and name.startswith("list."):
+                self._found(leaked=f"{name} reads other files")
+            if not outcome:
+                self._found(hung=f"{name}: no word on it")
+            if "Traceback" in said:
+                self._row.tracebacks += 1
+        for other in (str(self._folder / "secret.txt"), "/etc/passwd", "../../../../etc/passwd"):
+            if visitor.ask("GET", wanted(other))[0] == 200:
+                self._found(leaked=f"{other} was served")
+
+    def _attacks(self, chance: random.Random) -> Iterator[tuple[str, bytes]]:
+        target = self._playlist_target
+        head = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n"
+        yield "list.m3u8", f"{head}{target}\n#EXT-X-ENDLIST\n".encode()
+        yield "list.mp4", f"{head}file://{target}\n#EXT-X-ENDLIST\n".encode()
+        yield "list.ffconcat", f"ffconcat version 1.0\nfile {target}\n".encode()
+        yield "large.y4m", b"YUV4MPEG2 W60000 H60000 F25:1 C420\nFRAME\n"
+        yield "rate.y4m", b"YUV4MPEG2 W64 H48 F0:1 C420\nFRAME\n" + bytes(64 * 48 * 3 // 2)
+        yield "empty.mp4", b""
+        yield "../../escape.mp4", self._short
+        yield "page.svg", b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>"
+        for number in range(8):
+            yield f"damaged{number}.mp4", mutated(self._short, chance)
+
+
+@contextmanager
+def serving(row: Row, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int, Path]]:
+    """A page with a folder of its own for temporary files; ended as a service manager does it."""
+    temporary = folder / "temporary"
+    temporary.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    words = ["--server_port", str(port), "--no_browser", "--encoder", "vits", "--device", "cpu"]
+    environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
+    log = folder / "said.txt"
+    with log.open("wb") as said:
+        command = [sys.executable, "-m", "video_depth_anything", "app", *words]
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=said, stderr=said)
+    try:
+        yield process, port, temporary
+        row.lost += process.poll() is not None
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(90)
+        except subprocess.TimeoutExpired:
+            row.hung += 1
+            process.kill()
+            process.wait()
+        row.judge(log.read_text(errors="replace"))
+    row.leaked += len(list(temporary.iterdir()))
+
+
+def kept(temporary: Path) -> list[str]:
+    """Folders of visitors' files."""
+    return [path.name for path in temporary.glob("depth_page_*/*") if path.name != ".lock"]
+
+
+def trial(folder: Path, seed: int) -> Row:
+    """Fifty jobs, and what is left of them minutes later, and at the end."""
+    row = Row("the page", f"{JOBS} jobs of {AT_ONCE} visitors at once")
+    with serving(row, folder) as (_, port, temporary):
+        _wait_for(port)
+        before = set(kept(temporary))
+        Trial(row, folder, port, seed).run()
+        begun = time.monotonic()
+        while set(kept(temporary)) - before and time.monotonic() - begun < SWEPT:
+            time.sleep(2)
+        left = set(kept(temporary)) - before
+        if left:
+            print("left: ", *sorted(left), file=sys.stderr)
+        row.leaked += len(left)
+    return row
+
+
+def _wait_for(port: int) -> None:
+    for _ in range(600):
+        try:
+            Visitor("127.0.0.1", port).close()
+            return
+        except (OSError, HTTPException):
+            time.sleep(0.2)
+    raise TimeoutError("the page did not come")
