@@ -91,6 +91,7 @@ def make_clip(path: Path, args: argparse.Namespace, size: tuple[int, int]) -> No
     """Encode the clip at `size` (height, width) with x264's defaults, whatever those of our own writer are."""
     import av
     import cv2
+    import numpy as np
 
     from benchmark.speed.clip import video_frames
 
@@ -98,8 +99,8 @@ def make_clip(path: Path, args: argparse.Namespace, size: tuple[int, int]) -> No
         stream = output.add_stream("libx264", rate=24, options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
         for frame in islice(video_frames(args.input_video), args.frames):
-            scaled = cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_CUBIC).astype(np.uint8, copy=False)
-            output.mux(stream.encode(av.VideoFrame.from_ndarray(scaled, format="rgb24")))
+            scaled = cv2.resize(frame, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
+            output.mux(stream.encode(av.VideoFrame.from_ndarray(scaled.astype(np.uint8, copy=False), format="rgb24")))
         output.mux(stream.encode(None))
 
 
