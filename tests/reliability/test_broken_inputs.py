@@ -86,7 +86,7 @@ def test_every_broken_input_has_a_line_and_the_others_finish(
         assert line.removeprefix("error:   ") in head
     # What a name holds can neither move the cursor nor begin a line.
     assert "\x1b" not in result.err
-    assert "new\\nline \\xff \\x1b[31m.mp4" in result.err
+    assert "new\\x0aline \\xff \\x1b[31m.mp4" in result.err
     assert shown(home / "outputs") == {"first_depths.npz", "last_depths.npz"}
     assert left(home / "outputs") == set()
 
