@@ -10,7 +10,7 @@ STARTING := checkpoints/untrained_head_vits.pth
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo starting-checkpoint test soak lint format system browser env clean
+.PHONY: demo teaser starting-checkpoint test soak lint format system browser env clean
 
 env: $(READY)
 
@@ -39,6 +39,10 @@ browser:
 
 demo: $(READY)
 	$(RUN) run.py $(DEMO_FLAGS)
+
+# The README's moving picture: the source beside its depth.
+teaser: $(READY)
+	$(RUN) docs/make_teaser.py $(TEASER_FLAGS)
 
 # Where training of a starter checkpoint begins.
 starting-checkpoint: $(STARTING)

@@ -20,8 +20,8 @@ from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from video_depth_anything.device import Execution
-from video_depth_anything.dpt_temporal import FrameFeatures
 from video_depth_anything.errors import InputError, OutputError
+from video_depth_anything.frame_features import FrameFeatures
 from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
 from video_depth_anything.pipelines.ranks import Ranks, longest_first
 from video_depth_anything.pipelines.shared_windows import LONGEST_RUN, SharedWindows, run_length

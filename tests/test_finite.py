@@ -15,8 +15,8 @@ from test_distributed import MixingNetwork
 from torch import Tensor, nn
 
 from video_depth_anything.device import Execution
-from video_depth_anything.dpt_temporal import FrameFeatures
 from video_depth_anything.errors import NonFiniteError
+from video_depth_anything.frame_features import FrameFeatures
 from video_depth_anything.offline import RawWindows, infer_depth, join_windows
 from video_depth_anything.video_depth import VideoDepthAnything
 from video_depth_anything.video_depth_stream import DepthStream

@@ -16,7 +16,16 @@ HEAVY = {"torch", "cv2", "numpy", "av", "open3d", "decord", "matplotlib", "gradi
 
 # From the ground up; a room may import from its own floor and from those below it.
 FACTS = {"config", "errors", "files", "weights"}
-NETWORKS = {"decoding", "dinov2", "dpt", "dpt_temporal", "motion_module", "network", "temporal_memory"}
+NETWORKS = {
+    "decoding",
+    "dinov2",
+    "dpt",
+    "dpt_temporal",
+    "frame_features",
+    "motion_module",
+    "network",
+    "temporal_memory",
+}
 MEDIA = {"video", "outputs"}
 LIBRARY_FLOOR, PIPELINES_FLOOR, TOP_FLOOR = 3, 4, 5
 SEPARATE = {"video": 2, "outputs": 2, "pipelines": PIPELINES_FLOOR, "cli": TOP_FLOOR, "web": TOP_FLOOR}
@@ -31,21 +40,13 @@ def package_files() -> list[Path]:
     return sorted((ROOT / PACKAGE).rglob("*.py"))
 
 
-def imports_of(path: Path, typing_only: bool = True) -> set[str]:
-    """Absolute names of the modules that a file imports; without `typing_only`, not those for annotations alone."""
+def imports_of(path: Path) -> set[str]:
+    """Absolute names of the modules that a file imports, wherever in it."""
     module = module_of(path).split(".")
     package = module if path.name == "__init__.py" else module[:-1]
     tree = ast.parse(path.read_text())
-    skipped = {
-        id(node)
-        for test in ast.walk(tree)
-        if isinstance(test, ast.If) and isinstance(test.test, ast.Name) and test.test.id == "TYPE_CHECKING"
-        for node in ast.walk(test)
-    }
     names: set[str] = set()
     for node in ast.walk(tree):
-        if not typing_only and id(node) in skipped:
-            continue
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -112,7 +113,7 @@ def test_nothing_imports_the_scripts_or_their_compatible_names() -> None:
 
 def test_imports_have_no_circle() -> None:
     arrows = {
-        module_of(path): {name for name in imports_of(path, typing_only=False) if name.split(".")[0] == PACKAGE}
+        module_of(path): {name for name in imports_of(path) if name.split(".")[0] == PACKAGE}
         for path in package_files()
         if path.name != "__init__.py"
     }

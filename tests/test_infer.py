@@ -18,7 +18,7 @@ from video_depth_anything.pipelines.stop import Stop
 
 @pytest.fixture
 def model(checkpoint: Path) -> vda.VideoDepthAnything:
-    return vda.VideoDepthAnything.from_pretrained(checkpoint, device="cpu")
+    return vda.from_pretrained(checkpoint, device="cpu")
 
 
 def test_a_file_and_frames_give_the_same(model: vda.VideoDepthAnything, make_video: MakeVideo) -> None:

@@ -14,7 +14,7 @@ from recipes import assert_close, assert_not_degenerate, golden_arrays, syntheti
 from torch import Tensor
 
 from video_depth_anything.device import Execution
-from video_depth_anything.dpt_temporal import FrameFeatures
+from video_depth_anything.frame_features import FrameFeatures
 from video_depth_anything.offline import HostCopy, infer_depth
 from video_depth_anything.video_depth import VideoDepthAnything
 from video_depth_anything.windows import INFER_LEN

@@ -14,8 +14,8 @@ from test_cli import parsed
 from torch import Tensor, nn
 
 from video_depth_anything.device import Execution
-from video_depth_anything.dpt_temporal import FrameFeatures
 from video_depth_anything.errors import user_line
+from video_depth_anything.frame_features import FrameFeatures
 from video_depth_anything.offline import infer_depth
 from video_depth_anything.pipelines.options import ModelOptions
 from video_depth_anything.pipelines.setup import load_network

@@ -177,6 +177,8 @@ def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Pat
     result = subprocess.run(command, cwd=ROOT, input=listed, capture_output=True, text=True, check=False, timeout=120)
     assert one_line(result, 1).endswith("not a video, or damaged: no video stream in it")
     assert "1 of 3 inputs failed" in result.stderr
+    assert "[1/3] a: 3/3 frames" in result.stderr
+    assert "[3/3] b: 2/2 frames" in result.stderr
     assert result.stdout.count("wrote ") == 2
     assert shown(tmp_path / "out") == {"a_src.mp4", "a_vis.mp4", "b_src.mp4", "b_vis.mp4"}
     again = run("--input_video", first, second, "--resume", *flags)

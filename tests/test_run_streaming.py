@@ -77,6 +77,14 @@ def test_colours_on_standard_output(make_video: MakeVideo, checkpoint: Path, tmp
     assert np.abs(raw.mean(axis=3) - written.mean(axis=3)).mean() < 6
 
 
+def test_no_files_are_written_where_none_are_asked_for(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = run("-i", make_video(count=3), "--checkpoint", checkpoint, *SMALL, "--save", "none", "-o", out)
+    assert result.returncode == 0, text(result).stderr
+    assert "wrote no files: 3 frames" in text(result).stderr
+    assert not out.exists()
+
+
 def test_scene_cut_starts_a_new_state(
     checkpoint: Path, tmp_path: Path, golden_model: VideoDepthAnything, fp32: Execution
 ) -> None:

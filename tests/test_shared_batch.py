@@ -82,6 +82,9 @@ class Said(Report):
     def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
         yield lambda: None
 
+    def position(self, number: int, inputs: int) -> None:
+        """Nobody looks."""
+
     def say(self, line: str) -> None:
         self.lines.append(line)
 

@@ -20,6 +20,7 @@ from recipes import synthetic_frames
 
 from video_depth_anything.errors import InputError
 from video_depth_anything.video.inputs import Input, expand_inputs, natural_key
+from video_depth_anything.video.names import printable
 from video_depth_anything.video.source import Selection
 
 FRAMES = synthetic_frames(12, 24, 36, seed=0)
@@ -74,6 +75,23 @@ def test_list_on_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO(""))
     with pytest.raises(InputError, match="no inputs"):
         expand_inputs(["-"])
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_lists_of_bytes(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(mark + b"a.mp4\r\n-b.mp4\r\n\xe9.mp4\n")))
+    assert [one.location for one in expand_inputs(["-"])] == ["a.mp4", "-b.mp4", "\udce9.mp4"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_lists_of_powershell(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
+    data = "a.mp4\r\n\u00fc \U0001f600.mp4\r\n".encode(encoding)
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(data)))
+    assert [one.location for one in expand_inputs(["-"])] == ["a.mp4", "\u00fc \U0001f600.mp4"]
+
+
+def test_any_name_is_shown_in_one_line() -> None:
+    assert printable("a\nb\t\x1b[2J\udce9\u00fc.mp4") == r"a\x0ab\x09\x1b[2J\xe9" + "\u00fc.mp4"
 
 
 def test_natural_order() -> None:

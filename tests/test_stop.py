@@ -28,6 +28,7 @@ from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.stop import SIGNALS, Stop, Stopped, stop_on_signals
 from video_depth_anything.pipelines.streaming import run_stream
 from video_depth_anything.pipelines.summary import RunSummary
+from video_depth_anything.video.realtime import Newest
 from video_depth_anything.video.timing import TimedFrame
 
 
@@ -116,6 +117,17 @@ def test_a_run_ends_after_the_frame_that_is_counted(mode: str) -> None:
     summary = run(mode, outputs, stop, on_frame)
     assert (summary.frames, summary.interrupted) == (4, True)
     assert (outputs.count, outputs.state) == (4, "interrupted")
+
+
+def test_a_pause_that_is_broken_off_is_an_interruption() -> None:
+    """What was done until then is not a whole result."""
+    stop, outputs = Stop(), Recorder()
+    slides = [TimedFrame(np.zeros((2, 2, 3), np.uint8), at, 60.0) for at in (0.0, 60.0)]
+    begun = time.monotonic()
+    threading.Timer(0.2, stop.set).start()
+    summary = run_stream(Newest(slides, paced=True, wait=stop.wait), Flat(), outputs, lambda: None, stop)
+    assert (summary.frames, summary.interrupted, outputs.state) == (1, True, "interrupted")
+    assert time.monotonic() - begun < 2
 
 
 @pytest.mark.parametrize("mode", ["video", "stream"])

@@ -275,3 +275,14 @@ def test_colours_are_the_originals() -> None:
     assert Colorizer(0, 1, None)(strange).tolist() == [[0, 255, 0, 255]]
     with pytest.raises(ValueError, match="no colour map 'nonsense'"):
         color_table("nonsense")
+
+
+def test_a_reduced_size_is_said_with_the_flag_that_keeps_it(
+    make_video: MakeVideo, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = make_video(count=1, height=48, width=64)
+    with caplog.at_level(logging.INFO):
+        open_video(path, Selection(max_res=64)).close()
+        assert caplog.text == ""
+        open_video(path, Selection(max_res=33)).close()
+    assert "its frames of 64x48 are processed at 32x24; --max_res -1 keeps their size" in caplog.text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import subprocess
 import sys
 from fractions import Fraction
@@ -12,6 +14,7 @@ from typing import Any
 import imageio_ffmpeg
 import numpy as np
 import numpy.typing as npt
+import OpenEXR
 import pytest
 from ffmpeg import ffmpeg_header
 from PIL import Image
@@ -270,3 +273,14 @@ def test_nothing_is_left_of_outputs_that_were_given_up(tmp_path: Path) -> None:
     video = VideoWriter(tmp_path / "nowhere" / "a.mp4", (16, 16), Fraction(24))
     with pytest.raises(OutputError, match=r"cannot write .*nowhere"):
         video.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+def test_folders_whose_names_are_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"caf\xe9")
+    folder.mkdir()
+    for make in (lambda run: ExrFrames(run, {}), Png16Frames, late_mkv16, lambda run: NpzArchive(run, 5)):
+        write(make(info(folder)))
+    with (folder / "clip_depths_exr" / "frame_00003.exr").open("rb") as file:
+        exr = OpenEXR.File(io.BytesIO(file.read()))
+    np.testing.assert_array_equal(exr.channels()["Z"].pixels, DEPTHS[3])

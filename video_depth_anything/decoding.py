@@ -6,15 +6,13 @@ Shapes: B clips, T frames, C channels, h x w patches.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from .frame_features import FrameFeatures
 from .temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
-
-if TYPE_CHECKING:
-    from .dpt_temporal import FrameFeatures
 
 
 class HeadPieces(Protocol):

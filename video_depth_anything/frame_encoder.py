@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from .device import Execution
-from .dpt_temporal import FrameFeatures
+from .frame_features import FrameFeatures
 from .network import WindowNetwork
 from .transform import Frame, as_frame, network_size, prepare
 

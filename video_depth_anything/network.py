@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
-from .dpt_temporal import FrameFeatures
+from .frame_features import FrameFeatures
 from .temporal_memory import TemporalMemory
 
 

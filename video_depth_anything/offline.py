@@ -21,9 +21,9 @@ from torch import Tensor, nn
 
 from .alignment import DepthMap, WindowAligner
 from .device import Execution, choose_execution
-from .dpt_temporal import FrameFeatures
 from .finite import FiniteWatch, count_non_finite
 from .frame_encoder import EncodedFrame, FrameEncoder
+from .frame_features import FrameFeatures
 from .network import WindowNetwork
 from .transform import refuse_path
 from .windows import INFER_LEN, KEYFRAMES, STEP, frames_of_window, window_matters

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from .dpt_temporal import FrameFeatures
 from .errors import is_out_of_memory
+from .frame_features import FrameFeatures
 from .network import Network
 from .temporal_memory import TemporalMemory
 

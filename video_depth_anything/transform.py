@@ -104,9 +104,12 @@ def preprocess(frame: Frame, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     if image.shape[:2] != size:
         resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
         image = np.asarray(resized, dtype=np.float32)
-    image -= MEAN
-    image /= STD
-    return np.ascontiguousarray(image.transpose(2, 0, 1))
+    planes = np.empty((3, *size), np.float32)
+    # Plane by plane: NumPy is slow where it repeats three numbers over every pixel.
+    for plane, channel, mean, std in zip(planes, cv2.split(image), MEAN, STD):
+        np.subtract(channel, mean, out=plane)
+        plane /= std
+    return planes
 
 
 def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from importlib import import_module
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +15,8 @@ from .config import MODEL_CONFIGS, PATCH_SIZE, encoder_name, get_config
 from .decoding import decode, step
 from .device import Execution, choose_execution
 from .dinov2 import DinoVisionTransformer, TokenMap
-from .dpt_temporal import DPTHeadTemporal, FrameFeatures
+from .dpt_temporal import DPTHeadTemporal
+from .frame_features import FrameFeatures
 from .motion_module import MAX_FRAMES
 from .offline import infer_depth
 from .temporal_memory import TemporalMemory
@@ -82,22 +81,6 @@ class VideoDepthAnything(nn.Module):
         self.head = DPTHeadTemporal(
             config.embed_dim, config.features, use_bn, config.out_channels, use_clstoken, num_frames, pe
         )
-
-    @staticmethod
-    def from_pretrained(name: str | Path, metric: bool | None = None, device: str = "auto") -> VideoDepthAnything:
-        """A network with its weights; see `checkpoint.from_pretrained`.
-
-        Args:
-            name: an encoder ("vits"), a repository of the hub ("owner/repository"), or a weights file.
-            metric: whether the weights predict metres; None: as the name says.
-            device: where to put it.
-
-        Raises:
-            CheckpointError: if there are no such weights, or they are damaged.
-        """
-        # That module builds networks, so it imports this one.
-        model: VideoDepthAnything = import_module(".checkpoint", __package__).from_pretrained(name, metric, device)
-        return model
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """Everything that looks at one frame alone.

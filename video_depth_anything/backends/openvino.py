@@ -23,7 +23,7 @@ from openvino.preprocess import PrePostProcessor
 from torch import Tensor
 
 from ..device import Execution
-from ..dpt_temporal import FrameFeatures
+from ..frame_features import FrameFeatures
 from ..video_depth import VideoDepthAnything
 from ..windows import INFER_LEN
 from .choice import preparation_seconds

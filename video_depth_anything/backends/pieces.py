@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from .. import decoding
 from ..config import PATCH_SIZE
-from ..dpt_temporal import FrameFeatures
+from ..frame_features import FrameFeatures
 from ..motion_module import MotionModule
 from ..temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
 from ..video_depth import VideoDepthAnything

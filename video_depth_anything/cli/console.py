@@ -40,10 +40,16 @@ class Console:
     def __init__(self, quiet: bool = False, lines_on_stderr: bool = False) -> None:
         self._quiet = quiet
         self._lines_on_stderr = lines_on_stderr
+        self._position = ""
+
+    def position(self, number: int, inputs: int) -> None:
+        """Put the number of the input before its name, where there are several."""
+        self._position = f"[{number}/{inputs}] " if inputs > 1 else ""
 
     @contextmanager
     def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
         """Show frames done, frames per second and the time left; yields the function to call after each frame."""
+        name = f"{self._position}{name}"
         if self._quiet:
             yield lambda: None
         elif sys.stderr is not None and sys.stderr.isatty():

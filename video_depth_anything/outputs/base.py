@@ -134,9 +134,11 @@ class ValueRange:
 
     def update(self, depth: DepthMap) -> tuple[float, float]:
         """Take a map and return (low, high) of all so far."""
-        finite = depth[np.isfinite(depth)]
-        if finite.size:
-            self._low, self._high = min(self._low, float(finite.min())), max(self._high, float(finite.max()))
+        low, high = float(depth.min()), float(depth.max())
+        if not math.isfinite(low + high):  # rare: something in it is no number, or infinite
+            finite = depth[np.isfinite(depth)]
+            low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
+        self._low, self._high = min(self._low, low), max(self._high, high)
         return self.ends
 
     @property

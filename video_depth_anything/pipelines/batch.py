@@ -64,9 +64,10 @@ class Batch:
             Whatever a single input raises; with several, nothing.
         """
         failed: list[str] = []
-        for one in inputs:
+        for number, one in enumerate(inputs, start=1):
             if self.stop.is_set():
                 return INTERRUPTED
+            self.report.position(number, len(inputs))
             try:
                 if self.run_one(one, process):
                     return INTERRUPTED

@@ -12,6 +12,14 @@ from ..outputs.base import DepthFrame
 class Report(Protocol):
     """The command line's console, or the page."""
 
+    def position(self, number: int, inputs: int) -> None:
+        """Say which input comes next.
+
+        Args:
+            number: from 1 on.
+            inputs: how many there are.
+        """
+
     def progress(self, total: int | None, name: str) -> AbstractContextManager[Callable[[], None]]:
         """Show how far a video is.
 

@@ -28,6 +28,9 @@ PQ, HLG = 16, 18
 # Pixels further from square than this are a mistake in the header.
 WIDEST_PIXEL = 4
 
+# The GNU allocator's limit is 32 MiB with what it adds.
+KEPT_BLOCK = 31 << 20
+
 Orientation = tuple[int, int, int, int]
 UPRIGHT: Orientation = (1, 0, 0, 1)
 
@@ -97,6 +100,9 @@ class Converter:
     def __init__(self, location: str, pixel_aspect: Fraction | None) -> None:
         from av.video.reformatter import VideoReformatter
 
+        # The GNU allocator takes memory from the system and gives it back for every frame, a fifth of the work, until
+        # it has seen a block as large as it ever keeps.
+        np.empty(KEPT_BLOCK, np.uint8)
         self._location = printable(location)
         self._pixel_aspect = pixel_aspect
         self._to_rgb = VideoReformatter()

@@ -21,7 +21,7 @@ from .sound import AudioTrack
 from .timing import SAME_LENGTH, as_rate
 
 if TYPE_CHECKING:
-    from av import VideoStream
+    from av import VideoFrame, VideoStream
     from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
@@ -29,8 +29,15 @@ logger = logging.getLogger(__name__)
 PixelFormat = Literal["rgb24", "gray16le"]
 
 X264 = "libx264"
-# Visually lossless for most material, and what the original writes. Other encoders get a like quality.
-QUALITY = {X264: {"crf": "18"}, "h264_nvenc": {"preset": "p5", "rc": "vbr", "cq": "19", "b": "0"}}
+# The PSNR of x264's defaults at crf 18, which the original writes, in half the time; benchmark/speed/README.md has the
+# figures. Few partitions and no motion search at the end cost little here; trellis and finer chroma win it back, and so
+# do bits that are not moved to flat parts.
+FAST = "aq-strength=0.3:chroma-qp-offset=-4:trellis=1:partitions=i4x4,i8x8"
+# Visually lossless for most material. Other encoders get a like quality.
+QUALITY = {
+    X264: {"preset": "veryfast", "crf": "17.5", "x264-params": FAST},
+    "h264_nvenc": {"preset": "p5", "rc": "vbr", "cq": "19", "b": "0"},
+}
 # Untagged video is read with one matrix by some programs and another by others; BT.601 is what decoders that ignore
 # tags assume, so this is read alike by all. Codes of ITU-T H.273: SMPTE 170M matrix, BT.709 primaries, sRGB curve, and
 # FFmpeg's for limited range.
@@ -97,26 +104,11 @@ class VideoWriter:
                 one, or none.
             duration: for how long, in seconds; needed with `time`.
         """
-        import av
-        from av.video.reformatter import ColorRange, Colorspace, Interpolation
-
         if frame.dtype == np.uint8 and frame.ndim == 2:
             frame = np.repeat(frame[..., None], 3, axis=2)
         if frame.shape[:2] != self._size:
             raise ValueError(f"frame is {frame.shape}, the video has {self._size}")
-        if any(self._pad):
-            frame = np.pad(frame, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
-        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format=self._pixels)
-        if self._pixels == "rgb24":
-            picture = self._reformatter.reformat(
-                picture,
-                format="yuv420p",
-                dst_colorspace=Colorspace.ITU601,
-                dst_color_range=ColorRange.MPEG,
-                interpolation=Interpolation.BICUBIC,
-            )
-            picture.colorspace, picture.color_range = MATRIX, RANGE
-            picture.color_primaries, picture.color_trc = PRIMARIES, TRANSFER
+        picture = self._picture(np.ascontiguousarray(frame))
         picture.pts, picture.time_base = self._count, 1 / self._fps
         picture.duration = 1
         with self._failing():
@@ -178,6 +170,27 @@ class VideoWriter:
             logger.warning("the encoder %s does not work here (%s); %s is used", codec, error, X264)
             return self._open(X264, width, height)
         return output, stream
+
+    def _picture(self, frame: npt.NDArray[Any]) -> VideoFrame:
+        """A contiguous frame in the encoder's pixel format, with a copy of the numbers."""
+        import av
+        import cv2
+        from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+        if self._pixels == "gray16le":
+            return av.VideoFrame.from_ndarray(frame, format="gray16le")
+        if any(self._pad):
+            frame = cv2.copyMakeBorder(frame, 0, self._pad[0], 0, self._pad[1], cv2.BORDER_REPLICATE)
+        picture = self._reformatter.reformat(
+            av.VideoFrame.from_numpy_buffer(frame, format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC,
+        )
+        picture.colorspace, picture.color_range = MATRIX, RANGE
+        picture.color_primaries, picture.color_trc = PRIMARIES, TRANSFER
+        return picture
 
     def _schedule(self, seconds: float | None) -> Schedule:
         if self._count and len(self._stamps) == self._count:

@@ -1,0 +1,108 @@
+"""What README and docs say: every flag and its default, links, names of files, the README's length and picture."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import subprocess
+import sys
+
+import pytest
+from documented import PAGES, ROOT, anchors, flags_of, help_of, links, text_of
+from PIL import Image
+
+import video_depth_anything
+from video_depth_anything.cli.arguments import run_parser
+from video_depth_anything.cli.main import COMMANDS
+from video_depth_anything.cli.page import page_parser
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_flag_is_described_and_no_other(name: str) -> None:
+    text = "".join(
+        (ROOT / "docs" / page).read_text()
+        for page in ("command-line.md", "export.md")
+        if (ROOT / "docs" / page).is_file()
+    )
+    shown = help_of(sys.executable, "-m", "video_depth_anything", name)
+    described = {flag.replace("-", "_") for flag in re.findall(r"`(--[a-z][a-z0-9_-]+)", text)}
+    assert flags_of(shown) <= described, sorted(flags_of(shown) - described)
+
+
+def test_no_flag_is_described_that_is_gone() -> None:
+    there = set().union(*(flags_of(help_of(sys.executable, "-m", "video_depth_anything", name)) for name in COMMANDS))
+    described = set()
+    for line in (ROOT / "docs" / "command-line.md").read_text().splitlines():
+        if line.startswith("| `-"):
+            described |= flags_of(line.split("|")[1])
+    assert described <= there, sorted(described - there)
+    assert {"__input_size", "__save", "__yes", "__share", "__latency"} <= described
+
+
+def test_targets_of_the_makefile_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = {target for page in PAGES for target in re.findall(r"`make ([a-z-]+)`", text_of(page))}
+    assert {"demo", "teaser", "test"} <= named
+    for target in named:
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_to_what_is_there(page: str) -> None:
+    for target, heading in links(page):
+        path = (ROOT / page).parent / target if target else ROOT / page
+        assert path.exists(), target
+        if heading:
+            assert heading in anchors(path), f"{target}#{heading}"
+
+
+def test_defaults_are_told_right() -> None:
+    told = {}
+    for line in text_of("docs/command-line.md").splitlines():
+        row = re.fullmatch(r"\| `(--[a-z0-9_-]+)` \| (?:`([^`]+)`|(-?[0-9.]+)|(off)) \|.*", line)
+        if row:
+            told[row.group(1)] = row.group(2) or row.group(3) or row.group(4)
+    parsers = {name: make(name, None) for name, make in (("run", run_parser), ("app", page_parser))}
+    parsers["stream"] = run_parser("stream", None, streaming=True)
+    checked = set()
+    for flag, default in told.items():
+        found = [a for p in parsers.values() for a in p._actions if flag in a.option_strings]
+        if found:
+            checked.add(flag)
+            true = found[0].default
+            if default == "off":
+                assert true in (None, False), flag
+            else:
+                assert default == str(true).removesuffix(".0"), flag
+    assert {"--max_res", "--vis_range", "--codec", "--timeout", "--server_port", "--latency"} <= checked
+
+
+def test_every_name_of_the_library_is_described() -> None:
+    described = set(re.findall(r"`([A-Za-z_]+)`", text_of("docs/python.md")))
+    arguments = set(inspect.signature(video_depth_anything.infer).parameters)
+    assert arguments <= described, arguments - described
+    names = set(video_depth_anything.__all__) - {"__version__"}
+    assert names <= described, names - described
+
+
+def test_the_files_that_the_architecture_names_are_there() -> None:
+    named = re.findall(r"`([a-z_/]+(?:\.py|/))`", (ROOT / "docs" / "architecture.md").read_text())
+    assert len(named) > 10
+    for name in named:
+        assert (ROOT / name).exists() or (ROOT / "video_depth_anything" / name).exists(), name
+
+
+def test_the_readme_is_short_and_its_picture_moves() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= 1000
+    picture = ROOT / "assets" / "teaser.webp"
+    assert picture.stat().st_size < 3e6
+    with Image.open(picture) as image:
+        assert getattr(image, "n_frames", 1) > 30
+        assert image.size == (640, 240)
+
+
+def test_bundled_files_are_small() -> None:
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    for name in tracked:
+        limit = 60e6 if name.startswith("assets/checkpoints/") else 5e6
+        assert (ROOT / name).stat().st_size <= limit, name

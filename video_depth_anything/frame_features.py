@@ -1,0 +1,41 @@
+"""What the per-frame half of the network hands to the half that mixes frames.
+
+Shapes: N images, B clips, h x w patches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class FrameFeatures(NamedTuple):
+    """All that depth needs of a frame and that no other frame changes; first dimension N images.
+
+    skip1: (N, features, 4h, 4w), finest skip branch, ready to be added to the path
+    skip2: (N, features, 2h, 2w), the one below
+    map3: (N, out_channels[2], h, w), input of motion module 0
+    map4: (N, out_channels[3], ceil(h/2), ceil(w/2)), input of motion module 1
+    """
+
+    skip1: Tensor
+    skip2: Tensor
+    map3: Tensor
+    map4: Tensor
+
+    def split_frames(self) -> list[FrameFeatures]:
+        """One `FrameFeatures` of N = 1 per image, as views."""
+        return [FrameFeatures(*(x[i : i + 1] for x in self)) for i in range(self.map3.shape[0])]
+
+    def split_clips(self, length: int) -> list[FrameFeatures]:
+        """The `length` frames of a window, of N = B clips each, as views; the images go clip by clip."""
+        clips = [x.unflatten(0, (-1, length)) for x in self]
+        return [FrameFeatures(*(x[:, t] for x in clips)) for t in range(length)]
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[FrameFeatures]) -> FrameFeatures:
+        """Join along the first dimension; a single part comes back as it is."""
+        return parts[0] if len(parts) == 1 else cls(*(torch.cat(maps) for maps in zip(*parts)))
