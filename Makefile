@@ -53,7 +53,7 @@ $(STARTING): training/dinov2_from_onnx.py | $(READY)
 	$(RUN) -m training.dinov2_from_onnx --output $@
 
 test: $(READY) browser
-	$(RUN) -m pytest
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto
 
 # A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/reliability.md tells more.
 soak: $(READY)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
-from ffmpeg import beeps, decoded, flashes, frame_times, run_ffmpeg
+from ffmpeg import beeps, decoded, ffmpeg_header, flashes, frame_times, run_ffmpeg
 
 from video_depth_anything.video.remux import schedule
 from video_depth_anything.video.sound import AudioTrack
@@ -153,3 +154,29 @@ def test_a_pause_that_no_file_can_hold_does_not_cost_the_video(
     writer.close()
     assert len(decoded(out)) == 3
     assert "they are evenly spread" in caplog.text
+
+
+@pytest.mark.parametrize(("rate", "kind", "kept"), [("8000", "libmp3lame", "aac"), ("44100", "libmp3lame", "mp3")])
+def test_sound_is_encoded_where_mp4_demands_it(tmp_path: Path, rate: str, kind: str, kept: str) -> None:
+    path = recording(tmp_path / "a.mkv", (1.0,), 2, 0.0, *X264, "-c:a", kind, "-ar", rate)
+    out = rewritten(path, tmp_path / "out.mp4")
+    assert f"Audio: {kept}" in ffmpeg_header(out)
+    assert_together(out, [1.0])
+
+
+def test_broken_packets_of_sound_cost_no_more_than_themselves(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mkv", (1.0,), 2, 0.0, *X264, "-c:a", "mp2")
+    data = bytearray(path.read_bytes())
+    headers = [found.start() for found in re.finditer(b"\xff\xfd", data)]
+    assert len(headers) > 60
+    for at in headers[:5]:
+        data[at] = 0
+    path.write_bytes(data)
+    assert AudioTrack(str(path)).check() is None
+    assert_together(rewritten(path, tmp_path / "out.mp4"), [1.0])
+
+
+def test_sound_of_an_unknown_codec_is_told_from_none(tmp_path: Path) -> None:
+    path = recording(tmp_path / "a.mkv", (1.0,), 2)
+    path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
+    assert AudioTrack(str(path)).check() == "its codec is not known here"

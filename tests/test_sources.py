@@ -128,7 +128,7 @@ def test_unusable_folders(tmp_path: Path, folder: Path, caplog: pytest.LogCaptur
         expand_inputs([str(tmp_path / "empty")])
     Image.fromarray(FRAMES[0][:20]).save(folder / "frame3.png")
     with pytest.raises(InputError, match=r"frame3\.png is 36x20, but frame1\.png is 36x24"):
-        list(only([str(folder)]).open(ALL))
+        only([str(folder)]).open(ALL)  # before any depth is computed
     (folder / "frame2.png").write_bytes(b"broken")
     assert len(list(only([str(folder)]).open(ALL))) == 1
     assert "cannot read the image" in caplog.text

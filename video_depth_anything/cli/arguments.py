@@ -133,7 +133,7 @@ def _add_output_arguments(parser: argparse.ArgumentParser) -> None:
     span = "values the colours span: 'video' (all of it, two passes), 'percentile' (running), or two numbers"
     default = VisRange()
     group.add_argument("--vis_range", nargs="+", action=VisRangeAction, default=default, metavar="RANGE", help=span)
-    numbers = "numbers in npz, exr, png16 and mkv16: as they are, from 0 to 1 over the video, or 1 / value"
+    numbers = "numbers in npz, exr, png16 and mkv16: as they are, or from 0 to 1 over the video, or from 1 to 0"
     group.add_argument("--depth", choices=("raw", "normalized", "inverted"), default="raw", help=numbers)
     scale = "span of 16-bit images of relative depth: of the whole video, or of each frame"
     group.add_argument("--png16_scale", choices=("video", "frame"), default="video", help=scale)

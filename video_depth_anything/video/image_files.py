@@ -20,6 +20,7 @@ from .conversion import square_size
 PILLOW_FORMATS = ["PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF", "GIF"]
 # Formats whose further pictures are the next frames. In others they are thumbnails or the other eye.
 ANIMATED_FORMATS = {"PNG", "TIFF", "WEBP", "AVIF", "GIF"}
+ORIENTATION = 0x0112  # EXIF's
 DPX_TRANSFER_OFFSET = 801
 # Printing density and logarithmic. "Linear" is what many programs write who mean the numbers of a screen.
 DPX_LOG_TRANSFERS = {1, 3}
@@ -108,6 +109,20 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
             yield Page(np.asarray(rgb, dtype=np.uint8), milliseconds / 1000 if milliseconds else None, count)
 
 
+def told_size(path: Path) -> tuple[int, int] | None:
+    """Size (H, W) at which an image is shown, from its header alone; None if that does not tell it simply."""
+    from PIL import Image
+
+    if path.suffix.lower() in (".exr", ".dpx", ".cin"):
+        return None
+    try:
+        with Image.open(path, formats=[name for name in PILLOW_FORMATS if name in Image.OPEN]) as image:
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            return (image.width, image.height) if turned else (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
 def _add_heif() -> None:
     """HEIC, where the plugin is installed."""
     try:
@@ -140,9 +155,9 @@ def _read_deep(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[
     try:
         pages = read_all(data, flags)[1] if path.suffix.lower() in (".tif", ".tiff") else [read_one(data, flags)]
     except cv2.error as error:
-        raise ImageError("not an image, or damaged") from error
+        raise ImageError("it does not decode") from error
     if not pages or pages[0] is None:
-        raise ImageError("not an image, or damaged")
+        raise ImageError("it does not decode")
     for page in pages:
         _check(page.shape[1], page.shape[0], max_pixels)
         if page.shape[:2] != pages[0].shape[:2]:
@@ -166,7 +181,7 @@ def _read_dpx(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
             _check(stream.width, stream.height, max_pixels)
             frame = next(container.decode(stream)).reformat(format="rgb48le")
     except (av.FFmpegError, StopIteration, IndexError) as error:
-        raise ImageError("not an image, or damaged") from error
+        raise ImageError("it does not decode") from error
     if colorspace == "auto":
         with path.open("rb") as file:
             header = file.read(DPX_TRANSFER_OFFSET + 1)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..errors import InputError
 from .colorspaces import Colorspace
 from .containers import USUAL_LIMITS, Limits
-from .image_files import ImageError, Page, read_pages
+from .image_files import ImageError, Page, read_pages, told_size
 from .names import printable
 from .sequences import frame_numbers, gaps
 from .timing import TimedFrame, as_rate
@@ -32,7 +32,8 @@ class ImageReader:
         limits: how large they may be.
 
     Raises:
-        InputError: if the first cannot be read; while iterating, if one is not as large as the first.
+        InputError: if the first cannot be read, or one is not as large as the first; while iterating, where only its
+            pixels tell.
     """
 
     name = "images"
@@ -57,6 +58,12 @@ class ImageReader:
         if len(paths) == 1:
             self.fps = as_rate(1 / self._first.seconds) if self._first.seconds else self.fps
             self.expected_frames = self._first.total
+        for path in paths[1:]:
+            told = told_size(path)
+            if told is None:
+                break  # the sequence may end here
+            if told != self._first.image.shape[:2]:
+                raise self._other_size(path, told)
         self._say_gaps()
 
     def __iter__(self) -> Iterator[TimedFrame]:
@@ -65,13 +72,16 @@ class ImageReader:
         time = 0.0
         for index, (path, page) in enumerate(self._all_pages()):
             if page.image.shape != size:
-                found, first = (f"{shape[1]}x{shape[0]}" for shape in (page.image.shape, size))
-                raise InputError(f"the image {printable(path)} is {found}, but {self._paths[0].name} is {first}")
+                raise self._other_size(path, page.image.shape[:2])
             number = self._numbers[index] if self._numbers is not None and index < len(self._numbers) else None
             seconds = page.seconds or step
             yield TimedFrame(page.image, time, seconds, number)
             # Of many equal steps the sum drifts.
             time = (index + 1) * step if page.seconds is None else time + seconds
+
+    def _other_size(self, path: Path, size: tuple[int, ...]) -> InputError:
+        found, first = (f"{side[1]}x{side[0]}" for side in (size, self._first.image.shape))
+        return InputError(f"the image {printable(path)} is {found}, but {printable(self._paths[0].name)} is {first}")
 
     def close(self) -> None:
         """Let go of the file that is being read."""

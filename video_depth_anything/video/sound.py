@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,17 +16,15 @@ import numpy as np
 from ..errors import InputError
 from .containers import is_address, open_container, readable
 from .names import printable
-from .sound_streams import TRIED_PACKETS, sound_stream
+from .sound_streams import TRIED_PACKETS, goes_into_mp4, sound_stream
 from .stream_clock import JoinedClock, Joint
 
 if TYPE_CHECKING:
-    from av import AudioStream, Packet
+    from av import AudioFrame, AudioStream, Packet
     from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
 
-# What MP4 holds and players play. It could hold PCM and others too, which few play.
-COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 # Layouts that the AAC encoder knows and that are kept; the others become stereo.
 KEPT_LAYOUTS = {"mono", "stereo", "5.1", "5.1(side)", "7.1"}
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
@@ -71,17 +70,18 @@ class AudioTrack:
             return "its source can be read only once"
         try:
             with closing(open_container(self.location)) as container:
-                stream = sound_stream(container)
-                for count, packet in enumerate(container.demux(stream)):
-                    if packet.decode():
-                        return None
-                    if count > TRIED_PACKETS:
-                        break
-                return "it is empty"
+                reason = "it is empty"
+                for packet in islice(container.demux(sound_stream(container)), TRIED_PACKETS):
+                    try:
+                        if packet.decode():
+                            return None
+                    except (av.FFmpegError, ValueError) as error:  # the first of a stream may be broken
+                        reason = f"it cannot be decoded: {getattr(error, 'strerror', None) or error}"
+                return reason
         except InputError as error:
             return str(error)
         except (av.FFmpegError, ValueError) as error:
-            return f"it cannot be decoded: {error}"
+            return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
 
     def _again(self) -> bool:
         """Whether the source is a file, or an address of one: not a pipe, a camera or a live stream."""
@@ -121,7 +121,7 @@ class Sound:
         self._container = open_container(track.location)
         try:
             self._source = sound_stream(self._container)
-            self._copied = self._source.codec.canonical_name in COPIED
+            self._copied = goes_into_mp4(self._source)
             if self._copied:
                 self._target = output.add_stream_from_template(self._source)
             else:
@@ -182,7 +182,7 @@ class Sound:
         resampler = av.AudioResampler("fltp", context.layout, rate)
         written, end = 0, round(self._seconds * rate)
         for time, packet in self._timed():
-            for decoded in packet.decode():
+            for decoded in _decoded(packet):
                 for frame in resampler.resample(decoded):
                     samples = _placed(frame.to_ndarray(), round(time * rate), written, round(SLACK * rate))
                     samples = samples[:, : end - written]
@@ -212,6 +212,16 @@ def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
     target.codec_context.layout = name
     target.codec_context.bit_rate = BITS_A_SECOND
     return target
+
+
+def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:
+    """What a packet holds; nothing of one that is broken, in whose place there is silence then."""
+    import av
+
+    try:
+        return packet.decode()
+    except (av.FFmpegError, ValueError):
+        return []
 
 
 def _placed(samples: np.ndarray, at: int, written: int, slack: int) -> np.ndarray:

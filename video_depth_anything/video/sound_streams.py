@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+import io
+from contextlib import closing, suppress
 from fractions import Fraction
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 TRIED_PACKETS = 200
 # Packets that show that sound plays; one or two may be stray.
 SEVERAL = 3
+# What MP4 holds and players play. It could hold PCM and others too, which few play.
+COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 NO_SOUND = "there is no sound in it"
 
 
@@ -31,8 +34,26 @@ def sound_stream(container: InputContainer) -> AudioStream:
 
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not streams:
-        raise InputError(NO_SOUND)
+        raise InputError("its codec is not known here" if container.streams.audio else NO_SOUND)
     return max(streams, key=lambda s: (bool(s.disposition & Disposition.default), -s.index))
+
+
+def goes_into_mp4(stream: AudioStream) -> bool:
+    """Whether MP4 takes the packets as they are, and players play them then."""
+    import av
+
+    if stream.codec.canonical_name not in COPIED:
+        return False
+    trial = av.open(io.BytesIO(), "w", format="mp4")
+    try:
+        trial.add_stream_from_template(stream)
+        trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False  # MP3 of 8 kHz, for one
+    finally:
+        with suppress(av.FFmpegError, ValueError):  # a file without packets may be refused for that
+            trial.close()
+    return True
 
 
 def plays_between(location: str, before: float, after: float) -> bool:
