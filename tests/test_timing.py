@@ -112,3 +112,9 @@ def test_play_time_of_variable_rates() -> None:
     assert play.rate(Fraction(9, 4)) == Fraction(9, 4)  # 1.33 seconds: within half a frame
     assert play.rate(Fraction(10)) == 2
     assert PlayTime().rate(Fraction(24)) == 24
+
+
+def test_rates_of_damaged_headers_fit_into_containers() -> None:
+    for fps in (1.43e-6, 1e-12, 4e-4, 123.456789, 1e9 / 3):
+        rate = as_rate(fps)
+        assert 0 < rate.numerator < 2**31 and rate.denominator < 2**31

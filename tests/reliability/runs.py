@@ -123,7 +123,7 @@ def _run(
         descriptor = os.open(path, os.O_CREAT | os.O_WRONLY) if given is None else given.detach()  # type: ignore[attr-defined]
         os.dup2(descriptor, number)
         os.close(descriptor)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in (sys.stdout, sys.stderr) if encoding != "utf-8" else ():
         stream.reconfigure(encoding=encoding, errors="strict")  # type: ignore[union-attr]
     os.chdir(folder)
     for name, limit in limits.items():

@@ -63,6 +63,9 @@ def broken(make_video: MakeVideo, home: Path) -> dict[str | Path, str]:
         "short.png": "short.png",
         unprintable: ".mp4: not a video, or damaged",
         "http://127.0.0.1:1/a.mp4": "http://127.0.0.1:1/a.mp4",
+        "http://[::1": "http://[::1",
+        "folder": "the folder folder holds no images",
+        "*.nothing": "no file matches *.nothing",
         "nothing://x/y": "nothing://x/y",
         "/dev/null": "/dev/null",
     }
@@ -86,7 +89,7 @@ def test_every_broken_input_has_a_line_and_the_others_finish(
         assert line.removeprefix("error:   ") in head
     # What a name holds can neither move the cursor nor begin a line.
     assert "\x1b" not in result.err
-    assert "new\\nline \\xff \\x1b[31m.mp4" in result.err
+    assert "new\\x0aline \\xff \\x1b[31m.mp4" in result.err
     assert shown(home / "outputs") == {"first_depths.npz", "last_depths.npz"}
     assert left(home / "outputs") == set()
 
@@ -117,7 +120,7 @@ def test_pictures_above_the_budget_are_not_decoded(home: Path, checkpoint: Path,
     words = ("run", "picture.png", video, make_video("small.mp4"), "--checkpoint", checkpoint, *FLAGS)
     result = run(*words, "--max_pixels", "6999", folder=home)
     assert result.code == 1
-    assert all("100x70" in line for line in result.lines[-2:])
+    assert all("100x70" in line and "see --max_pixels" in line for line in result.lines[-2:])
     assert shown(home / "outputs") == {"small_depths.npz"}
     assert run(*words, "--max_pixels", "7000", folder=home).code == 0
 

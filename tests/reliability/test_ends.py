@@ -116,7 +116,9 @@ def test_two_runs_of_one_name(make_video: MakeVideo, home: Path, checkpoint: Pat
     words = ("run", clip, *flags(checkpoint))
     first = Run(*words, folder=home)
     first.until(lambda: any(home.glob("outputs/.twice.partial-*")))
+    first.send(signal.SIGSTOP)
     second = run(*words, folder=home)
+    first.send(signal.SIGCONT)
     assert second.code == 2
     assert second.lines == [
         "error: another run is writing twice into outputs; wait for its end, or choose another --output_dir"

@@ -1,4 +1,4 @@
-"""Addresses that say nothing, and pipes that nobody writes: a line, within the time that is set."""
+"""Addresses that stall or break off, and pipes that nobody writes: a line, and nothing that is called finished."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import MakeVideo
 from ffmpeg import run_ffmpeg
@@ -79,10 +80,10 @@ def stream(make_video: MakeVideo, tmp_path: Path) -> bytes:
     return path.read_bytes()
 
 
-def watched(command: str, hub: Hub, checkpoint: Path, home: Path, name: str = "live.ts") -> tuple[Result, float]:
+def watched(command: str, hub: Hub, checkpoint: Path, home: Path, flags: tuple[str, ...] = ()) -> tuple[Result, float]:
     begun = time.monotonic()
-    words = (command, hub.address(name), "--timeout", "1", "--save", "npz", "--checkpoint", checkpoint, *SMALL)
-    return run(*words, folder=home), time.monotonic() - begun
+    words = (command, hub.address("live.ts"), "--timeout", "1", "--save", "npz", "--checkpoint", checkpoint)
+    return run(*words, *flags, *SMALL, folder=home), time.monotonic() - begun
 
 
 @pytest.mark.parametrize("command", ["run", "stream"])
@@ -95,11 +96,46 @@ def test_an_address_that_says_nothing(command: str, checkpoint: Path, home: Path
     assert not (home / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "way", "said"),
+    [
+        ("run", "stalls", "nothing came for 1 seconds"),
+        ("stream", "endless", "nothing came for 1 seconds"),
+        ("run", "closes", "Input/output error"),
+        ("stream", "closes", "Input/output error"),
+    ],
+)
+def test_a_stream_that_breaks_off_is_not_finished(
+    command: str, way: str, said: str, stream: bytes, checkpoint: Path, home: Path
+) -> None:
+    out = home / "outputs"
+    with served(stream, len(stream) * 3 // 4, way) as hub:
+        result, seconds = watched(command, hub, checkpoint, home)
+    assert result.code == 1
+    assert seconds < 60
+    assert said in result.lines[-1] and result.lines[-1].endswith("frames before are kept")
+    assert "broken off: wrote outputs/live_depths.npz" in result.out + result.err
+    with np.load(out / "live_depths.npz") as archive:
+        assert 48 <= len(archive["depths"]) < 96
+    # It is replaced by a whole one, and not the other way round.
+    with served(stream, len(stream), "closes") as hub:
+        whole, _ = watched(command, hub, checkpoint, home, flags=("--resume",))
+    assert whole.code == 0, whole.err
+    with np.load(out / "live_depths.npz") as archive:
+        assert len(archive["depths"]) == 96
+    with served(stream, len(stream) // 2, "closes") as hub:
+        again, _ = watched(command, hub, checkpoint, home)
+    assert again.code == 1
+    assert shown(out) == {"live_depths.npz", "live_interrupted_depths.npz"}
+    with np.load(out / "live_depths.npz") as archive:
+        assert len(archive["depths"]) == 96
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no such files here")
 def test_pipes_and_devices_that_say_nothing(make_video: MakeVideo, checkpoint: Path, home: Path) -> None:
     os.mkfifo(home / "silent")
     begun = time.monotonic()
-    devices = [path for path in (Path("/dev/ptmx"), Path("/dev/null")) if path.exists()]
+    devices = [path for path in (Path("/dev/ptmx"), Path("/dev/null"), Path("/proc/kmsg")) if path.exists()]
     words: tuple[str | Path, ...] = (
         "run",
         home / "silent",

@@ -79,6 +79,11 @@ def open_container(location: str, limits: Limits = USUAL_LIMITS) -> InputContain
         with readable(location, limits.timeout):
             return av.open(location, "r", options=options, timeout=limits.timeout, metadata_errors="replace")
     mode = _mode_of(location)
+    if stat.S_ISREG(mode) and not Path(location).stat().st_size:
+        # Some that the system makes up, such as /proc/kmsg, would wait for ever.
+        raise InputError(
+            f"cannot read {printable(location)}: not a video, or damaged: no video stream in it, it is empty"
+        )
     if not limits.trusted:
         options |= {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "file"}
     else:

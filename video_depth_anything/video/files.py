@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import InputError
+from ..errors import BrokenOffError, InputError
 from .containers import USUAL_LIMITS, Limits, is_address, open_container, readable
 from .conversion import UPRIGHT, Converter, is_plain
 from .damaged_end import Tail
@@ -55,6 +55,7 @@ class FileReader:
 
     Raises:
         InputError: if it is missing, refused by `limits`, or holds no video; while iterating, if it cannot be decoded.
+        BrokenOffError: after the last frame, if an address, a pipe or a device breaks off or says nothing any more.
     """
 
     name = "PyAV"
@@ -66,6 +67,7 @@ class FileReader:
         self._busy = threading.Lock()
         self._closing = False
         self._damaged = False
+        self._broken: InputError | None = None
         self._first_dts: int | None = None
         self._late = 0.0
         self.joints: Sequence[Joint] = ()
@@ -126,6 +128,8 @@ class FileReader:
         if held is None:
             return
         yield held
+        if self._broken is not None and not Path(self._location).is_file():
+            raise BrokenOffError(f"{self._broken}; the {count} frames before are kept") from self._broken
         self._tell_of_damage(count, held.end)
 
     def close(self) -> None:
@@ -185,7 +189,9 @@ class FileReader:
         except InputError as error:
             if not tail.begun:
                 raise
-            logger.warning("%s; what came before is kept", error)
+            self._broken = error
+            if Path(self._location).is_file():
+                logger.warning("%s; what came before is kept", error)
             packet = None
         last = packet is None or (packet.size == 0 and packet.dts is None)
         if packet is not None and not last:

@@ -44,9 +44,7 @@ def check_size(width: int, height: int, limits: Limits, location: str) -> None:
     """
     if width * height > limits.max_pixels:
         most = f"{limits.max_pixels / 1e6:.3g} million pixels"
-        raise InputError(
-            f"{printable(location)} has frames of {width}x{height}; {most} are allowed: scale it down first"
-        )
+        raise InputError(f"{printable(location)} has frames of {width}x{height}; {most} are allowed; see --max_pixels")
 
 
 def claimed_end(container: InputContainer, stream: VideoStream, start: float) -> float | None:

@@ -75,7 +75,9 @@ def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MA
 
 def _check(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
-        raise ImageError(f"it has {width}x{height} pixels; {max_pixels / 1e6:.3g} million are allowed")
+        raise ImageError(
+            f"it has {width}x{height} pixels; {max_pixels / 1e6:.3g} million are allowed; see --max_pixels"
+        )
 
 
 def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[Page]:

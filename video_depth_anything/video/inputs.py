@@ -25,13 +25,14 @@ logger = logging.getLogger(__name__)
 class Input:
     """One run's input: a video at `location`, `images` in order, or a camera whose number is the location.
 
-    `name` is what its outputs are called.
+    `name` is what its outputs are called. `fault` says why it cannot be opened, where that is known beforehand.
     """
 
     name: str
     location: str
     images: tuple[Path, ...] = ()
     camera: bool = False
+    fault: str = ""
 
     def open(self, selection: Selection, limits: Limits = USUAL_LIMITS) -> VideoSource:
         """Open it.
@@ -43,6 +44,8 @@ class Input:
         Raises:
             InputError: if it is missing, refused by `limits`, or cannot be read.
         """
+        if self.fault:
+            raise InputError(self.fault)
         if self.camera:
             from .cameras import CameraReader
 
@@ -60,12 +63,20 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
     number. Numbered images that follow each other are one input, as a shell gives them for a pattern.
 
     Raises:
-        InputError: if a folder or a pattern holds no images or videos. A missing file is found out when it is opened.
+        InputError: if the only argument is a folder or a pattern that holds no images or videos; one of several is
+            found out when it is opened, as a missing file is.
     """
     inputs: list[Input] = []
-    for group in _grouped(listed(arguments)):
+    groups = _grouped(listed(arguments))
+    for group in groups:
         is_camera = cameras and len(group) == 1 and group[0].isdecimal()
-        for found in [Input(f"camera{group[0]}", group[0], camera=True)] if is_camera else _expand(group):
+        try:
+            expanded = [Input(f"camera{group[0]}", group[0], camera=True)] if is_camera else _expand(group)
+        except InputError as error:
+            if len(groups) == 1:
+                raise
+            expanded = [Input(Path(group[0]).stem, group[0], fault=str(error))]
+        for found in expanded:
             taken = {other.name for other in inputs}
             stem = output_name(found.name)
             if len(stem.encode()) < len(os.fsencode(found.name)):
@@ -119,7 +130,10 @@ def _grouped(arguments: Iterable[str]) -> list[list[str]]:
 def _expand(group: list[str]) -> list[Input]:
     argument = group[0]
     if is_address(argument):
-        parts = urlsplit(argument)
+        try:
+            parts = urlsplit(argument)
+        except ValueError:  # it will not open either
+            return [Input("stream", argument)]
         return [Input(Path(unquote(parts.path)).stem or parts.hostname or "stream", argument)]
     path = Path(argument)
     if len(group) > 1:

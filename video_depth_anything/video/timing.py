@@ -65,7 +65,9 @@ def as_rate(fps: float, frames: int | None = None) -> Fraction:
         off = abs(fps / candidate - 1) if nearest else 1.0
         if off < SAME_RATE and (frames is None or off * frames <= SAME_LENGTH):
             return candidate
-    return Fraction(fps).limit_denominator(LARGEST_DENOMINATOR) or Fraction(fps)
+    rate = Fraction(fps).limit_denominator(LARGEST_DENOMINATOR)
+    # Headers that are damaged say days for a frame; containers hold numbers of 32 bits.
+    return rate or Fraction(1, min(round(1 / fps), 2**31 - 1))
 
 
 def parse_target_fps(target_fps: float | str | Fraction) -> Fraction | None:

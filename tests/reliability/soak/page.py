@@ -147,7 +147,7 @@ class Trial:
             outcome = visitor.outcome(event)
             said = json.dumps(outcome)
             results = files_in(outcome.get("output", {}).get("data"))
-            self._saw("hostile answers" if results else "refusals")
+            self._saw("read all the same" if results else "refused")
             if results and path != upload:
                 self._found(leaked=f"{path} was read")
             if results and name.startswith("list."):
