@@ -247,7 +247,7 @@ class VideoWriter(TimedVideo):
         if any(self._pad):
             frame = cv2.copyMakeBorder(frame, 0, self._pad[0], 0, self._pad[1], cv2.BORDER_REPLICATE)
         if frame.ndim == 2:
-            picture = av.VideoFrame.from_numpy_buffer(yuv_planes(frame, self._table), format="yuv420p")
+            picture = av.VideoFrame.from_ndarray(yuv_planes(frame, self._table), format="yuv420p")
         else:
             picture = self._reformatter.reformat(
                 av.VideoFrame.from_numpy_buffer(frame, format="rgb24"),
