@@ -16,7 +16,7 @@ import torch
 from conftest import MakeVideo
 
 from video_depth_anything.checkpoint import load_model
-from video_depth_anything.device import Execution
+from video_depth_anything.device import choose_execution
 from video_depth_anything.offline import infer_depth
 from video_depth_anything.video.source import open_video
 
@@ -41,7 +41,8 @@ def one_process(checkpoint: Path, video: Path) -> npt.NDArray[np.float32]:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return np.stack(list(infer_depth(model, open_video(video), 28, Execution(torch.device("cpu"), None, 1))))
+        execution = choose_execution("cpu", "fp32", "torch", input_size=28)
+        return np.stack(list(infer_depth(model, open_video(video), 28, execution)))
     finally:
         torch.set_num_threads(threads)
 
