@@ -176,3 +176,11 @@ def rgbd_folder(tmp_path: Path) -> Path:
     poses[:, 2, 3] = -0.02 * np.arange(6)  # backwards: the wall gets farther away
     np.savetxt(folder / "poses.txt", poses.reshape(6, 16))
     return folder
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """An empty folder for a command to run in."""
+    folder = tmp_path / "home"
+    folder.mkdir()
+    return folder

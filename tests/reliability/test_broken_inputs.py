@@ -18,13 +18,6 @@ from runs import SMALL, Run, left, run, shown
 FLAGS = ("--save", "npz", *SMALL)
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
-
-
 def huge_picture(path: Path, side: int) -> Path:
     """A PNG whose header claims side x side pixels, and that holds none."""
 

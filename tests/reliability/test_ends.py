@@ -14,13 +14,6 @@ from runs import SMALL, Run, contents, left, run, shown
 SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT]
 
 
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
-
-
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path:
     """A long video, and the results of a run over the first three frames of it."""

@@ -66,13 +66,6 @@ def served(content: bytes, sent: int, way: str) -> Iterator[Hub]:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
-    folder = tmp_path / "home"
-    folder.mkdir()
-    return folder
-
-
-@pytest.fixture
 def stream(make_video: MakeVideo, tmp_path: Path) -> bytes:
     """Four seconds of MPEG-TS, a key frame every half second."""
     path = tmp_path / "stream.ts"

@@ -128,7 +128,7 @@ class OutputPlan:
         """
         folder = Path(os.path.realpath(self.folder))
         for one in inputs:
-            for file in () if one.camera or "://" in one.location else (*one.images, Path(one.location)):
+            for file in () if one.path is None else (*one.images, one.path):
                 # The input itself, or a folder that it lies in, might be the name of an output.
                 real = Path(os.path.realpath(file))
                 for path in (real, *real.parents):

@@ -128,7 +128,7 @@ def check_present(inputs: Sequence[Input]) -> None:
     Raises:
         InputError: naming the first one.
     """
-    files = [Path(one.location) for one in inputs if not (one.camera or one.images or "://" in one.location)]
+    files = [one.path for one in inputs if one.path is not None and not one.images]
     if len(files) == len(inputs) and not any(path.exists() for path in files):
         raise InputError(f"input video {files[0]} not found{example_hint(files[0])}")
 

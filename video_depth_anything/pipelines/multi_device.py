@@ -122,7 +122,7 @@ class SharedBatch:
 
     def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs) -> RunSummary:
         # A stream that cannot be read twice is one rank's.
-        if "://" in one.location or one.camera:
+        if one.path is None:
             logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.location)
             return self.process(source, outputs)
         spool = WindowSpool(self.batch.plan.folder, one.name, source.size)

@@ -96,22 +96,24 @@ def load_network(options: ModelOptions) -> LoadedNetwork:
         CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not to be
             had here.
     """
-    execution = choose_execution(
-        options.device, options.precision, options.backend, options.compile, options.input_size
-    )
+
+    def execution_by(backend: str) -> Execution:
+        execution = choose_execution(options.device, options.precision, backend, options.compile, options.input_size)
+        if options.frames_at_once is None:
+            return execution
+        return replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
+
+    execution = execution_by(options.backend)
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
     model = load_model(encoder, options.metric, checkpoint, execution.device)
 
-    def loaded(backend: str) -> LoadedNetwork:
-        execution = choose_execution(options.device, options.precision, backend, options.compile, options.input_size)
-        if options.frames_at_once is not None:
-            execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
+    def loaded(execution: Execution) -> LoadedNetwork:
         network = load_backend(model, execution)
         if execution.openvino_device is None:
             network = RetryingNetwork(network, execution.frames_at_once)
         return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
 
-    chosen = loaded(options.backend)
     if options.backend == "auto" and execution.openvino_device == "CPU":
-        return replace(chosen, for_short=lru_cache(maxsize=1)(lambda: loaded("torch")))
-    return chosen
+        brief = lru_cache(maxsize=1)(lambda: loaded(execution_by("torch")))
+        return replace(loaded(execution), for_short=brief)
+    return loaded(execution)

@@ -34,6 +34,11 @@ class Input:
     camera: bool = False
     fault: str = ""
 
+    @property
+    def path(self) -> Path | None:
+        """Where it lies on a disk, to be read again at will; None for a camera or a network address."""
+        return None if self.camera or is_address(self.location) else Path(self.location)
+
     def open(self, selection: Selection, limits: Limits = USUAL_LIMITS) -> VideoSource:
         """Open it.
 
