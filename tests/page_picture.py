@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from chromium import WAIT_MS, browsing, choose_example, finish, open_advanced, serving
+from chromium import WAIT_MS, browsing, choose_example, finish, go, open_advanced, serving
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
         size = {"width": args.width, "height": args.height}
         page = browser.new_page(viewport=size, color_scheme="dark" if args.dark else "light")  # type: ignore[arg-type]
         page.set_default_timeout(10 * WAIT_MS)
-        page.goto(server.address)
+        go(page, server.address)
         choose_example(page)
         open_advanced(page)
         page.locator("#max_len input").fill(args.max_len)

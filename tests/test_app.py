@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, finish, open_advanced, serving
+from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, finish, go, open_advanced, serving
 from conftest import MakeVideo
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -52,8 +52,7 @@ def opened(context: BrowserContext, server: Server) -> Page:
     """The page, ready."""
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
-    page.goto(server.address)
-    expect(page.locator("#run")).to_be_enabled(timeout=WAIT_MS)
+    go(page, server.address)
     return page
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, open_advanced, serving
+from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, go, open_advanced, serving
 from playwright.sync_api import Browser, Page, expect
 
 from video_depth_anything.web.looks import QUIET_DARK, QUIET_LIGHT
@@ -72,8 +72,7 @@ def opened(browser: Browser, server: Server, width: int, height: int, scheme: st
     context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
-    page.goto(server.address)
-    expect(page.locator("#run")).to_be_enabled(timeout=WAIT_MS)
+    go(page, server.address)
     return page
 
 
