@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 # AVFMT_TS_DISCONT: time may begin anew in this format.
 MAY_RESTART = 0x200
+# AVFMT_NOTIMESTAMPS: a bare stream of a codec.
+NO_TIMES = 0x80
 # Frames whose times tell the rate of a file that states none.
 RATE_SAMPLE = 24
 # A file counts as cut short if more than this share of what it claims, or this many frames, is missing.
@@ -66,7 +68,7 @@ class FileReader:
         # The library must not be closed while another thread reads: whoever is last closes.
         self._busy = threading.Lock()
         self._closing = False
-        self._damaged = False
+        self._damaged = self._torn = False
         self._broken: InputError | None = None
         self._first_dts: int | None = None
         self._late = 0.0
@@ -82,16 +84,24 @@ class FileReader:
             raise
 
     def _prepare(self) -> None:
+        from av.codec.context import Flags
         from av.stream import Discard
 
         stream = self._stream
         stream.thread_type = "AUTO"
+        # Without it, H.264 that is cropped at the left keeps columns that are not to be shown.
+        stream.codec_context.flags |= Flags.unaligned
         self.copyable = Path(self._location).is_file() and can_copy(stream)
         for other in self._container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
-        self._may_restart = bool(self._container.format.flags & MAY_RESTART) or is_address(self._location)
-        stated = plausible_rate(stream.average_rate, stream.guessed_rate, stream.base_rate)
+        flags = self._container.format.flags
+        # Ogg tells its length all the same.
+        self._may_restart = bool(flags & MAY_RESTART) and self._container.format.name != "ogg"
+        self._may_restart |= is_address(self._location)
+        rates = stream.average_rate, stream.guessed_rate, stream.base_rate
+        # Of a bare stream, the average is the library's default and the guess is what its headers say.
+        stated = plausible_rate(*((rates[1], *rates) if flags & NO_TIMES else rates))
         self._head: list[tuple[VideoFrame, Stamp]] = []
         self._frames = self._timed_frames(stated or USUAL_RATE)
         if stated is None:
@@ -117,12 +127,13 @@ class FileReader:
         """Frames with their times in seconds since the file's start; durations last until the next one."""
         converter = Converter(self._location, self._stream.sample_aspect_ratio)
         held: TimedFrame | None = None
-        count = 0
+        count, first = 0, 0.0
         for frame, stamp in deinterlaced(self._all_frames()):
             image = converter.picture(frame)
             self.copyable &= converter.orientation == UPRIGHT
             if held is not None:
                 yield held._replace(duration=stamp.time - held.time)
+            first = first if held is not None else stamp.time
             held = TimedFrame(image, *stamp, source_time=stamp.time)
             count += 1
         if held is None:
@@ -130,7 +141,7 @@ class FileReader:
         yield held
         if self._broken is not None and not Path(self._location).is_file():
             raise BrokenOffError(f"{self._broken}; the {count} frames before are kept") from self._broken
-        self._tell_of_damage(count, held.end)
+        self._tell_of_damage(count, first, held.end)
 
     def close(self) -> None:
         """Let go of the input; a thread that is reading it ends with the frame it is at."""
@@ -199,6 +210,7 @@ class FileReader:
                 return [], False
             if packet.is_keyframe and self._first_dts is None:
                 self._first_dts = packet.dts
+            self._torn |= packet.is_corrupt
             tail.add(packet)
         try:
             frames = self._stream.decode(None if last else packet)
@@ -216,7 +228,7 @@ class FileReader:
             return True  # it holds durations and no times, so nothing in it can jump
         return not is_address(self._location) and plays_between(self._location, before, after)
 
-    def _tell_of_damage(self, count: int, end: float) -> None:
+    def _tell_of_damage(self, count: int, first: float, end: float) -> None:
         name = printable(self._location)
         if self._claimed is not None and not self._may_restart and not self.joints:
             missing = (self._claimed - self._late - end) * float(self.fps)
@@ -225,5 +237,7 @@ class FileReader:
                 text = "%s ends after %d frames, though it claims %d: it is cut off or damaged"
                 logger.warning(text, name, count, round(claimed))
                 return
-        if self._damaged:
+        # Packets are marked too where recordings were joined, and there nothing is missing.
+        holes = self._torn and not self.joints and (end - first) * float(self.fps) - count > MISSING_FRAMES
+        if self._damaged or holes:
             logger.warning("%s is damaged: some frames are missing or wrong", name)

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 Stamp = TypeVar("Stamp")
 
+# Rows and columns that bwdif needs, with half of them in the planes of colour.
+SMALLEST = 8
+
 
 def filter_graph(frame: VideoFrame, name: str, **options: str) -> Graph:
     """One filter between a source for frames like this one and a sink."""
@@ -30,6 +33,7 @@ def deinterlaced(frames: Iterable[tuple[VideoFrame, Stamp]]) -> Iterator[tuple[V
 
     bwdif (Bob Weaver deinterlacing) looks at the frames before and after, so it is one frame behind. Once a frame is
     interlaced the filter stays, and leaves progressive ones as they are.
+    Tiny frames, which it refuses, stay as they are too.
 
     Args:
         frames: frames with what is to stay with them.
@@ -43,7 +47,7 @@ def deinterlaced(frames: Iterable[tuple[VideoFrame, Stamp]]) -> Iterator[tuple[V
             graph.vpush(None)
             yield from _drained(graph, stamps)
             graph = None
-        if graph is None and frame.interlaced_frame:
+        if graph is None and frame.interlaced_frame and min(frame.width, frame.height) >= SMALLEST:
             graph, in_use = filter_graph(frame, "bwdif", mode="send_frame", parity="auto", deint="interlaced"), found
         if graph is None:
             yield frame, stamp

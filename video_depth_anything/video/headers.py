@@ -60,9 +60,20 @@ def claimed_end(container: InputContainer, stream: VideoStream, start: float) ->
         clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", value) if key.upper().startswith("DURATION") else None
         if clock is not None:
             hours, minutes, seconds = map(float, clock.groups())
-            return hours * 3600 + minutes * 60 + seconds
+            return _since_start(hours * 3600 + minutes * 60 + seconds, container)
     # The container's length may be that of the sound.
-    return container.duration / 1e6 if container.duration and len(container.streams) == 1 else None
+    return (
+        _since_start(container.duration / 1e6, container)
+        if container.duration and len(container.streams) == 1
+        else None
+    )
+
+
+def _since_start(seconds: float, container: InputContainer) -> float:
+    """A length by the header, which Matroska and FLV count from 0 and not from the file's start."""
+    begins = (container.start_time or 0) / 1e6
+    from_zero = container.format.name in ("matroska,webm", "flv") and begins < seconds
+    return seconds - begins if from_zero else seconds
 
 
 def rate_of(times: list[float]) -> Fraction:

@@ -3,48 +3,24 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from .colorspaces import Colorspace, displayed
 from .containers import MAX_PIXELS
 from .conversion import square_size
+from .deep_images import ImageError, Page, Picture, check_pixels, is_deep, read_deep, through_ffmpeg
 
 # What Pillow may open here; its other formats start programs (EPS) or are no pictures.
 PILLOW_FORMATS = ["PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF", "GIF"]
 # Formats whose further pictures are the next frames. In others they are thumbnails or the other eye.
 ANIMATED_FORMATS = {"PNG", "TIFF", "WEBP", "AVIF", "GIF"}
 ORIENTATION = 0x0112  # EXIF's
-DPX_TRANSFER_OFFSET = 801
-# Printing density and logarithmic. "Linear" is what many programs write who mean the numbers of a screen.
-DPX_LOG_TRANSFERS = {1, 3}
 COLOR_LAYERS = ("rgba", "rgb", "beauty", "combined", "color")
-
-Picture = npt.NDArray[np.uint8]
-
-
-class ImageError(Exception):
-    """An image cannot be read; the message is the reason."""
-
-
-class Page(NamedTuple):
-    """A picture of a file.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        seconds: how long it is shown; None if the file does not say.
-        total: how many pictures the file claims to hold.
-    """
-
-    image: Picture
-    seconds: float | None = None
-    total: int = 1
 
 
 def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MAX_PIXELS) -> Iterator[Page]:
@@ -54,9 +30,9 @@ def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MA
     become 8 bits.
 
     Args:
-        path: the file; its ending tells EXR, DPX and Cineon, its content the others.
-        colorspace: what its numbers mean. "auto": linear light in EXR, logarithmic in Cineon and in DPX that says so,
-            otherwise those of a screen.
+        path: the file; its ending tells EXR, DPX, Cineon and Radiance, its content the others.
+        colorspace: what its numbers mean. "auto": linear light in EXR and Radiance, logarithmic in Cineon and in DPX
+            that says so, otherwise those of a screen.
         max_pixels: height times width at most, checked before decoding.
 
     Raises:
@@ -66,18 +42,13 @@ def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MA
         if path.suffix.lower() == ".exr":
             yield Page(_read_exr(path, colorspace, max_pixels))
         elif path.suffix.lower() in (".dpx", ".cin"):
-            yield Page(_read_dpx(path, colorspace, max_pixels))
+            yield Page(through_ffmpeg(path, colorspace, max_pixels))
+        elif path.suffix.lower() == ".hdr":
+            yield from read_deep(path, "linear" if colorspace == "auto" else colorspace, max_pixels)
         else:
             yield from _read_usual(path, colorspace, max_pixels)
     except (OSError, SyntaxError, ValueError, RuntimeError, EOFError, TypeError) as error:
         raise ImageError(str(error) or type(error).__name__) from error
-
-
-def _check(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ImageError(
-            f"it has {width}x{height} pixels; {max_pixels / 1e6:.3g} million are allowed; see --max_pixels"
-        )
 
 
 def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[Page]:
@@ -91,13 +62,19 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
         if isinstance(error, Image.DecompressionBombError):
             raise ImageError("it is too large") from error
         # Floats of three channels, for one.
-        yield from _read_deep(path, colorspace, max_pixels)
+        yield from read_deep(path, colorspace, max_pixels)
         return
     with opened as image:
-        _check(image.width, image.height, max_pixels)
-        if _is_deep(image, path) or colorspace not in ("auto", "srgb"):
-            image.load()  # which notices a file that was cut off
-            yield from _read_deep(path, colorspace, max_pixels)
+        check_pixels(image.width, image.height, max_pixels)
+        if image.format == "PPM" and image.mode == "I":
+            # Pillow scales by the largest number that the file tells, 1023 of some cameras.
+            gray = np.asarray(image, dtype=np.float32)[..., None] / 65535
+            yield Page(displayed(np.repeat(gray, 3, axis=2), colorspace))
+            return
+        if is_deep(image, path):
+            with suppress(ValueError):  # a layout that Pillow does not know
+                image.load()  # which notices a file that was cut off
+            yield from read_deep(path, colorspace, max_pixels)
             return
         count = getattr(image, "n_frames", 1) if image.format in ANIMATED_FORMATS else 1
         size = image.size
@@ -107,8 +84,10 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
             if image.size != size:
                 return  # a thumbnail
             milliseconds = image.info.get("duration") if count > 1 else None
-            rgb = ImageOps.exif_transpose(image).convert("RGB")
-            yield Page(np.asarray(rgb, dtype=np.uint8), milliseconds / 1000 if milliseconds else None, count)
+            rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
+            if colorspace not in ("auto", "srgb"):
+                rgb = displayed(rgb / np.float32(255), colorspace)
+            yield Page(rgb, milliseconds / 1000 if milliseconds else None, count)
 
 
 def told_size(path: Path) -> tuple[int, int] | None:
@@ -134,64 +113,6 @@ def _add_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _is_deep(image: Any, path: Path) -> bool:
-    """Whether a file has more than 8 bits a channel, which Pillow cuts off or mistakes."""
-    if image.format == "PNG":
-        with path.open("rb") as file:
-            return file.read(25)[24] == 16
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,))) > 8
-    return image.mode in ("I", "F") or image.mode.startswith("I;")
-
-
-def _read_deep(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[Page]:
-    """Through OpenCV, which keeps 16 bits and floats."""
-    import cv2
-
-    data = np.frombuffer(path.read_bytes(), np.uint8)
-    if not len(data):
-        raise ImageError("it is empty")
-    flags = cv2.IMREAD_UNCHANGED
-    read_all: Callable[..., Any] = cv2.imdecodemulti
-    read_one: Callable[..., Any] = cv2.imdecode
-    try:
-        pages = read_all(data, flags)[1] if path.suffix.lower() in (".tif", ".tiff") else [read_one(data, flags)]
-    except cv2.error as error:
-        raise ImageError("it does not decode") from error
-    if not pages or pages[0] is None:
-        raise ImageError("it does not decode")
-    for page in pages:
-        _check(page.shape[1], page.shape[0], max_pixels)
-        if page.shape[:2] != pages[0].shape[:2]:
-            return
-        values = page.astype(np.float32)
-        if np.issubdtype(page.dtype, np.integer):
-            values /= np.iinfo(page.dtype).max
-        if values.ndim == 2 or values.shape[2] < 3:
-            gray = values if values.ndim == 2 else values[..., 0]
-            values = np.repeat(gray[..., None], 3, axis=2)
-        yield Page(displayed(values[..., 2::-1], colorspace), total=len(pages))
-
-
-def _read_dpx(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
-    """DPX and Cineon, through FFmpeg."""
-    import av
-
-    try:
-        with av.open(f"file:{path}", "r", options={"max_pixels": str(max_pixels)}) as container:
-            stream = container.streams.video[0]
-            _check(stream.width, stream.height, max_pixels)
-            frame = next(container.decode(stream)).reformat(format="rgb48le")
-    except (av.FFmpegError, StopIteration, IndexError) as error:
-        raise ImageError("it does not decode") from error
-    if colorspace == "auto":
-        with path.open("rb") as file:
-            header = file.read(DPX_TRANSFER_OFFSET + 1)
-        log = path.suffix.lower() == ".cin" or header[DPX_TRANSFER_OFFSET] in DPX_LOG_TRANSFERS
-        colorspace = "log" if log else "srgb"
-    return displayed(frame.to_ndarray().astype(np.float32) / 65535, colorspace)
-
-
 def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
     """The colours of an OpenEXR file in its display window, square pixels."""
     import cv2
@@ -200,7 +121,7 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
     with _unicode_path(path) as name:
         with OpenEXR.File(name, separate_channels=True, header_only=True) as file:
             width, height = (int(side) for side in np.subtract(*file.header()["displayWindow"][::-1]) + 1)
-            _check(width, height, max_pixels)
+            check_pixels(width, height, max_pixels)
         with OpenEXR.File(name, separate_channels=True) as file:
             part, names = _color_part([file.channels(index) for index in range(len(file.parts))])
             header = dict(file.header(part))  # the file's own is emptied when it closes
@@ -240,6 +161,8 @@ def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:
         gray = [name for name in names if name.rpartition(".")[2].lower() == "y"]
         if gray or len(names) == 1:
             return part, (gray or names)[:1]
+    if not any(parts):
+        raise ImageError("it is cut off, or its pixels are damaged")
     raise ImageError(f"no channels R, G, B or Y in it, only {', '.join(name for names in parts for name in names)}")
 
 

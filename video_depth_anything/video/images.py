@@ -11,7 +11,8 @@ from pathlib import Path
 from ..errors import InputError
 from .colorspaces import Colorspace
 from .containers import USUAL_LIMITS, Limits
-from .image_files import ImageError, Page, read_pages, told_size
+from .deep_images import ImageError, Page
+from .image_files import read_pages, told_size
 from .names import printable
 from .sequences import frame_numbers, gaps
 from .timing import TimedFrame, as_rate

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
-IMAGE_ENDINGS |= {".exr", ".dpx", ".cin", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif"}
+IMAGE_ENDINGS |= {".exr", ".dpx", ".cin", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hdr", ".pfm"}
 # Longer numbers are dates and times.
 MAX_DIGITS = 7
 

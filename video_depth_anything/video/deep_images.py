@@ -1,0 +1,170 @@
+"""Images of more than 8 bits a channel, which Pillow cuts off or mistakes: through OpenCV or FFmpeg."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from .colorspaces import Colorspace, displayed
+
+# Tags of TIFF, and of the first the kinds that are read: gray from white or from black, RGB, palette, LogLuv.
+PHOTOMETRIC, PLANAR = 262, 284
+WHITE_IS_ZERO = 0
+KNOWN_PHOTOMETRICS = {0, 1, 2, 3, 32844, 32845}
+TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Markers of JPEG 2000's code stream, from which the first channel's bits are 40 bytes away.
+CODE_STREAM, TO_BITS = b"\xff\x4f\xff\x51", 42
+DPX_TRANSFER_OFFSET = 801
+# Printing density and logarithmic. "Linear" is what many programs write who mean the numbers of a screen.
+DPX_LOG_TRANSFERS = {1, 3}
+
+Picture = npt.NDArray[np.uint8]
+
+
+class ImageError(Exception):
+    """An image cannot be read; the message is the reason."""
+
+
+class Page(NamedTuple):
+    """A picture of a file.
+
+    Attributes:
+        image: (H, W, 3) uint8 RGB.
+        seconds: how long it is shown; None if the file does not say.
+        total: how many pictures the file claims to hold.
+    """
+
+    image: Picture
+    seconds: float | None = None
+    total: int = 1
+
+
+def check_pixels(width: int, height: int, max_pixels: int) -> None:
+    """Refuse images that are larger than allowed.
+
+    Raises:
+        ImageError: naming both sizes.
+    """
+    if width * height > max_pixels:
+        raise ImageError(
+            f"it has {width}x{height} pixels; {max_pixels / 1e6:.3g} million are allowed; see --max_pixels"
+        )
+
+
+def is_deep(image: Any, path: Path) -> bool:
+    """Whether a file has more than 8 bits a channel.
+
+    Animations of 16 bits do not count: Pillow's 8 bits of them are right, and it alone gives all frames.
+
+    Args:
+        image: as Pillow opened it. path: where it lies.
+    """
+    with path.open("rb") as file:
+        if image.format == "PNG":
+            return file.read(25)[24] == 16 and getattr(image, "n_frames", 1) == 1
+        if image.format == "JPEG2000":
+            head = file.read(1 << 16)
+            at = head.find(CODE_STREAM)
+            return at >= 0 and head[at + TO_BITS : at + TO_BITS + 1] > b"\x07"  # one less than the bits
+    if image.format == "TIFF":
+        return max(image.tag_v2.get(258, (8,))) > 8
+    return image.mode in ("I", "F") or image.mode.startswith("I;")
+
+
+def read_deep(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[Page]:
+    """The pictures of such a file, 8 bits of them.
+
+    Args:
+        path: the file.
+        colorspace: what its numbers mean; "auto" is "srgb".
+        max_pixels: height times width at most.
+
+    Raises:
+        ImageError: with the reason.
+    """
+    data = path.read_bytes()
+    if not data:
+        raise ImageError("it is empty")
+    is_tiff = data.startswith(TIFF_STARTS)
+    if CODE_STREAM in data[: 1 << 16] or (is_tiff and _mistaken_by_opencv(data)):
+        yield Page(through_ffmpeg(path, colorspace, max_pixels))
+    else:
+        yield from _through_opencv(np.frombuffer(data, np.uint8), is_tiff, colorspace, max_pixels)
+
+
+def _mistaken_by_opencv(data: bytes) -> bool:
+    """Whether OpenCV would give wrong pixels of a TIFF: where channels lie apart, or 0 is white.
+
+    Raises:
+        ImageError: if its colours are of a kind that nobody reads here.
+    """
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    file = io.BytesIO(data)
+    tags = ImageFileDirectory_v2(file.read(16 if b"+" in data[:4] else 8))
+    file.seek(tags.next)
+    tags.load(file)
+    photometric = tags.get(PHOTOMETRIC, 1)
+    if photometric not in KNOWN_PHOTOMETRICS:
+        raise ImageError("its colours are not RGB (CMYK or Lab, for instance), which is read of 8 bits only")
+    return photometric == WHITE_IS_ZERO or tags.get(PLANAR) == 2
+
+
+def _through_opencv(
+    data: npt.NDArray[np.uint8], is_tiff: bool, colorspace: Colorspace, max_pixels: int
+) -> Iterator[Page]:
+    import cv2
+
+    flags = cv2.IMREAD_UNCHANGED
+    read_all: Callable[..., Any] = cv2.imdecodemulti
+    read_one: Callable[..., Any] = cv2.imdecode
+    try:
+        pages = read_all(data, flags)[1] if is_tiff else [read_one(data, flags)]
+    except cv2.error as error:
+        raise ImageError("it does not decode") from error
+    if not pages or pages[0] is None:
+        raise ImageError("it does not decode")
+    for page in pages:
+        check_pixels(page.shape[1], page.shape[0], max_pixels)
+        if page.shape[:2] != pages[0].shape[:2]:
+            return
+        values = page.astype(np.float32)
+        if np.issubdtype(page.dtype, np.integer):
+            values /= np.iinfo(page.dtype).max
+        if values.ndim == 2 or values.shape[2] < 3:
+            gray = values if values.ndim == 2 else values[..., 0]
+            values = np.repeat(gray[..., None], 3, axis=2)
+        yield Page(displayed(values[..., 2::-1], colorspace), total=len(pages))
+
+
+def through_ffmpeg(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
+    """The picture as FFmpeg reads it, which scales numbers of 10 or 12 bits and knows DPX and Cineon.
+
+    Args:
+        path: the file; of Cineon and DPX, "auto" goes by the header.
+        colorspace, max_pixels: as of `read_deep`.
+
+    Raises:
+        ImageError: with the reason.
+    """
+    import av
+
+    try:
+        with av.open(f"file:{path}", "r", options={"max_pixels": str(max_pixels)}) as container:
+            stream = container.streams.video[0]
+            check_pixels(stream.width, stream.height, max_pixels)
+            frame = next(container.decode(stream)).reformat(format="rgb48le")
+    except (av.FFmpegError, StopIteration, IndexError) as error:
+        raise ImageError("it does not decode") from error
+    suffix = path.suffix.lower()
+    if colorspace == "auto" and suffix in (".dpx", ".cin"):
+        with path.open("rb") as file:
+            header = file.read(DPX_TRANSFER_OFFSET + 1)
+        log = suffix == ".cin" or header[DPX_TRANSFER_OFFSET] in DPX_LOG_TRANSFERS
+        colorspace = "log" if log else "srgb"
+    return displayed(frame.to_ndarray().astype(np.float32) / 65535, colorspace)
