@@ -30,7 +30,8 @@ def write_tiff(path: Path, planes: npt.NDArray[Any], photometric: int) -> None:
     """A TIFF whose channels (C, H, W) lie one after the other."""
     count, height, width = planes.shape
     tags = ImageFileDirectory_v2()
-    tags[256], tags[257], tags[262], tags[277], tags[278], tags[284] = width, height, photometric, count, height, 2
+    tags[256], tags[257], tags[262], tags[277], tags[278] = width, height, photometric, count, height
+    tags[284] = 2 if count > 1 else 1
     tags[258] = (planes.itemsize * 8,) * count
     tags[339] = (3 if planes.dtype.kind == "f" else 1,) * count
     size = planes[0].nbytes

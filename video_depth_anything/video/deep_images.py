@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .colorspaces import Colorspace, displayed
 
 # Tags of TIFF, and of the first the kinds that are read: gray from white or from black, RGB, palette, LogLuv.
-PHOTOMETRIC, PLANAR = 262, 284
+PHOTOMETRIC, SAMPLES, PLANAR = 262, 277, 284
 WHITE_IS_ZERO = 0
 KNOWN_PHOTOMETRICS = {0, 1, 2, 3, 32844, 32845}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -112,7 +112,7 @@ def _mistaken_by_opencv(data: bytes) -> bool:
     photometric = tags.get(PHOTOMETRIC, 1)
     if photometric not in KNOWN_PHOTOMETRICS:
         raise ImageError("its colours are not RGB (CMYK or Lab, for instance), which is read of 8 bits only")
-    return photometric == WHITE_IS_ZERO or tags.get(PLANAR) == 2
+    return photometric == WHITE_IS_ZERO or (tags.get(PLANAR) == 2 and tags.get(SAMPLES, 1) > 1)
 
 
 def _through_opencv(
