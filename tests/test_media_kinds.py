@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
@@ -82,3 +83,15 @@ def test_an_ogg_that_breaks_off_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     path.write_bytes(data[: last // 2] + bytes(last - last // 2) + data[last:])
     assert len(read(path)) < 24
     assert "though it claims 25: it is cut off or damaged" in caplog.text
+
+
+def test_a_still_end_lasts_as_long_as_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Frames like the one before are stored as empty packets, at the end too."""
+    path = tmp_path / "a.ogv"
+    still = "color=black:s=64x48:r=25:d=3,drawbox=w=20:h=20:color=white:t=fill:enable='gt(t,0.9)'"
+    run_ffmpeg("-f", "lavfi", "-i", still, "-c:v", "libtheora", path)
+    with closing(open_video(path)) as source:
+        frames = list(source.timed())
+    assert frames[-1].end == pytest.approx(3, abs=0.05)
+    assert len(frames) == len(decoded(path)) < 75
+    assert caplog.text == ""

@@ -72,6 +72,7 @@ class FileReader:
         self._broken: InputError | None = None
         self._first_dts: int | None = None
         self._late = 0.0
+        self._still_until = 0.0
         self.joints: Sequence[Joint] = ()
         self.copyable = False
         self._container = open_container(location, limits)
@@ -138,6 +139,8 @@ class FileReader:
             count += 1
         if held is None:
             return
+        if not self.joints and self._still_until > held.end:
+            held = held._replace(duration=self._still_until - held.time)
         yield held
         if self._broken is not None and not Path(self._location).is_file():
             raise BrokenOffError(f"{self._broken}; the {count} frames before are kept") from self._broken
@@ -206,7 +209,10 @@ class FileReader:
             packet = None
         last = packet is None or (packet.size == 0 and packet.dts is None)
         if packet is not None and not last:
-            if packet.size == 0:  # a frame that was dropped when the file was made
+            if packet.size == 0:  # a frame that was dropped when the file was made: the one before stays
+                stamp = packet.dts if packet.pts is None else packet.pts
+                if stamp is not None:
+                    self._still_until = self._in_file(stamp + (packet.duration or 0))
                 return [], False
             if packet.is_keyframe and self._first_dts is None:
                 self._first_dts = packet.dts
