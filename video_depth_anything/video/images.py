@@ -14,7 +14,7 @@ from .containers import USUAL_LIMITS, Limits
 from .deep_images import ImageError, Page
 from .image_files import read_pages, told_size
 from .names import printable
-from .sequences import frame_numbers, gaps
+from .sequences import frame_numbers, gaps, numbered
 from .timing import TimedFrame, as_rate
 
 logger = logging.getLogger(__name__)
@@ -114,5 +114,6 @@ class ImageReader:
             more = f" and {len(ranges) - 3} more" if len(ranges) > 3 else ""
             folder = printable(self._paths[0].parent)
             logger.warning("the images in %s lack the numbers %s%s", folder, ", ".join(ranges[:3]), more)
-        if self._numbers is None and len(self._paths) > 1 and all(c.isdigit() for c in self._paths[0].stem[-1:]):
-            logger.info("the images in %s are not one numbered sequence; frames are counted", self._paths[0].parent)
+        if self._numbers is None and len(self._paths) > 1 and any(numbered(path) for path in self._paths):
+            text = "the images in %s are not one numbered sequence; all are read as one video, and a pattern names one"
+            logger.warning(text, printable(self._paths[0].parent))

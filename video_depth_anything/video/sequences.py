@@ -13,6 +13,8 @@ IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tif
 IMAGE_ENDINGS |= {".exr", ".dpx", ".cin", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hdr", ".pfm"}
 # Longer numbers are dates and times.
 MAX_DIGITS = 7
+# Where a pattern such as plate.%04d.exr has the number.
+COUNTER = re.compile(r"%(0?\d*)d")
 
 
 class Numbered(NamedTuple):
@@ -67,7 +69,7 @@ def matching(pattern: str) -> list[Path]:
     Folders that exist under that very name are taken at their word, whatever brackets they have.
     """
     counted = re.fullmatch(r"(.*)%(0?\d*)d([^/]*)", pattern, re.DOTALL)
-    if counted is not None and "%" not in counted.group(1).rpartition("/")[2]:
+    if counted is not None and not COUNTER.search(counted.group(1).rpartition("/")[2]):
         return _counted(Path(counted.group(1) + "x").parent, pattern)
     path = Path(pattern)
     known = path.parent
@@ -79,7 +81,7 @@ def matching(pattern: str) -> list[Path]:
 
 
 def _counted(folder: Path, pattern: str) -> list[Path]:
-    before, width, after = re.split(r"%(0?\d*)d", Path(pattern).name, maxsplit=1)
+    before, width, after = COUNTER.split(Path(pattern).name, maxsplit=1)
     digits = int(width.lstrip("0") or 0)
     wanted = re.compile(f"{re.escape(before)}([0-9]{{{max(digits, 1)},}}){re.escape(after)}")
     names = [path for path in folder.iterdir() if wanted.fullmatch(path.name)] if folder.is_dir() else []
@@ -88,4 +90,4 @@ def _counted(folder: Path, pattern: str) -> list[Path]:
 
 def is_pattern(argument: str) -> bool:
     """Whether it names files by a pattern."""
-    return glob.has_magic(argument) or re.search(r"%0?\d*d", argument) is not None
+    return glob.has_magic(argument) or COUNTER.search(argument) is not None
