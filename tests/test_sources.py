@@ -83,6 +83,12 @@ def test_lists_of_bytes(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
     assert [one.location for one in expand_inputs(["-"])] == ["a.mp4", "-b.mp4", "\udce9.mp4"]
 
 
+def test_a_video_in_place_of_a_list_of_names(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(make_video().read_bytes())))
+    with pytest.raises(InputError, match="standard input is no list of names; give a video there as /dev/stdin"):
+        expand_inputs(["-"])
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
 def test_lists_of_powershell(monkeypatch: pytest.MonkeyPatch, encoding: str) -> None:
     data = "a.mp4\r\n\u00fc \U0001f600.mp4\r\n".encode(encoding)

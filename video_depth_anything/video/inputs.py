@@ -69,7 +69,7 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
 
     Raises:
         InputError: if the only argument is a folder or a pattern that holds no images or videos; one of several is
-            found out when it is opened, as a missing file is.
+            found out when it is opened, as a missing file is. If standard input is no list.
     """
     inputs: list[Input] = []
     groups = _grouped(listed(arguments))
@@ -105,14 +105,24 @@ def listed(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def _standard_input() -> str:
-    """All of standard input, without a byte-order mark; bytes that are no UTF-8 stay what they are in names."""
+    """All of standard input, without a byte-order mark; bytes that are no UTF-8 stay what they are in names.
+
+    Raises:
+        InputError: if it is no list of names.
+    """
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         return sys.stdin.read().removeprefix("\ufeff")
-    data = bytes(stream.read())
+    text = _decoded_list(bytes(stream.read()))
+    if "\0" in text:  # which no name holds
+        raise InputError("standard input is no list of names; give a video there as /dev/stdin instead of -")
+    return text
+
+
+def _decoded_list(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes lists
         return data.decode("utf-16", "replace")
-    if b"\0" in data:  # which no name holds: the same without the mark
+    if b"\0" in data:  # the same without the mark
         return data.decode("utf-16-be" if data.startswith(b"\0") else "utf-16-le", "replace")
     return os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
 
