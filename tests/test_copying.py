@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
+from ffmpeg import run_ffmpeg
 
 from video_depth_anything.outputs.base import DepthFrame
 from video_depth_anything.outputs.colormap import color_table
@@ -83,6 +84,15 @@ def test_kept_frames_are_copied(tmp_path: Path, stamps: list[int], ending: str) 
     assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(given, written))
     times = np.array([time for time, _ in written])
     assert times - times[0] == pytest.approx(np.array(stamps) / 72, abs=2e-3)
+
+
+def test_the_video_that_was_read_is_copied_of_several(tmp_path: Path) -> None:
+    path = tmp_path / "clip.mkv"
+    small = ("-f", "lavfi", "-i", "color=red:s=32x32:d=0.5:r=24")
+    streams = ("-map", "0:v", "-map", "1:v", "-c:v:0", "libx264", "-c:v:1", "copy", "-disposition:v:0", "0")
+    run_ffmpeg(*small, "-i", make_clip(tmp_path / "clip.mp4", EVEN), *streams, path)
+    given, written = list(decoded(tmp_path / "clip.mp4")), list(decoded(write_source(path, tmp_path / "out")))
+    assert all(np.array_equal(one, other) for (_, one), (_, other) in zip(given, written, strict=True))
 
 
 def test_a_run_cut_short_is_encoded(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..files import partial_path
+from .headers import video_stream
 from .names import printable
 from .sound import AudioTrack
 from .writer import TimedVideo, VideoWriter
+
+if TYPE_CHECKING:
+    from av import VideoStream
+    from av.container import InputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +85,7 @@ class VideoCopier(TimedVideo):
 
         source = f"file:{self._original.location}"
         with av.open(source) as given:
-            stamps = [packet.pts for packet in given.demux(given.streams.video[0]) if packet.size]
+            stamps = [packet.pts for packet in given.demux(self._stream(given)) if packet.size]
         shown = {stamp: index for index, stamp in enumerate(sorted(stamp for stamp in stamps if stamp is not None))}
         if len(shown) != self._count or len(stamps) != self._count:
             return False
@@ -88,7 +94,7 @@ class VideoCopier(TimedVideo):
         options = {"movflags": "+faststart"} if self._audio is None else {}
         target = f"file:{partial_path(self.path)}"
         with av.open(source) as given, av.open(target, "w", format="mp4", container_options=options) as output:
-            stream = given.streams.video[0]
+            stream = self._stream(given)
             copied = output.add_stream_from_template(stream)
             copied.time_base = 1 / self._fps
             for index, packet in enumerate(packet for packet in given.demux(stream) if packet.size):
@@ -96,6 +102,10 @@ class VideoCopier(TimedVideo):
                 packet.time_base, packet.stream = 1 / self._fps, copied
                 output.mux(packet)
         return True
+
+    def _stream(self, container: InputContainer) -> VideoStream:
+        """The video that was read: a file may hold several."""
+        return video_stream(container, str(self._original.location))
 
     def _encode(self) -> None:
         from .source import open_video
