@@ -101,6 +101,16 @@ def test_patterns_with_numbers_and_brackets(tmp_path: Path) -> None:
         expand_inputs([str(folder / "q_%04d.png")])
 
 
+def test_two_sequences_in_a_folder_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("50%_1", "50%_2", "right_1", "right_2"):
+        Image.fromarray(FRAME).save(tmp_path / f"{name}.png")
+    assert len(frames_of(tmp_path)) == 4
+    assert "not one numbered sequence; all are read as one video" in caplog.text
+    caplog.clear()
+    assert [frame.number for frame in frames_of(tmp_path / "50%_%d.png")] == [1, 2]
+    assert caplog.text == ""
+
+
 def test_numbered_images_named_one_by_one_are_one_input(caplog: pytest.LogCaptureFixture) -> None:
     paths = sorted((IMAGES / "gap").iterdir())
     with caplog.at_level(logging.INFO):
