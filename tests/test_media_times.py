@@ -182,6 +182,7 @@ def test_chapters_and_other_streams_stay_behind(tmp_path: Path) -> None:
 
 def test_sound_of_what_is_read_once_is_left_out(tmp_path: Path) -> None:
     assert AudioTrack("rtsp://host/camera").check() == "its source can be read only once"
+    assert AudioTrack(str(MEDIA)).check() == "there is no sound in it"  # a folder of images
     assert not AudioTrack(str(tmp_path / "seq" / "*.png")).exists()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from .containers import is_address, open_container, readable
 from .names import printable
-from .sound_streams import TRIED_PACKETS, goes_into_mp4, sound_stream
+from .sound_streams import NO_SOUND, TRIED_PACKETS, goes_into_mp4, sound_stream
 from .stream_clock import JoinedClock, Joint
 
 if TYPE_CHECKING:
@@ -67,7 +67,10 @@ class AudioTrack:
         import av
 
         if not self._again():
-            return "its source can be read only once"
+            path = Path(self.location)
+            # A folder, or a pattern, of images.
+            silent = not is_address(self.location) and (path.is_dir() or not path.exists())
+            return NO_SOUND if silent else "its source can be read only once"
         try:
             with closing(open_container(self.location)) as container:
                 reason = "it is empty"
