@@ -52,10 +52,13 @@ def test_tiff_whose_zero_is_white(tmp_path: Path) -> None:
     np.testing.assert_array_equal(picture(tmp_path / "a.tif")[..., 1], FRAME[..., 0])
 
 
-def test_deep_tiff_of_printing_inks_is_refused(tmp_path: Path) -> None:
-    write_tiff(tmp_path / "a.tif", np.zeros((4, 8, 8), np.uint16), photometric=5)
-    with pytest.raises(InputError, match=r"a\.tif: not an image, or damaged: its colours are not RGB"):
-        picture(tmp_path / "a.tif")
+def test_deep_tiff_that_nobody_reads_is_refused(tmp_path: Path) -> None:
+    write_tiff(tmp_path / "inks.tif", np.zeros((4, 8, 8), np.uint16), photometric=5)
+    with pytest.raises(InputError, match=r"inks\.tif: not an image, or damaged: its colours are not RGB"):
+        picture(tmp_path / "inks.tif")
+    write_tiff(tmp_path / "half.tif", np.zeros((3, 8, 8), np.float16), photometric=2)
+    with pytest.raises(InputError, match=r"half\.tif: .* floats of 16 bits; save it with 32 bits, or as EXR"):
+        picture(tmp_path / "half.tif")
 
 
 @pytest.mark.parametrize("bits", [12, 16])

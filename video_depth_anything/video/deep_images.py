@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from .colorspaces import Colorspace, displayed
 
-# Tags of TIFF, and of the first the kinds that are read: gray from white or from black, RGB, palette, LogLuv.
-PHOTOMETRIC, SAMPLES, PLANAR = 262, 277, 284
+# Tags of TIFF, its code for floats, and the colours that are read: gray from white or from black, RGB, palette, LogLuv.
+BITS, PHOTOMETRIC, SAMPLES, PLANAR, FORMAT = 258, 262, 277, 284, 339
+FLOAT = 3
 WHITE_IS_ZERO = 0
 KNOWN_PHOTOMETRICS = {0, 1, 2, 3, 32844, 32845}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
@@ -72,7 +73,7 @@ def is_deep(image: Any, path: Path) -> bool:
             at = head.find(CODE_STREAM)
             return at >= 0 and head[at + TO_BITS : at + TO_BITS + 1] > b"\x07"  # one less than the bits
     if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (8,))) > 8
+        return max(image.tag_v2.get(BITS, (8,))) > 8
     return image.mode in ("I", "F") or image.mode.startswith("I;")
 
 
@@ -101,7 +102,7 @@ def _mistaken_by_opencv(data: bytes) -> bool:
     """Whether OpenCV would give wrong pixels of a TIFF: where channels lie apart, or 0 is white.
 
     Raises:
-        ImageError: if its colours are of a kind that nobody reads here.
+        ImageError: if its colours or numbers are of a kind that nobody reads here.
     """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
@@ -112,6 +113,8 @@ def _mistaken_by_opencv(data: bytes) -> bool:
     photometric = tags.get(PHOTOMETRIC, 1)
     if photometric not in KNOWN_PHOTOMETRICS:
         raise ImageError("its colours are not RGB (CMYK or Lab, for instance), which is read of 8 bits only")
+    if tags.get(FORMAT, (1,))[0] == FLOAT and tags.get(BITS, (8,))[0] == 16:
+        raise ImageError("its numbers are floats of 16 bits; save it with 32 bits, or as EXR")
     return photometric == WHITE_IS_ZERO or (tags.get(PLANAR) == 2 and tags.get(SAMPLES, 1) > 1)
 
 
