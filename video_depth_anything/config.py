@@ -10,7 +10,7 @@ from typing import Literal, get_args
 EncoderName = Literal["vits", "vitb", "vitl"]
 DeviceName = Literal["auto", "cuda", "mps", "cpu", "intel-gpu", "intel-npu"]
 BackendName = Literal["auto", "torch", "openvino"]
-PrecisionName = Literal["auto", "fp32", "fp16", "bf16"]
+PrecisionName = Literal["auto", "fp32", "fp16", "bf16", "int8"]
 ENCODERS: tuple[EncoderName, ...] = get_args(EncoderName)
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 DEVICES: tuple[DeviceName, ...] = get_args(DeviceName)

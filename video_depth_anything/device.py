@@ -23,6 +23,7 @@ class Execution:
     small; a GPU needs them to be filled.
     `openvino_device` is where OpenVINO computes the network ("CPU", "GPU", "NPU"); None: PyTorch does, on `device`,
     with its pieces compiled if `compile` is set, and then on CUDA a stream's frames as one recorded graph.
+    `int8` has OpenVINO compute the encoder's linear layers in eight-bit integers, and the rest in `autocast_dtype`.
     """
 
     device: torch.device
@@ -30,6 +31,7 @@ class Execution:
     frames_at_once: int
     openvino_device: str | None = None
     compile: bool = False
+    int8: bool = False
 
     def autocast(self) -> torch.autocast:
         """Context in which the network runs."""
@@ -71,14 +73,15 @@ def cpu_has_bf16() -> bool:
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype | None:
     """Autocast type of a precision name, None for float32.
 
-    "auto" is fp16 on CUDA, as the original ran it, bf16 on a CPU that has it in hardware, fp32 otherwise.
+    "auto" is fp16 on CUDA, as the original ran it, bf16 on a CPU that has it in hardware, fp32 otherwise. "int8" is as
+    "auto": it says how the encoder's linear layers are computed, not the rest.
 
     Raises:
         DeviceError: if the name is unknown, or the GPU cannot compute in bf16.
     """
     if precision not in PRECISIONS:
         raise DeviceError(f"unknown precision {precision!r}; use one of {', '.join(PRECISIONS)}")
-    if precision == "auto":
+    if precision in ("auto", "int8"):
         if device.type == "cuda":
             return torch.float16
         return torch.bfloat16 if device.type == "cpu" and cpu_has_bf16() else None
@@ -127,6 +130,8 @@ def choose_execution(
         raise DeviceError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")
     if compile and (backend == "openvino" or device in OPENVINO_DEVICES):
         raise DeviceError("--compile is for PyTorch; OpenVINO always compiles")
+    if precision == "int8":
+        _check_int8(device, backend)
     if device in OPENVINO_DEVICES:
         if backend == "torch":
             raise DeviceError(f"device {device} needs --backend openvino; PyTorch's devices are cuda, mps and cpu")
@@ -145,6 +150,13 @@ def has_openvino() -> bool:
     return importlib.util.find_spec("openvino") is not None
 
 
+def _check_int8(device: str | torch.device, backend: str) -> None:
+    if backend == "torch" or str(device) not in ("auto", "cpu") or (device == "auto" and torch.cuda.is_available()):
+        raise DeviceError("precision int8 is for OpenVINO on a CPU: use --device cpu, and --backend openvino or auto")
+    if not all(importlib.util.find_spec(name) for name in ("openvino", "nncf", "platformdirs")):
+        raise DeviceError("precision int8 is not installed; run `pip install 'video-depth-anything[int8]'`")
+
+
 def _openvino_execution(name: str, precision: str) -> Execution:
     if not has_openvino():
         raise DeviceError("backend openvino is not installed; run `pip install -r requirements-openvino.txt`")
@@ -158,4 +170,4 @@ def _openvino_execution(name: str, precision: str) -> Execution:
     dtype = torch.float16 if precision == "auto" and name != "CPU" else resolve_precision(precision, cpu)
     # On a CPU two frames are computed side by side.
     frames_at_once = 2 if name == "CPU" and torch.get_num_threads() > 1 else 1
-    return Execution(cpu, dtype, frames_at_once, name)
+    return Execution(cpu, dtype, frames_at_once, name, int8=precision == "int8")

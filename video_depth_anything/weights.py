@@ -21,6 +21,8 @@ from .errors import CheckpointError, OutputError
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
+# The clip that comes with the project, for `bundled`.
+EXAMPLE = "example_videos/box.mp4"
 ENDPOINT = "https://huggingface.co"
 # A server that says nothing for so long is given up, in seconds.
 TIMEOUT = 30.0

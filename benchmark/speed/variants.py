@@ -14,13 +14,18 @@ from benchmark.speed.plain import PlainNetwork
 from benchmark.speed.plain_inference import PlainStream, infer_plain
 from video_depth_anything import Execution, VideoDepthAnything, choose_execution, infer_depth, load_backend, load_model
 from video_depth_anything.alignment import DepthMap
+from video_depth_anything.backends.load import calibrate_network
+from video_depth_anything.video.samples import sample_frames
+from video_depth_anything.weights import EXAMPLE, bundled
 
 # Depth of a clip (N, H, W, 3), map by map.
 Infer = Callable[[Frame], Iterable[DepthMap]]
 
 
 def precision_name(execution: Execution) -> str:
-    """`fp32`, `bf16` or `fp16`, whatever name led there."""
+    """`fp32`, `bf16`, `fp16` or `int8`, whatever name led there."""
+    if execution.int8:
+        return "int8"
     return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[execution.autocast_dtype]
 
 
@@ -80,7 +85,9 @@ def load_network(variant: Variant, model: VideoDepthAnything, execution: Executi
     """
     if variant.backend == PLAIN:
         return PlainNetwork(model.state_dict(), model.config, model.metric)
-    return load_backend(model, execution)
+    network = load_backend(model, execution)
+    calibrate_network(network, lambda: sample_frames(bundled(EXAMPLE), 16))
+    return network
 
 
 def offline(variant: Variant, models: Models, input_size: int) -> Infer:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import torch
 from torch import nn
 
 from ..device import Execution
 from ..network import Network
-from ..transform import network_size
+from ..transform import Frame, network_size
 from ..video_depth import VideoDepthAnything
 from .compiled import CompiledNetwork
 
@@ -25,6 +27,17 @@ def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
     from .openvino import OpenVinoNetwork
 
     return OpenVinoNetwork(model, execution)
+
+
+def calibrate_network(network: Network, frames: Callable[[], Iterable[Frame]]) -> None:
+    """Make ready for int8, once for these weights; nothing is done in other precisions.
+
+    Args:
+        network: as `load_backend` gives it.
+        frames: gives (H, W, 3) RGB frames such as will come; called if nothing is kept from an earlier run.
+    """
+    if hasattr(network, "calibrate"):
+        network.calibrate(frames)
 
 
 def prepare_network(

@@ -10,8 +10,9 @@ Shapes: N images or frames, C channels, H x W pixels.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, NamedTuple
 
@@ -24,10 +25,12 @@ from torch import Tensor
 
 from ..device import Execution
 from ..frame_features import FrameFeatures
+from ..transform import Frame
 from ..video_depth import VideoDepthAnything
 from ..windows import INFER_LEN
 from .choice import preparation_seconds
 from .openvino_convert import channels_first, channels_last, convert
+from .openvino_int8 import Int8Encoder
 from .pieces import PieceFunction, PiecewiseNetwork
 
 logger = logging.getLogger(__name__)
@@ -121,10 +124,11 @@ class OpenVinoNetwork(PiecewiseNetwork):
 
     Args:
         model: network with its weights, on the CPU; they must not change any more.
-        execution: `openvino_device` says where to compute, `autocast_dtype` in which precision.
+        execution: `openvino_device` says where to compute, `autocast_dtype` and `int8` in which precision.
+        cache: folder for calibrated models; None: the user's own.
     """
 
-    def __init__(self, model: VideoDepthAnything, execution: Execution) -> None:
+    def __init__(self, model: VideoDepthAnything, execution: Execution, cache: Path | None = None) -> None:
         super().__init__(model)
         self._device = execution.openvino_device or "CPU"
         # A static number compiles to faster code than any number. On a CPU this one was the fastest among 32 to 512 for
@@ -132,11 +136,31 @@ class OpenVinoNetwork(PiecewiseNetwork):
         # It does not depend on the map, so the motion modules are compiled once for all input sizes.
         self._pixels = 64 if self._device == "CPU" else 512
         self._precision = {None: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[execution.autocast_dtype]
+        self._int8 = self._quantised(cache) if execution.int8 else None
         self._core = ov.Core()
         self._compilers = ThreadPoolExecutor(COMPILERS, "compiler")
         self._pieces: dict[tuple[object, ...], _Pending] = {}
         self._prepared: set[tuple[int, int]] = set()
         self._lock = RLock()
+
+    def _quantised(self, cache: Path | None) -> Int8Encoder:
+        def whole(size: tuple[int, int]) -> ov.Model:
+            return convert(self._model, self._encoder(size), [(1, *size, 3)])
+
+        return Int8Encoder(self._model, whole, cache)
+
+    def calibrate(self, frames: Callable[[], Iterable[Frame]]) -> None:
+        """Make ready for int8, once for these weights; nothing is done in other precisions.
+
+        Args:
+            frames: gives (H, W, 3) RGB frames such as will come; called if the cache has no calibrated model.
+
+        Raises:
+            ValueError: if it gives none.
+        """
+        if self._int8 is not None:
+            with self._lock:
+                self._int8.calibrate(frames)
 
     def prepare(self, size: tuple[int, int], frames_at_once: int = 1, window: bool = True) -> None:
         """Make ready for an input size, with one line in the log; returns at once if that was done before.
@@ -207,7 +231,10 @@ class OpenVinoNetwork(PiecewiseNetwork):
         shapes = tuple(tuple(channels_last(x).shape) for x in inputs)
         with self._lock:
             if (name, shapes) not in self._pieces:
-                model = convert(self._model, function, shapes)
+                if name == "encode" and self._int8 is not None:
+                    model = self._int8.at((shapes[0][1], shapes[0][2]))
+                else:
+                    model = convert(self._model, function, shapes)
                 if self._precision != "f32":
                     model = _with_half(model, HALF_INPUTS.get(name, ()), HALF_OUTPUTS.get(name, ()))
                 compiled = self._compilers.submit(self._compile, name, model, num_requests)

@@ -44,8 +44,12 @@ class PiecewiseNetwork(ABC):
 
     def encode(self, images: Tensor) -> FrameFeatures:
         """As `VideoDepthAnything.encode`."""
+        return FrameFeatures(*self._run("encode", self._encoder((images.shape[-2], images.shape[-1])), images))
+
+    def _encoder(self, size: tuple[int, int]) -> PieceFunction:
+        """What `encode` computes for images of that (height, width)."""
         encoder, head = self._model.pretrained, self._model.head
-        grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
+        grid = (size[0] // PATCH_SIZE, size[1] // PATCH_SIZE)
 
         if grid not in self._positions:
             # A constant of the piece. (OpenVINO's bicubic resize would leave a side alone that keeps its length,
@@ -57,7 +61,7 @@ class PiecewiseNetwork(ABC):
         def function(images: Tensor) -> FrameFeatures:
             return head.encode(encoder(images, position), grid)
 
-        return FrameFeatures(*self._run("encode", function, images))
+        return function
 
     def decode(
         self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = 1

@@ -59,7 +59,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--device", default="auto", type=device_name, metavar="DEVICE", help=where)
     backend = "what computes the network; auto: OpenVINO on a CPU where it is installed, else PyTorch"
     group.add_argument("--backend", choices=BACKENDS, default="auto", help=backend)
-    automatic = "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32"
+    automatic = "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32; int8: faster on a CPU, not exact"
     group.add_argument("--precision", choices=PRECISIONS, default="auto", help=automatic)
     group.add_argument("--fp32", action="store_true", help="the same as --precision fp32, and stronger")
     group.add_argument("--compile", action="store_true", help="let PyTorch compile the network; long videos gain")
@@ -192,9 +192,9 @@ def add_verbosity(parser: argparse.ArgumentParser) -> None:
 
 def inputs_of(args: argparse.Namespace) -> list[str]:
     """The inputs named, or the bundled example."""
-    from ..weights import bundled
+    from ..weights import EXAMPLE, bundled
 
-    return [*args.inputs, *args.input_video] or [str(bundled("example_videos/box.mp4"))]
+    return [*args.inputs, *args.input_video] or [str(bundled(EXAMPLE))]
 
 
 def run_options(args: argparse.Namespace, parser: argparse.ArgumentParser) -> RunOptions:

@@ -99,7 +99,7 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
     # What cannot be written is found out before the weights are read.
     plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
     plan.check_inputs(inputs)
-    network = load_network(options.model)
+    network = load_network(options.model, [str(one.path) for one in inputs if one.path])
     provenance = network.provenance()
     plan = replace(plan, provenance=provenance)
     chosen = replace(options.model, encoder=network.encoder, checkpoint=network.checkpoint)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
 from ..alignment import DepthMap
 from ..backends.choice import prefer_torch
-from ..backends.load import load_backend, prepare_network
+from ..backends.load import calibrate_network, load_backend, prepare_network
 from ..checkpoint import checkpoint_sha256, choose_weights, load_model
 from ..config import EncoderName
 from ..device import Execution, choose_execution
@@ -19,9 +19,14 @@ from ..outputs.options import Provenance
 from ..retry import RetryingNetwork
 from ..transform import Frame
 from ..version import __version__
+from ..video.samples import sample_frames
 from ..video_depth_stream import DepthStream
+from ..weights import EXAMPLE, bundled
 from ..windows import INFER_LEN
 from .options import ModelOptions
+
+# That int8 is calibrated on: more made it no better.
+CALIBRATION_FRAMES = 16
 
 
 @dataclass(frozen=True)
@@ -86,11 +91,12 @@ class LoadedNetwork:
         return DepthStream(self.network, self.input_size, self.execution)
 
 
-def load_network(options: ModelOptions) -> LoadedNetwork:
+def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNetwork:
     """Choose weights, device, precision and backend, and load the network.
 
     Args:
         options: what the user asked for.
+        videos: files such as will come; int8 is calibrated on them and on the bundled clip, once for its weights.
 
     Raises:
         CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not to be
@@ -109,11 +115,20 @@ def load_network(options: ModelOptions) -> LoadedNetwork:
 
     def loaded(execution: Execution) -> LoadedNetwork:
         network = load_backend(model, execution)
+        calibrate_network(network, lambda: _calibration_frames(videos))
         if execution.openvino_device is None:
             network = RetryingNetwork(network, execution.frames_at_once)
         return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
 
-    if options.backend == "auto" and execution.openvino_device == "CPU":
+    if options.backend == "auto" and execution.openvino_device == "CPU" and not execution.int8:
         brief = lru_cache(maxsize=1)(lambda: loaded(execution_by("torch")))
         return replace(loaded(execution), for_short=brief)
     return loaded(execution)
+
+
+def _calibration_frames(videos: Sequence[str]) -> Iterator[Frame]:
+    """Half of them from the bundled clip, the others from the first videos."""
+    yield from sample_frames(bundled(EXAMPLE), CALIBRATION_FRAMES // 2)
+    first = videos[: CALIBRATION_FRAMES // 2]
+    for video in first:
+        yield from sample_frames(video, CALIBRATION_FRAMES // 2 // len(first))

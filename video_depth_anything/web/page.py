@@ -7,14 +7,14 @@ from typing import Any
 
 import gradio as gr
 
-from ..weights import bundled
+from ..weights import EXAMPLE, bundled
 from .handlers import MOST_CAMERAS, Handlers
 from .looks import SHOW_RESULT
 from .networks import Networks, Offer
 from .options import PageOptions
 
 TITLE = "Video Depth Anything"
-EXAMPLE, EXAMPLE_DEPTH = "example_videos/box.mp4", "example_videos/box_depth.mp4"
+EXAMPLE_DEPTH = "example_videos/box_depth.mp4"
 QUALITIES = {"vits": "Small, fastest", "vitb": "Medium", "vitl": "Large, best"}
 COLORMAPS = ("inferno", "magma", "viridis", "turbo", "Spectral", "gray")
 DOWNLOADS = [("NumPy (.npz)", "npz"), ("OpenEXR (.zip)", "exr"), ("16-bit PNG (.zip)", "png16")]
