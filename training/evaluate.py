@@ -14,10 +14,15 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from video_depth_anything.cli.console import progress, run_script
 from video_depth_anything.cli.parser import positive_float, positive_int
-from video_depth_anything.config import DEVICES, ENCODERS, PRECISIONS
+from video_depth_anything.config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
+from video_depth_anything.errors import UsageError
+
+if TYPE_CHECKING:
+    from video_depth_anything.network import Network
 
 MODES = ("image", "offline")
 
@@ -41,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
     result.add_argument("--device", choices=DEVICES, default="auto")
     result.add_argument("--precision", choices=PRECISIONS, default="auto")
+    result.add_argument("--backend", choices=BACKENDS, default="torch", help="what computes the offline mode")
     result.add_argument("--threads", type=positive_int, help="CPU threads of torch")
     return result
 
@@ -52,16 +58,28 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmark.rgbd import open_rgbd_folder
     from training.quality import as_json, as_markdown, measure, without_motion
     from video_depth_anything import choose_execution, load_model
+    from video_depth_anything.pipelines.options import ModelOptions
+    from video_depth_anything.pipelines.setup import load_network
 
     if args.threads:
         torch.set_num_threads(args.threads)
     folders = [open_rgbd_folder(path) for path in args.folders]
-    execution = choose_execution(args.device, args.precision)
-    model = load_model(args.encoder, False, args.checkpoint, execution.device)
-    networks = {"image": without_motion(model), "offline": model}
-    chosen = {mode: networks[mode] for mode in args.modes}
-    if args.no_motion:
-        chosen["offline without motion"] = networks["image"]
+    chosen: dict[str, Network] = {}
+    if args.backend == "torch":
+        execution = choose_execution(args.device, args.precision)
+        model = load_model(args.encoder, False, args.checkpoint, execution.device)
+        networks = {"image": without_motion(model), "offline": model}
+        chosen |= {mode: networks[mode] for mode in args.modes}
+        if args.no_motion:
+            chosen["offline without motion"] = networks["image"]
+    elif args.no_motion or args.modes != ["offline"]:
+        raise UsageError(f"--backend {args.backend}: takes --modes offline alone")
+    else:
+        options = ModelOptions(args.encoder, False, args.checkpoint, args.input_size, args.device, args.backend,
+                               args.precision)  # fmt: skip
+        images = [str(folder.images[len(folder) * part // 4]) for folder in folders for part in range(4)]
+        loaded = load_network(options, images[:: max(len(images) // 8, 1)])
+        execution, chosen["offline"] = loaded.execution, loaded.network
     results = []
     for folder in folders:
         count = min(args.frames or len(folder), len(folder))

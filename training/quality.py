@@ -6,6 +6,7 @@ import copy
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,7 @@ from benchmark.rgbd import RgbdFolder
 from training.sources import read_frames
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import InputError
+from video_depth_anything.network import Network
 from video_depth_anything.offline import infer_depth, resize_depth
 from video_depth_anything.transform import network_size, preprocess
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -71,7 +73,7 @@ def image_depth(
 def measure(
     folder: RgbdFolder,
     count: int,
-    networks: Mapping[str, VideoDepthAnything],
+    networks: Mapping[str, Network],
     input_size: int,
     execution: Execution,
     max_depth: float,
@@ -80,7 +82,7 @@ def measure(
     """The two baselines and each network on the first `count` frames of a recording.
 
     Args:
-        networks: by mode; "image" runs frame by frame, any other in windows.
+        networks: by mode; "image" runs frame by frame, in PyTorch, any other in windows.
         advance: called after each frame that a network has done.
 
     Raises:
@@ -95,9 +97,13 @@ def measure(
         "plane": plane_disparity(depth, max_depth),
     }
     for mode, network in networks.items():
-        infer = image_depth if mode == "image" else infer_depth
         maps = []
-        for disparity in infer(network, iter(clip.images), input_size, execution):
+        images = iter(clip.images)
+        if mode == "image":
+            disparities = image_depth(cast(VideoDepthAnything, network), images, input_size, execution)
+        else:
+            disparities = infer_depth(network, images, input_size, execution)
+        for disparity in disparities:
             maps.append(disparity)
             advance()
         predictions[mode] = np.stack(maps)
