@@ -11,6 +11,7 @@ from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import imageio.v3 as iio
 import imageio_ffmpeg
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from recipes import synthetic_frames
 from video_depth_anything.errors import InputError
 from video_depth_anything.video.inputs import Input, expand_inputs, natural_key
 from video_depth_anything.video.names import printable
+from video_depth_anything.video.samples import sample_frames
 from video_depth_anything.video.source import Selection
 
 FRAMES = synthetic_frames(12, 24, 36, seed=0)
@@ -210,3 +212,18 @@ def test_hdr_is_mapped_to_the_ordinary_range(tmp_path: Path, transfer: str) -> N
     assert (np.diff(levels[:, 1]) >= 0).all()
     assert levels[0, 1] <= 2
     assert levels[-1, 1] > 230
+
+
+def test_samples_lie_at_equal_distances(make_video: MakeVideo) -> None:
+    clip = make_video(count=40)
+    every = list(iio.imiter(clip, plugin="pyav"))
+    for index, found in enumerate(sample_frames(clip, 8)):
+        np.testing.assert_allclose(found.astype(int), every[5 * index], atol=1)
+    assert index == 7
+
+
+def test_no_samples_of_what_is_no_file(tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.mp4"
+    damaged.write_bytes(b"no video at all" * 100)
+    for location in (tmp_path, damaged, tmp_path / "missing.mp4", "http://127.0.0.1:9/clip.mp4"):
+        assert list(sample_frames(location, 8)) == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,12 @@ import numpy.typing as npt
 from ..errors import InputError
 from .containers import is_address, open_container
 
+# Frames decoded on the way to one: streams allow to begin that often, usually.
+MOST_DECODED = 600
+
 
 def sample_frames(location: str | Path, count: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames at equal distances, each from the nearest point before it where decoding can begin.
+    """Frames at equal distances in time.
 
     Args:
         location: a video or image file. Of anything else there are none, nor of what cannot be decoded: whoever needs
@@ -33,9 +37,11 @@ def sample_frames(location: str | Path, count: int) -> Iterator[npt.NDArray[np.u
             return
         length, begin = container.duration or 0, container.start_time or 0
         for index in range(count if length else 1):
+            time = begin + length * index // count  # in microseconds
             if length:
-                container.seek(begin + length * index // count)
-            frame = next(container.decode(video=0), None)
+                container.seek(time)  # to where decoding can begin, at or before it
+            following = islice(container.decode(video=0), MOST_DECODED)
+            frame = next((one for one in following if (one.time or 0) * av.time_base >= time), None)
             if frame is None:
                 return
             yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
