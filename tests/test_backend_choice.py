@@ -26,7 +26,7 @@ def test_cost_of_a_frame(encoder: EncoderName, size: tuple[int, int]) -> None:
 
 def test_short_videos_are_pytorchs() -> None:
     assert prefer_torch(40, (200, 200), 98, OPENVINO, "vits")
-    assert prefer_torch(1, (540, 960), 518, OPENVINO, "vitl")
+    assert prefer_torch(1, (540, 960), 280, OPENVINO, "vitl")
     assert not prefer_torch(44, (540, 960), 518, OPENVINO, "vits")
     assert not prefer_torch(100_000, (200, 200), 98, OPENVINO, "vits")
 

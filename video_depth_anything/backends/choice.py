@@ -6,8 +6,8 @@ from ..config import PATCH_SIZE, EncoderName, get_config
 from ..device import Execution
 from ..transform import network_size
 
-# Seconds to prepare an input size, and more for each weight, on two Zen 5 cores: 3 for vits, 7 for vitl.
-SECONDS, SECONDS_PER_WEIGHT = 2.5, 1.2e-8
+# Seconds to prepare an input size, and more for each weight, on two Zen 5 cores: 2.1 for vits, 3.2 for vitl.
+SECONDS, SECONDS_PER_WEIGHT = 2.0, 3e-9
 # What OpenVINO saves against PyTorch on a CPU. vits on two Zen 4 cores: 57 ms of 58 GFLOP a frame (280 high, bf16), 71
 # of 58 (280, fp32), 367 of 281 (518, bf16), 597 of 281 (518, fp32). A faster machine takes from both sides.
 SAVED_SECONDS_PER_GFLOP = 1.2e-3
