@@ -99,7 +99,7 @@ def test_defaults_of_the_original() -> None:
         "--max_len FRAMES": "-1",
         "--target_fps FPS": "-1",
         "--device DEVICE": "auto",
-        "--precision {auto,fp32,fp16,bf16}": "auto",
+        "--precision {auto,fp32,fp16,bf16,int8}": "auto",
     }.items():
         described = text.rpartition(flag)[2]
         assert described.partition("(default: ")[2].split(")")[0] == default, flag

@@ -116,7 +116,7 @@ def _quantise(convert: Callable[[Size], ov.Model], images: Sequence[npt.NDArray[
     for number, (node, other) in enumerate(zip(_constants(model), others, strict=True)):
         if node.data.shape != other.data.shape or not np.array_equal(node.data, other.data):
             node.set_friendly_name(f"{_SIZE_MARK}{number}")
-    nncf.set_log_level(logging.ERROR)
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function for that silences other loggers' handlers too
     advanced = AdvancedQuantizationParameters(
         disable_bias_correction=True,  # nothing was gained by it
         smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTHING),

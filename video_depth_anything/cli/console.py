@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -152,3 +153,18 @@ def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
         logger.debug("%s", type(error).__name__, exc_info=error)
         show(f"error: {line}", sys.stderr)
         return error.exit_code if isinstance(error, UserError) else USER_ERROR
+    finally:
+        _drop_what_cannot_be_written()
+
+
+def _drop_what_cannot_be_written() -> None:
+    """Python would try again at its end, on a full disk or without a reader, and make an exit code of it."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
