@@ -154,7 +154,7 @@ def _check_int8(device: str | torch.device, backend: str) -> None:
     if backend == "torch" or str(device) not in ("auto", "cpu") or (device == "auto" and torch.cuda.is_available()):
         raise DeviceError("precision int8 is for OpenVINO on a CPU: use --device cpu, and --backend openvino or auto")
     if not all(importlib.util.find_spec(name) for name in ("openvino", "nncf", "platformdirs")):
-        raise DeviceError("precision int8 is not installed; run `pip install 'video-depth-anything[int8]'`")
+        raise DeviceError("precision int8 is not installed; run `pip install openvino nncf platformdirs`")
 
 
 def _openvino_execution(name: str, precision: str) -> Execution:
