@@ -222,6 +222,14 @@ def test_samples_lie_at_equal_distances(make_video: MakeVideo) -> None:
     assert index == 7
 
 
+def test_an_image_is_a_sample(tmp_path: Path) -> None:
+    for ending in ("png", "jpg"):
+        path = tmp_path / f"image.{ending}"
+        Image.fromarray(FRAMES[0]).save(path, quality=100, subsampling=0)
+        (found,) = sample_frames(path, 1)
+        np.testing.assert_allclose(found.astype(int), FRAMES[0], atol=12)
+
+
 def test_no_samples_of_what_is_no_file(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.mp4"
     damaged.write_bytes(b"no video at all" * 100)

@@ -77,8 +77,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     else:
         options = ModelOptions(args.encoder, False, args.checkpoint, args.input_size, args.device, args.backend,
                                args.precision)  # fmt: skip
-        images = [str(folder.images[len(folder) * part // 4]) for folder in folders for part in range(4)]
-        loaded = load_network(options, images[:: max(len(images) // 8, 1)])
+        images = [str(folder.images[len(folder) * part // 4]) for part in range(4) for folder in folders]
+        loaded = load_network(options, images)
         execution, chosen["offline"] = loaded.execution, loaded.network
     results = []
     for folder in folders:

@@ -151,9 +151,13 @@ def has_openvino() -> bool:
 
 
 def _check_int8(device: str | torch.device, backend: str) -> None:
-    if backend == "torch" or str(device) not in ("auto", "cpu") or (device == "auto" and torch.cuda.is_available()):
+    if (
+        backend == "torch"
+        or str(device) not in ("auto", "cpu")
+        or ((device, backend) == ("auto", "auto") and resolve_device().type != "cpu")
+    ):
         raise DeviceError("precision int8 is for OpenVINO on a CPU: use --device cpu, and --backend openvino or auto")
-    if not all(importlib.util.find_spec(name) for name in ("openvino", "nncf", "platformdirs")):
+    if not has_openvino() or not all(importlib.util.find_spec(name) for name in ("nncf", "platformdirs")):
         raise DeviceError("precision int8 is not installed; run `pip install openvino nncf platformdirs`")
 
 

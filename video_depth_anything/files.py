@@ -1,10 +1,12 @@
-"""Output files appear under their final name only when they are whole."""
+"""Output files appear under their final name only when they are whole; streams that take nothing more are let go."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO, Any
 
 
 def partial_path(path: Path) -> Path:
@@ -31,3 +33,11 @@ def whole_file(path: Path) -> Iterator[Path]:
     except BaseException:
         discard(path)
         raise
+
+
+def let_go(stream: IO[Any]) -> None:
+    """Send what is left in a stream's buffers nowhere: Python would complain of it at its end."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -15,8 +15,7 @@ from benchmark.speed.plain_inference import PlainStream, infer_plain
 from video_depth_anything import Execution, VideoDepthAnything, choose_execution, infer_depth, load_backend, load_model
 from video_depth_anything.alignment import DepthMap
 from video_depth_anything.backends.load import calibrate_network
-from video_depth_anything.video.samples import sample_frames
-from video_depth_anything.weights import EXAMPLE, bundled
+from video_depth_anything.pipelines.setup import calibration_frames
 
 # Depth of a clip (N, H, W, 3), map by map.
 Infer = Callable[[Frame], Iterable[DepthMap]]
@@ -86,7 +85,7 @@ def load_network(variant: Variant, model: VideoDepthAnything, execution: Executi
     if variant.backend == PLAIN:
         return PlainNetwork(model.state_dict(), model.config, model.metric)
     network = load_backend(model, execution)
-    calibrate_network(network, lambda: sample_frames(bundled(EXAMPLE), 16))
+    calibrate_network(network, execution, calibration_frames)
     return network
 
 

@@ -29,14 +29,18 @@ def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
     return OpenVinoNetwork(model, execution)
 
 
-def calibrate_network(network: Network, frames: Callable[[], Iterable[Frame]]) -> None:
+def calibrate_network(network: Network, execution: Execution, frames: Callable[[], Iterable[Frame]]) -> None:
     """Make ready for int8, once for these weights; nothing is done in other precisions.
 
     Args:
-        network: as `load_backend` gives it.
+        network: as `load_backend` gives it for `execution`.
         frames: gives (H, W, 3) RGB frames such as will come; called if nothing is kept from an earlier run.
     """
-    if hasattr(network, "calibrate"):
+    if not execution.int8:
+        return
+    from .openvino import OpenVinoNetwork
+
+    if isinstance(network, OpenVinoNetwork):
         network.calibrate(frames)
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, NamedTuple
 
@@ -125,10 +124,9 @@ class OpenVinoNetwork(PiecewiseNetwork):
     Args:
         model: network with its weights, on the CPU; they must not change any more.
         execution: `openvino_device` says where to compute, `autocast_dtype` and `int8` in which precision.
-        cache: folder for calibrated models; None: the user's own.
     """
 
-    def __init__(self, model: VideoDepthAnything, execution: Execution, cache: Path | None = None) -> None:
+    def __init__(self, model: VideoDepthAnything, execution: Execution) -> None:
         super().__init__(model)
         self._device = execution.openvino_device or "CPU"
         # A static number compiles to faster code than any number. On a CPU this one was the fastest among 32 to 512 for
@@ -136,18 +134,18 @@ class OpenVinoNetwork(PiecewiseNetwork):
         # It does not depend on the map, so the motion modules are compiled once for all input sizes.
         self._pixels = 64 if self._device == "CPU" else 512
         self._precision = {None: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[execution.autocast_dtype]
-        self._int8 = self._quantised(cache) if execution.int8 else None
+        self._int8 = self._quantised() if execution.int8 else None
         self._core = ov.Core()
         self._compilers = ThreadPoolExecutor(COMPILERS, "compiler")
         self._pieces: dict[tuple[object, ...], _Pending] = {}
         self._prepared: set[tuple[int, int]] = set()
         self._lock = RLock()
 
-    def _quantised(self, cache: Path | None) -> Int8Encoder:
+    def _quantised(self) -> Int8Encoder:
         def whole(size: tuple[int, int]) -> ov.Model:
             return convert(self._model, self._encoder(size), [(1, *size, 3)])
 
-        return Int8Encoder(self._model, whole, cache)
+        return Int8Encoder(self._model, whole)
 
     def calibrate(self, frames: Callable[[], Iterable[Frame]]) -> None:
         """Make ready for int8, once for these weights; nothing is done in other precisions.

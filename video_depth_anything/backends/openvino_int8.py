@@ -52,15 +52,13 @@ class Int8Encoder:
     Args:
         network: holder of the encoder's weights, which identify it in the cache.
         convert: makes the model in float for an input size, with images (1, H, W, 3) as its input.
-        folder: where calibrated models are kept; None: the user's folder for such things.
     """
 
-    def __init__(self, network: nn.Module, convert: Callable[[Size], ov.Model], folder: Path | None = None) -> None:
+    def __init__(self, network: nn.Module, convert: Callable[[Size], ov.Model]) -> None:
         import platformdirs
 
         self._convert = convert
-        folder = folder or platformdirs.user_cache_path("video-depth-anything")
-        self._file = folder / f"int8_{_fingerprint(network)}.zip"
+        self._file = platformdirs.user_cache_path("video-depth-anything") / f"int8_{_fingerprint(network)}.zip"
         self._calibrated: ov.Model | None = None
 
     def calibrate(self, frames: Callable[[], Iterable[Frame]]) -> None:

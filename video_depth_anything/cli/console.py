@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
 from ..errors import UserError, user_line
+from ..files import let_go
 
 # How often a log file is told how far a run is.
 LOG_SECONDS = 10.0
@@ -164,7 +164,4 @@ def _drop_what_cannot_be_written() -> None:
             if stream is not None:
                 stream.flush()
         except (OSError, ValueError):
-            with suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, stream.fileno())
-                os.close(nowhere)
+            let_go(stream)

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OutputError
+from ..files import let_go
 from .base import DepthFrame, Finished, ReaderGone, RunInfo
 from .values import Values, spanned, to_16_bit
 from .visualiser import VisStyle, Visualiser
@@ -66,7 +67,8 @@ class RawOutput:
                 self._times.write(f"{frame.timestamp:.6f}\n")
                 self._times.flush()
         except (BrokenPipeError, ValueError) as error:
-            self._let_go()
+            if self._stream is sys.stdout.buffer:
+                let_go(sys.stdout)
             raise ReaderGone("nobody reads standard output any more") from error
 
     def _data(self, frame: DepthFrame) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
@@ -75,14 +77,6 @@ class RawOutput:
         if self._values.kind == "depth_metres":
             return to_16_bit(frame.depth, *self._values.mapping())
         return to_16_bit(frame.depth, *spanned(*self._visualiser.ends(frame)))
-
-    def _let_go(self) -> None:
-        """What is left in buffers goes nowhere: Python would complain of it at its end."""
-        if self._stream is sys.stdout.buffer:
-            with contextlib.suppress(OSError, ValueError):
-                nowhere = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(nowhere, sys.stdout.fileno())
-                os.close(nowhere)
 
     def close(self) -> None:
         if self._times is not None:

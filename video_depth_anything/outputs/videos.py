@@ -16,8 +16,25 @@ from .values import Values, to_16_bit
 from .visualiser import VisStyle, Visualiser
 
 
-class _Video:
+class _File:
+    """An output that is one video file; what writes it is made by the subclass."""
+
+    _file: VideoWriter | VideoCopier
+
+    def close(self) -> None:
+        self._file.close()
+
+    def abort(self) -> None:
+        self._file.abort()
+
+    def written(self) -> list[str]:
+        return [str(self._file.path)]
+
+
+class _Video(_File):
     """A video written as frames come; it plays as long as they did."""
+
+    _file: VideoWriter
 
     def __init__(
         self,
@@ -29,19 +46,10 @@ class _Video:
         codec: str = "libx264",
         table: npt.NDArray[np.uint8] | None = None,
     ) -> None:
-        self._writer = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec, table)
+        self._file = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec, table)
 
     def _append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: DepthFrame) -> None:
-        self._writer.write(picture, frame.time, frame.duration)
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def abort(self) -> None:
-        self._writer.abort()
-
-    def written(self) -> list[str]:
-        return [str(self._writer.path)]
+        self._file.write(picture, frame.time, frame.duration)
 
 
 class SourceVideo(_Video):
@@ -54,23 +62,16 @@ class SourceVideo(_Video):
         self._append(frame.image, frame)
 
 
-class CopiedVideo:
+class CopiedVideo(_File):
     """`_src.mp4` where the frames are processed as the file has them: its packets."""
 
+    _file: VideoCopier
+
     def __init__(self, info: RunInfo, original: Original, audio: AudioTrack | None, codec: str) -> None:
-        self._copier = VideoCopier(info.path("_src.mp4"), original, info.fps, audio, codec)
+        self._file = VideoCopier(info.path("_src.mp4"), original, info.fps, audio, codec)
 
     def write(self, frame: DepthFrame) -> None:
-        self._copier.add(frame.time, frame.duration)
-
-    def close(self) -> None:
-        self._copier.close()
-
-    def abort(self) -> None:
-        self._copier.abort()
-
-    def written(self) -> list[str]:
-        return [str(self._copier.path)]
+        self._file.add(frame.time, frame.duration)
 
 
 class DepthVideo(_Video):

@@ -115,7 +115,7 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
 
     def loaded(execution: Execution) -> LoadedNetwork:
         network = load_backend(model, execution)
-        calibrate_network(network, lambda: _calibration_frames(videos))
+        calibrate_network(network, execution, lambda: calibration_frames(videos))
         if execution.openvino_device is None:
             network = RetryingNetwork(network, execution.frames_at_once)
         return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
@@ -126,9 +126,17 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
     return loaded(execution)
 
 
-def _calibration_frames(videos: Sequence[str]) -> Iterator[Frame]:
-    """Half of them from the bundled clip, the others from the first videos."""
-    yield from sample_frames(bundled(EXAMPLE), CALIBRATION_FRAMES // 2)
-    first = videos[: CALIBRATION_FRAMES // 2]
+def calibration_frames(videos: Sequence[str] = ()) -> Iterator[Frame]:
+    """What int8 is calibrated on: half of it from the bundled clip, the rest from the first videos, if there are any.
+
+    Args:
+        videos: files.
+
+    Yields:
+        (H, W, 3) uint8 RGB.
+    """
+    half = CALIBRATION_FRAMES // 2
+    first = videos[:half]
+    yield from sample_frames(bundled(EXAMPLE), half if first else CALIBRATION_FRAMES)
     for video in first:
-        yield from sample_frames(video, CALIBRATION_FRAMES // 2 // len(first))
+        yield from sample_frames(video, half // len(first))

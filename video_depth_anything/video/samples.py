@@ -38,7 +38,7 @@ def sample_frames(location: str | Path, count: int) -> Iterator[npt.NDArray[np.u
         length, begin = container.duration or 0, container.start_time or 0
         for index in range(count if length else 1):
             time = begin + length * index // count  # in microseconds
-            if length:
+            if index:  # an image cannot be sought in
                 container.seek(time)  # to where decoding can begin, at or before it
             following = islice(container.decode(video=0), MOST_DECODED)
             frame = next((one for one in following if (one.time or 0) * av.time_base >= time), None)
