@@ -189,7 +189,7 @@ def test_startup() -> None:
 
 def test_host() -> None:
     """Every stage of every size is there; whole runs cost time and cores."""
-    found = tables(run("host", "--sizes", "96x64", "64x48", "--frames", "6", "--repeats", "1", "--input_size", "28"))
+    found = tables(run("host", "--sizes", "96x64", "64x48", "--frames", "120", "--repeats", "1", "--input_size", "28"))
     assert len(found) == 2
     for rows in found:
         assert [row["stage"].split(",")[0].strip("*") for row in rows] == [
