@@ -1,9 +1,9 @@
-"""Exported files give PyTorch's depth in ONNX Runtime; the documented example runs as it stands."""
+"""Exported files give PyTorch's depth in ONNX Runtime and OpenVINO; the documented example runs as it stands."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import cv2
@@ -23,7 +23,9 @@ onnxruntime = pytest.importorskip("onnxruntime")
 DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "export.md"
 CPU = Execution(torch.device("cpu"), None, 1)
 TOLERANCE = 1e-4  # of the range
+F32 = {"INFERENCE_PRECISION_HINT": "f32"}  # by default OpenVINO computes in bf16 where the processor does
 Array = npt.NDArray[np.float32]
+RunStep = Callable[[dict[str, npt.NDArray[np.generic]]], Iterable[Array]]
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +44,13 @@ def assert_depth(found: Array, expected: Array, tolerance: float = TOLERANCE) ->
     assert found.dtype == np.float32
     assert expected.std() > 0.05
     assert np.abs(found - expected).max() <= tolerance * np.ptp(expected)
+
+
+def documented(word: str) -> str:
+    """The one example with this word in it."""
+    examples = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    (example,) = [x for x in examples if word in x]
+    return str(example)
 
 
 @pytest.mark.parametrize("size", [(28, 42), (518, 28), (28, 518), (518, 518)])
@@ -75,7 +84,7 @@ def test_documented_step_over_a_video(
     (tmp_path / "step.onnx").symlink_to(step_file)
     make_video("clip.mp4", 50, 28, 42)
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    example = documented("onnxruntime")
     assert len([line for line in example.splitlines() if line.strip()]) <= 30
     exec(compile(example, str(DOCUMENT), "exec"), {})
     stream = DepthStream(golden_model, 28, CPU)
@@ -87,16 +96,60 @@ def test_documented_step_over_a_video(
     assert_depth(np.load("depth.npy"), np.stack(expected))
 
 
-def run_steps(session: object, state: Mapping[str, npt.NDArray[np.generic]], frames: Array) -> Array:
+def run_steps(step: RunStep, state: Mapping[str, npt.NDArray[np.generic]], frames: Array) -> Array:
     depths = []
     for number, image in enumerate(frames[0]):
-        depth, *new = session.run(  # type: ignore[attr-defined]
-            None, {"image": image[None], "frame": np.array(number), **state}
-        )
+        depth, *new = step({"image": image[None], "frame": np.array(number), **state})
         for entries, entry in zip(state.values(), new):
             entries[42 if number == 0 else number % 42] = entry
         depths.append(depth[0])
     return np.stack(depths)
+
+
+def pytorch_steps(model: VideoDepthAnything, frames: Array) -> Array:
+    """The same by PyTorch."""
+    step = StepModule(model, (frames.shape[3], frames.shape[4]))
+
+    @torch.inference_mode()
+    def run(inputs: Mapping[str, npt.NDArray[np.generic]]) -> list[Array]:
+        return [x.numpy() for x in step(*(torch.from_numpy(x) for x in inputs.values()))]
+
+    return run_steps(run, {str(n): np.zeros(shape, np.float32) for n, shape in enumerate(step.state_shapes())}, frames)
+
+
+@pytest.mark.slow
+def test_openvino_window_of_any_length_and_size(
+    golden_model: VideoDepthAnything, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    core = pytest.importorskip("openvino").Core()
+    words = ["--format", "openvino", "--encoder", "vits", "--checkpoint", str(checkpoint)]
+    size = ["--frame_size", "42", "28", "--input_size", "28"]
+    assert main([*words, *size, "--output", str(tmp_path / "window")]) == 0
+    assert sorted(x.name for x in tmp_path.iterdir()) == ["window.bin", "window.xml"]
+    for length, height, width in ((32, 28, 42), (1, 28, 42), (5, 56, 28), (32, 28, 28), (2, 518, 518)):
+        frames = images(length, height, width)
+        model = core.read_model(tmp_path / "window.xml")
+        if (length, height, width) != (32, 28, 42):
+            model.reshape(frames.shape)
+        (depth,) = core.compile_model(model, "CPU", F32)({"frames": frames}).values()
+        with torch.inference_mode():
+            assert_depth(depth, golden_model(torch.from_numpy(frames)).numpy())
+    monkeypatch.chdir(tmp_path)
+    shown: dict[str, Array] = {}
+    exec(compile(documented("openvino.Core"), str(DOCUMENT), "exec"), shown)
+    assert shown["depth"].shape == (1, 8, 140, 252)
+
+
+@pytest.mark.slow
+def test_openvino_step(golden_model: VideoDepthAnything, checkpoint: Path, tmp_path: Path) -> None:
+    core = pytest.importorskip("openvino").Core()
+    words = ["--format", "openvino", "--form", "step", "--frame_size", "42", "28", "--input_size", "28"]
+    words += ["--encoder", "vits", "--checkpoint", str(checkpoint)]
+    assert main([*words, "--output", str(tmp_path / "step.xml")]) == 0
+    step = core.compile_model(core.read_model(tmp_path / "step.xml"), "CPU", F32)
+    frames = images(46, 28, 42)
+    state = {x.any_name: np.zeros(tuple(x.shape), np.float32) for x in step.inputs[2:]}
+    assert_depth(run_steps(lambda x: step(x).values(), state, frames), pytorch_steps(golden_model, frames))
 
 
 @pytest.mark.slow
@@ -109,16 +162,9 @@ def test_step_in_half_precision(golden_model: VideoDepthAnything, checkpoint: Pa
     kept = session.get_inputs()[2:]
     assert {x.type for x in kept} == {"tensor(float16)"}
     frames = images(3, 28, 42)
-    depth = run_steps(session, {x.name: np.zeros(x.shape, np.float16) for x in kept}, frames)
-    step = StepModule(golden_model, (28, 42))
-    state = [torch.zeros(shape) for shape in step.state_shapes()]
-    expected = []
-    for number in range(3):
-        found, *new = step(torch.from_numpy(frames[:, number]), torch.tensor(number), *state)
-        for entries, entry in zip(state, new):
-            entries[42 if number == 0 else number % 42] = entry
-        expected.append(found[0].numpy())
-    assert_depth(depth, np.stack(expected), 2e-2)
+    state = {x.name: np.zeros(x.shape, np.float16) for x in kept}
+    depth = run_steps(lambda x: session.run(None, x), state, frames)
+    assert_depth(depth, pytorch_steps(golden_model, frames), 2e-2)
 
 
 def test_a_missing_checkpoint_ends_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

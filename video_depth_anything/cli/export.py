@@ -12,7 +12,7 @@ from ..config import ENCODERS
 from .console import run_script
 from .parser import Parser, positive_int
 
-FORMATS = ("onnx",)
+FORMATS = ("onnx", "openvino")
 FORMS = ("window", "step")
 EPILOG = "docs/export.md says how to use the files."
 
@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "vda export") -> int:
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    description = "Write the network as an ONNX file: windows of frames, or streaming's step."
+    description = "Write the network as an ONNX or OpenVINO file: windows of frames, or streaming's step."
     parser = Parser(prog=prog, description=description, epilog=EPILOG)
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="format of the file")
     what = "window: up to 32 frames of any size; step: one frame of one size, and what is kept of those before"
@@ -46,9 +46,13 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--metric", action="store_true", help="use metric weights: depth in metres")
     parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of those in checkpoints/")
     parser.add_argument(
-        "--input_size", type=positive_int, default=518, metavar="PIXELS", help="step: shorter side of its input"
+        "--input_size",
+        type=positive_int,
+        default=518,
+        metavar="PIXELS",
+        help="step, OpenVINO: shorter side of the input",
     )
-    frame = "step: width and height of the video's frames (default: 1920 1080)"
+    frame = "step, OpenVINO: width and height of the video's frames (default: 1920 1080)"
     parser.add_argument(
         "--frame_size", type=positive_int, nargs=2, default=(1920, 1080), metavar=("W", "H"), help=frame
     )
@@ -57,21 +61,21 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 def _run(args: argparse.Namespace) -> int:
     from ..checkpoint import choose_weights, load_model
-    from ..exports.files import export_step, export_window
+    from ..exports.files import ENDINGS, export_step, export_window
     from ..transform import network_size
 
     encoder, checkpoint = choose_weights(args.encoder, args.metric, args.checkpoint)
     model = load_model(encoder, args.metric, checkpoint, "cpu")
     height, width = network_size(args.frame_size[1], args.frame_size[0], args.input_size)
-    size = f"_{width}x{height}" if args.form == "step" else ""
+    size = f"_{width}x{height}" if args.form == "step" or args.format == "openvino" else ""
     precision = "fp16" if args.fp16 else "fp32"
     path = args.output or Path(f"{checkpoint.stem}_{args.form}{size}_{precision}")
-    path = path.with_name(path.name.removesuffix(".onnx") + ".onnx")
+    path = path.with_name(path.name.removesuffix(ENDINGS[args.format]) + ENDINGS[args.format])
     logger.info("exporting %s, which takes a minute or so", path)
     if args.form == "step":
         export_step(model, (height, width), path, args.fp16)
     else:
-        export_window(model, path, args.fp16)
+        export_window(model, path, args.fp16, (height, width))
     print(path)
     return 0
 

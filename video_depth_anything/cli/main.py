@@ -19,7 +19,7 @@ commands:
   stream   depth of live video, a camera, or files, frame by frame
   app      a web page on which a video becomes a depth video
   weights  download the public checkpoints
-  export   the network as an ONNX file
+  export   the network as an ONNX or OpenVINO file
 
 `vda COMMAND --help` tells more; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
 """

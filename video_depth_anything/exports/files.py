@@ -1,4 +1,4 @@
-"""Exported files: ONNX by PyTorch's exporter."""
+"""Exported files: ONNX by PyTorch's exporter, and OpenVINO's format from that."""
 
 from __future__ import annotations
 
@@ -21,25 +21,35 @@ from ..windows import INFER_LEN
 from .modules import StepModule, WindowModule
 
 OPSET = 18
+ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 # A protocol buffer holds 2 GiB at most; larger weights lie in a file beside the graph.
 MAX_WEIGHTS_INSIDE = 3 << 29
 
 
-def export_window(model: VideoDepthAnything, path: Path, half: bool = False) -> None:
+def export_window(
+    model: VideoDepthAnything, path: Path, half: bool = False, size: tuple[int, int] = (518, 924)
+) -> None:
     """Write the network for windows: `frames` (1, T, 3, H, W) float32 to `depth` (1, T, H, W) float32.
 
-    T up to 32, H and W multiples of 14 from 28 on, chosen when it runs.
+    T up to 32, H and W multiples of 14 from 28 on. An ONNX file leaves them open until it runs. An OpenVINO file is set
+    to 32 frames of one size, and can be reshaped to others before it is compiled: OpenVINO 2026.4 computes right depth
+    for fixed shapes, and was seen to compute wrong depth for open ones.
 
     Args:
         model: with its weights, on the CPU.
-        path: of the file; large models add one beside it.
+        path: of the file, .onnx or .xml for OpenVINO; large models, and OpenVINO's, add one beside it.
         half: compute in float16, but for what the network always computes in float32.
+        size: (height, width) that an OpenVINO file is set to, multiples of 14.
+
+    Raises:
+        UsageError: if a package that exporting needs is missing.
     """
-    size = {1: Dim("frames_of_window", min=1, max=INFER_LEN)}
+    lengths = {1: Dim("frames_of_window", min=1, max=INFER_LEN)}
     sides = {3: PATCH_SIZE * Dim("patches_high", min=2), 4: PATCH_SIZE * Dim("patches_wide", min=2)}
     # No two sides alike, lest the exporter takes them for the same.
     example = (torch.zeros(1, 3, 3, 4 * PATCH_SIZE, 5 * PATCH_SIZE),)
-    _export(WindowModule(_prepared(model, half)), example, ["frames"], ["depth"], path, half, size | sides)
+    window = WindowModule(_prepared(model, half))
+    _export(window, example, ["frames"], ["depth"], path, half, lengths | sides, (1, INFER_LEN, 3, *size))
 
 
 def export_step(model: VideoDepthAnything, size: tuple[int, int], path: Path, half: bool = False) -> None:
@@ -50,8 +60,11 @@ def export_step(model: VideoDepthAnything, size: tuple[int, int], path: Path, ha
     Args:
         model: with its weights, on the CPU.
         size: (height, width), multiples of 14.
-        path: of the file; large models add one beside it.
+        path: of the file, .onnx or .xml for OpenVINO; large models, and OpenVINO's, add one beside it.
         half: compute in float16, but for what the network always computes in float32; the state is float16 then.
+
+    Raises:
+        UsageError: if a package that exporting needs is missing.
     """
     step = StepModule(_prepared(model, half), size)
     shapes = step.state_shapes()
@@ -81,8 +94,9 @@ def _export(
     path: Path,
     half: bool,
     dynamic: dict[int, Any] | None = None,
+    fixed: Sequence[int] | None = None,
 ) -> None:
-    _check_packages()
+    _check_packages(path)
     autocast = torch.autocast("cpu", dtype=torch.float16, enabled=half, cache_enabled=False)
     with _quiet(), torch.no_grad(), autocast:
         program = torch.onnx.export(
@@ -103,15 +117,35 @@ def _export(
     with tempfile.TemporaryDirectory(prefix=".partial_", dir=path.parent) as folder:
         whole = Path(folder) / path.with_suffix(".onnx").name
         program.save(whole, external_data=weights > MAX_WEIGHTS_INSIDE)
-        for file in Path(folder).iterdir():
-            shutil.move(file, path.parent / file.name)
+        if path.suffix == ENDINGS["openvino"]:
+            whole = _to_openvino(whole, path.name, half, fixed)
+        for file in whole.parent.iterdir():
+            if file.is_file():
+                shutil.move(file, path.parent / file.name)
 
 
-def _check_packages() -> None:
+def _to_openvino(source: Path, name: str, half: bool, fixed: Sequence[int] | None) -> Path:
+    """Convert an ONNX file, in a folder of its own beside it; with `fixed`, set its only input to that shape."""
+    import openvino
+
+    model = openvino.Core().read_model(source)
+    if fixed:
+        model.reshape(list(fixed))
+    target = source.parent / "openvino" / name
+    target.parent.mkdir()
+    openvino.save_model(model, target, compress_to_fp16=half)
+    return target
+
+
+def _check_packages(path: Path) -> None:
+    extra = "export,openvino" if path.suffix == ENDINGS["openvino"] else "export"
     try:
         import onnxscript  # noqa: F401
+
+        if path.suffix == ENDINGS["openvino"]:
+            import openvino  # noqa: F401
     except ImportError as error:
-        raise UsageError(f"exporting needs {error.name}; run `pip install 'video-depth-anything[export]'`") from error
+        raise UsageError(f"exporting needs {error.name}; run `pip install 'video-depth-anything[{extra}]'`") from error
 
 
 class _quiet:

@@ -46,17 +46,14 @@ def resize_matrix(length: int, offset: Tensor) -> Tensor:
     step = POSITION_GRID / (length + offset)
     position = (torch.arange(length, dtype=torch.float32) + 0.5) * step - 0.5
     first = torch.floor(position)
-    fraction = position - first
-    columns = torch.arange(POSITION_GRID)
-    matrix = torch.zeros(1)
-    for tap in range(-1, 3):
-        distance = (fraction - tap).abs()
-        near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance * distance + 1
-        far = ((CUBIC * distance - 5 * CUBIC) * distance + 8 * CUBIC) * distance - 4 * CUBIC
-        weight = torch.where(distance <= 1, near, far)
-        index = (first + tap).clamp(0, POSITION_GRID - 1)
-        matrix = matrix + weight[:, None] * (columns == index[:, None]).float()
-    return matrix
+    taps = torch.arange(-1, 3)
+    # All taps as one table: OpenVINO 2026.4 computes the same polynomials of a plain vector wrongly.
+    distance = ((position - first)[:, None] - taps).abs()
+    near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance * distance + 1
+    far = ((CUBIC * distance - 5 * CUBIC) * distance + 8 * CUBIC) * distance - 4 * CUBIC
+    weight = torch.where(distance <= 1, near, far)
+    index = (first[:, None] + taps).clamp(0, POSITION_GRID - 1)
+    return (weight[..., None] * (torch.arange(POSITION_GRID) == index[..., None])).sum(1)
 
 
 class WindowModule(nn.Module):
