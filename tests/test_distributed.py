@@ -53,7 +53,7 @@ class MixingNetwork:
         context, strength = (stacked * weights).mean(dim=0), 1 + stacked.mean().abs()
         for start in range(0, len(slots), frames_at_once):
             maps = [
-                window[slot].skip1[0, 0] * strength + context + 0.01 * slot for slot in slots[start:][:frames_at_once]
+                window[slot].map1[0, 0] * strength + context + 0.01 * slot for slot in slots[start:][:frames_at_once]
             ]
             yield torch.stack(maps).relu()[None]
 

@@ -102,11 +102,7 @@ def depth_from_tokens(
     if not motion:
         tokens, length, chosen = [t[:, chosen] for t in tokens], len(chosen), list(range(len(chosen)))
     rendered = [t if chosen == list(range(length)) else t[:, chosen] for t in tokens[:2]]
-    map1, map2 = (head.reassemble(i, t.flatten(0, 1), grid) for i, t in enumerate(rendered))
-    map1 = F.avg_pool2d(map1, 2) if coarse else map1
-    skip1, skip2 = (
-        head.scratch.fusion(level).skip(head.scratch.narrow(level, x)) for level, x in ((1, map1), (2, map2))
-    )
+    map1, map2 = (head.project(i, t.flatten(0, 1), grid) for i, t in enumerate(rendered))
     map3, map4 = (head.reassemble(i, tokens[i].flatten(0, 1), grid) for i in (2, 3))
 
     def mix(index: int, maps: Tensor) -> Tensor:
@@ -118,11 +114,12 @@ def depth_from_tokens(
         path = path.unflatten(0, (batch, length))[:, chosen].flatten(0, 1)
     if coarse:
         size = (path.shape[-2], path.shape[-1])
-        for level, skip in ((2, skip2), (1, skip1)):
+        finest = head.scratch.narrow(1, F.avg_pool2d(head.resize_layers[0](map1), 2))
+        for level, skip in ((2, head.skip(2, map2)), (1, head.scratch.fusion(1).skip(finest))):
             path = head.scratch.fusion(level)(path, skip, size)
         maps = head.scratch.output_conv1(path)
     else:
-        maps = resize(head.refine(path, skip2, skip1), (PATCH_SIZE * grid[0], PATCH_SIZE * grid[1]))
+        maps = resize(head.refine(path, map2, map1), (PATCH_SIZE * grid[0], PATCH_SIZE * grid[1]))
     return _finish(model, maps).unflatten(0, (batch, -1))
 
 

@@ -22,7 +22,7 @@ class HeadPieces(Protocol):
 
     def fine(self, path: Tensor, skip: Tensor) -> Tensor: ...
 
-    def refine(self, path: Tensor, skip2: Tensor, skip1: Tensor) -> Tensor: ...
+    def refine(self, path: Tensor, map2: Tensor, map1: Tensor) -> Tensor: ...
 
     def finish(self, maps: Tensor) -> Tensor: ...
 
@@ -53,9 +53,9 @@ def decode(
     path = head.motion(3, path)
     for start in range(0, len(slots), frames_at_once):
         chosen = list(slots[start : start + frames_at_once])
-        skip2 = stack_frames([window[slot].skip2 for slot in chosen])
-        skip1 = stack_frames([window[slot].skip1 for slot in chosen])
-        (maps,) = _per_frame(head.refine, len(chosen), path[:, chosen], skip2, skip1)
+        map2 = stack_frames([window[slot].map2 for slot in chosen])
+        map1 = stack_frames([window[slot].map1 for slot in chosen])
+        (maps,) = _per_frame(head.refine, len(chosen), path[:, chosen], map2, map1)
         yield _per_frame(head.finish, len(chosen), maps)[0]
 
 
@@ -78,7 +78,7 @@ def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> T
 
     path, skip = head.coarse(motion(0, features.map3), motion(1, features.map4))
     path = motion(3, head.fine(motion(2, path), skip))
-    depth = head.finish(head.refine(path, features.skip2, features.skip1))
+    depth = head.finish(head.refine(path, features.map2, features.map1))
     memory.advance()
     return depth
 

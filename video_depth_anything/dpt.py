@@ -103,8 +103,15 @@ class DPTHead(nn.Module):
         assert isinstance(final, nn.Conv2d) and final.bias is not None
         nn.init.ones_(final.bias)
 
-    def reassemble(self, level: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Patch tokens (N, h * w, C) of tap `level` (0..3) to its map of the pyramid."""
+    def project(self, tap: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Patch tokens (N, h * w, C) of a tap (0..3) to (N, out_channels[tap], h, w)."""
         # A transposed view is a channels-last map: nothing is copied, and the convolutions like that layout best.
-        x = tokens.transpose(1, 2).unflatten(2, grid)
-        return self.resize_layers[level](self.projects[level](x))
+        return self.projects[tap](tokens.transpose(1, 2).unflatten(2, grid))
+
+    def reassemble(self, tap: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Patch tokens (N, h * w, C) of a tap (0..3) to its map of the pyramid."""
+        return self.resize_layers[tap](self.project(tap, tokens, grid))
+
+    def skip(self, level: int, projected: Tensor) -> Tensor:
+        """The skip branch of `level` (1 or 2, the finest) from its tap's `project`; ready to be added to the path."""
+        return self.scratch.fusion(level).skip(self.scratch.narrow(level, self.resize_layers[level - 1](projected)))

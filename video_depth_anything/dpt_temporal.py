@@ -96,11 +96,10 @@ class DPTHeadTemporal(DPTHead):
             taps: four token maps of N images.
             grid: (h, w) in patches.
         """
-        map1, map2, map3, map4 = (self.reassemble(i, tap.patches, grid) for i, tap in enumerate(taps))
-        skip1, skip2 = (
-            self.scratch.fusion(level).skip(self.scratch.narrow(level, x)) for level, x in ((1, map1), (2, map2))
-        )
-        return FrameFeatures(skip1, skip2, map3, map4)
+        # The two finest are enlarged by `refine`, in which they last for a few frames, and not for a window.
+        map1, map2 = (self.project(i, taps[i].patches, grid) for i in (0, 1))
+        map3, map4 = (self.reassemble(i, taps[i].patches, grid) for i in (2, 3))
+        return FrameFeatures(map1, map2, map3, map4)
 
     def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]:
         """From the two coarser maps, after their motion modules, to the path and the skip branch it meets.
@@ -120,11 +119,11 @@ class DPTHeadTemporal(DPTHead):
         """The path after motion module 2 to the next finer map (N, features, 2h, 2w), before motion module 3."""
         return self.scratch.fusion(3)(path, skip, (2 * path.shape[-2], 2 * path.shape[-1]))
 
-    def refine(self, path: Tensor, skip2: Tensor, skip1: Tensor) -> Tensor:
-        """The path after motion module 3 and the skip branches to (N, features / 2, 8h, 8w)."""
+    def refine(self, path: Tensor, map2: Tensor, map1: Tensor) -> Tensor:
+        """The path after motion module 3 and maps as in `FrameFeatures` to (N, features / 2, 8h, 8w)."""
         height, width = path.shape[-2:]
-        path = self.scratch.fusion(2)(path, skip2, (2 * height, 2 * width))
-        path = self.scratch.fusion(1)(path, skip1, (4 * height, 4 * width))
+        path = self.scratch.fusion(2)(path, self.skip(2, map2), (2 * height, 2 * width))
+        path = self.scratch.fusion(1)(path, self.skip(1, map1), (4 * height, 4 * width))
         return self.scratch.output_conv1(path)
 
     def finish(self, maps: Tensor) -> Tensor:

@@ -15,14 +15,14 @@ from torch import Tensor
 class FrameFeatures(NamedTuple):
     """All that depth needs of a frame and that no other frame changes; first dimension N images.
 
-    skip1: (N, features, 4h, 4w), finest skip branch, ready to be added to the path
-    skip2: (N, features, 2h, 2w), the one below
+    map1: (N, out_channels[0], h, w), what the finest skip branch is made of
+    map2: (N, out_channels[1], h, w), what the next one is made of
     map3: (N, out_channels[2], h, w), input of motion module 0
     map4: (N, out_channels[3], ceil(h/2), ceil(w/2)), input of motion module 1
     """
 
-    skip1: Tensor
-    skip2: Tensor
+    map1: Tensor
+    map2: Tensor
     map3: Tensor
     map4: Tensor
 

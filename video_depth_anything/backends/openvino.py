@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 import torch
-from openvino.preprocess import PrePostProcessor
 from torch import Tensor
 
 from ..device import Execution
@@ -41,12 +40,6 @@ STREAMS = 2
 LARGE = ("refine", "finish")
 # Recording a piece needs Python, compiling does not: the encoder's, the longest, goes on beside the other pieces.
 COMPILERS = 2
-
-
-# A window's largest maps, which wait in memory between these pieces: kept in half precision if that is what computes.
-# (NumPy knows no bfloat16; what the original kept on a GPU was float16.)
-HALF_OUTPUTS = {"encode": (0, 1)}
-HALF_INPUTS = {"refine": (1, 2)}
 
 Array = npt.NDArray[Any]
 
@@ -94,8 +87,7 @@ class CompiledPiece:
 
 
 def _as_array(x: Tensor) -> Array:
-    x = channels_last(x.detach())
-    return np.ascontiguousarray((x if x.dtype == torch.float16 else x.float()).numpy())
+    return np.ascontiguousarray(channels_last(x.detach()).float().numpy())
 
 
 class _Pending(NamedTuple):
@@ -103,16 +95,6 @@ class _Pending(NamedTuple):
 
     compiled: Future[CompiledPiece]
     output_shapes: list[tuple[int, ...]]
-
-
-def _with_half(model: ov.Model, inputs: Sequence[int], outputs: Sequence[int]) -> ov.Model:
-    """The model with some of its inputs and outputs in float16."""
-    processor = PrePostProcessor(model)
-    for index in inputs:
-        processor.input(index).tensor().set_element_type(ov.Type.f16)
-    for index in outputs:
-        processor.output(index).tensor().set_element_type(ov.Type.f16)
-    return processor.build()
 
 
 class OpenVinoNetwork(PiecewiseNetwork):
@@ -176,7 +158,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
             features = self.encode(torch.empty(frames_at_once, 3, *size, device="meta"))
             path, skip = self.coarse(features.map3, features.map4)
             finer = self.fine(path, skip)
-            self.finish(self.refine(finer, features.skip2, features.skip1))
+            self.finish(self.refine(finer, features.map2, features.map1))
             for index, maps in enumerate((features.map3, features.map4, path, finer) if window else ()):
                 self._mix(index, maps.new_empty(self._pixels, INFER_LEN, maps.shape[1]), self._pixels)
             for piece in self._pieces.values():
@@ -188,19 +170,6 @@ class OpenVinoNetwork(PiecewiseNetwork):
         if not images.is_meta:
             self.prepare((images.shape[-2], images.shape[-1]), len(images), len(images) > 1)
         return super().encode(images)
-
-    def decode(
-        self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = 1
-    ) -> Iterator[Tensor]:
-        """As `VideoDepthAnything.decode`."""
-        depths = super().decode(window, slots, frames_at_once)
-        while True:
-            # What PyTorch has left to do is copying, and autocast does not know how to join float16 on a CPU.
-            with torch.autocast("cpu", enabled=False):
-                depth = next(depths, None)
-            if depth is None:
-                return
-            yield depth
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
         """As the network's; the mixed pixels replace those that nobody needs any more, in one copy of the maps."""
@@ -233,8 +202,6 @@ class OpenVinoNetwork(PiecewiseNetwork):
                     model = self._int8.at((shapes[0][1], shapes[0][2]))
                 else:
                     model = convert(self._model, function, shapes)
-                if self._precision != "f32":
-                    model = _with_half(model, HALF_INPUTS.get(name, ()), HALF_OUTPUTS.get(name, ()))
                 compiled = self._compilers.submit(self._compile, name, model, num_requests)
                 self._pieces[name, shapes] = _Pending(compiled, [tuple(x.shape) for x in model.outputs])
             return self._pieces[name, shapes]

@@ -31,7 +31,9 @@ from openvino._offline_transformations import apply_moc_transformations
 from torch import nn
 
 from ..files import whole_file
+from ..frame_features import FrameFeatures
 from ..transform import Frame, preprocess
+from ..version import __version__
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +129,7 @@ def _quantise(convert: Callable[[Size], ov.Model], images: Sequence[npt.NDArray[
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(images),
-            ignored_scope=nncf.IgnoredScope(types=["Convolution", "ConvolutionBackpropData"]),
+            ignored_scope=nncf.IgnoredScope(types=["Convolution"]),
             advanced_parameters=advanced,
         )
 
@@ -144,8 +146,9 @@ def _constants(model: ov.Model) -> list[Any]:
 
 def _fingerprint(network: nn.Module) -> str:
     """Of the weights, and of all else that the calibrated model depends on."""
-    versions = (torch.__version__, ov.__version__, version("nncf"), CALIBRATION_SIZE, SMOOTHING)
-    digest = hashlib.sha256(repr(versions).encode())
+    versions = (__version__, torch.__version__, ov.__version__, version("nncf"))
+    piece = (FrameFeatures._fields, CALIBRATION_SIZE, SMOOTHING)
+    digest = hashlib.sha256(repr((versions, piece)).encode())
     for name, value in network.state_dict().items():
         digest.update(name.encode())
         digest.update(value.detach().contiguous().flatten().view(torch.uint8).numpy().data)

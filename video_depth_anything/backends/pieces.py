@@ -80,8 +80,8 @@ class PiecewiseNetwork(ABC):
     def fine(self, path: Tensor, skip: Tensor) -> Tensor:
         return self._run("fine", self._model.head.fine, path, skip)[0]
 
-    def refine(self, path: Tensor, skip2: Tensor, skip1: Tensor) -> Tensor:
-        return self._run("refine", self._model.head.refine, path, skip2, skip1)[0]
+    def refine(self, path: Tensor, map2: Tensor, map1: Tensor) -> Tensor:
+        return self._run("refine", self._model.head.refine, path, map2, map1)[0]
 
     def finish(self, maps: Tensor) -> Tensor:
         return self._run("finish", self._model.head.finish, maps)[0]

@@ -68,10 +68,10 @@ class WindowModule(nn.Module):
         h, w = frames.shape[-2] // PATCH_SIZE, frames.shape[-1] // PATCH_SIZE
         head = self.model.head
         taps = self.model.pretrained(frames[0], self.positions(h, w))
-        skip1, skip2, map3, map4 = head.encode(taps, (h, w))
+        map1, map2, map3, map4 = head.encode(taps, (h, w))
         path, skip = head.coarse(self._mix(0, map3), self._mix(1, map4))
         path = self._mix(3, head.fine(self._mix(2, path), skip))
-        return head.finish(head.refine(path, skip2, skip1)).view(1, length, h * PATCH_SIZE, w * PATCH_SIZE)
+        return head.finish(head.refine(path, map2, map1)).view(1, length, h * PATCH_SIZE, w * PATCH_SIZE)
 
     def _mix(self, index: int, maps: Tensor) -> Tensor:
         """Motion module `index` on (T, C, h, w), all pixels together: a graph cannot loop over parts of them."""
