@@ -46,10 +46,16 @@ def decode(
     Yields:
         (B, n, 14h, 14w) float32 for the next n <= frames_at_once slots.
     """
-    map3 = head.motion(0, stack_frames([features.map3 for features in window]))
-    map4 = head.motion(1, stack_frames([features.map4 for features in window]))
-    path, skip = _per_frame(head.coarse, frames_at_once, map3, map4)
-    (path,) = _per_frame(head.fine, frames_at_once, head.motion(2, path), skip)
+    # No name is kept for what has been used: these maps of all frames are the peak of a window's memory.
+    path, skip = _per_frame(
+        head.coarse,
+        frames_at_once,
+        head.motion(0, stack_frames([features.map3 for features in window])),
+        head.motion(1, stack_frames([features.map4 for features in window])),
+    )
+    path = head.motion(2, path)
+    (path,) = _per_frame(head.fine, frames_at_once, path, skip)
+    del skip
     path = head.motion(3, path)
     for start in range(0, len(slots), frames_at_once):
         chosen = list(slots[start : start + frames_at_once])

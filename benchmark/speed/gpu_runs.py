@@ -62,7 +62,7 @@ class Bench:
         with torch.device("meta"):
             model = VideoDepthAnything(encoder).eval()
         model.load_state_dict(random_state_dict(encoder), assign=True)
-        self._network = load_backend(model.requires_grad_(False).to(device), self._execution)
+        self._network = load_backend(model.requires_grad_(False), self._execution)
 
     def offline(self, input_size: int, frame_size: tuple[int, int], windows: int) -> Measured:
         """Whole clips, each from the first frame read to the last depth on the host; the median of three."""

@@ -106,10 +106,10 @@ def _without_weights(encoder: str, execution: Execution) -> VideoDepthAnything:
 
 
 def _give_weights(model: VideoDepthAnything, device: torch.device) -> None:
-    """Weights without values: they come to the device in float32, and there some are cast."""
-    types = {name: (x.shape, x.dtype) for name, x in model.state_dict().items()}
-    loaded = {name: torch.empty(shape, device=device) for name, (shape, _) in types.items()}
-    model.load_state_dict({name: loaded[name].to(dtype) for name, (_, dtype) in types.items()}, assign=True)
+    """Weights without values on the device, in the types that they have when they come there."""
+    types = {name: (x.shape, x.dtype) for name, x in model.state_dict().items()}  # held, the tensors would be counted
+    weights = {name: torch.empty(shape, dtype=dtype, device=device) for name, (shape, dtype) in types.items()}
+    model.load_state_dict(weights, assign=True)
 
 
 def offline_peak(encoder: str, input_size: int, frame_size: tuple[int, int], execution: Execution) -> float:

@@ -18,11 +18,13 @@ def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
     """The network as `execution` wants it computed; `model` itself where that is PyTorch in float32.
 
     Args:
-        model: with its weights, on `execution.device`; they must not change any more.
+        model: with its weights, which must not change any more, on `execution.device` or the CPU. From the CPU a GPU
+            gets the weights as it needs them, and never holds them in float32 beside those in half precision.
     """
     if execution.openvino_device is None:
         if execution.autocast_dtype is not None:
             model = with_half_weights(model, execution.autocast_dtype)
+        model = model.to(execution.device)
         return CompiledNetwork(model) if execution.compile else model
     from .openvino import OpenVinoNetwork
 

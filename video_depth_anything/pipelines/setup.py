@@ -111,7 +111,7 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
 
     execution = execution_by(options.backend)
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
-    model = load_model(encoder, options.metric, checkpoint, execution.device)
+    model = load_model(encoder, options.metric, checkpoint, "cpu")
 
     def loaded(execution: Execution) -> LoadedNetwork:
         network = load_backend(model, execution)
