@@ -87,7 +87,7 @@ def test_streaming_depth_is_close(network: OpenVinoNetwork, model: VideoDepthAny
     stream = DepthStream(network, SIZE, choose_execution("cpu", "int8", "openvino"))
     for frame in frames[:3]:
         expected, found = exact.step(frame), stream.step(frame)
-        assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.04
+        assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.05
 
 
 def test_calibrated_once(
