@@ -44,22 +44,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     if not sum(share for _, share in args.parts):
         raise UsageError("the shares of the checkpoints must not all be 0")
-    first = read_state_dict(args.parts[0][0])
-    result = average([(_read(path, first), share) for path, share in args.parts])
-    if args.encoder_of is not None:
-        encoder = _read(args.encoder_of, first)
-        result |= {name: x for name, x in encoder.items() if name.startswith(ENCODER)}
+    paths = [path for path, _ in args.parts] + ([args.encoder_of] if args.encoder_of else [])
+    states = _read_alike(paths)
+    result = average([(state, share) for state, (_, share) in zip(states, args.parts)])
+    if args.encoder_of:
+        result |= {name: x for name, x in states[-1].items() if name.startswith(ENCODER)}
     save_checkpoint(result, args.output, args.half)
     print(f"wrote {args.output}")
     return 0
 
 
-def _read(path: Path, first: Mapping[str, Tensor]) -> Weights:
-    """The weights in a file, which must have the names and shapes of the first one's."""
-    state = read_state_dict(path)
-    if {name: x.shape for name, x in state.items()} != {name: x.shape for name, x in first.items()}:
-        raise UsageError(f"{path}: holds another network than the first checkpoint; average those of one encoder size")
-    return state
+def _read_alike(paths: Sequence[Path]) -> list[Weights]:
+    """The weights in files, which must have the names and shapes of the first one's."""
+    states = [read_state_dict(path) for path in paths]
+    shapes = [{name: x.shape for name, x in state.items()} for state in states]
+    for path, found in zip(paths, shapes):
+        if found != shapes[0]:
+            raise UsageError(
+                f"{path}: holds another network than the first checkpoint; average those of one encoder size"
+            )
+    return states
 
 
 def _parser() -> argparse.ArgumentParser:
