@@ -11,18 +11,15 @@ from typing import Any, cast
 import av
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from ffmpeg import run_ffmpeg
 
-from video_depth_anything.outputs.base import DepthFrame
 from video_depth_anything.outputs.colormap import color_table
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
+from video_depth_anything.video.frame import Image
 from video_depth_anything.video.source import Selection, open_video
 from video_depth_anything.video.writer import VideoWriter
-
-Frame = npt.NDArray[np.uint8]
 
 BOX = Path(__file__).parents[1] / "assets" / "example_videos" / "box.mp4"
 WHOLE = Selection()
@@ -30,7 +27,7 @@ EVEN = [index * 3 for index in range(12)]
 UNEVEN = [0, 3, 4, 9, 10, 11, 15, 20, 21, 24, 29, 30]
 
 
-def box_frames(count: int, size: tuple[int, int]) -> list[Frame]:
+def box_frames(count: int, size: tuple[int, int]) -> list[Image]:
     """The example's first frames, scaled."""
     with av.open(str(BOX)) as container:
         pictures = [frame.to_ndarray(format="rgb24") for frame, _ in zip(container.decode(video=0), range(count))]
@@ -54,7 +51,7 @@ def make_clip(path: Path, stamps: Sequence[int], codec: str = "libx264", rotatio
     return path
 
 
-def decoded(path: Path) -> Iterator[tuple[float, Frame]]:
+def decoded(path: Path) -> Iterator[tuple[float, Image]]:
     """Times and pictures in YUV."""
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
@@ -70,7 +67,8 @@ def write_source(clip: Path, folder: Path, selection: Selection = WHOLE, stop_af
         for index, frame in enumerate(source.timed()):
             if index == stop_after:
                 break
-            outputs.write(DepthFrame.of(frame, np.zeros(source.size, np.float32)))
+            frame.depth = np.zeros(source.size, np.float32)
+            outputs.write(frame)
         outputs.close(interrupted=stop_after is not None)
         return outputs.files()[0]
 
@@ -133,7 +131,7 @@ def test_changed_frames_are_encoded(tmp_path: Path, caplog: pytest.LogCaptureFix
     assert min(cv2.PSNR(one, other) for one, other in zip(shown, frames)) > 30
 
 
-def rgb_psnr(path: Path, frames: list[Frame]) -> float:
+def rgb_psnr(path: Path, frames: list[Image]) -> float:
     """Of a video against its frames."""
     with av.open(str(path)) as container:
         shown = [frame.to_ndarray(format="rgb24").astype(np.float32) for frame in container.decode(video=0)]

@@ -18,9 +18,9 @@ from recipes import synthetic_frames
 from video_depth_anything.errors import InputError
 from video_depth_anything.video.colorspaces import displayed
 from video_depth_anything.video.containers import Limits
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.inputs import Input, expand_inputs
 from video_depth_anything.video.source import Selection, open_video
-from video_depth_anything.video.timing import TimedFrame
 
 IMAGES = Path(__file__).parent / "media" / "images"
 FRAME = synthetic_frames(1, 24, 36, seed=0)[0]
@@ -31,7 +31,7 @@ def only(*arguments: str | Path) -> Input:
     return one
 
 
-def frames_of(*arguments: str | Path, **options: Any) -> list[TimedFrame]:
+def frames_of(*arguments: str | Path, **options: Any) -> list[Frame]:
     return list(only(*arguments).open(Selection(**options)).timed())
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from video_depth_anything import Execution, choose_execution, infer_depth, load_backend, load_model
 from video_depth_anything.errors import DeviceError
-from video_depth_anything.transform import Frame
+from video_depth_anything.transform import Image
 from video_depth_anything.video_depth import VideoDepthAnything
 
 pytest.importorskip("nncf")
@@ -29,7 +29,7 @@ SIZE = 98
 
 
 @pytest.fixture(scope="module")
-def frames() -> list[Frame]:
+def frames() -> list[Image]:
     """Of the bundled clip, by another reader than ours."""
     return list(islice(iio.imiter(CLIP, plugin="pyav"), 0, None, 19))
 
@@ -54,25 +54,25 @@ def execution() -> Execution:
 
 
 @pytest.fixture(scope="module")
-def network(cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Frame]) -> OpenVinoNetwork:
+def network(cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Image]) -> OpenVinoNetwork:
     """Calibrated on every other frame."""
     assert not cache.exists()
     return calibrated(model, execution, frames[::2])
 
 
-def calibrated(model: VideoDepthAnything, execution: Execution, frames: list[Frame]) -> OpenVinoNetwork:
+def calibrated(model: VideoDepthAnything, execution: Execution, frames: list[Image]) -> OpenVinoNetwork:
     network = load_backend(model, execution)
     assert isinstance(network, OpenVinoNetwork)
     network.calibrate(lambda: iter(frames))
     return network
 
 
-def depth_of(network: object, frames: list[Frame], execution: Execution) -> np.ndarray:
+def depth_of(network: object, frames: list[Image], execution: Execution) -> np.ndarray:
     return np.stack(list(infer_depth(network, frames, SIZE, execution)))  # type: ignore[arg-type]
 
 
 def test_depth_is_close_at_another_size(
-    network: OpenVinoNetwork, model: VideoDepthAnything, execution: Execution, frames: list[Frame]
+    network: OpenVinoNetwork, model: VideoDepthAnything, execution: Execution, frames: list[Image]
 ) -> None:
     exact = depth_of(model, frames, choose_execution("cpu", "fp32"))
     found = depth_of(network, frames, execution)
@@ -80,7 +80,7 @@ def test_depth_is_close_at_another_size(
     assert 1e-4 < error < 0.04  # float32 would be below
 
 
-def test_streaming_depth_is_close(network: OpenVinoNetwork, model: VideoDepthAnything, frames: list[Frame]) -> None:
+def test_streaming_depth_is_close(network: OpenVinoNetwork, model: VideoDepthAnything, frames: list[Image]) -> None:
     from video_depth_anything import DepthStream
 
     exact = DepthStream(model, SIZE, choose_execution("cpu", "fp32"))
@@ -91,7 +91,7 @@ def test_streaming_depth_is_close(network: OpenVinoNetwork, model: VideoDepthAny
 
 
 def test_calibrated_once(
-    network: OpenVinoNetwork, cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Frame]
+    network: OpenVinoNetwork, cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Image]
 ) -> None:
     (kept,) = cache.iterdir()  # and nothing else stays
     again = calibrated(model, execution, [])  # has nothing to calibrate with
@@ -100,7 +100,7 @@ def test_calibrated_once(
 
 
 def test_a_damaged_model_is_made_again(
-    network: OpenVinoNetwork, cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Frame],
+    network: OpenVinoNetwork, cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Image],
     caplog: pytest.LogCaptureFixture,
 ) -> None:  # fmt: skip
     (kept,) = cache.iterdir()
@@ -118,7 +118,7 @@ def test_other_weights_are_calibrated_anew(execution: Execution, golden_model: V
         calibrated(golden_model, execution, [])
 
 
-def test_uncalibrated(golden_model: VideoDepthAnything, execution: Execution, frames: list[Frame]) -> None:
+def test_uncalibrated(golden_model: VideoDepthAnything, execution: Execution, frames: list[Image]) -> None:
     network = load_backend(golden_model, execution)
     with pytest.raises(RuntimeError, match=r"needs calibrate\(\)"):
         depth_of(network, frames, execution)

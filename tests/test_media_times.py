@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 from ffmpeg import beeps, decoded, ffmpeg_header, flashes, frame_times, run_ffmpeg
 
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.realtime import Newest
 from video_depth_anything.video.sound import AudioTrack
 from video_depth_anything.video.source import Selection, open_video
-from video_depth_anything.video.timing import TimedFrame, as_rate
+from video_depth_anything.video.timing import as_rate
 from video_depth_anything.video.writer import VideoWriter
 
 MEDIA = Path(__file__).parent / "media"
@@ -196,8 +197,8 @@ def test_an_encoder_that_is_not_there_is_replaced(tmp_path: Path, caplog: pytest
     assert "h264" in ffmpeg_header(path)
 
 
-def paused(times: list[float]) -> list[TimedFrame]:
-    return [TimedFrame(np.zeros((2, 2, 3), np.uint8), at, 1.0) for at in times]
+def paused(times: list[float]) -> list[Frame]:
+    return [Frame(np.zeros((2, 2, 3), np.uint8), at, 1.0) for at in times]
 
 
 def test_a_paced_source_is_left_at_once() -> None:

@@ -14,10 +14,10 @@ from conftest import MakeVideo
 from PIL import Image
 
 from video_depth_anything.errors import OutputError
-from video_depth_anything.outputs.base import DepthFrame
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.run_outputs import RunOutputs
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.source import open_video
 
 SIZE = (64, 96)
@@ -41,7 +41,7 @@ def fill(outputs: RunOutputs) -> None:
     image = np.random.default_rng(1).integers(0, 256, (*SIZE, 3)).astype(np.uint8)
     with outputs:
         for index, depth in enumerate(DEPTHS):
-            outputs.write(DepthFrame(image, depth, index / 24, 1 / 24))
+            outputs.write(Frame(image, index / 24, 1 / 24, depth=depth))
         outputs.close()
 
 

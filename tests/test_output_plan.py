@@ -22,7 +22,7 @@ from PIL import Image
 
 from video_depth_anything.errors import OutputError, UsageError
 from video_depth_anything.outputs.arrays import time_code
-from video_depth_anything.outputs.base import DepthFrame, Finished, RunInfo
+from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.display import RawOutput
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions, Provenance
 from video_depth_anything.outputs.plan import OutputPlan
@@ -30,6 +30,7 @@ from video_depth_anything.outputs.point_clouds import Intrinsics, processed_intr
 from video_depth_anything.outputs.registry import FORMATS
 from video_depth_anything.outputs.vis_range import VisRange
 from video_depth_anything.outputs.visualiser import VisStyle
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.inputs import expand_inputs
 from video_depth_anything.video.source import VideoSource, open_video
 
@@ -54,15 +55,15 @@ def plan(
     return OutputPlan(options, camera or CameraOptions(), metric, 0.0, PROVENANCE)
 
 
-def frames(first: int | None = None) -> list[DepthFrame]:
+def frames(first: int | None = None) -> list[Frame]:
     image = np.full((*SIZE, 3), 90, np.uint8)
     return [
-        DepthFrame(image, depth, i / 24, 1 / 24, None if first is None else first + 2 * i)
+        Frame(image, i / 24, 1 / 24, None if first is None else first + 2 * i, depth=depth)
         for i, depth in enumerate(DEPTHS)
     ]
 
 
-def write(planned: OutputPlan, source: VideoSource, given: list[DepthFrame] | None = None) -> list[str]:
+def write(planned: OutputPlan, source: VideoSource, given: list[Frame] | None = None) -> list[str]:
     with planned.open(source) as outputs:
         for frame in given or frames():
             outputs.write(frame)
@@ -160,7 +161,7 @@ def test_frames_of_a_pixel_are_right_or_refused(make_video: MakeVideo, tmp_path:
     source = open_video(make_video("clip.mp4", height=64, width=64))
     source.size = size
     given = [
-        DepthFrame(np.full((*size, 3), 90, np.uint8), np.full(size, v, np.float32), v / 24, 1 / 24) for v in range(3)
+        Frame(np.full((*size, 3), 90, np.uint8), v / 24, 1 / 24, depth=np.full(size, v, np.float32)) for v in range(3)
     ]
     if min(size) < 2:
         with pytest.raises(OutputError, match=f"mkv16 cannot hold frames of {size[1]}x{size[0]}"):

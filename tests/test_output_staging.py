@@ -17,11 +17,11 @@ import pytest
 from conftest import MakeVideo
 
 from video_depth_anything.errors import OutputError
-from video_depth_anything.outputs.base import DepthFrame
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.ownership import read_record, write_record
 from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.staging import remove_abandoned
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.source import VideoSource, open_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,8 +33,8 @@ def source(make_video: MakeVideo) -> VideoSource:
     return open_video(make_video("clip.mp4", height=SIZE[0], width=SIZE[1]))
 
 
-def frame(value: float) -> DepthFrame:
-    return DepthFrame(np.full((*SIZE, 3), 90, np.uint8), np.full(SIZE, value, np.float32), value / 24, 1 / 24)
+def frame(value: float) -> Frame:
+    return Frame(np.full((*SIZE, 3), 90, np.uint8), value / 24, 1 / 24, depth=np.full(SIZE, value, np.float32))
 
 
 def plan(folder: Path, *save: str, overwrite: bool = False, metric: bool = False) -> OutputPlan:
@@ -117,7 +117,7 @@ def test_what_a_failed_run_keeps(tmp_path: Path, source: VideoSource) -> None:
     class Stubborn:
         aborted = False
 
-        def write(self, frame: DepthFrame) -> None:
+        def write(self, frame: Frame) -> None:
             if frame.time > 0.1:
                 raise OSError(28, "No space left on device")
 

@@ -19,11 +19,11 @@ from test_run import one_line, shown
 from utils.dc_utils import read_video_frames
 from video_depth_anything import DepthStream, VideoDepthAnything
 from video_depth_anything.device import Execution
-from video_depth_anything.outputs.base import DepthFrame, Finished
+from video_depth_anything.outputs.base import Finished
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.streaming import run_stream
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.realtime import Newest, is_live
-from video_depth_anything.video.timing import TimedFrame
 from video_depth_anything.video.writer import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -133,7 +133,7 @@ class Recorder:
         self.closed = False
         self._stop_after = stop_after
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self.frames.append(int(frame.image[0, 0, 0]))
         if len(self.frames) == self._stop_after:
             raise Finished
@@ -148,15 +148,15 @@ class Recorder:
         return []
 
 
-def numbered(count: int, fps: float) -> Iterator[TimedFrame]:
-    return (TimedFrame(np.full((2, 2, 3), i, np.uint8), i / fps, 1 / fps) for i in range(count))
+def numbered(count: int, fps: float) -> Iterator[Frame]:
+    return (Frame(np.full((2, 2, 3), i, np.uint8), i / fps, 1 / fps) for i in range(count))
 
 
 def test_each_frame_is_out_before_the_next_is_read() -> None:
     recorder = Recorder()
     log: list[int] = []
 
-    def source() -> Iterator[TimedFrame]:
+    def source() -> Iterator[Frame]:
         for frame in numbered(20, 24):
             log.append(len(recorder.frames))
             yield frame
@@ -184,7 +184,7 @@ def test_realtime_drops_the_oldest_and_counts_them() -> None:
 
 
 def test_realtime_hands_errors_on() -> None:
-    def source() -> Iterator[TimedFrame]:
+    def source() -> Iterator[Frame]:
         yield from numbered(1, 24)
         raise ValueError("camera gone")
 

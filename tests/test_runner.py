@@ -13,14 +13,14 @@ import pytest
 
 from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.arrays import NpzArchive
-from video_depth_anything.outputs.base import DepthFrame, DepthMap, OutputWriter, RunInfo
+from video_depth_anything.outputs.base import OutputWriter, RunInfo
 from video_depth_anything.outputs.spool import LateOutputs
 from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
 from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.threads import BackgroundConsumer, prefetch
-from video_depth_anything.video.timing import TimedFrame
+from video_depth_anything.video.frame import DepthMap, Frame
 
 DEPTHS = np.random.default_rng(0).random((5, 12, 18)).astype(np.float32)
 
@@ -64,7 +64,7 @@ class Written:
     def __init__(self, writers: list[OutputWriter]) -> None:
         self._writers = writers
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         for writer in self._writers:
             writer.write(frame)
 
@@ -96,7 +96,7 @@ def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, how: str | None) -> No
     late = LateOutputs(info, [lambda info, ends: DepthVideo(info, VisStyle(None), ends=ends)], False)
     outputs = Written([NpzArchive(info, 5), SourceVideo(info, None), late])
     image = np.zeros((12, 18, 3), np.uint8)
-    frames = [TimedFrame(image, i / 24, 1 / 24) for i in range(5)]
+    frames = [Frame(image, i / 24, 1 / 24) for i in range(5)]
     advanced: list[None] = []
     if how == "error":
         with pytest.raises(ValueError, match=r"^$"):

@@ -22,19 +22,20 @@ from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.run_outputs import RunOutputs
 from video_depth_anything.pipelines.batch import Batch
 from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, check_space
-from video_depth_anything.pipelines.offline import Frame, run_video
+from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.ranks import Ranks
 from video_depth_anything.pipelines.report import Report
 from video_depth_anything.pipelines.shared_windows import WindowSource
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.summary import RunSummary
+from video_depth_anything.video.frame import Image
 from video_depth_anything.video.inputs import expand_inputs
 from video_depth_anything.video.source import VideoSource, open_video
 
 EXECUTION = Execution(torch.device("cpu"), None, 1)
 
 
-def raw_windows(frames: Iterator[Frame]) -> RawWindows:
+def raw_windows(frames: Iterator[Image]) -> RawWindows:
     return RawWindows(MixingNetwork(), frames, 14, EXECUTION)
 
 
@@ -63,7 +64,7 @@ class BrokenAfter:
 class WaitsFor(RawWindows):
     """Windows of a rank that is never the first to begin."""
 
-    def __init__(self, frames: Iterator[Frame], ranks: Ranks) -> None:
+    def __init__(self, frames: Iterator[Image], ranks: Ranks) -> None:
         super().__init__(MixingNetwork(), frames, 14, EXECUTION)
         self._ranks = ranks
 
@@ -97,7 +98,7 @@ def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) ->
     plan = OutputPlan(options.outputs, options.camera, options.model.metric)
     batch = Batch(plan, options.selection, options.limits, options.settings(), options.resume, "test.pth", stop, said)
 
-    def windows(frames: Iterator[Frame]) -> WindowSource:
+    def windows(frames: Iterator[Image]) -> WindowSource:
         if broken_after is None:
             return raw_windows(frames)
         return BrokenAfter(ranks, broken_after) if ranks.rank > 0 else WaitsFor(frames, ranks)

@@ -14,10 +14,9 @@ from test_run import SMALL, run
 
 from video_depth_anything.device import Execution
 from video_depth_anything.offline import infer_depth
-from video_depth_anything.outputs.base import DepthMap
-from video_depth_anything.pipelines.offline import Frame, infer_shots
+from video_depth_anything.pipelines.offline import infer_shots
+from video_depth_anything.video.frame import DepthMap, Frame, Image
 from video_depth_anything.video.scene_cuts import CutDetector
-from video_depth_anything.video.timing import TimedFrame
 from video_depth_anything.video_depth import VideoDepthAnything
 
 
@@ -33,9 +32,9 @@ def test_each_shot_is_a_video_of_its_own(
     fp32: Execution,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    frames = [TimedFrame(image, i / 24, 1 / 24) for i, image in enumerate(np.concatenate(shots))]
+    frames = [Frame(image, i / 24, 1 / 24) for i, image in enumerate(np.concatenate(shots))]
 
-    def infer(images: Iterator[Frame]) -> Iterator[DepthMap]:
+    def infer(images: Iterator[Image]) -> Iterator[DepthMap]:
         return infer_depth(golden_model, images, 28, fp32)
 
     with caplog.at_level(logging.INFO):

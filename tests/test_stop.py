@@ -23,13 +23,13 @@ from conftest import MakeVideo
 from test_run import ROOT, SMALL, frame_count, shown
 
 from video_depth_anything.errors import BrokenOffError
-from video_depth_anything.outputs.base import DepthFrame, DepthMap, Finished
+from video_depth_anything.outputs.base import Finished
 from video_depth_anything.pipelines.offline import run_video
 from video_depth_anything.pipelines.stop import SIGNALS, Stop, Stopped, stop_on_signals
 from video_depth_anything.pipelines.streaming import run_stream
 from video_depth_anything.pipelines.summary import RunSummary
+from video_depth_anything.video.frame import DepthMap, Frame
 from video_depth_anything.video.realtime import Newest
-from video_depth_anything.video.timing import TimedFrame
 
 
 class Recorder:
@@ -41,7 +41,7 @@ class Recorder:
         self._at = at
         self._act = act
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self.count += 1
         if self.count == self._at:
             self._act()
@@ -63,8 +63,8 @@ class Flat:
         pass
 
 
-def frames(count: int = 9) -> list[TimedFrame]:
-    return [TimedFrame(np.zeros((2, 2, 3), np.uint8), i / 24, 1 / 24) for i in range(count)]
+def frames(count: int = 9) -> list[Frame]:
+    return [Frame(np.zeros((2, 2, 3), np.uint8), i / 24, 1 / 24) for i in range(count)]
 
 
 def run(mode: str, outputs: Recorder, stop: Stop, on_frame: Callable[[], None] = lambda: None) -> RunSummary:
@@ -122,7 +122,7 @@ def test_a_run_ends_after_the_frame_that_is_counted(mode: str) -> None:
 def test_a_pause_that_is_broken_off_is_an_interruption() -> None:
     """What was done until then is not a whole result."""
     stop, outputs = Stop(), Recorder()
-    slides = [TimedFrame(np.zeros((2, 2, 3), np.uint8), at, 60.0) for at in (0.0, 60.0)]
+    slides = [Frame(np.zeros((2, 2, 3), np.uint8), at, 60.0) for at in (0.0, 60.0)]
     begun = time.monotonic()
     threading.Timer(0.2, stop.set).start()
     summary = run_stream(Newest(slides, paced=True, wait=stop.wait), Flat(), outputs, lambda: None, stop)
@@ -144,7 +144,7 @@ def test_a_source_that_says_nothing_does_not_hold_the_end_up(mode: str) -> None:
     stop, outputs = Stop(), Recorder()
     gone = threading.Event()
 
-    def stuck() -> Iterator[TimedFrame]:
+    def stuck() -> Iterator[Frame]:
         yield from frames(2)
         gone.wait(60)
 
@@ -161,7 +161,7 @@ def test_a_source_that_says_nothing_does_not_hold_the_end_up(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["video", "stream"])
 def test_a_source_that_breaks_off_is_not_finished(mode: str) -> None:
-    def broken() -> Iterator[TimedFrame]:
+    def broken() -> Iterator[Frame]:
         yield from frames(5)
         raise BrokenOffError("gone")
 

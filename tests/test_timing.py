@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from video_depth_anything.video.timing import PlayTime, TimedFrame, as_rate, choose_frames, parse_target_fps, trim
+from video_depth_anything.video.frame import Frame
+from video_depth_anything.video.timing import PlayTime, as_rate, choose_frames, parse_target_fps, trim
 
 IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
 
 
-def frames_at(fps: float, count: int) -> Iterator[TimedFrame]:
-    return (TimedFrame(IMAGE, i / fps, 1 / fps) for i in range(count))
+def frames_at(fps: float, count: int) -> Iterator[Frame]:
+    return (Frame(IMAGE, i / fps, 1 / fps) for i in range(count))
 
 
 def chosen(fps: float, count: int, target: str | float) -> list[int]:
@@ -67,7 +68,7 @@ def test_other_ratios_keep_the_duration() -> None:
 
 def test_a_pause_is_not_filled() -> None:
     times = [0.0, 0.1, 0.2, 1.0, 1.1, 1.2, 1.3]
-    kept = list(choose_frames((TimedFrame(IMAGE, t, 0.1) for t in times), 10, Fraction(5)))
+    kept = list(choose_frames((Frame(IMAGE, t, 0.1) for t in times), 10, Fraction(5)))
     assert [frame.time for frame in kept] == [0.0, 0.2, 1.0, 1.2]
     np.testing.assert_allclose([frame.duration for frame in kept], [0.2, 0.8, 0.2, 0.2])
 
@@ -91,7 +92,7 @@ def test_what_is_kept_plays_as_long_as_what_was_read(fps: float, count: int, tar
 @given(st.sampled_from([24.0, 25.0, 30.0, 30000 / 1001, 60.0]), st.integers(1, 60))
 def test_times_in_single_precision_give_the_same_choice(fps: float, target: int) -> None:
     """decord gives them so, OpenCV does not."""
-    single = [TimedFrame(IMAGE, float(np.float32(i / fps)), 1 / fps) for i in range(200)]
+    single = [Frame(IMAGE, float(np.float32(i / fps)), 1 / fps) for i in range(200)]
     kept = choose_frames(iter(single), fps, Fraction(target))
     assert [round(frame.time * fps) for frame in kept] == chosen(fps, 200, target)
 

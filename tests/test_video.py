@@ -20,8 +20,8 @@ from utils.dc_utils import read_video_frames, save_video
 from video_depth_anything.errors import InputError, OutputError
 from video_depth_anything.outputs.colormap import Colorizer, color_table
 from video_depth_anything.video.decord_reader import DecordError, DecordReader
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.source import Selection, VideoSource, open_video, processed_size
-from video_depth_anything.video.timing import TimedFrame
 from video_depth_anything.video.writer import VideoWriter
 
 
@@ -156,7 +156,7 @@ def test_what_decord_cannot_read_on_the_way_is_read_again(
 ) -> None:
     frames = DecordReader.__iter__
 
-    def failing(self: DecordReader) -> Iterator[TimedFrame]:
+    def failing(self: DecordReader) -> Iterator[Frame]:
         for index, frame in enumerate(frames(self)):
             if index == 5:
                 raise DecordError("decord stopped on the way")

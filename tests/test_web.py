@@ -18,8 +18,8 @@ from conftest import MakeVideo
 from video_depth_anything import DepthStream, Execution, infer_depth
 from video_depth_anything.cli.arguments import run_options, run_parser
 from video_depth_anything.errors import CheckpointError, InputError, OutputError, UsageError, UserError
-from video_depth_anything.pipelines.offline import Frame
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
+from video_depth_anything.video.frame import Image
 from video_depth_anything.video_depth import VideoDepthAnything
 from video_depth_anything.web.camera import LiveDepth
 from video_depth_anything.web.jobs import Cancelled, Job, JobRunner
@@ -43,7 +43,7 @@ def ignore(taken: int, done: int, expected: int | None, line: str) -> None:
 
 @pytest.fixture
 def runner(golden_model: VideoDepthAnything, fp32: Execution) -> JobRunner:
-    def infer(model: ModelOptions, frames: Iterator[Frame]) -> Iterator[Any]:
+    def infer(model: ModelOptions, frames: Iterator[Image]) -> Iterator[Any]:
         return infer_depth(golden_model, frames, model.input_size, fp32)
 
     return JobRunner(infer, max_frames=40)
@@ -116,7 +116,7 @@ def test_cancelling_ends_a_job_at_the_next_frame(runner: JobRunner, make_video: 
 def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, folder: Path) -> None:
     begun, release = threading.Event(), threading.Event()
 
-    def infer(_: ModelOptions, frames: Iterator[Frame]) -> Iterator[Any]:
+    def infer(_: ModelOptions, frames: Iterator[Image]) -> Iterator[Any]:
         begun.set()
         release.wait(20)
         return (np.zeros(frame.shape[:2], np.float32) for frame in frames)

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from utils.dc_utils import read_video_frames
 from video_depth_anything.errors import OutputError
 from video_depth_anything.files import whole_file
 from video_depth_anything.outputs.arrays import ExrFrames, NpzArchive, Png16Frames
-from video_depth_anything.outputs.base import DepthFrame, DepthKind, OutputWriter, RunInfo
+from video_depth_anything.outputs.base import DepthKind, OutputWriter, RunInfo
 from video_depth_anything.outputs.colormap import color_table
 from video_depth_anything.outputs.options import CameraOptions
 from video_depth_anything.outputs.point_clouds import Intrinsics, PointClouds, require_open3d
@@ -32,12 +33,13 @@ from video_depth_anything.outputs.values import Values
 from video_depth_anything.outputs.videos import Depth16Video, DepthVideo, SourceVideo
 from video_depth_anything.outputs.vis_range import VisRange
 from video_depth_anything.outputs.visualiser import VisStyle
+from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.writer import VideoWriter
 
 RNG = np.random.default_rng(0)
 DEPTHS = RNG.random((5, 12, 18)).astype(np.float32) * 9 + 1
 IMAGES = np.repeat(np.repeat(RNG.integers(0, 256, (5, 2, 3, 3)).astype(np.uint8), 6, axis=1), 6, axis=2)
-FRAMES = [DepthFrame(image, depth, i / 24, 1 / 24) for i, (image, depth) in enumerate(zip(IMAGES, DEPTHS))]
+FRAMES = [Frame(image, i / 24, 1 / 24, depth=depth) for i, (image, depth) in enumerate(zip(IMAGES, DEPTHS))]
 INFERNO = color_table("inferno")
 
 
@@ -45,7 +47,7 @@ def info(folder: Path, kind: DepthKind = "disparity", fps: Fraction = Fraction(2
     return RunInfo(folder, "clip", "clip.mp4", kind, (12, 18), (24, 36), fps)
 
 
-def write(writer: OutputWriter, frames: list[DepthFrame] = FRAMES) -> None:
+def write(writer: OutputWriter, frames: list[Frame] = FRAMES) -> None:
     for frame in frames:
         writer.write(frame)
     writer.close()
@@ -84,7 +86,7 @@ def test_npz(tmp_path: Path, expected: int | None) -> None:
 
 
 def test_npz_is_deflated(tmp_path: Path) -> None:
-    flat = [frame._replace(depth=np.ones((12, 18), np.float32)) for frame in FRAMES]
+    flat = [replace(frame, depth=np.ones((12, 18), np.float32)) for frame in FRAMES]
     write(NpzArchive(info(tmp_path), 5), flat)
     listing = subprocess.run(
         [sys.executable, "-m", "zipfile", "-t", tmp_path / "clip_depths.npz"],
@@ -136,11 +138,11 @@ def test_mkv16_is_lossless(tmp_path: Path, kind: DepthKind, error: float) -> Non
     assert np.abs(levels * mapping["scale"] + mapping["offset"] - DEPTHS).max() <= error
 
 
-def blocks(value: float, other: float) -> list[DepthFrame]:
+def blocks(value: float, other: float) -> list[Frame]:
     """Two frames, left half one value and right half the other."""
     depth = np.full((12, 18), value, np.float32)
     depth[:, 9:] = other
-    return [DepthFrame(IMAGES[0], depth, i / 24, 1 / 24) for i in range(2)]
+    return [Frame(IMAGES[0], i / 24, 1 / 24, depth=depth) for i in range(2)]
 
 
 @pytest.mark.parametrize(("kind", "near"), [("disparity", slice(9, 18)), ("depth_metres", slice(0, 9))])
@@ -180,7 +182,7 @@ def test_side_by_side(tmp_path: Path, span: VisRange) -> None:
 
 def test_frames_of_variable_duration_play_as_long_as_they_did(tmp_path: Path) -> None:
     times = [0.0, 0.04, 0.08, 1.0, 1.04]
-    frames = [f._replace(time=t, duration=d) for f, t, d in zip(FRAMES, times, [0.04, 0.04, 0.92, 0.04, 0.04])]
+    frames = [replace(f, time=t, duration=d) for f, t, d in zip(FRAMES, times, [0.04, 0.04, 0.92, 0.04, 0.04])]
     for output in (
         SourceVideo(info(tmp_path), None),
         DepthVideo(info(tmp_path), VisStyle(INFERNO, VisRange("percentile"))),

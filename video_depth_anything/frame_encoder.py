@@ -12,14 +12,14 @@ import torch
 from .device import Execution
 from .frame_features import FrameFeatures
 from .network import WindowNetwork
-from .transform import Frame, as_frame, network_size, prepare
+from .transform import Image, as_frame, network_size, prepare
 
 
 class EncodedFrame(NamedTuple):
     """A frame's features; and in float16 the frame, for should that overflow, it is encoded again."""
 
     features: FrameFeatures
-    image: Frame | None
+    image: Image | None
 
 
 class FrameEncoder:
@@ -52,7 +52,7 @@ class FrameEncoder:
         self._input_size = input_size
         self._execution = execution
         self._check = check
-        self._group: list[Frame] = []  # the latest frames read
+        self._group: list[Image] = []  # the latest frames read
         self._features: list[FrameFeatures] = []  # theirs, once one of them was asked for
 
     def at(self, number: int) -> EncodedFrame | None:
@@ -81,7 +81,7 @@ class FrameEncoder:
         return EncodedFrame(self._features[place], self._group[place] if overflows else None)
 
     @torch.inference_mode()
-    def encode(self, frames: Sequence[Frame], execution: Execution) -> list[FrameFeatures]:
+    def encode(self, frames: Sequence[Image], execution: Execution) -> list[FrameFeatures]:
         """Features of frames of the video's size, computed together.
 
         Args:

@@ -18,7 +18,7 @@ from .config import PATCH_SIZE
 
 logger = logging.getLogger(__name__)
 
-Frame = npt.NDArray[np.uint8 | np.float32]
+Image = npt.NDArray[np.uint8 | np.float32]
 
 # Frames longer than 16:9 get fewer rows, so that the number of tokens stays about that of a 16:9 frame.
 MAX_RATIO = 1.78
@@ -60,7 +60,7 @@ def refuse_path(frames: object) -> None:
         raise TypeError(f"frames are wanted, not a path ({frames!r}); utils.dc_utils.read_video_frames reads them")
 
 
-def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> Frame:
+def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> Image:
     """One frame of a video as an array, after a look at it.
 
     Args:
@@ -89,7 +89,7 @@ def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> 
     return array.astype(np.float32, copy=False)
 
 
-def preprocess(frame: Frame, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+def preprocess(frame: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize and normalise one frame.
 
     Args:
@@ -130,7 +130,7 @@ def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
     return images.sub_(mean).div_(std).contiguous()
 
 
-def prepare(frames: Sequence[Frame], size: tuple[int, int], device: torch.device) -> Tensor:
+def prepare(frames: Sequence[Image], size: tuple[int, int], device: torch.device) -> Tensor:
     """The network's input for some frames, resized and normalised.
 
     On a CPU OpenCV resizes, which is faster there and what the golden values were made with. Elsewhere the bytes are

@@ -31,14 +31,10 @@ from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import limit, positive_int
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
-
-    from video_depth_anything.outputs.base import DepthMap
     from video_depth_anything.pipelines.report import Outputs
+    from video_depth_anything.video.frame import DepthMap, Image
     from video_depth_anything.video.source import VideoSource
 
-    Frame = npt.NDArray[np.uint8]
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "assets" / "example_videos" / "box.mp4"
@@ -104,7 +100,7 @@ def make_clip(path: Path, args: argparse.Namespace, size: tuple[int, int]) -> No
         output.mux(stream.encode(None))
 
 
-def free_maps(frames: list[Frame]) -> list[DepthMap]:
+def free_maps(frames: list[Image]) -> list[DepthMap]:
     """Maps that look like the frames' disparity: nearer at the bottom, smooth, with edges where frames have some."""
     import cv2
     import numpy as np
@@ -133,7 +129,7 @@ class HostRun:
     clip: Path
     folder: Path
     args: argparse.Namespace
-    frames: list[Frame]
+    frames: list[Image]
     maps: list[DepthMap]
 
     def read(self) -> None:
@@ -158,14 +154,14 @@ class HostRun:
 
     def write(self, save: tuple[str, ...]) -> None:
         """Write as many frames and maps to the real outputs, from memory."""
-        from video_depth_anything.outputs.base import DepthFrame
+        from video_depth_anything.video.frame import Frame
 
         source = self._source()
         outputs = self._outputs(source, save)
         duration = float(1 / source.fps)
         for index in range(self.args.frames):
             shown = there_and_back(index, len(self.frames))
-            outputs.write(DepthFrame(self.frames[shown], self.maps[shown], index * duration, duration))
+            outputs.write(Frame(self.frames[shown], index * duration, duration, depth=self.maps[shown]))
         outputs.close()
         source.close()
 
@@ -180,7 +176,7 @@ class HostRun:
         source.close()
         assert summary.frames == self.args.frames, f"{summary.frames} frames were written"
 
-    def _infer(self, frames: Iterator[Frame]) -> Iterator[DepthMap]:
+    def _infer(self, frames: Iterator[Image]) -> Iterator[DepthMap]:
         """Depth as it comes offline, for many frames at a time; the network's input is made and thrown away."""
         from video_depth_anything.windows import STEP
 
@@ -192,7 +188,7 @@ class HostRun:
                 yield self.maps[there_and_back(done, len(self.maps))]
                 done += 1
 
-    def _prepare(self, frame: Frame) -> None:
+    def _prepare(self, frame: Image) -> None:
         from video_depth_anything.transform import network_size, preprocess
 
         preprocess(frame, network_size(frame.shape[0], frame.shape[1], self.args.input_size))

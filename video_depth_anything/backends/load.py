@@ -9,7 +9,7 @@ from torch import nn
 
 from ..device import Execution
 from ..network import Network
-from ..transform import Frame, network_size
+from ..transform import Image, network_size
 from ..video_depth import VideoDepthAnything
 from .compiled import CompiledNetwork
 
@@ -31,7 +31,7 @@ def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
     return OpenVinoNetwork(model, execution)
 
 
-def calibrate_network(network: Network, execution: Execution, frames: Callable[[], Iterable[Frame]]) -> None:
+def calibrate_network(network: Network, execution: Execution, frames: Callable[[], Iterable[Image]]) -> None:
     """Make ready for int8, once for these weights; nothing is done in other precisions.
 
     Args:

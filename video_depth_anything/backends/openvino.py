@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..device import Execution
 from ..frame_features import FrameFeatures
-from ..transform import Frame
+from ..transform import Image
 from ..video_depth import VideoDepthAnything
 from ..windows import INFER_LEN
 from .choice import preparation_seconds
@@ -129,7 +129,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
 
         return Int8Encoder(self._model, whole)
 
-    def calibrate(self, frames: Callable[[], Iterable[Frame]]) -> None:
+    def calibrate(self, frames: Callable[[], Iterable[Image]]) -> None:
         """Make ready for int8, once for these weights; nothing is done in other precisions.
 
         Args:

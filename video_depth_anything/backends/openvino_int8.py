@@ -32,7 +32,7 @@ from torch import nn
 
 from ..files import whole_file
 from ..frame_features import FrameFeatures
-from ..transform import Frame, preprocess
+from ..transform import Image, preprocess
 from ..version import __version__
 
 logger = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Int8Encoder:
         self._file = platformdirs.user_cache_path("video-depth-anything") / f"int8_{_fingerprint(network)}.zip"
         self._calibrated: ov.Model | None = None
 
-    def calibrate(self, frames: Callable[[], Iterable[Frame]]) -> None:
+    def calibrate(self, frames: Callable[[], Iterable[Image]]) -> None:
         """Find the model that was calibrated before, or calibrate one and keep it.
 
         Args:

@@ -16,8 +16,9 @@ import numpy as np
 
 from ..errors import OutputError
 from ..files import commit, discard, partial_path, whole_file
+from ..video.frame import Frame
 from ..video.timing import PlayTime
-from .base import DepthFrame, RunInfo, ValueRange
+from .base import RunInfo, ValueRange
 from .values import Values, to_16_bit
 
 # The mantissas of depth are noise: zlib's default level takes two thirds longer to save another 0.2 %.
@@ -56,7 +57,7 @@ class NpzArchive:
         np.lib.format.write_array_header_1_0(member, header)
         return member
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self._member.write(np.ascontiguousarray(self._values(frame.depth), dtype="<f4").data)
         self._times.append(frame.timestamp)
         self._play.add(frame.time, frame.duration)
@@ -121,7 +122,7 @@ class _FrameFiles:
         self._suffix = suffix
         self._count = 0
 
-    def _next(self, frame: DepthFrame) -> Path:
+    def _next(self, frame: Frame) -> Path:
         path = self._folder / f"frame_{frame.numbered(self._count):05d}{self._suffix}"
         self._count += 1
         return path
@@ -151,7 +152,7 @@ class ExrFrames(_FrameFiles):
         self._attributes: dict[str, object] = {**self._values.facts(), "source": info.source, "fps": float(info.fps)}
         self._attributes |= {**info.origin(), **intrinsics}
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         import OpenEXR
 
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **self._attributes}
@@ -198,7 +199,7 @@ class Png16Frames(_FrameFiles):
         self._values = values or Values(info.kind)
         self._mappings: dict[str, dict[str, float]] = {}
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         import cv2
 
         # Used where the range of the video is not known: the frame's own.

@@ -7,46 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from ..video.frame import DepthMap, Frame
 from ..video.stream_clock import Joint
-from ..video.timing import TimedFrame
 from .options import Provenance
 
-DepthMap = npt.NDArray[np.float32]
 DepthKind = Literal["disparity", "depth_metres"]
-
-
-class DepthFrame(NamedTuple):
-    """A frame, (H, W, 3) uint8 RGB, its depth, (H, W) float32, and when and how long it is shown, in seconds.
-
-    number: its own in a numbered sequence of images; None: frames are counted from 0. source_time: when it is shown by
-    the source's own clock; None where that has none.
-    """
-
-    image: npt.NDArray[np.uint8]
-    depth: DepthMap
-    time: float
-    duration: float
-    number: int | None = None
-    source_time: float | None = None
-
-    @classmethod
-    def of(cls, frame: TimedFrame, depth: DepthMap) -> DepthFrame:
-        """A frame of the source with its depth."""
-        return cls(frame.image, depth, frame.time, frame.duration, frame.number, frame.source_time)
-
-    @property
-    def timestamp(self) -> float:
-        """When it is shown, in seconds, as files of numbers say it: by the source's own clock where it has one."""
-        return self.time if self.source_time is None else self.source_time
-
-    def numbered(self, count: int) -> int:
-        """The number in the names of its files, for the frame after `count` others."""
-        return count if self.number is None else self.number
 
 
 @dataclass(frozen=True)
@@ -108,7 +77,7 @@ class Source(Protocol):
 class OutputWriter(Protocol):
     """What the pipeline asks of an output."""
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         """Take the next frame."""
 
     def close(self) -> None:

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ..errors import OutputError
 from ..files import let_go
-from .base import DepthFrame, Finished, ReaderGone, RunInfo
+from ..video.frame import Frame
+from .base import Finished, ReaderGone, RunInfo
 from .values import Values, spanned, to_16_bit
 from .visualiser import VisStyle, Visualiser
 
@@ -57,7 +58,7 @@ class RawOutput:
         reading = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -r {info.fps} -i -"
         logger.info("standard output carries raw video; ffmpeg reads it with %s", reading)
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         if self._stream is None:
             raise ReaderGone("standard output is closed")
         try:
@@ -71,7 +72,7 @@ class RawOutput:
                 let_go(sys.stdout)
             raise ReaderGone("nobody reads standard output any more") from error
 
-    def _data(self, frame: DepthFrame) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
+    def _data(self, frame: Frame) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         if self._pixels == "rgb24":
             return self._visualiser.picture(frame)
         if self._values.kind == "depth_metres":
@@ -118,7 +119,7 @@ class Window:
         except cv2.error as error:
             raise OutputError("--show: this OpenCV has no windows; pip install opencv-python") from error
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         picture = self._visualiser.picture(frame)
         if picture.shape == frame.image.shape:
             picture = np.concatenate((frame.image, picture), axis=1)

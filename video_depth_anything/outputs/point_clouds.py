@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from ..errors import OutputError
 from ..files import whole_file
-from .base import DepthFrame, RunInfo
+from ..video.frame import Frame
+from .base import RunInfo
 from .options import CameraOptions
 
 OPEN3D_REMEDY = "pip install open3d; on Debian also apt-get install libusb-1.0-0 libgl1 libx11-6 libgomp1"
@@ -95,7 +96,7 @@ class PointClouds:
         self._count = 0
         self._paths: list[Path] = []
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         count, self._count = self._count, self._count + 1
         if count % self._camera.every:
             return

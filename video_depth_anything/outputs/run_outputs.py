@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..errors import OutputError
-from .base import DepthFrame, Finished, OutputWriter, ReaderGone
+from ..video.frame import Frame
+from .base import Finished, OutputWriter, ReaderGone
 from .spool import abort_all
 from .staging import Published, Staging
 
@@ -46,7 +47,7 @@ class RunOutputs:
         """Add an output that is shown and not published, such as standard output or a window."""
         self._added.append(writer)
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         """Give a frame to all outputs.
 
         Raises:

@@ -14,8 +14,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
+from ..video.frame import Frame
 from ..video.timing import PlayTime
-from .base import DepthFrame, OutputWriter, RunInfo, ValueRange
+from .base import OutputWriter, RunInfo, ValueRange
 
 # From the run, its rate corrected, and the lowest and highest value of the video to an output.
 MakeLate = Callable[[RunInfo, tuple[float, float]], OutputWriter]
@@ -72,7 +73,7 @@ class LateOutputs:
         self._facts = Spool(info.folder, (4,), np.float64)
         self._images = Spool(info.folder, (*info.size, 3), np.uint8) if keep_images else None
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self._depths.append(frame.depth)
         unsure = (math.nan if value is None else value for value in (frame.number, frame.source_time))
         self._facts.append(np.array([frame.time, frame.duration, *unsure]))
@@ -94,13 +95,13 @@ class LateOutputs:
         finally:
             self._close_spools()
 
-    def _frames(self) -> Iterator[DepthFrame]:
+    def _frames(self) -> Iterator[Frame]:
         blank: npt.NDArray[np.uint8] = np.broadcast_to(np.uint8(0), (*self._info.size, 3))
         images = iter(self._images) if self._images is not None else repeat(blank)
         for depth, (time, duration, number, source_time), image in zip(self._depths, self._facts, images):
             numbered = None if math.isnan(number) else int(number)
             stamp = None if math.isnan(source_time) else float(source_time)
-            yield DepthFrame(image, depth, float(time), float(duration), numbered, stamp)
+            yield Frame(image, float(time), float(duration), numbered, stamp, depth)
 
     def _close_spools(self) -> None:
         for spool in (self._depths, self._facts, self._images):

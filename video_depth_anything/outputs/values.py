@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .base import DepthKind, DepthMap
+from ..video.frame import DepthMap
+from .base import DepthKind
 from .options import DepthForm
 
 # Metric 16-bit files count in millimetres, as most depth cameras do: up to 65.5 m.

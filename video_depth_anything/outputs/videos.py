@@ -9,9 +9,10 @@ import numpy.typing as npt
 
 from ..files import whole_file
 from ..video.copying import Original, VideoCopier
+from ..video.frame import Frame
 from ..video.sound import AudioTrack
 from ..video.writer import PixelFormat, VideoWriter
-from .base import DepthFrame, RunInfo
+from .base import RunInfo
 from .values import Values, to_16_bit
 from .visualiser import VisStyle, Visualiser
 
@@ -48,7 +49,7 @@ class _Video(_File):
     ) -> None:
         self._file = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec, table)
 
-    def _append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: DepthFrame) -> None:
+    def _append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: Frame) -> None:
         self._file.write(picture, frame.time, frame.duration)
 
 
@@ -58,7 +59,7 @@ class SourceVideo(_Video):
     def __init__(self, info: RunInfo, audio: AudioTrack | None = None, codec: str = "libx264") -> None:
         super().__init__(info, "_src.mp4", info.size, audio, codec=codec)
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self._append(frame.image, frame)
 
 
@@ -70,7 +71,7 @@ class CopiedVideo(_File):
     def __init__(self, info: RunInfo, original: Original, audio: AudioTrack | None, codec: str) -> None:
         self._file = VideoCopier(info.path("_src.mp4"), original, info.fps, audio, codec)
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self._file.add(frame.time, frame.duration)
 
 
@@ -94,7 +95,7 @@ class DepthVideo(_Video):
         super().__init__(info, "_vis.mp4", style.size(info.size), audio, codec=codec, table=table)
         self._visualiser = Visualiser(info.kind, style, ends)
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         show = self._visualiser.levels if self._alone else self._visualiser.picture
         self._append(show(frame), frame)
 
@@ -114,7 +115,7 @@ class Depth16Video(_Video):
         self._content = {**content, **info.origin()}
         super().__init__(info, "_depths16.mkv", info.size, pixels="gray16le")
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self._append(to_16_bit(self._values(frame.depth), *self._scale), frame)
 
     def close(self) -> None:

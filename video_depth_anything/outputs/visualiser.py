@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from .base import DepthFrame, DepthKind
+from ..video.frame import Frame
+from .base import DepthKind
 from .colormap import Colorizer, RunningRange
 from .options import Layout
 from .vis_range import VisRange
@@ -44,22 +45,22 @@ class Visualiser:
         self._ends = ends
         self._running = RunningRange()
 
-    def ends(self, frame: DepthFrame) -> tuple[float, float]:
+    def ends(self, frame: Frame) -> tuple[float, float]:
         """Range (low, high) for this frame; to be asked once for each, in order."""
         return self._running.update(frame.depth) if self._ends is None else self._ends
 
-    def picture(self, frame: DepthFrame) -> npt.NDArray[np.uint8]:
+    def picture(self, frame: Frame) -> npt.NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, twice as wide in the layout "compare"; to be asked once for each frame, in order."""
         colored = self._mapped(frame, self._style.table)
         if colored.ndim == 2:
             colored = np.repeat(colored[..., None], 3, axis=2)
         return colored if self._style.layout == "depth" else np.concatenate((frame.image, colored), axis=1)
 
-    def levels(self, frame: DepthFrame) -> npt.NDArray[np.uint8]:
+    def levels(self, frame: Frame) -> npt.NDArray[np.uint8]:
         """(H, W) uint8: which colour of the style's table every pixel of the depth has; as `picture`, or instead."""
         return self._mapped(frame, None)
 
-    def _mapped(self, frame: DepthFrame, table: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
+    def _mapped(self, frame: Frame, table: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
         low, high = self.ends(frame)
         near, far = (high, low) if self._kind == "disparity" else (low, high)
         return Colorizer(far, near, table)(frame.depth)

@@ -14,15 +14,16 @@ import numpy.typing as npt
 
 from ..backends.load import load_backend
 from ..errors import InputError
-from ..outputs.base import DepthFrame, DepthKind, DepthMap
+from ..outputs.base import DepthKind
 from ..outputs.options import CameraOptions, OutputOptions
 from ..outputs.plan import OutputPlan
 from ..retry import RetryingNetwork
 from ..transform import as_frame
+from ..video.frame import DepthMap, Frame
 from ..video.inputs import expand_inputs
 from ..video.source import Selection, VideoSource
 from ..video.stream_clock import Joint
-from ..video.timing import TimedFrame, as_rate, parse_target_fps
+from ..video.timing import as_rate, parse_target_fps
 from ..video_depth import VideoDepthAnything
 from .offline import run_video
 from .options import ModelOptions
@@ -191,12 +192,12 @@ class FrameSource:
         known = len(frames) if isinstance(frames, Sized) else None
         self.expected = known if self._limit is None else min(self._limit, known or self._limit)
 
-    def timed(self) -> Iterator[TimedFrame]:
+    def timed(self) -> Iterator[Frame]:
         """Frames with their times in seconds, at the constant rate."""
         for index, frame in enumerate(self._frames):
             if index == self._limit:
                 return
-            yield TimedFrame(_as_image(frame, index, self.size), float(index / self.fps), float(1 / self.fps))
+            yield Frame(_as_image(frame, index, self.size), float(index / self.fps), float(1 / self.fps))
 
     def close(self) -> None:
         """Nothing is held open."""
@@ -217,7 +218,7 @@ class _Kept:
     def __init__(self) -> None:
         self._depths: list[DepthMap] = []
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         self._depths.append(frame.depth)
 
     def close(self) -> None:

@@ -11,13 +11,13 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import OutputError, RankError, user_line
-from ..outputs.base import DepthMap
 from ..outputs.plan import readable
 from ..outputs.run_outputs import RunOutputs
+from ..video.frame import DepthMap, Image
 from ..video.inputs import Input
 from ..video.source import VideoSource
 from .batch import Batch, Process, failure_line, report_failures
-from .offline import READ_AHEAD, Frame, run_video
+from .offline import READ_AHEAD, run_video
 from .ranks import Ranks, longest_first
 from .run_record import state_of
 from .shared_windows import THERE, SharedWindows, WindowSource, run_length
@@ -40,8 +40,8 @@ class SplitInference:
     join: from raw windows in order to one (H, W) float32 map per frame. settings: what else decides their bits.
     """
 
-    windows: Callable[[Iterator[Frame]], WindowSource]
-    read: Callable[[Iterator[Frame]], Iterator[int]]
+    windows: Callable[[Iterator[Image]], WindowSource]
+    read: Callable[[Iterator[Image]], Iterator[int]]
     join: Callable[[Iterator[DepthMap]], Iterator[DepthMap]]
     settings: str
 

@@ -7,19 +7,13 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import BrokenOffError
-from ..outputs.base import DepthFrame, DepthMap
+from ..video.frame import DepthMap, Frame, Image
 from ..video.scene_cuts import CutDetector
-from ..video.timing import TimedFrame
 from .report import Outputs
 from .stop import Stop, Stopped
 from .summary import RunSummary
 from .threads import BackgroundConsumer, prefetch
-
-Frame = npt.NDArray[np.uint8]
 
 # Enough to bridge the pause that decoding a window makes, small beside a window's features.
 READ_AHEAD = 8
@@ -28,8 +22,8 @@ WRITE_BEHIND = 24
 
 
 def run_video(
-    frames: Iterable[TimedFrame],
-    infer: Callable[[Iterator[Frame]], Iterator[DepthMap]],
+    frames: Iterable[Frame],
+    infer: Callable[[Iterator[Image]], Iterator[DepthMap]],
     outputs: Outputs,
     on_frame: Callable[[], None],
     stop: Stop,
@@ -49,12 +43,12 @@ def run_video(
         cuts: inference begins anew where it sees a scene cut, so that no window crosses one; None: never.
     """
     start = time.monotonic()
-    waiting: deque[TimedFrame] = deque()
+    waiting: deque[Frame] = deque()
     reading = prefetch(frames, READ_AHEAD, stop)
 
     broken: BrokenOffError | None = None
 
-    def taken() -> Iterator[TimedFrame]:
+    def taken() -> Iterator[Frame]:
         nonlocal broken
         try:
             for frame in reading:
@@ -70,7 +64,9 @@ def run_video(
     try:
         try:
             for depth in infer_shots(taken(), infer, cuts):
-                writing.put(DepthFrame.of(waiting.popleft(), depth))
+                frame = waiting.popleft()
+                frame.depth = depth
+                writing.put(frame)
                 done += 1
                 on_frame()
                 stop.check()
@@ -88,7 +84,7 @@ def run_video(
 
 
 def infer_shots(
-    frames: Iterator[TimedFrame], infer: Callable[[Iterator[Frame]], Iterator[DepthMap]], cuts: CutDetector | None
+    frames: Iterator[Frame], infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: CutDetector | None
 ) -> Iterator[DepthMap]:
     """Depth of a video, each shot of it as if it were a video of its own.
 
@@ -99,7 +95,7 @@ def infer_shots(
     """
     shots = 0
 
-    def shot_of(frame: TimedFrame) -> int:
+    def shot_of(frame: Frame) -> int:
         nonlocal shots
         shots += cuts is not None and cuts.is_cut(frame)
         return shots

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from ..outputs.base import DepthFrame
+from ..video.frame import Frame
 
 
 class Report(Protocol):
@@ -38,7 +38,7 @@ class Report(Protocol):
 class Outputs(Protocol):
     """Where a run's frames go; `outputs.run_outputs.RunOutputs` is one."""
 
-    def write(self, frame: DepthFrame) -> None:
+    def write(self, frame: Frame) -> None:
         """Take the next frame.
 
         Raises:

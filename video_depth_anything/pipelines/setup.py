@@ -17,7 +17,7 @@ from ..network import Network
 from ..offline import infer_depth
 from ..outputs.options import Provenance
 from ..retry import RetryingNetwork
-from ..transform import Frame
+from ..transform import Image
 from ..version import __version__
 from ..video.samples import sample_frames
 from ..video_depth_stream import DepthStream
@@ -67,7 +67,7 @@ class LoadedNetwork:
         prepare_network(self.network, frame_size, self.input_size, self.execution, streaming)
         return self
 
-    def infer(self, frames: Iterable[Frame], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
+    def infer(self, frames: Iterable[Image], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
         """Depth of a whole video, window by window.
 
         Args:
@@ -126,7 +126,7 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
     return loaded(execution)
 
 
-def calibration_frames(videos: Sequence[str] = ()) -> Iterator[Frame]:
+def calibration_frames(videos: Sequence[str] = ()) -> Iterator[Image]:
     """What int8 is calibrated on: half of it from the bundled clip, the rest from the first videos, if there are any.
 
     Args:

@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import Protocol
 
 from ..errors import InputError
-from ..outputs.base import DepthMap
+from ..video.frame import DepthMap
 from .ranks import POLL_SECONDS, Ranks
 from .threads import BackgroundConsumer
 from .window_spool import NEW_SLOTS, WindowSpool

@@ -12,14 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import BrokenOffError
-from ..outputs.base import DepthFrame, DepthMap, Finished
+from ..outputs.base import Finished
 from ..outputs.display import RawOutput, Window
 from ..outputs.run_outputs import RunOutputs
+from ..video.frame import DepthMap, Frame
 from ..video.inputs import Input
 from ..video.realtime import Newest, is_live
 from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
-from ..video.timing import TimedFrame
 from .batch import Batch
 from .options import StreamingOptions
 from .report import Outputs
@@ -43,7 +43,7 @@ class Stream(Protocol):
 
 
 def run_stream(
-    frames: Iterable[TimedFrame],
+    frames: Iterable[Frame],
     stream: Stream,
     outputs: Outputs,
     on_frame: Callable[[], None],
@@ -75,7 +75,8 @@ def run_stream(
                     stream.reset()
                 done += 1
                 begun = time.monotonic()
-                outputs.write(DepthFrame.of(frame, stream.step(frame.image)))
+                frame.depth = stream.step(frame.image)
+                outputs.write(frame)
                 took.append(time.monotonic() - begun)
                 on_frame()
                 stop.check()
@@ -124,7 +125,7 @@ def stream_inputs(
         cuts = CutDetector() if reset_on_cut else None
         stream = network.for_video(source.expected, source.size, streaming=True).new_stream()
         with batch.report.progress(source.expected, source.name) as advance:
-            frames: Iterable[TimedFrame] = source.timed() if newest is None else newest
+            frames: Iterable[Frame] = source.timed() if newest is None else newest
             summary = run_stream(frames, stream, outputs, advance, batch.stop, cuts)
         if options.latency and summary.took:
             middle, late = (1000 * value for value in np.percentile(summary.took, (50, 95)))

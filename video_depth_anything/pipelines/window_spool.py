@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from ..errors import OutputError
 from ..files import whole_file
-from ..outputs.base import DepthMap
+from ..video.frame import DepthMap
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,8 @@ from fractions import Fraction
 import numpy as np
 
 from ..errors import InputError
-from .timing import TimedFrame, as_rate
+from .frame import Frame
+from .timing import as_rate
 
 # What a camera that does not tell its rate is taken to have.
 USUAL_FPS = 30.0
@@ -35,14 +36,14 @@ class CameraReader:
         self.fps: Fraction = as_rate(fps if 0 < fps < 1000 else USUAL_FPS)
         self.expected_frames: int | None = None
 
-    def __iter__(self) -> Iterator[TimedFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         start = time.monotonic()
         while True:
             ok, image = self._capture.read()
             if not ok:
                 return
             rgb = np.asarray(self._convert(image, self._color), dtype=np.uint8)
-            yield TimedFrame(rgb, time.monotonic() - start, float(1 / self.fps))
+            yield Frame(rgb, time.monotonic() - start, float(1 / self.fps))
 
     def close(self) -> None:
         """Give the camera back."""

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from .files import FileReader
-from .timing import TimedFrame, as_rate
+from .frame import Frame
+from .timing import as_rate
 
 # Mean difference of the first pictures, of 255, up to which two decoders show the same.
 SAME_PICTURE = 1.0
@@ -61,13 +62,13 @@ class DecordReader:
         if np.abs(picture.astype(np.int16) - first.image).mean() > SAME_PICTURE:
             raise DecordError("decord gives other pictures")
 
-    def __iter__(self) -> Iterator[TimedFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         for time, end in zip(self._times, self._ends):
             try:
                 image = self._video.next().asnumpy()
             except (self._failure, RuntimeError, StopIteration, ValueError) as error:
                 raise DecordError("decord stopped on the way") from error
-            yield TimedFrame(image, float(time), float(end - time))
+            yield Frame(image, float(time), float(end - time))
 
     def close(self) -> None:
         # decord frees its decoder, threads and buffers with the object.

@@ -15,11 +15,12 @@ from .containers import USUAL_LIMITS, Limits, is_address, open_container, readab
 from .conversion import UPRIGHT, Converter, is_plain
 from .damaged_end import Tail
 from .filters import deinterlaced
+from .frame import Frame
 from .headers import USUAL_RATE, can_copy, check_size, claimed_end, plausible_rate, rate_of, video_stream
 from .names import printable
 from .sound_streams import plays_between
 from .stream_clock import Joint, StreamClock
-from .timing import TimedFrame, as_rate
+from .timing import as_rate
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
@@ -124,23 +125,24 @@ class FileReader:
             return None
         return frames or None
 
-    def __iter__(self) -> Iterator[TimedFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         """Frames with their times in seconds since the file's start; durations last until the next one."""
         converter = Converter(self._location, self._stream.sample_aspect_ratio)
-        held: TimedFrame | None = None
+        held: Frame | None = None
         count, first = 0, 0.0
         for frame, stamp in deinterlaced(self._all_frames()):
             image = converter.picture(frame)
             self.copyable &= converter.orientation == UPRIGHT
             if held is not None:
-                yield held._replace(duration=stamp.time - held.time)
+                held.duration = stamp.time - held.time
+                yield held
             first = first if held is not None else stamp.time
-            held = TimedFrame(image, *stamp, source_time=stamp.time)
+            held = Frame(image, *stamp, source_time=stamp.time)
             count += 1
         if held is None:
             return
         if not self.joints and self._still_until > held.end:
-            held = held._replace(duration=self._still_until - held.time)
+            held.duration = self._still_until - held.time
         yield held
         if self._broken is not None and not Path(self._location).is_file():
             raise BrokenOffError(f"{self._broken}; the {count} frames before are kept") from self._broken

@@ -12,10 +12,11 @@ from ..errors import InputError
 from .colorspaces import Colorspace
 from .containers import USUAL_LIMITS, Limits
 from .deep_images import ImageError, Page
+from .frame import Frame
 from .image_files import read_pages, told_size
 from .names import printable
 from .sequences import frame_numbers, gaps, numbered
-from .timing import TimedFrame, as_rate
+from .timing import as_rate
 
 logger = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ class ImageReader:
     """Reads image files as frames; iterated once.
 
     A single file gives all its frames or pages; of several files each gives its first. Several that are numbered keep
-    their numbers in `TimedFrame.number`.
+    their numbers in `Frame.number`.
 
     Args:
         paths: in order, at least one.
@@ -67,7 +68,7 @@ class ImageReader:
                 raise self._other_size(path, told)
         self._say_gaps()
 
-    def __iter__(self) -> Iterator[TimedFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         step = float(1 / self.fps)
         size = self._first.image.shape
         time = 0.0
@@ -76,7 +77,7 @@ class ImageReader:
                 raise self._other_size(path, page.image.shape[:2])
             number = self._numbers[index] if self._numbers is not None and index < len(self._numbers) else None
             seconds = page.seconds or step
-            yield TimedFrame(page.image, time, seconds, number)
+            yield Frame(page.image, time, seconds, number)
             # Of many equal steps the sum drifts.
             time = (index + 1) * step if page.seconds is None else time + seconds
 

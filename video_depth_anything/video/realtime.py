@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 
-from .timing import TimedFrame
+from .frame import Frame
 
 # Seconds between looks at whether the consumer has gone: a wait without end could not be interrupted on Windows.
 GLANCE = 0.5
@@ -25,18 +25,18 @@ class Newest:
             does; None: nobody else ends it.
     """
 
-    def __init__(self, frames: Iterable[TimedFrame], paced: bool, wait: Callable[[float], bool] | None = None) -> None:
+    def __init__(self, frames: Iterable[Frame], paced: bool, wait: Callable[[float], bool] | None = None) -> None:
         self.dropped = 0
         self._frames = frames
         self._paced = paced
         self._wait = wait
         self._stop = threading.Event()
         self._changed = threading.Condition()
-        self._newest: TimedFrame | None = None
+        self._newest: Frame | None = None
         self._ended = False
         self._error: BaseException | None = None
 
-    def __iter__(self) -> Iterator[TimedFrame]:
+    def __iter__(self) -> Iterator[Frame]:
         thread = threading.Thread(target=self._read, name="live", daemon=True)
         thread.start()
         try:

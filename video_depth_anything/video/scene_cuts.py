@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from ..errors import OutputError
-from .timing import TimedFrame
+from .frame import Frame
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class CutDetector:
         self._timecode = FrameTimecode
         self._index = 0
 
-    def is_cut(self, frame: TimedFrame) -> bool:
+    def is_cut(self, frame: Frame) -> bool:
         """Whether this frame begins a new scene; says so in the log, with its time."""
         bgr = frame.image[..., ::-1]
         found = bool(self._detector.process_frame(self._timecode(self._index, fps=24.0), bgr))

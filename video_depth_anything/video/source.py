@@ -16,10 +16,11 @@ import numpy.typing as npt
 from ..errors import InputError
 from .colorspaces import Colorspace
 from .containers import USUAL_LIMITS, Limits
+from .frame import Frame
 from .names import output_name, printable
 from .sequences import is_image
 from .stream_clock import Joint
-from .timing import SAME_RATE, TimedFrame, choose_frames, trim
+from .timing import SAME_RATE, choose_frames, trim
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Reader(Protocol):
     fps: Fraction
     expected_frames: int | None
 
-    def __iter__(self) -> Iterator[TimedFrame]: ...
+    def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None: ...
 
@@ -154,14 +155,15 @@ class VideoSource:
         kept = max(round((seconds - Fraction(start)) * self.fps), 1)
         return kept if self._max_len is None else min(kept, self._max_len)
 
-    def timed(self) -> Iterator[TimedFrame]:
+    def timed(self) -> Iterator[Frame]:
         """Frames (H, W, 3) uint8 RGB with their times in seconds from the first one kept."""
         wanted = trim(self._decoded(), self._selection.start, self._selection.end)
         count = 0
         chosen = choose_frames(wanted, float(self.source_fps), self._selection.target_fps)
         for frame in islice(chosen, self._max_len):
             self.first_time = frame.source_time if count == 0 else self.first_time
-            yield frame._replace(image=_resized(frame.image, self.size))
+            frame.image = _resized(frame.image, self.size)
+            yield frame
             count += 1
         if count == 0:
             where = f"after --start {self._selection.start:g} seconds"
@@ -186,14 +188,16 @@ class VideoSource:
         """Let go of the input, read or not."""
         self._reader.close()
 
-    def _decoded(self) -> Iterator[TimedFrame]:
+    def _decoded(self) -> Iterator[Frame]:
         """All frames of the input; times count from the first."""
         first, self._first = self._first, None
         if first is None:
             return
+        begin = first.time
         try:
             for frame in chain((first,), self._frames):
-                yield frame._replace(time=frame.time - first.time)
+                frame.time -= begin
+                yield frame
         finally:
             self._reader.close()
 

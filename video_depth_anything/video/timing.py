@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from .frame import Frame
 
 
 # A tie between two frames must fall the same way whichever reader rounded the times, so "nearest" stops short of half.
@@ -21,30 +20,6 @@ SAME_LENGTH = 0.5
 LARGEST_DENOMINATOR = 100_000
 # A last frame that would play beyond the source's end by more than half a frame is left out.
 LAST_FRAME = 0.49
-
-
-class TimedFrame(NamedTuple):
-    """A decoded frame.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        time: when it is shown, in seconds; `VideoSource` counts from the first frame it gives.
-        duration: for how long, in seconds.
-        number: of an image in a numbered sequence, the number in its name; None otherwise.
-        source_time: when it is shown in the file's own count, in which 0 is where the earliest of its streams begins,
-            picture or sound; None if the input has no clock of its own.
-    """
-
-    image: npt.NDArray[np.uint8]
-    time: float
-    duration: float
-    number: int | None = None
-    source_time: float | None = None
-
-    @property
-    def end(self) -> float:
-        """When the next frame is due."""
-        return self.time + self.duration
 
 
 def as_rate(fps: float, frames: int | None = None) -> Fraction:
@@ -87,7 +62,7 @@ def parse_target_fps(target_fps: float | str | Fraction) -> Fraction | None:
     return as_rate(float(rate)) if rate.denominator > 1001 else rate
 
 
-def choose_frames(frames: Iterable[TimedFrame], source_fps: float, target_fps: Fraction | None) -> Iterator[TimedFrame]:
+def choose_frames(frames: Iterable[Frame], source_fps: float, target_fps: Fraction | None) -> Iterator[Frame]:
     """Thin frames out to `target_fps` by their times, so that what is kept plays as long as what was read.
 
     Frame k is the first one nearest to k / target_fps after the first frame's time. None, or a rate not below the
@@ -102,7 +77,7 @@ def choose_frames(frames: Iterable[TimedFrame], source_fps: float, target_fps: F
         yield from frames
         return
     period, tolerance = 1 / float(target_fps), NEAREST / source_fps
-    held: list[TimedFrame] = []
+    held: list[Frame] = []
     first = end = 0.0
     slots = 0
     for frame in frames:
@@ -122,11 +97,12 @@ def choose_frames(frames: Iterable[TimedFrame], source_fps: float, target_fps: F
         yield _until(frame, following)
 
 
-def _until(frame: TimedFrame, time: float) -> TimedFrame:
-    return frame._replace(duration=time - frame.time)
+def _until(frame: Frame, time: float) -> Frame:
+    frame.duration = time - frame.time
+    return frame
 
 
-def trim(frames: Iterable[TimedFrame], start: float, end: float | None) -> Iterator[TimedFrame]:
+def trim(frames: Iterable[Frame], start: float, end: float | None) -> Iterator[Frame]:
     """Frames shown at `start` seconds or later and before `end`; their times count from the first one kept."""
     offset: float | None = None
     for frame in frames:
@@ -135,7 +111,8 @@ def trim(frames: Iterable[TimedFrame], start: float, end: float | None) -> Itera
             return
         if frame.time > start - 1e-3:
             offset = frame.time if offset is None else offset
-            yield frame._replace(time=frame.time - offset)
+            frame.time -= offset
+            yield frame
 
 
 class PlayTime:

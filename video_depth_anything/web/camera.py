@@ -10,11 +10,11 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from ..outputs.base import DepthFrame
 from ..outputs.colormap import color_table
 from ..outputs.vis_range import VisRange
 from ..outputs.visualiser import VisStyle, Visualiser
 from ..pipelines.streaming import Stream
+from ..video.frame import Frame
 
 # Seconds over which the rate is taken.
 RATE_SPAN = 3.0
@@ -43,7 +43,7 @@ class LiveDepth:
                 self._stream.reset()
                 self._size, self._frames = image.shape, 0
             start = time.monotonic()
-            frame = DepthFrame(image, self._stream.step(image), start, 0.0)
+            frame = Frame(image, start, 0.0, depth=self._stream.step(image))
             picture = self._visualiser.picture(frame)
             now = time.monotonic()
             self._frames += 1

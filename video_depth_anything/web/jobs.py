@@ -14,19 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..outputs.base import DepthMap
 from ..outputs.options import Provenance
 from ..outputs.plan import OutputPlan, readable
 from ..outputs.point_clouds import write_ply
-from ..pipelines.offline import Frame, run_video
+from ..pipelines.offline import run_video
 from ..pipelines.options import ModelOptions, RunOptions
 from ..pipelines.stop import Stop
+from ..video.frame import DepthMap, Image
 from .confinement import DecoderLimits
 from .turns import Refusal, Turns
 from .uploads import UploadSource, add_sound
 
 # From the chosen network and frames to depth: what `run_video` is given.
-Infer = Callable[[ModelOptions, Iterator[Frame]], Iterator[DepthMap]]
+Infer = Callable[[ModelOptions, Iterator[Image]], Iterator[DepthMap]]
 # Frames that the network took, frames whose depth is final, frames expected, and a line that says so.
 OnProgress = Callable[[int, int, "int | None", str], None]
 
@@ -140,7 +140,7 @@ class JobRunner:
             if self._provenance is not None:
                 plan = replace(plan, provenance=self._provenance(options.model))
 
-            def infer(frames: Iterator[Frame]) -> Iterator[DepthMap]:
+            def infer(frames: Iterator[Image]) -> Iterator[DepthMap]:
                 return self._infer(options.model, limit.checked(counter.taken(frames, source.expected)))
 
             with plan.open(source) as outputs:
@@ -205,7 +205,7 @@ class _Limit:
                 f"{readable(self.disk)} left. Choose fewer files to download, a smaller frame size or fewer frames."
             )
 
-    def checked(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+    def checked(self, frames: Iterator[Image]) -> Iterator[Image]:
         """What a file says of its length is not always true."""
         for count, frame in enumerate(frames, start=1):
             self.check(count)
@@ -226,7 +226,7 @@ class _Counter:
         self._job.stop.check()
         self._job.on_progress(self._taken, self._done, self._expected, line)
 
-    def taken(self, frames: Iterator[Frame], expected: int | None) -> Iterator[Frame]:
+    def taken(self, frames: Iterator[Image], expected: int | None) -> Iterator[Image]:
         self._expected = expected
         for frame in frames:
             if self._taken == 0:  # reading and loading do not count

@@ -10,11 +10,10 @@ from pathlib import Path
 
 from ..checkpoint import CHECKPOINT_DIR, STARTER, choose_weights, public_checkpoints
 from ..config import checkpoint_name
-from ..outputs.base import DepthMap
 from ..outputs.options import Provenance
-from ..pipelines.offline import Frame
 from ..pipelines.options import ModelOptions
 from ..pipelines.setup import LoadedNetwork, load_network
+from ..video.frame import DepthMap, Image
 from ..video_depth_stream import DepthStream
 
 logger = logging.getLogger(__name__)
@@ -95,7 +94,7 @@ class Networks:
                 loaded = self._loaded = load_network(chosen)
             return loaded
 
-    def infer(self, model: ModelOptions, frames: Iterator[Frame]) -> Iterator[DepthMap]:
+    def infer(self, model: ModelOptions, frames: Iterator[Image]) -> Iterator[DepthMap]:
         """Depth of a job's frames."""
         loaded = self.get((model.encoder or self.begin.encoder, model.metric))
         return replace(loaded, input_size=model.input_size).infer(frames)

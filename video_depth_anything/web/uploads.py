@@ -21,8 +21,8 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError
+from ..video.frame import Frame
 from ..video.source import Selection
-from ..video.timing import TimedFrame
 from .confinement import DecoderLimits, package_folders
 
 logger = logging.getLogger(__name__)
@@ -202,7 +202,7 @@ class UploadSource:
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise UploadError(self._video, "unreadable") from error
 
-    def timed(self) -> Iterator[TimedFrame]:
+    def timed(self) -> Iterator[Frame]:
         """Frames (H, W, 3) uint8 RGB with their times in seconds from the first one."""
         last = -math.inf
         while (answer := self._decoder.answer())["kind"] == "frame":
@@ -214,7 +214,7 @@ class UploadSource:
             if last == -math.inf and own is not None:
                 self.first_time = float(own)
             last = time
-            yield TimedFrame(np.frombuffer(data, np.uint8).reshape(*self.size, 3), time, duration)
+            yield Frame(np.frombuffer(data, np.uint8).reshape(*self.size, 3), time, duration)
 
     def close(self) -> None:
         """End the decoder."""
