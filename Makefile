@@ -55,7 +55,7 @@ $(STARTING): training/dinov2_from_onnx.py | $(READY)
 test: $(READY) browser
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto
 
-# A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/reliability.md tells more.
+# A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/lab/reliability.md tells more.
 soak: $(READY)
 	$(RUN) -m tests.reliability.soak $(PARTS)
 

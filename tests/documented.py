@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 BESIDE = ("README.md", "training/README.md", "benchmark/README.md", "benchmark/speed/README.md")
 # Paths from the repository's root.
-PAGES = [*BESIDE, *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md")))]
+PAGES = [*BESIDE, *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
 SHELL = ("sh", "bash")
 
 

@@ -135,7 +135,7 @@ def test_what_a_page_shows_runs(page: str, place: Path) -> None:
     if page == "README.md":
         assert {"outputs/clip_src.mp4", "outputs/clip_vis.mp4"} <= written
         assert {"outputs/plates_depths_exr/frame_01001.exr", "outputs/plates_depths_exr/frame_01002.exr"} <= written
-    if page == "docs/streaming.md":
+    if page == "docs/guide/streaming.md":
         assert (place / "depth.raw").stat().st_size == 3 * 360 * 640 * 2
         assert len(list(_frames(place / "colours.mp4"))) == 3
 
@@ -197,9 +197,9 @@ def _check_installed(words: list[str]) -> None:
 
 
 def test_the_notebook_runs_from_a_clone(monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook = json.loads((ROOT / "docs" / "video_depth.ipynb").read_text())
+    notebook = json.loads((ROOT / "docs" / "guide" / "video_depth.ipynb").read_text())
     assert notebook["nbformat"] == 4
-    monkeypatch.chdir(ROOT / "docs")
+    monkeypatch.chdir(ROOT / "docs" / "guide")
     names: dict[str, Any] = {"__name__": "__main__"}
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     shortened = 0
@@ -207,7 +207,7 @@ def test_the_notebook_runs_from_a_clone(monkeypatch: pytest.MonkeyPatch) -> None
         # The same cells over less.
         source, count = re.subn(r"^FRAMES, DETAIL = .*$", "FRAMES, DETAIL = 4, 28", source, flags=re.MULTILINE)
         shortened += count
-        exec(compile(source, "docs/video_depth.ipynb", "exec"), names)
+        exec(compile(source, "docs/guide/video_depth.ipynb", "exec"), names)
     assert shortened == 1
     assert names["video"].depths.shape == (4, 240, 320)
     assert names["stream"].frames_seen == 4

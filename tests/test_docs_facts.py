@@ -19,11 +19,7 @@ from video_depth_anything.cli.page import page_parser
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_flag_is_described_and_no_other(name: str) -> None:
-    text = "".join(
-        (ROOT / "docs" / page).read_text()
-        for page in ("command-line.md", "export.md")
-        if (ROOT / "docs" / page).is_file()
-    )
+    text = "".join(text_of(page) for page in ("docs/reference/command-line.md", "docs/lab/export.md"))
     shown = help_of(sys.executable, "-m", "video_depth_anything", name)
     described = {flag.replace("-", "_") for flag in re.findall(r"`(--[a-z][a-z0-9_-]+)", text)}
     assert flags_of(shown) <= described, sorted(flags_of(shown) - described)
@@ -32,7 +28,7 @@ def test_every_flag_is_described_and_no_other(name: str) -> None:
 def test_no_flag_is_described_that_is_gone() -> None:
     there = set().union(*(flags_of(help_of(sys.executable, "-m", "video_depth_anything", name)) for name in COMMANDS))
     described = set()
-    for line in (ROOT / "docs" / "command-line.md").read_text().splitlines():
+    for line in text_of("docs/reference/command-line.md").splitlines():
         if line.startswith("| `-"):
             described |= flags_of(line.split("|")[1])
     assert described <= there, sorted(described - there)
@@ -58,7 +54,7 @@ def test_links_lead_to_what_is_there(page: str) -> None:
 
 def test_defaults_are_told_right() -> None:
     told = {}
-    for line in text_of("docs/command-line.md").splitlines():
+    for line in text_of("docs/reference/command-line.md").splitlines():
         row = re.fullmatch(r"\| `(--[a-z0-9_-]+)` \| (?:`([^`]+)`|(-?[0-9.]+)|(off)) \|.*", line)
         if row:
             told[row.group(1)] = row.group(2) or row.group(3) or row.group(4)
@@ -78,7 +74,7 @@ def test_defaults_are_told_right() -> None:
 
 
 def test_every_name_of_the_library_is_described() -> None:
-    described = set(re.findall(r"`([A-Za-z_]+)`", text_of("docs/python.md")))
+    described = set(re.findall(r"`([A-Za-z_]+)`", text_of("docs/guide/python.md")))
     arguments = set(inspect.signature(video_depth_anything.infer).parameters)
     assert arguments <= described, arguments - described
     names = set(video_depth_anything.__all__) - {"__version__"}
@@ -86,7 +82,7 @@ def test_every_name_of_the_library_is_described() -> None:
 
 
 def test_the_files_that_the_architecture_names_are_there() -> None:
-    named = re.findall(r"`([a-z_/]+(?:\.py|/))`", (ROOT / "docs" / "architecture.md").read_text())
+    named = re.findall(r"`([a-z_/]+(?:\.py|/))`", text_of("docs/lab/architecture.md"))
     assert len(named) > 10
     for name in named:
         assert (ROOT / name).exists() or (ROOT / "video_depth_anything" / name).exists(), name

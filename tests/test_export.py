@@ -20,7 +20,7 @@ from video_depth_anything.exports.modules import StepModule, WindowModule
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "export.md"
+DOCUMENT = Path(__file__).resolve().parents[1] / "docs" / "lab" / "export.md"
 CPU = Execution(torch.device("cpu"), None, 1)
 TOLERANCE = 1e-4  # of the range
 F32 = {"INFERENCE_PRECISION_HINT": "f32"}  # by default OpenVINO computes in bf16 where the processor does

@@ -14,7 +14,7 @@ from .parser import Parser, positive_int
 
 FORMATS = ("onnx", "openvino")
 FORMS = ("window", "step")
-EPILOG = "docs/export.md says how to use the files."
+EPILOG = "docs/lab/export.md says how to use the files."
 
 logger = logging.getLogger(__name__)
 
