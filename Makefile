@@ -10,7 +10,7 @@ STARTING := checkpoints/untrained_head_vits.pth
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo teaser starting-checkpoint test soak lint format system browser env clean
+.PHONY: demo teaser starting-checkpoint test test-avx2 soak lint format system browser env clean
 
 env: $(READY)
 
@@ -54,6 +54,10 @@ $(STARTING): training/dinov2_from_onnx.py | $(READY)
 
 test: $(READY) browser
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto
+
+# The suite as on a processor without AVX-512, bf16 and VNNI: for oneDNN, OpenVINO and PyTorch itself.
+test-avx2:
+	ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(MAKE) test
 
 # A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/lab/reliability.md tells more.
 soak: $(READY)

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from video_depth_anything.device import Execution, choose_execution, cpu_has_bf16, resolve_precision
+from video_depth_anything.device import Execution, choose_execution, cpu_has, cpu_has_bf16, resolve_precision
 from video_depth_anything.errors import DeviceError
 from video_depth_anything.offline import resize_depth
 from video_depth_anything.transform import preprocess_tensor
@@ -27,6 +27,14 @@ def test_precisions() -> None:
     assert resolve_precision("auto", torch.device("mps")) is None
     with pytest.raises(DeviceError, match="unknown precision 'fp8'; use one of auto, fp32, fp16, bf16"):
         resolve_precision("fp8", CPU)
+
+
+def test_a_limited_instruction_set_has_no_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True, "avx512_vnni": True})
+    assert resolve_precision("auto", CPU) == torch.bfloat16 and cpu_has("avx512_vnni")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert resolve_precision("auto", CPU) is None and not cpu_has("avx512_vnni")
 
 
 def test_auto_takes_what_is_there() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import platform
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from video_depth_anything import Execution, choose_execution, infer_depth, load_backend, load_model
+from video_depth_anything.device import cpu_has_int8
 from video_depth_anything.errors import DeviceError
 from video_depth_anything.transform import Image
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -50,6 +53,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def execution() -> Execution:
+    if not cpu_has_int8():
+        pytest.skip("this CPU has no VNNI")
     return choose_execution("cpu", "int8", "openvino")
 
 
@@ -138,3 +143,12 @@ def test_command_line(tmp_path: Path) -> None:
 def test_refused_elsewhere(device: str, backend: str) -> None:
     with pytest.raises(DeviceError, match="precision int8 is for OpenVINO on a CPU"):
         choose_execution(device, "int8", backend)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="only x86 has CPUs whose 8-bit sums overflow")
+def test_refused_without_vnni(tmp_path: Path) -> None:
+    environment = os.environ | {"ONEDNN_MAX_CPU_ISA": "AVX2"}
+    command = [sys.executable, str(ROOT / "run.py"), str(CLIP), "--precision", "int8", "--output_dir", str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "VNNI" in done.stderr and not list(tmp_path.iterdir())

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import os
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -61,13 +63,25 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
     return resolved
 
 
-def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 in hardware; elsewhere it is emulated, slower than float32.
+def cpu_has(*features: str) -> bool:
+    """Whether the CPU has one of these instruction sets, named as in `torch.cpu.get_capabilities`.
 
-    A PyTorch too old to tell counts as no.
+    A PyTorch too old to tell counts as no. ONEDNN_MAX_CPU_ISA hides the newer sets here as it does from kernels.
     """
+    if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ("SSE41", "AVX", "AVX2"):
+        return False
     capabilities: Mapping[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(bool(capabilities.get(name)) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return any(bool(capabilities.get(name)) for name in features)
+
+
+def cpu_has_bf16() -> bool:
+    """Whether the CPU multiplies bfloat16 in hardware; elsewhere it is emulated, slower than float32."""
+    return cpu_has("avx512_bf16", "amx_bf16", "bf16")
+
+
+def cpu_has_int8() -> bool:
+    """Whether the CPU sums products of 8-bit integers in 32 bits; an x86 CPU without VNNI saturates them at 16."""
+    return platform.machine() not in ("x86_64", "AMD64") or cpu_has("avx512_vnni", "avx_vnni", "amx_int8")
 
 
 def resolve_precision(precision: str, device: torch.device) -> torch.dtype | None:
@@ -157,6 +171,11 @@ def _check_int8(device: str | torch.device, backend: str) -> None:
         or ((device, backend) == ("auto", "auto") and resolve_device().type != "cpu")
     ):
         raise DeviceError("precision int8 is for OpenVINO on a CPU: use --device cpu, and --backend openvino or auto")
+    if not cpu_has_int8():
+        raise DeviceError(
+            "precision int8 needs a CPU with VNNI; on this one 8-bit sums overflow, so depth would be wrong and "
+            "slower than with fp32; use --precision fp32 or auto"
+        )
     if not has_openvino() or not all(importlib.util.find_spec(name) for name in ("nncf", "platformdirs")):
         raise DeviceError("precision int8 is not installed; run `pip install openvino nncf platformdirs`")
 

@@ -62,6 +62,10 @@ class Against:
         seconds, depth = self._ask("stream", frame=frame, fp32=fp32)
         return seconds, np.asarray(depth, dtype=np.float32)
 
+    def half(self, streaming: bool) -> str:
+        """The precision that the tree takes for `fp32=False`: `bf16`, `fp16`, or `fp32` where it knows better."""
+        return str(self._ask("half", streaming=streaming))
+
     def peak_mib(self) -> float:
         """Peak resident memory of the process."""
         return self._ask("peak") / (2**20 if sys.platform == "darwin" else 2**10)

@@ -61,6 +61,29 @@ class OtherTree:
         depth = self._streams[fp32].infer_video_depth_one(frame, input_size=size, device=device, fp32=fp32)
         return time.perf_counter() - start, depth
 
+    def half(self, streaming: bool) -> str:
+        """In which precision the tree computes with `fp32=False`: the type of what the first convolution is given."""
+        import numpy as np
+        import torch
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        seen = []
+
+        class Convolutions(TorchDispatchMode):
+            def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+                if "conv" in str(function):
+                    seen.append(args[0].dtype)
+                return function(*args, **(kwargs or {}))
+
+        frames = np.zeros((1, 28, 28, 3), np.uint8)
+        with Convolutions():
+            if streaming:
+                self.stream(frames[0], fp32=False)
+                self._streams.clear()  # the next frame is a video's first
+            else:
+                self.offline(frames, fp32=False)
+        return {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(seen[0], "fp32")
+
     def peak(self) -> int:
         """Peak resident memory of this process as the operating system counts it."""
         import resource

@@ -39,13 +39,6 @@ def other_device(device: str) -> str:
     return resolve_device(torch_device(device)).type
 
 
-def against_precisions(variants: Sequence[Variant], device: str) -> dict[str, bool]:
-    """Precisions to measure another tree in, with its flag `fp32`: full and its half, if a variant has such a one."""
-    half = "fp16" if other_device(device) == "cuda" else "bf16"
-    found = {"fp32" if variant.precision == "fp32" else half for variant in variants}
-    return {precision: precision == "fp32" for precision in sorted(found, reverse=True)}
-
-
 def _against(
     stack: contextlib.ExitStack,
     args: argparse.Namespace,
@@ -60,9 +53,12 @@ def _against(
     settings = {"encoder": args.encoder, "device": other_device(args.device), "input_size": args.input_size}
     tree = Against(args.against, file, checkpoint=checkpoint, threads=torch.get_num_threads(), **settings)
     stack.callback(tree.close)
+    flags = {"fp32": True} if any(variant.precision == "fp32" for variant in variants) else {}
+    if any(variant.precision != "fp32" for variant in variants):
+        flags.setdefault(tree.half(streaming=file == STREAM_FILE), False)
     return [
         Contender(f"{AGAINST}:{precision}", precision, True, partial(work, tree, fp32=fp32))
-        for precision, fp32 in against_precisions(variants, args.device).items()
+        for precision, fp32 in flags.items()
     ]
 
 
