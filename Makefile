@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
+PIP = $(RUN) -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 READY := $(VENV)/.ready
+DEMO_READY := $(VENV)/.demo
 OUTPUTS := outputs
 DEMO_FLAGS := --encoder vits --input_size 280 --output_dir $(OUTPUTS)
 STARTING := checkpoints/untrained_head_vits.pth
@@ -14,11 +16,15 @@ PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
 env: $(READY)
 
-$(READY): requirements.txt requirements-app.txt requirements-dev.txt constraints.txt
-	@$(MAKE) --no-print-directory system
+# What the demo imports, and no more, so that a fresh clone shows depth soon.
+$(DEMO_READY): constraints.txt
 	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet --requirement requirements-dev.txt --constraint constraints.txt
+	$(PIP) torch numpy opencv-python av pillow matplotlib tqdm filelock
+	touch $@
+
+$(READY): $(DEMO_READY) requirements.txt requirements-dev.txt constraints.txt
+	@$(MAKE) --no-print-directory system
+	$(PIP) --requirement requirements-dev.txt
 	touch $@
 
 # Installs the system libraries where that is possible, says which are missing where it is not.
@@ -37,7 +43,8 @@ browser:
 	  apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else echo "no chromium here: the tests of the web page are skipped; on Debian: sudo apt-get install chromium"; fi
 
-demo: $(READY)
+demo: $(DEMO_READY)
+	@$(MAKE) --no-print-directory system
 	$(RUN) run.py $(DEMO_FLAGS)
 
 # The README's moving picture: the source beside its depth.
@@ -67,6 +74,7 @@ lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports --no-cache
 
 format: $(READY)
 	$(RUN) -m ruff check --fix .

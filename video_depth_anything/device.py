@@ -177,12 +177,12 @@ def _check_int8(device: str | torch.device, backend: str) -> None:
             "slower than with fp32; use --precision fp32 or auto"
         )
     if not has_openvino() or not all(importlib.util.find_spec(name) for name in ("nncf", "platformdirs")):
-        raise DeviceError("precision int8 is not installed; run `pip install openvino nncf platformdirs`")
+        raise DeviceError("precision int8 is not installed; run `pip install 'video-depth-anything[int8]'`")
 
 
 def _openvino_execution(name: str, precision: str) -> Execution:
     if not has_openvino():
-        raise DeviceError("backend openvino is not installed; run `pip install -r requirements-openvino.txt`")
+        raise DeviceError("backend openvino is not installed; run `pip install 'video-depth-anything[openvino]'`")
     import openvino as ov
 
     available = ov.Core().available_devices

@@ -103,7 +103,7 @@ def _build(options: PageOptions, networks: Any, files: PageFiles) -> tuple[Any, 
         from .looks import mount_options
         from .page import build_page
     except ImportError as error:
-        raise OutputError(f"the page needs Gradio ({error}): pip install -r requirements-app.txt") from error
+        raise OutputError(f"the page needs Gradio ({error}): pip install 'video-depth-anything[app]'") from error
     handlers = Handlers(files, networks, options)
     page = build_page(handlers, networks, options)
     files.publish_present()
