@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import os
 import subprocess
@@ -24,10 +25,8 @@ from benchmark_miniatures import (
 
 from benchmark.datasets import EVALUATION_SETS, TAE_SETS
 from benchmark.index import prediction_path, scenes_of
-from benchmark.infer.predictions import (
-    provenance_path,
-    read_provenance,
-)
+from benchmark.infer import predictions
+from benchmark.infer.predictions import provenance_path, read_provenance
 
 MODEL = ("--encoder", "vits", "--input_size", "28", "--device", "cpu", "--backend", "torch")
 
@@ -61,7 +60,7 @@ def test_every_set_from_predictions_to_results(predicted: Path, extracted_sets: 
         }
         assert len(found["prediction"]["checkpoint_sha256"]) == 64 and found["prediction"]["encoder"] == "vits"
         assert found["prediction"]["precision"] == "float32"
-        assert set(found["versions"]) == {"python", "torch", "numpy", "opencv-python"}
+        assert set(found["versions"]) == {"python", "torch", "numpy", "opencv"}
         # Random weights see nothing, but the best fit of anything is no disaster.
         assert 0.01 < found["metrics"]["abs_relative_difference"] < 3 and 0 < found["metrics"]["delta1_acc"] < 1
         assert found["per_scene"][scenes[0].name]["abs_relative_difference"] > 0
@@ -76,6 +75,19 @@ def test_every_set_from_predictions_to_results(predicted: Path, extracted_sets: 
     # Frames 10 and 11 of the miniature's twelve count, in both directions.
     assert result_of(tmp_path, "scannet_tae")["metrics"]["pairs"] == 2
     assert "0.570" in taes.stdout
+
+
+def test_any_package_of_opencv_will_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`pip install .` brings opencv-python-headless, whose metadata has another name."""
+    known = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name.startswith("opencv"):
+            raise importlib.metadata.PackageNotFoundError(name)
+        return known(name)
+
+    monkeypatch.setattr(predictions, "version", version)
+    assert predictions.versions()["opencv"] == cv2.__version__
 
 
 def test_predictions_show_the_whole_image_frame_by_frame(predicted: Path, extracted_sets: Path) -> None:

@@ -83,10 +83,11 @@ def read_provenance(path: Path) -> Provenance | None:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that decide results; asking loads none of them."""
+    """Versions of Python and of the libraries that decide results."""
     return {
         "python": platform.python_version(),
-        **{name: version(name) for name in ("torch", "numpy", "opencv-python")},
+        **{name: version(name) for name in ("torch", "numpy")},
+        "opencv": cv2.__version__,  # several packages bring it
     }
 
 
