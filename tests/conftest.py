@@ -113,7 +113,7 @@ def make_video(tmp_path: Path) -> MakeVideo:
 @pytest.fixture(scope="session")
 def benchmark_clip() -> Clip:
     """A dozen small frames of a rendered room with exact depth and poses, reddish, for the benchmark's tests."""
-    from training.scenes.render import SceneOptions, render_clip
+    from starter.scenes.render import SceneOptions, render_clip
 
     clip = render_clip(7, SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4))
     return replace(clip, images=(clip.images * np.array([1.0, 0.7, 0.4])).astype(np.uint8))

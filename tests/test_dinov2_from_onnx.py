@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from training import dinov2_from_onnx as tool
+from starter import dinov2_from_onnx as tool
 from training.start import save_checkpoint
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.errors import OutputError

@@ -49,7 +49,7 @@ NOT_RUN = {
     r"python3? benchmark/speed/": "takes minutes on a quiet machine; tests/test_speed_benchmarks.py runs each, small",
     r"python3? benchmark/": "needs datasets; tests/test_benchmark_*.py run each on miniatures of them",
     r"bash benchmark/eval/": "needs datasets; tests/test_benchmark_compare.py runs them",
-    r"python -m training": "takes hours; tests/test_train_script.py and test_training*.py run each, small",
+    r"python -m (training|starter)": "takes hours; tests/test_train_script.py and test_starter_*.py run each, small",
     r"python run\.py --checkpoint runs/": "needs what the training before it makes",
     r"tensorboard ": "a server of another project",
 }

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 import torch
 
-from training import evaluate, make_cache, train
+from starter import evaluate, make_cache
+from starter import train as starter_train
+from starter.gate import open_gate
+from starter.sources import CacheSource
+from training import train
 from training.batches import Batch
-from training.gate import open_gate
-from training.sources import CacheSource
 from training.trainer import Trainer
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.cli.console import run_script
@@ -50,7 +52,7 @@ def call(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Result]]:
 @pytest.fixture
 def recipe(rgbd_folder: Path, checkpoint: Path) -> list[object]:
     """Arguments of a short image stage on an RGB-D folder."""
-    data = ["--rgbd", rgbd_folder, "--val_rgbd", rgbd_folder, "--val_clips", 0, "--val_frames", 2]
+    data = ["--rgbd", rgbd_folder, "--val_rgbd", rgbd_folder, "--val_frames", 2]
     return ["--checkpoint", checkpoint, *data, "--batch", 2, "--steps", 3, "--log_every", 1, *SIZE, *CPU]
 
 
@@ -119,7 +121,7 @@ def test_scenes_to_cache_to_checkpoint_to_quality(
     assert (cache / "clip_00000000_v0" / "tokens.npy").stat().st_mtime_ns == first
     recipe = ["--stage", "clip", "--frames", 3, "--render", 2, "--steps", 2, "--batch", 2]
     files = ["--cache", cache, "--checkpoint", checkpoint, "--output", run, "--half", "--no-tensorboard"]
-    code, _, messages = call(train.main, *recipe, *files, "--val_clips", 1, "--val_frames", 2, *SIZE, *CPU)
+    code, _, messages = call(starter_train.main, *recipe, *files, "--val_clips", 1, "--val_frames", 2, *SIZE, *CPU)
     assert code == 0, messages
     assert "scenes/delta1" in messages
     state = torch.load(run / "model.pth", weights_only=True)
@@ -144,7 +146,7 @@ def test_live_encoder_blocks_from_a_cache_to_a_checkpoint_with_the_gate_in_the_l
     assert np.load(cache / "clip_00000000_v0" / "tokens.npy").shape == (1, 2, 2, 3, 384)
     recipe = ["--checkpoint", checkpoint, "--steps", 1, "--batch", 2, "--val_clips", 0, *CPU, "--no-tensorboard"]
     files = ["--cache", cache, "--gate", gate, "--output", run]
-    code, _, messages = call(train.main, *recipe, *files, "--encoder_blocks", 3)
+    code, _, messages = call(starter_train.main, *recipe, *files, "--encoder_blocks", 3)
     assert code == 0, messages
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     (found,) = [line for line in lines if "val/gate/scale_sd" in line]
@@ -155,7 +157,7 @@ def test_live_encoder_blocks_from_a_cache_to_a_checkpoint_with_the_gate_in_the_l
         key = f"pretrained.blocks.{block}.mlp.fc1.weight"
         assert torch.equal(trained[key], original[key]) == same
     load_model("vits", checkpoint=run / "model.pth", device="cpu")
-    code, _, messages = call(train.main, *recipe, "--cache", cache, "--output", tmp_path / "other")
+    code, _, messages = call(starter_train.main, *recipe, "--cache", cache, "--output", tmp_path / "other")
     assert (code, messages.count("\n")) == (2, 1) and "--encoder_blocks 3, not 0" in messages
     source = CacheSource([cache], 1, json.loads((cache / "cache.json").read_text())["fingerprint"], 3)
     with pytest.raises(InputError, match="is in --cache too"):
@@ -214,8 +216,9 @@ def test_help_needs_nothing_heavy() -> None:
     code = "\n".join(
         [
             "import sys",
-            "from training import evaluate, make_cache, train",
-            "for module in (evaluate, make_cache, train): module.parser().format_help()",
+            "from starter import evaluate, make_cache, train",
+            "from training import train as fine_tuning",
+            "for module in (evaluate, make_cache, train, fine_tuning): module.parser().format_help()",
             "sys.exit(', '.join(sorted({'torch', 'cv2', 'numpy', 'open3d'} & set(sys.modules))) or 0)",
         ]
     )

@@ -13,12 +13,13 @@ import pytest
 import torch
 
 from benchmark.rgbd import open_rgbd_folder
-from training import cache
+from starter import cache
+from starter.sources import CacheSource
 from training.augment import Augmentation, augment, flip, resize_clip
 from training.batches import Position, SampleOrder, batches
 from training.clips import Clip
 from training.processes import ProcessGroup
-from training.sources import CacheSource, RgbdSource, Sample
+from training.sources import RgbdSource, Sample
 from video_depth_anything.errors import InputError, OutputError
 
 INFO = cache.CacheInfo("vits", "0123456789abcdef", 4, 28, 42, "int8")

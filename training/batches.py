@@ -69,7 +69,7 @@ class SampleOrder(Sampler[Request]):
         position = self._start
         order = self._order(position) if position.parts else []
         while True:
-            if position.offset + self._batch_size > len(order) and not (self._source.endless and position.parts):
+            if position.offset + self._batch_size > len(order):
                 parts = tuple(self._group.agree(self._source.parts()))
                 if not parts:
                     raise InputError("there is nothing to train on: the cache or folder holds no clips yet")
@@ -78,15 +78,10 @@ class SampleOrder(Sampler[Request]):
             after = replace(position, offset=position.offset + self._batch_size, used=position.used + self._batch_size)
             share = self._batch_size // self._group.size
             first = position.offset + self._group.rank * share
-            chosen = tuple(
-                (position.parts[0], first + k) if self._source.endless else order[first + k] for k in range(share)
-            )
-            yield Request(chosen, position.used + self._group.rank * share, after)
+            yield Request(tuple(order[first : first + share]), position.used + self._group.rank * share, after)
             position = after
 
     def _order(self, position: Position) -> list[tuple[str, int]]:
-        if self._source.endless:
-            return []
         items = [(part, number) for part in position.parts for number in range(self._source.samples(part))]
         rng = np.random.default_rng([self._seed, position.epoch])
         shuffled = [items[i] for i in rng.permutation(len(items))]

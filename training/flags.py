@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from video_depth_anything.cli.parser import positive_float, positive_int
+from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.config import DEVICES, ENCODERS, MODEL_CONFIGS, PATCH_SIZE, PRECISIONS
-
-if TYPE_CHECKING:
-    from training.scenes.render import SceneOptions
 
 
 def side(text: str) -> int:
@@ -64,24 +59,3 @@ def check_encoder_blocks(parser: argparse.ArgumentParser, args: argparse.Namespa
     most = config.depth - config.taps[0] - 2
     if args.encoder_blocks > most:
         parser.error(f"--encoder_blocks must be at most {most} for {args.encoder}")
-
-
-def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
-    """What the procedural generator renders."""
-    group = parser.add_argument_group("procedural scenes")
-    group.add_argument("--height", type=side, default=252, help="of the network's input in pixels (%(default)s)")
-    group.add_argument("--width", type=side, default=336, help="of the network's input in pixels (%(default)s)")
-    what = "kinds of scenes to draw from (default: all, rooms more often)"
-    group.add_argument("--kinds", nargs="+", metavar="KIND", help=what)
-    group.add_argument("--fps", type=positive_float, help="frames a second of a clip (default: 8 to 30, drawn)")
-    group.add_argument("--furniture", type=Path, metavar="DIR", help="furniture models to place in rooms")
-
-
-def scene_options(args: argparse.Namespace, frames: int) -> SceneOptions:
-    """Options of the generator as the arguments say."""
-    from training.scenes.render import SceneOptions
-
-    options = SceneOptions(
-        num_frames=frames, height=args.height, width=args.width, furniture=args.furniture, fps=args.fps
-    )
-    return replace(options, kinds=tuple(args.kinds)) if args.kinds else options

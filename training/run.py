@@ -1,4 +1,4 @@
-"""One training run: from its arguments to its files."""
+"""One training run: from its arguments to its files; on RGB-D folders, unless a subclass has another source."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from tqdm import tqdm
 
 from training.augment import Augmentation
 from training.batches import batches
-from training.cache import fingerprint
-from training.flags import scene_options
-from training.gate import Gate, open_gate
 from training.log import TrainingLog
-from training.network import frozen_encoder
 from training.processes import ProcessGroup
-from training.sources import CacheSource, RgbdSource, SceneSource, Source
+from training.sources import RgbdSource, Source
 from training.start import load_for_training, save_checkpoint
 from training.trainer import STATE, Settings, Trainer, load_state, save_state, timed
-from training.validation import FixedClip, fixed_recording, fixed_scenes, validate
+from training.validation import FixedClip, fixed_recording, validate
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError, UsageError
 from video_depth_anything.pipelines.stop import Stop, stop_on_signals
+from video_depth_anything.video_depth import VideoDepthAnything
 
 logger = logging.getLogger(__name__)
 MODEL = "model.pth"
@@ -54,8 +51,7 @@ class Run:
         self.args = args
         self.group = group
         model = load_for_training(args.encoder, args.checkpoint, settings.seed)
-        self._gate: Gate | None = None
-        self.source = self._open_source(fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks)))
+        self.source = self.open_source(model)
         self.trainer = Trainer(model, settings, execution, group)
         args.output.mkdir(parents=True, exist_ok=True)
         self._take_up()
@@ -69,9 +65,7 @@ class Run:
             if not self.group.is_main:
                 self._train(stop, [], None)
             else:
-                fixed = self._fixed_clips()
-                if args.gate and isinstance(self.source, CacheSource):
-                    self._gate = open_gate(args.gate, self.source)
+                fixed = self.fixed_clips()
                 with TrainingLog(args.output, first, args.tensorboard) as log:
                     self._train(stop, fixed, log)
                 logger.info("%s: step %d of %d", args.output / MODEL, self.trainer.step, args.steps)
@@ -123,7 +117,7 @@ class Run:
         save_checkpoint(self.trainer.averaged_state(), self.args.output / MODEL, self.args.half)
 
     def _validate(self, fixed: list[FixedClip], log: TrainingLog) -> None:
-        values = validate(self.trainer, fixed) | (self._gate.measure(self.trainer) if self._gate else {})
+        values = validate(self.trainer, fixed) | self.further_values()
         if values:
             log.write(self.trainer.step, {f"val/{name}": value for name, value in values.items()})
             shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
@@ -138,22 +132,22 @@ class Run:
         if state is not None:
             self.trainer.load(state)
 
-    def _open_source(self, own: str) -> Source:
+    def open_source(self, model: VideoDepthAnything) -> Source:
+        """Where samples for this model come from."""
         args = self.args
         how = Augmentation(args.flip, args.crop, args.colour)
-        if args.cache:
-            return CacheSource(args.cache, args.frames, own, args.encoder_blocks)
-        if args.rgbd:
-            return RgbdSource(args.rgbd, args.frames, (args.height, args.width), how)
-        return SceneSource(scene_options(args, args.frames), how)
+        return RgbdSource(args.rgbd, args.frames, (args.height, args.width), how)
 
-    def _fixed_clips(self) -> list[FixedClip]:
+    def fixed_clips(self) -> list[FixedClip]:
+        """What validation is measured on."""
+        return self.fixed_recordings((self.args.height, self.args.width))
+
+    def fixed_recordings(self, size: tuple[int, int]) -> list[FixedClip]:
+        """The recordings of --val_rgbd, resized to (H, W)."""
         args = self.args
-        if isinstance(self.source, CacheSource):
-            args.height, args.width = self.source.info.height, self.source.info.width
-        frames = args.val_frames if args.stage == "clip" else 1
-        clips = fixed_scenes(args.val_clips, scene_options(args, frames)) if args.val_clips else []
-        for path in args.val_rgbd:
-            size = (args.height, args.width)
-            clips.append(fixed_recording(path, args.val_frames, size, consecutive=args.stage == "clip"))
-        return clips
+        clip = args.stage == "clip"
+        return [fixed_recording(path, args.val_frames, size, consecutive=clip) for path in args.val_rgbd]
+
+    def further_values(self) -> dict[str, float]:
+        """What else validation logs."""
+        return {}

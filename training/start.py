@@ -31,7 +31,7 @@ def load_for_training(encoder: EncoderName, checkpoint: Path, seed: int) -> Vide
     if not checkpoint.is_file():
         raise CheckpointError(
             f"checkpoint {checkpoint} not found; name one with --checkpoint, or make a starting one with "
-            f"`python -m training.dinov2_from_onnx --output {checkpoint}`"
+            f"`python -m starter.dinov2_from_onnx --output {checkpoint}`"
         )
     state = read_state_dict(checkpoint)
     with torch.random.fork_rng():

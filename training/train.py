@@ -1,11 +1,9 @@
 #!/usr/bin/env python3
-"""Train or fine-tune a checkpoint: first on single images, then on clips with the motion modules.
+"""Fine-tune a checkpoint on RGB-D recordings: on clips with the motion modules, or on single images without them.
 
-    python -m training.train --stage image --cache DIR --output runs/image --steps 10000
-    python -m training.train --stage clip --cache DIR --frames 16 --checkpoint runs/image/model.pth --output runs/clip
+    python -m training.train --stage clip --rgbd DIR --checkpoint FILE --output runs/mine
     torchrun --nproc_per_node 2 -m training.train ...
 
-Data are rendered as they are needed, or come from `--cache` (see training.make_cache) or `--rgbd` folders.
 The output folder holds model.pth (a full checkpoint, averaged weights), state.pth (for --resume), log.jsonl and
 tensorboard/.
 """
@@ -17,10 +15,14 @@ import sys
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from training.flags import add_model_arguments, add_scene_arguments, check_encoder_blocks, not_negative, share, whole
+from training.flags import add_model_arguments, check_encoder_blocks, not_negative, share, side, whole
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_float, positive_int
+
+if TYPE_CHECKING:
+    from training.run import Run
 
 # Learning rate of the encoder's live blocks as a share of the head's: what is pretrained is to change slowly.
 LIVE_BLOCKS_RATE = 0.1
@@ -29,6 +31,20 @@ LIVE_BLOCKS_RATE = 0.1
 def parser() -> argparse.ArgumentParser:
     description, _, _ = (__doc__ or "").partition("\n")
     result = argparse.ArgumentParser(prog="python -m training.train", description=description)
+    add_run_arguments(result)
+    group = result.add_argument_group("data")
+    what = "folders with rgb/, depth/, intrinsics.txt"
+    group.add_argument("--rgbd", type=Path, nargs="+", required=True, metavar="DIR", help=what)
+    group.add_argument("--height", type=side, default=252, help="of the network's input in pixels (%(default)s)")
+    group.add_argument("--width", type=side, default=336, help="of the network's input in pixels (%(default)s)")
+    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
+    group.add_argument("--crop", type=share, default=0.7, help="smallest share of the sides in a random crop; 1: none")
+    group.add_argument("--colour", type=share, default=0.3, help="strength of the change of colours; 0: none")
+    return result
+
+
+def add_run_arguments(result: argparse.ArgumentParser) -> None:
+    """All that does not depend on where samples come from."""
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
     result.add_argument("--resume", action="store_true", help="go on with the run in --output, if there is one")
     result.add_argument("--half", action="store_true", help="save model.pth in float16")
@@ -37,11 +53,14 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--max_minutes", type=positive_float, help="save and end after so long; --resume goes on")
     result.add_argument("--stop_after", type=positive_int, metavar="STEPS", help="likewise, after so many steps")
     result.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, default=True)
+    what = "processes that prepare batches (%(default)s)"
+    result.add_argument("--workers", type=whole, default=0, help=what)
     add_model_arguments(result)
     _add_recipe(result)
-    _add_data(result)
-    add_scene_arguments(result)
-    return result
+    group = result.add_argument_group("validation")
+    group.add_argument("--val_rgbd", type=Path, nargs="+", default=[], metavar="DIR", help="folders to validate on")
+    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each of these")
+    group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS")
 
 
 def _add_recipe(result: argparse.ArgumentParser) -> None:
@@ -70,54 +89,43 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--seed", type=whole, default=0)
 
 
-def _add_data(result: argparse.ArgumentParser) -> None:
-    group = result.add_argument_group("data")
-    one = group.add_mutually_exclusive_group()
-    one.add_argument("--cache", type=Path, nargs="+", metavar="DIR", help="caches of features, for a frozen encoder")
-    one.add_argument("--rgbd", type=Path, nargs="+", metavar="DIR", help="folders with rgb/, depth/, intrinsics.txt")
-    group.add_argument("--workers", type=whole, default=0, help="processes that prepare batches (%(default)s)")
-    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
-    group.add_argument("--crop", type=share, default=0.7, help="smallest share of the sides in a random crop; 1: none")
-    group.add_argument("--colour", type=share, default=0.3, help="strength of the change of colours; 0: none")
-    what = "cache of unseen frames: log how well their scale is told, beside a ridge on pooled tokens of --cache"
-    group.add_argument("--gate", type=Path, metavar="DIR", help=what)
-    group.add_argument("--val_clips", type=whole, default=8, help="procedural clips to validate on (%(default)s)")
-    group.add_argument("--val_rgbd", type=Path, nargs="+", default=[], metavar="DIR", help="folders to validate on")
-    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each of these")
-    group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS")
-
-
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     """Arguments, with the defaults that depend on others."""
-    main_parser = parser()
-    args = main_parser.parse_args(argv)
+    return complete(parser(), argv)
+
+
+def complete(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments of `add_run_arguments` and others, and set the defaults that depend on others."""
+    args = parser.parse_args(argv)
     args.batch_size = args.batch_size or (8 if args.stage == "image" else 1)
     args.frames = args.frames or (1 if args.stage == "image" else 8)
-    check_encoder_blocks(main_parser, args)
+    check_encoder_blocks(parser, args)
     if args.encoder_lr is None:
         args.encoder_lr = args.lr * LIVE_BLOCKS_RATE if args.encoder_blocks else 0.0
-    if args.cache and args.encoder_lr > 0 and not args.encoder_blocks:
-        main_parser.error("--cache holds the features of a frozen encoder; leave --encoder_lr at 0, or --cache out")
-    if args.gate and not args.cache:
-        main_parser.error("--gate needs --cache, whose tokens the ridge is fitted to")
     if not 2 <= args.frames <= 32 and args.stage == "clip":
-        main_parser.error("--stage clip needs --frames 2 to 32")
+        parser.error("--stage clip needs --frames 2 to 32")
     if args.lr == 0 and args.encoder_lr == 0 and (args.stage == "image" or args.motion_lr == 0):
-        main_parser.error("all learning rates are 0: nothing is trained")
+        parser.error("all learning rates are 0: nothing is trained")
     return args
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    args = parse(argv)
+def train(kind: type[Run], args: argparse.Namespace) -> int:
+    """Train as a kind of run does; returns the exit code."""
     from training.processes import process_group
-    from training.run import Run
     from training.trainer import Settings
     from video_depth_anything.device import choose_execution
 
     execution = choose_execution(args.device, args.precision)
     settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
     with process_group(execution.device.type) as group:
-        return Run(args, settings, execution, group).run()
+        return kind(args, settings, execution, group).run()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = parse(argv)
+    from training.run import Run
+
+    return train(Run, args)
 
 
 if __name__ == "__main__":

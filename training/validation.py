@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,12 +20,6 @@ from training.trainer import Trainer
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.video_depth import VideoDepthAnything
 
-if TYPE_CHECKING:
-    from training.scenes.render import SceneOptions
-
-# Far above any training seed.
-FIRST_SEED = 1_000_000_000
-MAX_DEPTH_SCENES = 80.0
 MAX_DEPTH_RGBD = 10.0
 
 
@@ -47,14 +40,6 @@ class FixedClip:
     max_depth: float
 
 
-def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
-    """The first `count` procedural clips that no training sees."""
-    from training.scenes.render import render_clip
-
-    clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
-    return [_fixed("scenes", clip, (options.height, options.width), MAX_DEPTH_SCENES) for clip in clips]
-
-
 def fixed_recording(path: Path, count: int, size: tuple[int, int], consecutive: bool) -> FixedClip:
     """`count` frames of an RGB-D folder, evenly spaced or one after the other.
 
@@ -64,10 +49,11 @@ def fixed_recording(path: Path, count: int, size: tuple[int, int], consecutive: 
     folder = open_rgbd_folder(path)
     count = min(count, len(folder))
     indices = range(count) if consecutive else np.linspace(0, len(folder) - 1, count).astype(int).tolist()
-    return _fixed(path.name, read_frames(folder, indices), size, MAX_DEPTH_RGBD)
+    return fixed_clip(path.name, read_frames(folder, indices), size, MAX_DEPTH_RGBD)
 
 
-def _fixed(source: str, clip: Clip, size: tuple[int, int], max_depth: float) -> FixedClip:
+def fixed_clip(source: str, clip: Clip, size: tuple[int, int], max_depth: float) -> FixedClip:
+    """A clip to measure on, resized to (H, W)."""
     sample = sample_of_clip(clip, size)
     with np.errstate(divide="ignore"):
         depth = np.where(sample.valid, 1 / sample.disparity.numpy(), 0)

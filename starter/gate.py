@@ -1,0 +1,161 @@
+"""Whether the network tells how far away a scene is, on frames of scenes that no training sees.
+
+The error of a frame is the logarithm of the median of its prediction over that of its true disparity, after one scale
+and shift for all frames; its standard deviation is the figure. The mark to beat is that of a ridge regression of the
+true medians' logarithms on what the cache holds, pooled over each frame: what can be read off the frozen features by a
+linear map. Shapes: N frames, H x W pixels, D pooled features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from starter.cache import clip_seed
+from starter.sources import CacheSource
+from training.network import TrainingNetwork
+from training.sources import Sample
+from training.trainer import Trainer
+from training.validation import averaged_weights
+from video_depth_anything.alignment import compute_scale_and_shift
+from video_depth_anything.errors import InputError
+
+Vector = npt.NDArray[np.float64]
+RIDGE_FRAMES = 800
+FRAMES_AT_ONCE = 8
+# Of the number of frames; the one that leaving one frame out likes best is taken.
+STRENGTHS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+NEAREST_TO_ZERO = 1e-3
+
+
+@dataclass(frozen=True)
+class Gate:
+    """Unseen frames, and how well the ridge tells their scale.
+
+    Attributes:
+        source: a cache of them; the first frame of each clip counts.
+        ridge_sd: standard deviation of the ridge's logarithmic error.
+    """
+
+    source: CacheSource
+    ridge_sd: float
+
+    def measure(self, trainer: Trainer) -> dict[str, float]:
+        """How well the averaged weights tell the scale of these frames.
+
+        Args:
+            trainer: whose network is measured.
+
+        Returns:
+            `gate/scale_sd`, to be below `gate/ridge_sd`, and `gate/scale_correlation`.
+        """
+        samples = list(first_frames(self.source, len(self.source.parts())))
+        truth = np.concatenate([x.disparity.numpy() for x in samples])
+        valid = np.concatenate([x.valid.numpy() for x in samples])
+        told = predict(trainer, samples)
+        scale, shift = compute_scale_and_shift(told, truth, valid)
+        medians = log_medians(np.maximum(scale * told + shift, NEAREST_TO_ZERO), valid)
+        wanted = log_medians(np.maximum(truth, NEAREST_TO_ZERO), valid)
+        correlation = float(np.corrcoef(medians, wanted)[0, 1]) if medians.std() > 0 else 0.0
+        return {
+            "gate/scale_sd": float(np.std(medians - wanted)),
+            "gate/ridge_sd": self.ridge_sd,
+            "gate/scale_correlation": correlation,
+        }
+
+
+def open_gate(path: Path, trained_on: CacheSource) -> Gate:
+    """Open a cache of unseen frames and fit the ridge on those of training.
+
+    Args:
+        path: a cache made as those of training are.
+        trained_on: the caches of training; up to 800 of their clips are used.
+
+    Raises:
+        InputError: if the cache was made otherwise, holds fewer than two clips, or scenes of training.
+    """
+    info = trained_on.info
+    source = CacheSource([path], 1, info.fingerprint, info.encoder_blocks)
+    unseen, seen = ({clip_seed(part.split("/")[1]) for part in x.parts()} for x in (source, trained_on))
+    if len(unseen) < 2:
+        raise InputError(f"--gate {path}: holds {len(unseen)} clips; a spread needs more")
+    if unseen & seen:
+        raise InputError(f"--gate {path}: scene {min(unseen & seen)} is in --cache too; make it with another --seed")
+    fitted, asked = (_features(x, count) for x, count in ((trained_on, RIDGE_FRAMES), (source, len(unseen))))
+    return Gate(source, float(np.std(ridge(*fitted, asked[0]) - asked[1])))
+
+
+def first_frames(source: CacheSource, count: int) -> Iterator[Sample]:
+    """The first frame (1, ..) of up to `count` clips, evenly spread."""
+    parts = source.parts()
+    for index in np.unique(np.linspace(0, len(parts) - 1, min(count, len(parts))).round().astype(int)):
+        sample = source.sample(parts[index], 0, np.random.default_rng(0))
+        yield Sample(tuple(x[:1] for x in sample.inputs), sample.disparity[:1], sample.valid[:1])
+
+
+def _features(source: CacheSource, count: int) -> tuple[Vector, Vector]:
+    """Pooled features (N, D) and logarithms of the true medians (N,) of clips' first frames."""
+    rows = [(pooled(x), log_medians(np.maximum(x.disparity.numpy(), NEAREST_TO_ZERO), x.valid.numpy()))
+            for x in first_frames(source, count)]  # fmt: skip
+    return np.stack([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
+
+
+def pooled(sample: Sample) -> Vector:
+    """(D,) means of a frame's maps over its patches; of a stream its class token too."""
+    parts = []
+    for inputs in sample.inputs:
+        tokens = inputs[0].float().flatten(0, -2)
+        parts.append(tokens.mean(0))
+        if inputs.ndim == 3:
+            parts.append(tokens[0])
+    return np.asarray(torch.cat(parts).double())
+
+
+def log_medians(maps: npt.NDArray[np.floating], valid: npt.NDArray[np.bool_]) -> Vector:
+    """(N,) logarithms of the medians of maps (N, H, W) > 0 over their valid pixels; 0 for a frame without any."""
+    return np.array([np.log(np.median(m[v])) if v.any() else 0.0 for m, v in zip(maps, valid)], np.float64)
+
+
+def ridge(features: Vector, values: Vector, asked: Vector) -> Vector:
+    """Ridge regression with the strength that leave-one-out errors choose (Golub, Heath and Wahba 1979).
+
+    Args:
+        features: (N, D), to be fitted.
+        values: (N,), what they stand for.
+        asked: (M, D).
+
+    Returns:
+        (M,), the values of `asked`.
+    """
+    mean, spread = features.mean(0), features.std(0) + 1e-9
+    u, s, vt = np.linalg.svd((features - mean) / spread, full_matrices=False)
+    centred = values - values.mean()
+    best: tuple[float, Vector] | None = None
+    for strength in STRENGTHS:
+        shrunk = s**2 / (s**2 + strength * len(values))
+        left_out = (centred - u @ (shrunk * (u.T @ centred))) / (1 - (u**2) @ shrunk - 1 / len(values)).clip(1e-6)
+        error = float((left_out**2).mean())
+        if best is None or error < best[0]:
+            best = (error, vt.T @ (shrunk / s.clip(1e-9) * (u.T @ centred)))
+    assert best is not None
+    return np.asarray((asked - mean) / spread @ best[1] + values.mean())
+
+
+@torch.no_grad()
+def predict(trainer: Trainer, samples: list[Sample]) -> npt.NDArray[np.float32]:
+    """Disparity (N, H, W) of single frames by the averaged weights."""
+    settings, execution = trainer.settings, trainer.execution
+    maps = []
+    with averaged_weights(trainer) as model:
+        network = TrainingNetwork(model, settings.stage, encoder_blocks=settings.encoder_blocks)
+        for start in range(0, len(samples), FRAMES_AT_ONCE):
+            inputs = zip(*(x.inputs for x in samples[start : start + FRAMES_AT_ONCE]))
+            batch = tuple(torch.stack(x).to(execution.device, torch.float32) for x in inputs)
+            with execution.autocast():
+                maps.append(network(batch, [0])[:, 0].cpu().numpy())
+    return np.concatenate(maps)

@@ -1,0 +1,46 @@
+"""A training run on caches of features, validated on procedural clips and by the gate."""
+
+from __future__ import annotations
+
+from starter.cache import fingerprint
+from starter.flags import scene_options
+from starter.gate import Gate, open_gate
+from starter.scenes.render import SceneOptions, render_clip
+from starter.sources import CacheSource
+from training.network import frozen_encoder
+from training.run import Run
+from training.validation import FixedClip, fixed_clip
+from video_depth_anything.video_depth import VideoDepthAnything
+
+# Far above any training seed.
+FIRST_SEED = 1_000_000_000
+MAX_DEPTH = 80.0
+
+
+def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
+    """The first `count` procedural clips that no training sees."""
+    clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
+    return [fixed_clip("scenes", clip, (options.height, options.width), MAX_DEPTH) for clip in clips]
+
+
+class CacheRun(Run):
+    """As `Run`, on caches of features."""
+
+    source: CacheSource
+    _gate: Gate | None = None
+
+    def open_source(self, model: VideoDepthAnything) -> CacheSource:
+        args = self.args
+        own = fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks))
+        return CacheSource(args.cache, args.frames, own, args.encoder_blocks)
+
+    def fixed_clips(self) -> list[FixedClip]:
+        args, info = self.args, self.source.info
+        if args.gate:
+            self._gate = open_gate(args.gate, self.source)
+        args.height, args.width = info.height, info.width
+        options = scene_options(args, args.val_frames if args.stage == "clip" else 1)
+        return fixed_scenes(args.val_clips, options) + self.fixed_recordings((args.height, args.width))
+
+    def further_values(self) -> dict[str, float]:
+        return self._gate.measure(self.trainer) if self._gate else {}

@@ -1,0 +1,220 @@
+"""Things outdoors, and people. Every maker returns a mesh on z = 0, its front to -y, in metres."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from starter.scenes import shapes
+from starter.scenes.builder import Material, SceneBuilder
+from starter.scenes.mesh import Mesh, floats, from_triangles, merge
+
+
+def person(scene: SceneBuilder) -> Mesh:
+    """A figure of capsules: standing, walking or sitting."""
+    real = scene.real_prop("person") if scene.chance(0.6) else None
+    if real is not None:
+        return real
+    h = scene.uniform(1.5, 1.9) if scene.chance(0.85) else scene.uniform(0.9, 1.4)
+    shirt, legs, skin = (
+        scene.material("fabric"),
+        scene.material("fabric"),
+        scene.plain(scene.brown() * floats([1.1, 0.8, 0.65])),
+    )
+    hip, neck, wide = 0.52 * h, 0.83 * h, 0.11 * h
+    swing = scene.uniform(-0.25, 0.25) * h
+    parts = []
+    for s in (-1, 1):
+        knee = np.array([s * 0.05 * h, -s * swing * 0.5, 0.28 * h])
+        foot = np.array([s * 0.055 * h, -s * swing * 0.8, 0.03 * h])
+        parts.append(scene.cover(shapes.capsule((s * 0.05 * h, 0, hip), knee, 0.048 * h, 0.036 * h), legs))
+        parts.append(scene.cover(shapes.capsule(knee, foot, 0.036 * h, 0.025 * h), legs))
+        parts.append(
+            scene.cover(
+                shapes.cushion((0.06 * h, 0.15 * h, 0.05 * h), 0.5, 12).moved(foot - [0, 0.04 * h, 0]), "plastic"
+            )
+        )
+        elbow = np.array([s * (wide + scene.uniform(0.01, 0.12) * h), s * swing * 0.4, 0.63 * h])
+        reach = [scene.uniform(-0.1, 0.05) * s, -scene.uniform(0, 0.15), -scene.uniform(-0.1, 0.16)]
+        hand = elbow + np.array(reach) * h
+        parts.append(scene.cover(shapes.capsule((s * wide, 0, neck - 0.02 * h), elbow, 0.032 * h, 0.026 * h), shirt))
+        parts.append(
+            scene.cover(shapes.capsule(elbow, hand, 0.026 * h, 0.02 * h), shirt if scene.chance(0.5) else skin)
+        )
+    parts.append(scene.cover(shapes.superquadric((wide, 0.065 * h, 0.19 * h), 0.6, 0.8).moved((0, 0, 0.67 * h)), shirt))
+    if scene.chance(0.3):
+        skirt = shapes.lathe(
+            [0.1 * h, 0.12 * h, scene.uniform(0.12, 0.2) * h], [0.58 * h, 0.5 * h, scene.uniform(0.1, 0.35) * h]
+        )
+        parts.append(scene.cover(skirt, legs))
+    parts.append(scene.cover(shapes.capsule((0, 0, neck), (0, 0, 0.88 * h), 0.03 * h), skin))
+    parts.append(
+        scene.cover(shapes.superquadric((0.045 * h, 0.055 * h, 0.065 * h), sides=16).moved((0, 0, 0.93 * h)), skin)
+    )
+    hair = shapes.superquadric((0.05 * h, 0.058 * h, 0.05 * h), sides=16).moved((0, 0.012 * h, 0.955 * h))
+    parts.append(scene.cover(hair, scene.plain(scene.brown() * np.float32(scene.uniform(0.05, 1)))))
+    if scene.chance(0.3):
+        parts.append(scene.cover(shapes.cushion((0.26, 0.14, 0.38), 0.4, 14).moved((0, 0.12, 0.68 * h)), "fabric"))
+    return merge(parts)
+
+
+def tree(scene: SceneBuilder, height: float | None = None) -> Mesh:
+    """A tree: trunk, branches, and a crown of lumps, cones or leaf cards."""
+    h = height or scene.uniform(2.5, 12)
+    bark = Material(scene.toned("wood", "stains", "speckle", base=scene.brown() * np.float32(0.6)), 1.0)
+    leaf = scene.material("leaf")
+    bare, r = h * scene.uniform(0.15, 0.45), h * scene.uniform(0.012, 0.03)
+    lean = scene.rng.normal(0, 0.05, 2) * h
+    top = np.array([*lean, h * 0.85])
+    parts = [scene.cover(shapes.rod((0, 0, 0), top, r, 10, r * 0.3), bark)]
+    style = scene.count(0, 3)
+    if style == 0:
+        n = scene.count(3, 6)
+        for k in range(n):
+            z = bare + (h - bare) * k / n
+            cone = shapes.lathe([h * 0.2 * (1 - k / (n + 1)), 0], [0, (h - bare) / n * 1.7], 12)
+            parts.append(scene.cover(cone, leaf).moved((*(lean * z / h), z)))
+        return merge(parts)
+    for _ in range(scene.count(5, 12)):
+        t = scene.uniform(bare / h, 0.9)
+        a, reach = scene.turn(), h * scene.uniform(0.1, 0.3)
+        start = top * t
+        end = start + reach * np.array([np.cos(a), np.sin(a), scene.uniform(0.2, 1)])
+        parts.append(scene.cover(shapes.rod(start, end, r * 0.4, 6, r * 0.1), bark))
+        if style == 1:
+            crown = shapes.blob(scene.rng, h * scene.uniform(0.08, 0.17), scene.uniform(0.2, 0.6), 16)
+            parts.append(scene.cover(crown, leaf).moved(end))
+        elif style == 2:
+            parts.append(leaf_cloud(scene, end, h * scene.uniform(0.06, 0.14), scene.count(40, 120), leaf))
+    return merge(parts)
+
+
+def leaf_cloud(scene: SceneBuilder, centre: np.ndarray, radius: float, count: int, material: Material) -> Mesh:
+    """Many single leaves about a point."""
+    rng = scene.rng
+    middle = np.asarray(centre) + rng.normal(0, radius * 0.6, (count, 3))
+    axes = rng.normal(size=(2, count, 3)) * radius * scene.uniform(0.12, 0.3)
+    points = np.stack([middle - axes[0], middle + axes[1], middle + axes[0], middle - axes[1]], 1).reshape(-1, 3)
+    first = np.arange(count)[:, None] * 4
+    faces = np.concatenate([first + np.array(corners) for corners in ([0, 1, 2], [0, 2, 3])])
+    return scene.cover(from_triangles(points, faces, crease=1), material)
+
+
+def bush(scene: SceneBuilder) -> Mesh:
+    """A low plant: a lump or a cloud of leaves."""
+    r, leaf = scene.uniform(0.2, 1.0), scene.material("leaf")
+    if scene.chance(0.5):
+        return leaf_cloud(scene, np.array([0, 0, r * 0.7]), r, scene.count(80, 250), leaf)
+    return scene.cover(shapes.blob(scene.rng, r, 0.5), leaf).moved((0, 0, r * 0.6))
+
+
+def car(scene: SceneBuilder) -> Mesh:
+    """A car, van or bus, its front to -y."""
+    real = scene.real_prop("vehicle") if scene.chance(0.6) else None
+    if real is not None:
+        return real
+    kind = scene.count(0, 2)
+    w = scene.uniform(1.6, 1.95) if kind < 2 else 2.4
+    length, h = ((scene.uniform(3.6, 4.8), 1.45), (scene.uniform(4.5, 6), 2.1), (scene.uniform(7, 11), 3.0))[kind]
+    coat = scene.plain(scene.colour() if scene.chance(0.5) else scene.grey(), specular=0.8, shininess=60, mirror=0.3)
+    glass = scene.plain(np.full(3, 0.02), specular=0.9, shininess=100, mirror=0.5)
+    black = scene.plain(np.full(3, 0.02))
+    parts = []
+    if kind == 0:
+        parts.append(scene.cover(shapes.cushion((w, length, 0.62), 0.3).moved((0, 0, 0.58)), coat))
+        parts.append(
+            scene.cover(
+                shapes.cushion((w * 0.88, length * 0.55, h - 0.65), 0.4).moved((0, 0.25, 0.65 + (h - 0.65) / 2)), glass
+            )
+        )
+        parts.append(scene.cover(shapes.cushion((w * 0.84, length * 0.42, 0.1), 0.3).moved((0, 0.3, h - 0.02)), coat))
+    else:
+        parts.append(scene.cover(shapes.cushion((w, length, h - 0.3), 0.12).moved((0, 0, 0.3 + (h - 0.3) / 2)), coat))
+        band = shapes.cushion((w * 1.01, length * 0.9, (h - 0.3) * 0.35), 0.1).moved((0, 0, h * 0.68))
+        parts.append(scene.cover(band, glass))
+    for sx in (-1, 1):
+        for sy in (-1, 1):
+            x, y = sx * w * 0.46, sy * length * 0.31
+            parts.append(scene.cover(shapes.rod((x - 0.1, y, 0.32), (x + 0.1, y, 0.32), 0.32, 16), black))
+    for s in (-1, 1):
+        for y, colour in ((-1, (1, 0.95, 0.8)), (1, (0.8, 0.02, 0.02))):
+            lamp = shapes.box((0.25, 0.06, 0.12), (s * w * 0.36, y * length * 0.485, 0.65))
+            parts.append(lamp.painted(scene.materials.plain(floats(colour), emission=0.5)))
+    return merge(parts)
+
+
+def building(scene: SceneBuilder, width: float, depth: float, height: float) -> Mesh:
+    """A house or tower: walls of windows, a roof, doors and signs at its foot; front to -y."""
+    facade = scene.materials.tinted(
+        scene.texture("windows"), np.clip(scene.grey(0.6, 1) * scene.uniform(0.6, 1.2), 0, 1), specular=0.1
+    )
+    walls = shapes.block((-width / 2, 0, 0), (width / 2, depth, height)).painted(facade, scene.uniform(4, 12))
+    parts = [walls]
+    if scene.chance(0.3):
+        roof = shapes.extrusion([(-width * 0.53, 0), (width * 0.53, 0), (0, width * scene.uniform(0.2, 0.5))], depth)
+        turn = np.array([[1.0, 0, 0], [0, 0, 1], [0, 1, 0]])
+        parts.append(scene.cover(roof.moved((0, 0, height), rotation=turn), "stone"))
+    if scene.chance(0.5):
+        base = shapes.block((-width / 2, -0.1, 0), (width / 2, 0, scene.uniform(2.5, 4)))
+        parts.append(scene.cover(base, scene.pick("stone", "any", "wall")))
+    for _ in range(scene.count(0, 4)):
+        w, h = scene.uniform(0.8, 4), scene.uniform(0.5, 2.5)
+        x, z = scene.uniform(-0.4, 0.4) * width, scene.uniform(0.2, 4)
+        glow = scene.poster("picture", "stripes", "clouds", emission=scene.uniform(0, 1.5) if scene.chance(0.4) else 0)
+        parts.append(shapes.quad((x - w / 2, -0.13, z), (w, 0, 0), (0, 0, h), True).painted(glow))
+    for _ in range(scene.count(0, 6)):
+        w, x, z = scene.uniform(0.6, 3), scene.uniform(-0.4, 0.4) * width, scene.uniform(2.5, max(3, height))
+        ledge = shapes.block((x - w / 2, -scene.uniform(0.3, 1.2), z), (x + w / 2, 0, z + scene.uniform(0.1, 1)))
+        parts.append(scene.cover(ledge, scene.pick("stone", "metal", "any")))
+    return merge(parts)
+
+
+def lamp_post(scene: SceneBuilder) -> Mesh:
+    """A lamp, traffic light, signpost or bare pole."""
+    h, metal = scene.uniform(2.2, 8), scene.material("metal")
+    parts = [scene.cover(shapes.rod((0, 0, 0), (0, 0, h), scene.uniform(0.03, 0.1)), metal)]
+    if scene.chance(0.5):
+        end = np.array([0, -scene.uniform(0.5, 2), h + scene.uniform(-0.1, 0.3)])
+        parts.append(scene.cover(shapes.rod((0, 0, h - 0.05), end, 0.04), metal))
+        lamp = shapes.cushion((0.25, 0.6, 0.15)).moved(end)
+        parts.append(lamp.painted(scene.materials.plain(np.ones(3), emission=scene.uniform(0, 2))))
+    if scene.chance(0.6):
+        w, high = scene.uniform(0.4, 1.2), scene.uniform(0.4, 1)
+        sign = shapes.quad((-w / 2, -0.12, h * 0.7), (w, 0, 0), (0, 0, high), True)
+        parts.append(sign.painted(scene.poster("picture", emission=scene.uniform(0, 0.5))))
+        parts.append(scene.cover(shapes.block((-w / 2, -0.11, h * 0.7), (w / 2, -0.09, h * 0.7 + high)), metal))
+    return merge(parts)
+
+
+def bench(scene: SceneBuilder) -> Mesh:
+    """A park bench of slats."""
+    w, wood, metal = scene.uniform(1.2, 2), scene.material("wood"), scene.material("metal")
+    parts = [shapes.block((-w / 2, -0.25 + 0.12 * k, 0.42), (w / 2, -0.16 + 0.12 * k, 0.45)) for k in range(4)]
+    parts += [shapes.block((-w / 2, 0.22, 0.52 + 0.13 * k), (w / 2, 0.25, 0.61 + 0.13 * k)) for k in range(3)]
+    feet = [shapes.block((s * w * 0.42 - 0.03, -0.25, 0), (s * w * 0.42 + 0.03, 0.22, 0.42)) for s in (-1, 1)]
+    feet += [shapes.block((s * w * 0.42 - 0.03, 0.2, 0.4), (s * w * 0.42 + 0.03, 0.24, 0.9)) for s in (-1, 1)]
+    return merge([scene.cover(part, wood) for part in parts] + [scene.cover(foot, metal) for foot in feet])
+
+
+def fence(scene: SceneBuilder, length: float) -> Mesh:
+    """A fence or railing along x."""
+    h, step, material = scene.uniform(0.6, 1.8), scene.uniform(0.1, 0.5), scene.material(scene.pick("wood", "metal"))
+    thin = scene.uniform(0.01, 0.06)
+    parts = [
+        shapes.block((x - thin, -0.01, 0), (x + thin, 0.01, h))
+        for x in np.arange(-length / 2, length / 2, max(step, thin * 3))
+    ]
+    parts += [shapes.block((-length / 2, -0.02, z * h), (length / 2, 0.02, z * h + 0.05)) for z in (0.25, 0.9)]
+    return merge([scene.cover(part, material) for part in parts])
+
+
+def bin_(scene: SceneBuilder) -> Mesh:
+    """A bin, bollard, hydrant, crate, or any real thing that stands outdoors."""
+    real = scene.real_prop("outdoor") if scene.chance(0.5) else None
+    if real is not None:
+        return real
+    if scene.chance(0.5):
+        return scene.cover(
+            shapes.cylinder(scene.uniform(0.08, 0.3), scene.uniform(0.5, 1.1)), scene.pick("metal", "plastic")
+        )
+    size = scene.rng.uniform(0.3, 1.1, 3)
+    return scene.cover(shapes.box(size, (0, 0, size[2] / 2)), scene.pick("metal", "plastic", "wood", "any"))

@@ -1,0 +1,200 @@
+"""What a scene is made of: materials, lights, sky, still and moving meshes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from starter.scenes.mesh import Mesh
+
+Colour = npt.NDArray[np.float32]
+Texture = npt.NDArray[np.uint8]
+TEXTURE_SIZE = 256
+LEVELS = 7
+_ROWS = 100  # OpenCV's look-up takes pictures of up to 32767 rows
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+@dataclass
+class MaterialTable:
+    """A table of materials and their textures, filled while a scene is built.
+
+    A material's colour is `matrix @ texel + offset` with the texel in 0..1, so one texture serves in many colours.
+    """
+
+    textures: list[Texture] = field(default_factory=lambda: [np.full((TEXTURE_SIZE, TEXTURE_SIZE, 3), 255, np.uint8)])
+    slots: list[int] = field(default_factory=list)
+    matrices: list[Colour] = field(default_factory=list)
+    offsets: list[Colour] = field(default_factory=list)
+    finish: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+    def add(
+        self,
+        texture: Texture | None,
+        matrix: npt.ArrayLike,
+        offset: npt.ArrayLike = (0, 0, 0),
+        specular: float = 0.0,
+        shininess: float = 30.0,
+        emission: float = 0.0,
+        mirror: float = 0.0,
+    ) -> int:
+        """The number of a new material.
+
+        Args:
+            texture: (256, 256, 3) uint8 RGB, wrapping round at its borders, or None for a plain colour.
+            matrix: (3, 3), applied to the texel in 0..1.
+            offset: (3,), added to it; linear colour.
+            specular: strength of highlights (Blinn-Phong), of exponent `shininess`.
+            emission: how much the colour glows by itself.
+            mirror: share of light mirrored, 0..1.
+        """
+        if texture is None:
+            slot = 0
+        else:
+            known = [i for i, own in enumerate(self.textures) if own is texture]
+            slot = known[0] if known else len(self.textures)
+            if not known:
+                self.textures.append(texture)
+        self.slots.append(slot)
+        self.matrices.append(np.asarray(matrix, np.float32))
+        self.offsets.append(np.asarray(offset, np.float32))
+        self.finish.append((specular, shininess, emission, mirror))
+        return len(self.slots) - 1
+
+    def plain(self, colour: npt.ArrayLike, **finish: float) -> int:
+        """A material of one linear colour (3,)."""
+        return self.add(None, np.zeros((3, 3)), colour, **finish)
+
+    def two_tone(self, texture: Texture, dark: npt.ArrayLike, light: npt.ArrayLike, **finish: float) -> int:
+        """A texture's brightness as a blend between two linear colours (3,)."""
+        low, high = np.asarray(dark, np.float32), np.asarray(light, np.float32)
+        return self.add(texture, np.outer(high - low, LUMA), low, **finish)
+
+    def tinted(self, texture: Texture, tint: npt.ArrayLike = (1, 1, 1), **finish: float) -> int:
+        """A coloured texture, multiplied by a linear colour (3,)."""
+        return self.add(texture, np.diag(np.asarray(tint, np.float32)), **finish)
+
+
+class TextureAtlas:
+    """Mipmaps of all textures of a scene, one picture per level."""
+
+    def __init__(self, textures: list[Texture]) -> None:
+        self.levels = []
+        tiles: list[npt.NDArray[np.uint8]] = list(textures)
+        for level in range(LEVELS):
+            size = TEXTURE_SIZE >> level
+            if level:
+                tiles = [np.asarray(cv2.resize(t, (size, size), interpolation=cv2.INTER_AREA), np.uint8) for t in tiles]
+            self.levels.append(_mosaic(tiles, size))
+
+    def sample(
+        self, slots: npt.NDArray[np.int32], uv: npt.NDArray[np.float32], level: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """(N, 3) texels in 0..1 at (N, 2) coordinates of the textures `slots`, from mip level `level` (0: finest)."""
+        out = np.ones((len(uv), 3), np.float32)
+        fraction = uv - np.floor(uv)
+        nearest = np.clip(level + 0.5, 0, LEVELS - 1).astype(np.int32)
+        nearest[slots == 0] = -1
+        for index in range(LEVELS):
+            chosen = np.flatnonzero(nearest == index)
+            if not len(chosen):
+                continue
+            size = TEXTURE_SIZE >> index
+            column, row = np.divmod(slots[chosen], _ROWS)
+            x = fraction[chosen, 0] * size + (0.5 + column * (size + 2)).astype(np.float32)
+            y = fraction[chosen, 1] * size + (0.5 + row * (size + 2)).astype(np.float32)
+            # Look-ups are folded into rows, because OpenCV limits the size of its pictures.
+            padded = -len(chosen) % 256
+            maps = [np.pad(v.astype(np.float32), (0, padded)).reshape(-1, 256) for v in (x, y)]
+            texels = cv2.remap(self.levels[index], maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            out[chosen] = texels.reshape(-1, 3)[: len(chosen)] * np.float32(1 / 255)
+        return out
+
+
+def _mosaic(tiles: list[npt.NDArray[np.uint8]], size: int) -> npt.NDArray[np.uint8]:
+    """Tiles below each other in columns of `_ROWS`, each with a border of one texel wrapped round, for look-ups."""
+    columns = -(-len(tiles) // _ROWS)
+    out = np.zeros((min(len(tiles), _ROWS), size + 2, columns, size + 2, 3), np.uint8)
+    for k, tile in enumerate(tiles):
+        cell = out[k % _ROWS, :, k // _ROWS]
+        cell[1:-1, 1:-1] = tile
+        cell[0, 1:-1], cell[-1, 1:-1] = tile[-1], tile[0]
+        cell[:, 0], cell[:, -1] = cell[:, -2], cell[:, 1]
+    return out.reshape(-1, columns * (size + 2), 3)
+
+
+@dataclass(frozen=True)
+class Light:
+    """A lamp at `position`, or the sun towards `position` if `distant`; `radius` softens its shadow.
+
+    A lamp's `colour` is what arrives at `reach` metres; the sun's what arrives anywhere.
+    """
+
+    position: tuple[float, float, float]
+    colour: tuple[float, float, float]
+    radius: float = 0.1
+    distant: bool = False
+    reach: float = 2.0
+
+
+@dataclass(frozen=True)
+class Sky:
+    """A gradient from horizon to zenith, with clouds, and fog in the horizon's colour."""
+
+    zenith: tuple[float, float, float] = (0.25, 0.45, 0.85)
+    horizon: tuple[float, float, float] = (0.75, 0.82, 0.9)
+    clouds: Texture | None = None
+    cover: float = 0.0
+    fog: float = 0.0
+
+
+@dataclass(frozen=True)
+class Moving:
+    """A mesh that `pose` puts at its place: seconds to a rigid (4, 4) matrix."""
+
+    mesh: Mesh
+    pose: Callable[[float], npt.NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class View:
+    """Where cameras may stand and look.
+
+    Attributes:
+        eye: (2, 3) corners of the box of eye points, metres.
+        target: (2, 3) corners of the box of points looked at.
+        step: scales motion.
+        roll: standard deviation of the camera's roll, radians.
+        fov: least and greatest horizontal field of view, degrees.
+        weight: how likely it is beside a scene's other views.
+        pitch: mean and standard deviation in degrees, below 0 downwards, of a look in any direction, which takes the
+            place of `target`; None for none.
+        flat: whether a front close before the camera is wanted, not depth in the picture.
+    """
+
+    eye: npt.NDArray[np.float64]
+    target: npt.NDArray[np.float64]
+    step: float = 1.0
+    roll: float = 0.06
+    fov: tuple[float, float] = (45.0, 80.0)
+    weight: float = 1.0
+    pitch: tuple[float, float] | None = None
+    flat: bool = False
+
+
+@dataclass(frozen=True)
+class World:
+    """A scene: meshes, their materials, light, and where the camera may be."""
+
+    still: Mesh
+    moving: list[Moving]
+    materials: MaterialTable
+    lights: list[Light]
+    ambient: tuple[Colour, Colour]
+    sky: Sky
+    views: list[View]
+    occlusion: float = 0.6

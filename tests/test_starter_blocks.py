@@ -1,0 +1,129 @@
+"""The encoder's last blocks in training: live on the stream that a cache keeps, and the gate that judges the scale."""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+import pytest
+import torch
+from recipes import synthetic_frames
+from torch import Tensor
+
+from starter import train
+from starter.cache import fingerprint
+from starter.gate import log_medians, predict, ridge
+from training.batches import Batch, Position
+from training.network import TrainingNetwork, encode_frozen, frozen_encoder, maps_from_stream, token_maps
+from training.processes import ProcessGroup
+from training.sources import Sample
+from training.trainer import Settings, Trainer
+from video_depth_anything.device import Execution
+from video_depth_anything.transform import preprocess
+from video_depth_anything.video_depth import VideoDepthAnything
+
+HEIGHT, WIDTH = 28, 42
+FP32 = Execution(torch.device("cpu"), None, 1)
+
+
+@pytest.fixture
+def model(golden_model: VideoDepthAnything) -> VideoDepthAnything:
+    with torch.device("meta"):
+        copied = VideoDepthAnything("vits")
+    copied.load_state_dict({n: v.clone() for n, v in golden_model.state_dict().items()}, assign=True)
+    return copied
+
+
+@pytest.fixture(scope="module")
+def images() -> Tensor:
+    frames = synthetic_frames(3, HEIGHT, WIDTH, seed=4)
+    return torch.from_numpy(np.stack([preprocess(frame, (HEIGHT, WIDTH)) for frame in frames]))
+
+
+def cached(model: VideoDepthAnything, images: Tensor, blocks: int) -> tuple[Tensor, ...]:
+    """What a cache would hand over for one clip."""
+    with torch.no_grad():
+        *maps, stream = encode_frozen(model, images, blocks)
+    return (*(x.unflatten(1, (2, 3))[None] for x in maps), stream[None])
+
+
+@pytest.mark.parametrize(("blocks", "maps"), [(1, 3), (2, 3), (3, 2), (8, 1)])
+def test_stream_and_live_blocks_give_the_models_own_maps(
+    model: VideoDepthAnything, images: Tensor, blocks: int, maps: int
+) -> None:
+    with torch.no_grad():
+        whole = token_maps(model, images)
+        *kept, stream = encode_frozen(model, images, blocks)
+        live = maps_from_stream(model.pretrained, stream, blocks)
+    assert (len(kept), len(live)) == (maps, 4 - maps)
+    assert all(torch.equal(a, b) for a, b in zip((*kept, *live), whole))
+    assert whole[3].std() > 0.05
+
+
+@pytest.mark.parametrize("stage", ["image", "clip"])
+def test_depth_from_the_stream_is_the_models_own(model: VideoDepthAnything, images: Tensor, stage: str) -> None:
+    network = TrainingNetwork(model, stage, encoder_blocks=3).eval()  # type: ignore[arg-type]
+    with torch.no_grad():
+        depth = network(cached(model, images, 3), [0, 1, 2])
+        alone = torch.stack([model(images[None, t : t + 1])[0, 0] for t in range(3)])
+        wanted = model(images[None]) if stage == "clip" else network((images[None],), [0, 1, 2])
+    torch.testing.assert_close(depth, wanted, rtol=1e-4, atol=1e-4)
+    assert depth.shape == (1, 3, HEIGHT, WIDTH) and alone.std() > 0.05
+
+
+def test_live_blocks_are_trained_and_nothing_else_of_the_encoder(model: VideoDepthAnything, images: Tensor) -> None:
+    trainer = Trainer(model, Settings(encoder_blocks=3, encoder_lr=1e-4, warmup=0), FP32, ProcessGroup())
+    before = {n: v.clone() for n, v in trainer.model.state_dict().items()}
+    target = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    batch = Batch(cached(model, images, 3), target, target > 0.1, Position(0, 1, 1, ("clips",)))
+    trainer.train_step(batch)
+    changed = {n for n, v in trainer.model.state_dict().items() if not torch.equal(v, before[n])}
+    blocks = {n for n in before if n.startswith(tuple(f"pretrained.blocks.{k}." for k in (9, 10, 11)))}
+    assert {n for n in changed if n.startswith("pretrained.")} == blocks
+    assert any(n.startswith("head.") for n in changed)
+    assert fingerprint(frozen_encoder(trainer.model.state_dict(), 3)) == fingerprint(frozen_encoder(before, 3))
+    assert fingerprint(frozen_encoder(trainer.model.state_dict(), 0)) != fingerprint(frozen_encoder(before, 0))
+    assert {g["base_lr"] for g in trainer.optimizer.param_groups} == {1e-4}
+
+
+def test_the_gate_predicts_in_half_precision_from_half_precision_caches(
+    model: VideoDepthAnything, images: Tensor
+) -> None:
+    settings = Settings(encoder_blocks=3, encoder_lr=1e-4)
+    half, full = (
+        Trainer(model, settings, Execution(torch.device("cpu"), dtype, 1), ProcessGroup())
+        for dtype in (torch.bfloat16, None)
+    )
+    inputs = tuple(x[0].half() for x in cached(model, images, 3))
+    samples = [Sample(tuple(x[t : t + 1] for x in inputs), images[t], images[t] > 0) for t in range(3)]
+    told, wanted = predict(half, samples), predict(full, samples)
+    assert told.shape == (3, HEIGHT, WIDTH)
+    assert np.abs(told - wanted).mean() < 0.1 * wanted.std()
+
+
+def test_rates_and_refusals_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    parse = functools.partial(train.parse)
+    common = ["--output", "run", "--cache", "cache"]
+    assert parse([*common, "--lr", "5e-4"]).encoder_lr == 0
+    assert parse([*common, "--lr", "5e-4", "--encoder_blocks", "3"]).encoder_lr == pytest.approx(5e-5)
+    assert parse([*common, "--encoder_blocks", "3", "--encoder_lr", "0"]).encoder_lr == 0
+    for wrong, word in ((["--encoder_blocks", "9"], "at most 8"), (["--encoder_lr", "1e-5"], "frozen encoder")):
+        with pytest.raises(SystemExit):
+            parse([*common, *wrong])
+        assert word in capsys.readouterr().err
+
+
+def test_the_ridge_finds_what_is_linear_and_shrinks_what_is_noise() -> None:
+    rng = np.random.default_rng(0)
+    features, asked = rng.normal(size=(300, 40)) * 3 + 1, rng.normal(size=(100, 40)) * 3 + 1
+    weights = rng.normal(size=40)
+    told = ridge(features, features @ weights + 2, asked)
+    assert np.std(told - (asked @ weights + 2)) < 0.1 * np.std(asked @ weights)
+    noise = ridge(features, rng.normal(size=300), asked)
+    assert noise.std() < 0.3
+
+
+def test_log_medians_count_valid_pixels() -> None:
+    maps = np.array([[[1.0, 2.0, 100.0]], [[5.0, 5.0, 5.0]]])
+    valid = np.array([[[True, True, False]], [[False, False, False]]])
+    np.testing.assert_allclose(log_medians(maps, valid), [np.log(1.5), 0])
