@@ -81,3 +81,15 @@ def test_mistakes(model: vda.VideoDepthAnything, tmp_path: Path) -> None:
         vda.infer(tmp_path / "none.mp4", model=model)
     with pytest.raises(ValueError, match="frame 1 is 14x28"):
         vda.infer([np.zeros((28, 28, 3), np.uint8), np.zeros((28, 14, 3), np.uint8)], model=model, input_size=28)
+
+
+def test_frames_in_memory_are_selected_like_a_file_s(model: vda.VideoDepthAnything) -> None:
+    frames = np.random.default_rng(0).integers(0, 255, (20, 28, 56, 3), np.uint8)
+    options = {"model": model, "input_size": 28, "fps": 10}
+    found = vda.infer(frames, **options, max_res=28, target_fps=5, start=0.4, end=1.4, max_len=4)  # type: ignore[arg-type]
+    assert found.fps == 5
+    assert found.depths is not None
+    assert found.depths.shape == (4, 14, 28)
+    every_other = vda.infer(frames[4:12:2], **options)  # type: ignore[arg-type]
+    assert every_other.depths is not None
+    assert vda.infer(frames, **options, target_fps=5, start=0.4, max_len=4).depths == pytest.approx(every_other.depths)  # type: ignore[arg-type]

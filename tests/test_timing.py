@@ -11,18 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from video_depth_anything.video.frame import Frame
-from video_depth_anything.video.timing import PlayTime, as_rate, choose_frames, parse_target_fps, trim
+from video_depth_anything.video.timing import PlayTime, as_rate, choose_frames, parse_target_fps
 
 IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
 
 
 def frames_at(fps: float, count: int) -> Iterator[Frame]:
-    return (Frame(IMAGE, i / fps, 1 / fps) for i in range(count))
+    return (Frame(IMAGE, i / fps, 1 / fps, number=i) for i in range(count))
 
 
 def chosen(fps: float, count: int, target: str | float) -> list[int]:
     kept = choose_frames(frames_at(fps, count), fps, parse_target_fps(target))
-    return [round(frame.time * fps) for frame in kept]
+    return [frame.number for frame in kept if frame.number is not None]
 
 
 @pytest.mark.parametrize(
@@ -76,15 +76,16 @@ def test_a_pause_is_not_filled() -> None:
 @given(st.floats(1, 120), st.integers(1, 400), st.floats(0.5, 130))
 def test_what_is_kept_plays_as_long_as_what_was_read(fps: float, count: int, target: float) -> None:
     rate = as_rate(target)
-    kept = list(choose_frames(frames_at(fps, count), fps, parse_target_fps(str(rate))))
+    kept = list(choose_frames(frames_at(fps, count), fps, rate))
     play = PlayTime()
     for frame in kept:
         play.add(frame.time, frame.duration)
     assert play.seconds == pytest.approx(count / fps)
-    indices = [round(frame.time * fps) for frame in kept]
+    indices = [frame.number for frame in kept if frame.number is not None]
     assert indices[0] == 0
     assert indices == sorted(set(indices))
     if rate < fps * (1 - 2e-4):
+        np.testing.assert_allclose([frame.time for frame in kept], np.arange(len(kept)) / float(rate), atol=1e-9)
         error = abs(len(indices) / float(rate) - count / fps) * float(rate)
         assert error <= 0.52 or len(indices) == 1
 
@@ -92,16 +93,18 @@ def test_what_is_kept_plays_as_long_as_what_was_read(fps: float, count: int, tar
 @given(st.sampled_from([24.0, 25.0, 30.0, 30000 / 1001, 60.0]), st.integers(1, 60))
 def test_times_in_single_precision_give_the_same_choice(fps: float, target: int) -> None:
     """decord gives them so, OpenCV does not."""
-    single = [Frame(IMAGE, float(np.float32(i / fps)), 1 / fps) for i in range(200)]
+    single = [Frame(IMAGE, float(np.float32(i / fps)), 1 / fps, number=i) for i in range(200)]
     kept = choose_frames(iter(single), fps, Fraction(target))
-    assert [round(frame.time * fps) for frame in kept] == chosen(fps, 200, target)
+    assert [frame.number for frame in kept] == chosen(fps, 200, target)
 
 
-def test_trim() -> None:
-    kept = list(trim(frames_at(10, 100), 2.0, 3.0))
-    np.testing.assert_allclose([frame.time for frame in kept], np.arange(10) / 10, atol=1e-9)
-    assert len(list(trim(frames_at(10, 100), 9.95, None))) == 0
-    assert len(list(trim(frames_at(10, 100), 0, None))) == 100
+def test_a_time_span() -> None:
+    def times(start: float, end: float | None) -> list[float]:
+        return [frame.time for frame in choose_frames(frames_at(10, 100), 10, start=start, end=end)]
+
+    np.testing.assert_allclose(times(2.0, 3.0), np.arange(10) / 10, atol=1e-9)
+    assert times(9.95, None) == []
+    assert len(times(0, None)) == 100
 
 
 def test_play_time_of_variable_rates() -> None:

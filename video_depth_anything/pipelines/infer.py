@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +18,10 @@ from ..outputs.options import CameraOptions, OutputOptions
 from ..outputs.plan import OutputPlan
 from ..retry import RetryingNetwork
 from ..transform import as_frame
-from ..video.frame import DepthMap, Frame
+from ..video.frame import DepthMap, Frame, Image
 from ..video.inputs import expand_inputs
-from ..video.source import Selection, VideoSource
-from ..video.stream_clock import Joint
-from ..video.timing import as_rate, parse_target_fps
+from ..video.source import Selection, VideoSource, open_frames
+from ..video.timing import parse_target_fps
 from ..video_depth import VideoDepthAnything
 from .offline import run_video
 from .options import ModelOptions
@@ -153,63 +151,26 @@ def _network(model: LoadedNetwork | VideoDepthAnything | None, options: ModelOpt
     return LoadedNetwork(network, execution, model.encoder, model.metric, None, options.input_size)
 
 
-def _opened(source: str | Path | Iterable[object], selection: Selection, name: str) -> VideoSource | FrameSource:
+def _opened(source: str | Path | Iterable[object], selection: Selection, name: str) -> VideoSource:
     if isinstance(source, (str, Path)):
         inputs = expand_inputs([str(source)])
         if len(inputs) > 1:
             raise InputError(f"{source} names {len(inputs)} videos; name one")
         return inputs[0].open(selection)
-    return FrameSource(source, name, selection)
+    count = len(source) if isinstance(source, Sized) else None
+    return open_frames(_images(source), selection, name, count)
 
 
-class FrameSource:
-    """Frames in memory as a source of video; iterated once.
-
-    Args:
-        frames: (H, W, 3) RGB arrays or tensors from 0 to 255, or PIL images.
-        name: what outputs are called.
-        selection: `image_fps` and `max_len` are used; frames keep their size.
-
-    Raises:
-        InputError: if there are no frames. ValueError: if the first one cannot be used.
-    """
-
-    def __init__(self, frames: Iterable[object], name: str, selection: Selection) -> None:
-        iterator = iter(frames)
-        first = next(iterator, None)
-        if first is None:
-            raise InputError("the video has no frames")
-        self._frames = chain((first,), iterator)
-        self._limit = selection.max_len if selection.max_len > 0 else None
-        shape = _as_image(first, 0, None).shape
-        self.location = self.name = name
-        self.size = self.source_size = (shape[0], shape[1])
-        self.fps = as_rate(selection.image_fps)
-        self.pixel_aspect = Fraction(1)
-        self.first_time: float | None = None
-        self.joints: Sequence[Joint] = ()
-        self.copyable = False
-        known = len(frames) if isinstance(frames, Sized) else None
-        self.expected = known if self._limit is None else min(self._limit, known or self._limit)
-
-    def timed(self) -> Iterator[Frame]:
-        """Frames with their times in seconds, at the constant rate."""
-        for index, frame in enumerate(self._frames):
-            if index == self._limit:
-                return
-            yield Frame(_as_image(frame, index, self.size), float(index / self.fps), float(1 / self.fps))
-
-    def close(self) -> None:
-        """Nothing is held open."""
-
-
-def _as_image(frame: object, index: int, size: tuple[int, int] | None) -> npt.NDArray[np.uint8]:
-    """A frame as (H, W, 3) uint8; other types are rounded."""
-    if hasattr(frame, "convert"):  # a PIL image
-        frame = np.asarray(frame.convert("RGB"))
-    image = as_frame(frame, index, size)  # type: ignore[arg-type]
-    whole = image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255)
-    return whole.astype(np.uint8, copy=False)
+def _images(frames: Iterable[object]) -> Iterator[Image]:
+    """Frames as (H, W, 3) uint8; other types are rounded."""
+    size: tuple[int, int] | None = None
+    for index, frame in enumerate(frames):
+        if hasattr(frame, "convert"):  # a PIL image
+            frame = np.asarray(frame.convert("RGB"))
+        image = as_frame(frame, index, size)  # type: ignore[arg-type]
+        size = image.shape[0], image.shape[1]
+        whole = image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255)
+        yield whole.astype(np.uint8, copy=False)
 
 
 class _Kept:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from ..errors import InputError
+from .arrays import ArrayReader
 from .colorspaces import Colorspace
 from .containers import USUAL_LIMITS, Limits
-from .frame import Frame
+from .frame import Frame, Image
 from .names import output_name, printable
 from .sequences import is_image
 from .stream_clock import Joint
-from .timing import SAME_RATE, choose_frames, trim
+from .timing import SAME_RATE, choose_frames
 
 logger = logging.getLogger(__name__)
 
@@ -157,17 +155,29 @@ class VideoSource:
 
     def timed(self) -> Iterator[Frame]:
         """Frames (H, W, 3) uint8 RGB with their times in seconds from the first one kept."""
-        wanted = trim(self._decoded(), self._selection.start, self._selection.end)
-        count = 0
-        chosen = choose_frames(wanted, float(self.source_fps), self._selection.target_fps)
-        for frame in islice(chosen, self._max_len):
-            self.first_time = frame.source_time if count == 0 else self.first_time
-            frame.image = _resized(frame.image, self.size)
-            yield frame
-            count += 1
-        if count == 0:
-            where = f"after --start {self._selection.start:g} seconds"
-            raise InputError(f"{printable(self.location)} has no frame {where}")
+        import cv2
+        import numpy as np
+
+        first, self._first = self._first, None
+        if first is None:
+            return
+        chosen = self._selection
+        decoded = chain((first,), self._frames)
+        frames = choose_frames(decoded, float(self.source_fps), chosen.target_fps, chosen.start, chosen.end)
+        try:
+            for frame in islice(frames, self._max_len):
+                if self.first_time is None:
+                    self.first_time = frame.source_time
+                if frame.image.shape[:2] != self.size:
+                    # Scaled here and not in the decoders, whose scalers differ.
+                    resized = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
+                    frame.image = np.asarray(resized, np.uint8)
+                first = None
+                yield frame
+        finally:
+            self._reader.close()
+        if first is not None:
+            raise InputError(f"{printable(self.location)} has no frame after --start {chosen.start:g} seconds")
 
     @property
     def joints(self) -> Sequence[Joint]:
@@ -181,34 +191,12 @@ class VideoSource:
         whole = chosen.start <= 0 and chosen.end is None and self._max_len is None and self.fps == self.source_fps
         return whole and self.size == self.source_size and getattr(self._reader, "copyable", False)
 
-    def __iter__(self) -> Iterator[npt.NDArray[np.uint8]]:
+    def __iter__(self) -> Iterator[Image]:
         return (frame.image for frame in self.timed())
 
     def close(self) -> None:
         """Let go of the input, read or not."""
         self._reader.close()
-
-    def _decoded(self) -> Iterator[Frame]:
-        """All frames of the input; times count from the first."""
-        first, self._first = self._first, None
-        if first is None:
-            return
-        begin = first.time
-        try:
-            for frame in chain((first,), self._frames):
-                frame.time -= begin
-                yield frame
-        finally:
-            self._reader.close()
-
-
-def _resized(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Scaled here and not in the decoders, whose scalers differ."""
-    if image.shape[:2] == size:
-        return image
-    import cv2
-
-    return np.asarray(cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_AREA), dtype=np.uint8)
 
 
 def open_video(
@@ -256,3 +244,20 @@ def open_images(
 
     reader = ImageReader(paths, selection.image_fps, selection.colorspace, limits)
     return VideoSource(location or str(paths[0]), selection, reader, name)
+
+
+def open_frames(
+    frames: Iterable[Image], selection: Selection = Selection(), name: str = "frames", count: int | None = None
+) -> VideoSource:
+    """Frames that a program has in memory as a video.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB, all of one size.
+        selection: which frames are wanted, how large, and how many a second they are.
+        name: what its outputs are called.
+        count: how many there are; None if that is not known.
+
+    Raises:
+        InputError: if there are no frames.
+    """
+    return VideoSource(name, selection, ArrayReader(frames, selection.image_fps, count), name)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .frame import Frame
 
-
 # A tie between two frames must fall the same way whichever reader rounded the times, so "nearest" stops short of half.
 NEAREST = 0.45
 # Rates are often written with two decimals: 23.98 is off by 1.6e-4, while 24 differs from 23.976 by 1e-3.
@@ -20,6 +19,8 @@ SAME_LENGTH = 0.5
 LARGEST_DENOMINATOR = 100_000
 # A last frame that would play beyond the source's end by more than half a frame is left out.
 LAST_FRAME = 0.49
+# Seconds by which files round times.
+ROUNDED = 1e-3
 
 
 def as_rate(fps: float, frames: int | None = None) -> Fraction:
@@ -62,57 +63,64 @@ def parse_target_fps(target_fps: float | str | Fraction) -> Fraction | None:
     return as_rate(float(rate)) if rate.denominator > 1001 else rate
 
 
-def choose_frames(frames: Iterable[Frame], source_fps: float, target_fps: Fraction | None) -> Iterator[Frame]:
-    """Thin frames out to `target_fps` by their times, so that what is kept plays as long as what was read.
+def choose_frames(
+    frames: Iterable[Frame],
+    source_fps: float,
+    target_fps: Fraction | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+) -> Iterator[Frame]:
+    """The frames of a time span, thinned out by their times so that what is kept plays as long as what was read.
 
-    Frame k is the first one nearest to k / target_fps after the first frame's time. None, or a rate not below the
-    source's, keeps every frame. A kept frame's duration lasts until the next kept one. Holds two frames back, to know
-    whether the last one fits.
+    Times count from the first frame kept. With a target rate below the source's, kept frame k is the one nearest to
+    k / rate and is shown then; its duration lasts until the next kept one. Two frames are held back, to know whether
+    the last one fits.
 
     Args:
         frames: in rising order of time.
         source_fps: mean rate of the source.
+        target_fps: frames a second to keep; None: all.
+        start, end: seconds from the first frame; end None: to the end.
     """
-    if target_fps is None or target_fps >= source_fps * (1 - SAME_RATE):
-        yield from frames
-        return
-    period, tolerance = 1 / float(target_fps), NEAREST / source_fps
+    rate = target_fps or Fraction(source_fps)
+    thinned = rate < source_fps * (1 - SAME_RATE)
+    period, near = float(1 / rate), 1 / source_fps
     held: list[Frame] = []
-    first = end = 0.0
-    slots = 0
+    begin = first = None
+    slots, seen = 0, 0.0
     for frame in frames:
-        first = frame.time if slots == 0 else first
-        end = frame.end
-        elapsed = frame.time - first
-        if elapsed < slots * period - tolerance:
+        begin = frame.time if begin is None else begin
+        since = frame.time - begin
+        # A time that was rounded in the file must not fall before the second it was meant to be.
+        if end is not None and since > end - ROUNDED:
+            break
+        if since <= start - ROUNDED:
             continue
+        first = frame.time if first is None else first
+        frame.time -= first
+        if not thinned:
+            yield frame
+            continue
+        seen = frame.end
+        if frame.time < slots * period - NEAREST * near:
+            continue
+        # A pause longer than a period leaves its slots empty instead of repeating what was shown before it.
+        slots = max(slots, int((frame.time + NEAREST * near) / period))
+        if abs(frame.time - slots * period) < (1 - NEAREST) * near + ROUNDED:
+            frame.time = float(slots / rate)
+        slots += 1
         held.append(frame)
         if len(held) > 2:
             yield _until(held.pop(0), held[0].time)
-        # A pause longer than a period leaves its slots empty instead of repeating what was shown before it.
-        slots = max(slots, int((elapsed + tolerance) / period)) + 1
-    if len(held) > 1 and end - (first + (slots - 1) * period) < LAST_FRAME * period:
+    if len(held) > 1 and seen - (slots - 1) * period < LAST_FRAME * period:
         held.pop()
-    for frame, following in zip(held, [*(f.time for f in held[1:]), end]):
+    for frame, following in zip(held, [*(f.time for f in held[1:]), seen]):
         yield _until(frame, following)
 
 
 def _until(frame: Frame, time: float) -> Frame:
     frame.duration = time - frame.time
     return frame
-
-
-def trim(frames: Iterable[Frame], start: float, end: float | None) -> Iterator[Frame]:
-    """Frames shown at `start` seconds or later and before `end`; their times count from the first one kept."""
-    offset: float | None = None
-    for frame in frames:
-        # A time that was rounded in the file must not fall before the second it was meant to be.
-        if end is not None and frame.time > end - 1e-3:
-            return
-        if frame.time > start - 1e-3:
-            offset = frame.time if offset is None else offset
-            frame.time -= offset
-            yield frame
 
 
 class PlayTime:

@@ -1,0 +1,42 @@
+"""Frames that a program has in memory, as a reader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from itertools import chain
+
+from ..errors import InputError
+from .frame import Frame, Image
+from .timing import as_rate
+
+
+class ArrayReader:
+    """Frames in memory at a constant rate; iterated once.
+
+    Args:
+        frames: (H, W, 3) uint8 RGB, all of one size.
+        fps: frames a second.
+        count: how many frames will come; None if that is not known.
+
+    Raises:
+        InputError: if there are no frames.
+    """
+
+    name = "memory"
+
+    def __init__(self, frames: Iterable[Image], fps: float, count: int | None = None) -> None:
+        images = iter(frames)
+        first = next(images, None)
+        if first is None:
+            raise InputError("the video has no frames")
+        self._images = chain((first,), images)
+        self.fps: Fraction = as_rate(fps)
+        self.expected_frames = count
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, image in enumerate(self._images):
+            yield Frame(image, float(index / self.fps), float(1 / self.fps))
+
+    def close(self) -> None:
+        """Nothing is held open."""
