@@ -23,7 +23,7 @@ def vda(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
 
 def parsed(*words: str) -> RunOptions:
     parser = run_parser("vda run", None)
-    return run_options(parser.parse_args(words), parser)
+    return run_options(parser.parse_args(words))
 
 
 def test_version_and_help() -> None:
@@ -44,7 +44,7 @@ def test_inputs_may_come_with_and_without_a_flag() -> None:
     parser = run_parser("vda run", None)
     args = parser.parse_args(["a.mp4", "-i", "b.mp4", "c.mp4", "-o", "x"])
     assert inputs_of(args) == ["a.mp4", "b.mp4", "c.mp4"]
-    assert run_options(args, parser).outputs.folder == Path("x")
+    assert run_options(args).outputs.folder == Path("x")
     (bundled,) = inputs_of(parser.parse_args([]))
     assert Path(bundled).name == "box.mp4"
     assert Path(bundled).is_file()

@@ -90,7 +90,7 @@ def test_what_is_prepared_is_not_compiled_again(
     with caplog.at_level("INFO"):
         prepare_network(network, (48, 64), 56, execution)
         prepare_network(network, (48, 64), 56, execution)
-    assert caplog.messages == ["preparing the network for 70x56 with OpenVINO, about 2 s"]
+    assert caplog.messages == ["preparing the network for 70x56 with OpenVINO, which takes seconds"]
     monkeypatch.setattr("video_depth_anything.backends.openvino.convert", None)  # would fail if called
     depth = np.stack(list(infer_depth(network, frames, 56, execution)))
     expected = np.stack(list(infer_depth(golden_model, frames, 56, Execution(torch.device("cpu"), None, 1))))

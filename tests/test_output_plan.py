@@ -195,7 +195,9 @@ def test_focal_lengths_of_the_processed_frame_and_of_the_source() -> None:
     own, line = processed_intrinsics(CameraOptions(), source, half)
     assert own == Intrinsics.centered(470.4, 470.4, half)
     assert "940.8 pixels of the source times a factor of 0.5" in line
-    given, line = processed_intrinsics(CameraOptions(focal=(1000, 900), principal_point=(900, 500)), source, half)
+    given, line = processed_intrinsics(
+        CameraOptions(focal_x=1000, focal_y=900, principal_point=(900, 500)), source, half
+    )
     assert given == Intrinsics(500, 450, 450, 250)
     assert "factor of 0.5" in line
     wide, _ = processed_intrinsics(CameraOptions(fov=90), source, half)

@@ -94,7 +94,7 @@ def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) ->
     """Exit code of a rank and what it says; the inference of all ranks but the first may break."""
     parser = arguments.run_parser("run.py", None)
     args = parser.parse_args(given)
-    options, said, stop = arguments.run_options(args, parser), Said(), Stop()
+    options, said, stop = arguments.run_options(args), Said(), Stop()
     plan = OutputPlan(options.outputs, options.camera, options.model.metric)
     batch = Batch(plan, options.selection, options.limits, options.settings(), options.resume, "test.pth", stop, said)
 

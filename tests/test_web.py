@@ -34,7 +34,7 @@ WORDS = ("--encoder", "vits", "--input_size=56")
 def options(folder: Path, *words: str) -> RunOptions:
     """Those that the command would have of these words."""
     parser = run_parser("vda run", None)
-    return run_options(parser.parse_args([*WORDS, *words, "--output_dir", str(folder)]), parser)
+    return run_options(parser.parse_args([*WORDS, *words, "--output_dir", str(folder)]))
 
 
 def ignore(taken: int, done: int, expected: int | None, line: str) -> None:
@@ -44,7 +44,7 @@ def ignore(taken: int, done: int, expected: int | None, line: str) -> None:
 @pytest.fixture
 def runner(golden_model: VideoDepthAnything, fp32: Execution) -> JobRunner:
     def infer(model: ModelOptions, frames: Iterator[Image]) -> Iterator[Any]:
-        return infer_depth(golden_model, frames, model.input_size, fp32)
+        return infer_depth(golden_model, frames, model.input_size or 518, fp32)
 
     return JobRunner(infer, max_frames=40)
 

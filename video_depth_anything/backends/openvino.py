@@ -26,7 +26,6 @@ from ..frame_features import FrameFeatures
 from ..transform import Image
 from ..video_depth import VideoDepthAnything
 from ..windows import INFER_LEN
-from .choice import preparation_seconds
 from .openvino_convert import channels_first, channels_last, convert
 from .openvino_int8 import Int8Encoder
 from .pieces import PieceFunction, PiecewiseNetwork
@@ -153,8 +152,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
         with self._lock:
             if size in self._prepared:
                 return
-            seconds = preparation_seconds(sum(x.numel() for x in self.parameters()))
-            logger.info("preparing the network for %dx%d with OpenVINO, about %.0f s", *reversed(size), seconds)
+            logger.info("preparing the network for %dx%d with OpenVINO, which takes seconds", *reversed(size))
             features = self.encode(torch.empty(frames_at_once, 3, *size, device="meta"))
             path, skip = self.coarse(features.map3, features.map4)
             finer = self.fine(path, skip)

@@ -33,7 +33,7 @@ def run(words: Sequence[str], prog: str) -> int:
     args = parser.parse_args(words)
 
     def work() -> int:
-        options = run_options(args, parser)
+        options = run_options(args)
         # Heavy imports wait until the arguments are known.
         from ..pipelines.commands import run_offline
 
@@ -50,7 +50,7 @@ def stream(words: Sequence[str], prog: str) -> int:
     args = parser.parse_args(words)
 
     def work() -> int:
-        options = run_options(args, parser)
+        options = run_options(args)
         from ..pipelines.commands import run_streaming
 
         console = Console(args.quiet, lines_on_stderr=True)

@@ -3,65 +3,122 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..errors import UsageError
+from ..options import BadValue, field_of_view, number, option, positive_float, positive_int
 from .vis_range import VisRange
 
 Layout = Literal["depth", "compare"]
 DepthForm = Literal["raw", "normalized", "inverted"]
 
 
+def usual_formats(metric: bool, streaming: bool = False) -> tuple[str, ...]:
+    """What is saved unless the user says; a metric stream is written as the original does: one colour video."""
+    if metric:
+        return ("vis",) if streaming else ("src", "vis", "ply")
+    return ("src", "vis")
+
+
+def formats(words: Sequence[str]) -> tuple[str, ...]:
+    """The formats named, each once; "none" alone names none."""
+    if "none" in words and len(words) > 1:
+        raise BadValue("none goes with nothing else")
+    return tuple(dict.fromkeys(word for word in words if word != "none"))
+
+
+def two_numbers(words: Sequence[str]) -> tuple[float, float]:
+    """A point."""
+    x, y = map(number, words)
+    if not math.isfinite(x + y):
+        raise BadValue(f"{' '.join(words)!r} are not two numbers")
+    return x, y
+
+
 @dataclass(frozen=True)
 class OutputOptions:
     """What is written, and where.
 
-    Attributes:
-        folder: for the results; made where it is missing.
-        save: names of formats, see `registry.FORMATS`; None: src and vis, and ply with metric depth.
-        layout: the depth video alone, or to the right of its source.
-        colormap: matplotlib's name of the colours. grayscale: gray instead.
-        vis_range: values that the colours span.
-        depth: numbers as the network gives them; or 0 to 1 over the range of the whole video, smallest value first
-            (`normalized`) or last (`inverted`).
-        png16_scale: 16-bit PNGs of disparity span the range of the video, or of each frame. Metres are millimetres.
-        keep_audio: copy the sound into the videos.
-        codec: of the colour videos.
-        overwrite: replace files that no earlier run wrote.
+    save: names of formats, see `registry.FORMATS`; None: the usual ones. layout: the depth video alone, or to the right
+    of its source. depth: numbers as the network gives them; or from 0 to 1 over the value range of the whole video,
+    smallest value first (`normalized`) or last (`inverted`). png16_scale: of disparity; metres become millimetres.
     """
 
-    folder: Path = Path("outputs")
-    save: tuple[str, ...] | None = None
-    layout: Layout = "depth"
-    colormap: str = "inferno"
-    grayscale: bool = False
-    vis_range: VisRange = VisRange()  # noqa: RUF009 - immutable
-    depth: DepthForm = "raw"
-    png16_scale: Literal["video", "frame"] = "video"
-    keep_audio: bool = False
-    codec: str = "libx264"
-    overwrite: bool = False
+    folder: Path = option(
+        Path("outputs"), "for the results", Path, name="output_dir", short="-o", metavar="FOLDER", compared=False
+    )
+    save: tuple[str, ...] | None = option(
+        None, "what to write; left out: src and vis, and ply with --metric", formats, nargs="+", metavar="FORMAT"
+    )
+    layout: Layout = option(
+        "depth",
+        "depth alone, or compare: right of the source (side-by-side is an old name of it)",
+        lambda word: "compare" if word == "side-by-side" else word,
+        name="vis",
+        choices=("depth", "compare"),
+    )
+    colormap: str = option("inferno", "matplotlib's name of the colours", metavar="NAME")
+    grayscale: bool = option(False, "depth video in gray instead of colours")
+    vis_range: VisRange = option(
+        VisRange(),
+        "values the colours span: 'video' (all of it, two passes), 'percentile' (running), or two numbers",
+        VisRange.parse,
+        nargs="+",
+        metavar="RANGE",
+    )
+    depth: DepthForm = option(
+        "raw",
+        "numbers in npz, exr, png16 and mkv16: as they are, or from 0 to 1 over the video, or from 1 to 0",
+        choices=("raw", "normalized", "inverted"),
+    )
+    png16_scale: Literal["video", "frame"] = option(
+        "video",
+        "value range of 16-bit images of relative depth: that of the whole video, or of each frame",
+        choices=("video", "frame"),
+    )
+    keep_audio: bool = option(False, "copy the sound into the videos")
+    codec: str = option("libx264", "FFmpeg's H.264 encoder, such as h264_nvenc", metavar="NAME")
+    overwrite: bool = option(False, "replace files that no earlier run has written", compared=False)
 
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """The camera of point clouds, and which points are written.
+    """The camera of point clouds, and which points are written; lengths and points in pixels of the source."""
 
-    Attributes:
-        focal: focal lengths (x, y) in pixels of the source; None: the original's 470.4 of the processed frame.
-        fov: horizontal field of view in degrees, instead of focal lengths.
-        principal_point: (x, y) in pixels of the source; None: the centre.
-        every: a cloud for each so manyth frame. stride: each so manyth row and column of a frame.
-        max_depth: metres beyond which points are left out.
-    """
+    focal_x: float | None = option(
+        None,
+        "focal length; left out: 470.4 of the processed frame, which is wrong for almost every camera",
+        positive_float,
+        name="focal-length-x",
+        metavar="PIXELS",
+    )
+    focal_y: float | None = option(
+        None, "left out: the same as x", positive_float, name="focal-length-y", metavar="PIXELS"
+    )
+    fov: float | None = option(None, "horizontal field of view instead", field_of_view, metavar="DEGREES")
+    principal_point: tuple[float, float] | None = option(
+        None,
+        "instead of the image centre",
+        two_numbers,
+        name="principal-point",
+        nargs=2,
+        metavar=("X", "Y"),
+    )
+    every: int = option(1, "a cloud for every Nth frame", positive_int, name="ply_every", metavar="N")
+    stride: int = option(1, "every Pth row and column", positive_int, name="ply_stride", metavar="P")
+    max_depth: float = option(math.inf, "metres at most", positive_float, name="ply_max_depth", metavar="M")
 
-    focal: tuple[float, float] | None = None
-    fov: float | None = None
-    principal_point: tuple[float, float] | None = None
-    every: int = 1
-    stride: int = 1
-    max_depth: float = math.inf
+    def __post_init__(self) -> None:
+        if self.focal_x is None and self.focal_y is not None:
+            raise UsageError("--focal-length-y needs --focal-length-x")
+
+    @property
+    def focal(self) -> tuple[float, float] | None:
+        """Focal lengths (x, y); None: the original's 470.4 of the processed frame."""
+        return None if self.focal_x is None else (self.focal_x, self.focal_y or self.focal_x)
 
 
 @dataclass(frozen=True)

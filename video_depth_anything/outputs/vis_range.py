@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ..options import BadValue, number
+
 
 @dataclass(frozen=True)
 class VisRange:
@@ -26,13 +28,13 @@ class VisRange:
         """From command line words; "two-pass" is another name of "video".
 
         Raises:
-            ValueError: if they are neither "video" nor "percentile" nor two rising numbers.
+            BadValue: if they are neither "video" nor "percentile" nor two rising numbers.
         """
-        if len(words) == 1 and words[0] in ("video", "two-pass"):
-            return cls("video")
+        if len(words) == 1 and words[0] in ("auto", "video", "two-pass"):
+            return cls("auto" if words[0] == "auto" else "video")
         if len(words) == 1 and words[0] == "percentile":
             return cls("percentile")
-        low, high = (float(word) for word in words)
+        low, high = map(number, words) if len(words) == 2 else (0.0, 0.0)
         if not low < high:
-            raise ValueError(f"{low} is not below {high}")
+            raise BadValue(f"{' '.join(words)!r} is not 'video', 'percentile' or two rising numbers")
         return cls("fixed", low, high)

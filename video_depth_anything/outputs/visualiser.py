@@ -19,7 +19,7 @@ class VisStyle:
     """How depth is shown. table: (256, 3) uint8 colours, None for gray; layout: alone, or right of the source."""
 
     table: npt.NDArray[np.uint8] | None
-    range: VisRange = VisRange()  # noqa: RUF009 - immutable
+    range: VisRange = VisRange()
     layout: Layout = "depth"
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:

@@ -50,10 +50,10 @@ def run_offline(options: RunOptions, inputs: Sequence[str], report: Report) -> i
 
         def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
             cuts = CutDetector() if options.reset_on_cut else None
-            chosen = network.for_video(source.expected, source.size)
+            network.prepare(source.size)
             with report.progress(source.expected, source.name) as advance:
                 return run_video(
-                    source.timed(), lambda frames: chosen.infer(frames, stop.check), outputs, advance, stop, cuts
+                    source.timed(), lambda frames: network.infer(frames, stop.check), outputs, advance, stop, cuts
                 )
 
         if not options.resume and (ranks is None or ranks.rank == 0):
@@ -89,11 +89,17 @@ def run_streaming(options: RunOptions, streaming: StreamingOptions, inputs: Sequ
             live = any(is_live(one.location) for one in found)
             span = VisRange("percentile" if live else "video")
             options = replace(options, outputs=replace(options.outputs, vis_range=span))
-        batch, network = _prepare(options, found, report, stop)
+        batch, network = _prepare(options, found, report, stop, streaming)
         return stream_inputs(batch, found, network, streaming, options.reset_on_cut)
 
 
-def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop: Stop) -> tuple[Batch, LoadedNetwork]:
+def _prepare(
+    options: RunOptions,
+    inputs: Sequence[Input],
+    report: Report,
+    stop: Stop,
+    streaming: StreamingOptions | None = None,
+) -> tuple[Batch, LoadedNetwork]:
     """What both kinds of run begin with, the cheap checks first."""
     check_present(inputs)
     # What cannot be written is found out before the weights are read.
@@ -102,8 +108,10 @@ def _prepare(options: RunOptions, inputs: Sequence[Input], report: Report, stop:
     network = load_network(options.model, [str(one.path) for one in inputs if one.path])
     provenance = network.provenance()
     plan = replace(plan, provenance=provenance)
-    chosen = replace(options.model, encoder=network.encoder, checkpoint=network.checkpoint)
-    settings = replace(options, model=chosen).settings()
+    chosen = replace(
+        options.model, encoder=network.encoder, checkpoint=network.checkpoint, input_size=network.input_size
+    )
+    settings = replace(options, model=chosen).settings(streaming)
     return Batch(
         plan, options.selection, options.limits, settings, options.resume, provenance.checkpoint, stop, report
     ), network

@@ -24,7 +24,7 @@ from ..video.source import Selection, VideoSource, open_frames
 from ..video.timing import parse_target_fps
 from ..video_depth import VideoDepthAnything
 from .offline import run_video
-from .options import ModelOptions
+from .options import INPUT_SIZE, ModelOptions
 from .setup import LoadedNetwork, load_network
 from .stop import Stop
 
@@ -132,8 +132,10 @@ def infer(
                 on_progress(len(advanced), opened.expected)
 
         advanced: list[None] = []
-        chosen = network.for_video(opened.expected, opened.size)
-        summary = run_video(opened.timed(), lambda frames: chosen.infer(frames, ending.check), outputs, advance, ending)
+        network.prepare(opened.size)
+        summary = run_video(
+            opened.timed(), lambda frames: network.infer(frames, ending.check), outputs, advance, ending
+        )
         files = outputs.files()
     kind: DepthKind = "depth_metres" if network.metric else "disparity"
     rate, weights = float(opened.fps), network.checkpoint
@@ -148,7 +150,7 @@ def _network(model: LoadedNetwork | VideoDepthAnything | None, options: ModelOpt
         return load_network(options)
     execution = model.execution(None, options.precision == "fp32", options.input_size)
     network = RetryingNetwork(load_backend(model, execution), execution.frames_at_once)
-    return LoadedNetwork(network, execution, model.encoder, model.metric, None, options.input_size)
+    return LoadedNetwork(network, execution, model.encoder, model.metric, None, options.input_size or INPUT_SIZE)
 
 
 def _opened(source: str | Path | Iterable[object], selection: Selection, name: str) -> VideoSource:

@@ -1,85 +1,114 @@
-"""What a run is told, as data: the command line and the page construct it, `--resume` compares it."""
+"""What a run is told, as data: the command line, the page and `vda.infer` make it, `--resume` compares it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
+from ..options import BadValue, input_size, option, positive_int, settings_of
 from ..outputs.options import CameraOptions, OutputOptions
-from ..video.containers import USUAL_LIMITS, Limits
-from ..video.source import Selection
+from ..video.options import USUAL_LIMITS, Limits, Selection
+
+# The shorter side of the network's input: what the public checkpoints were trained at, and the demo model's best.
+INPUT_SIZE, DEMO_INPUT_SIZE = 518, 280
+
+
+def device_name(text: str) -> str:
+    """A device, with its number where there are several."""
+    if text.partition(":")[0] not in DEVICES:
+        raise BadValue(f"unknown device {text!r}; use one of {', '.join(DEVICES)}")
+    return text
 
 
 @dataclass(frozen=True)
 class ModelOptions:
     """Which network, and how it is computed.
 
-    encoder: "vits", "vitb" or "vitl"; None chooses among those that are there. metric: weights that predict metres.
-    checkpoint: a weights file instead of the public one. input_size: shorter side of the network's input in pixels.
-    device, backend, precision: names of `config.DEVICES`, `BACKENDS` and `PRECISIONS`. compile: let PyTorch compile.
-    frames_at_once: how many frames are computed together offline, at least 1; None takes the device's usual number.
+    encoder: None chooses among those that are there. checkpoint: a weights file instead of the public one. input_size:
+    None chooses by the checkpoint. frames_at_once: None takes the device's usual number.
     """
 
-    encoder: str | None = None
-    metric: bool = False
-    checkpoint: Path | None = None
-    input_size: int = 518
-    device: str = "auto"
-    backend: str = "auto"
-    precision: str = "auto"
-    compile: bool = False
-    frames_at_once: int | None = None
+    encoder: str | None = option(
+        None,
+        "size of the model; left out: that of --checkpoint, or the largest public one that is there",
+        choices=ENCODERS,
+    )
+    metric: bool = option(False, "use metric weights: depth in metres, point clouds")
+    checkpoint: Path | None = option(None, "weights instead of those in checkpoints/", Path, metavar="FILE")
+    input_size: int | None = option(
+        None,
+        f"shorter side of the network's input, in pixels; the demo model: {DEMO_INPUT_SIZE} (default: {INPUT_SIZE})",
+        input_size,
+        metavar="PIXELS",
+    )
+    device: str = option(
+        "auto",
+        "where to compute: cuda, cuda:1, mps, cpu; intel-gpu and intel-npu by OpenVINO",
+        device_name,
+        metavar="DEVICE",
+    )
+    backend: str = option(
+        "auto",
+        "what computes the network; auto: OpenVINO on a CPU where it is installed, else PyTorch",
+        choices=BACKENDS,
+    )
+    precision: str = option(
+        "auto",
+        "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32; int8: faster on a CPU, not exact",
+        choices=PRECISIONS,
+    )
+    compile: bool = option(False, "let PyTorch compile the network; long videos gain")
+    frames_at_once: int | None = option(
+        None,
+        "frames computed together offline, 32 at most; fewer need less memory (usual: 8 on a GPU)",
+        positive_int,
+        metavar="N",
+        compared=False,
+    )
 
 
 @dataclass(frozen=True)
 class StreamingOptions:
-    """What only streaming has.
+    """What only streaming has. raw: pixel format of raw video on standard output."""
 
-    realtime: always process the latest frame, and skip those that arrive while the model is busy. show: source and
-    depth in a window. raw: pixel format of raw video on standard output; None for none. times: file or pipe that takes
-    the time of each frame on standard output. latency: say how long frames took.
-    """
-
-    realtime: bool = False
-    show: bool = False
-    raw: Literal["gray16le", "rgb24"] | None = None
-    times: Path | None = None
-    latency: bool = False
+    realtime: bool = option(
+        False, "always process the latest frame; frames that arrive while the model is busy are skipped and counted"
+    )
+    show: bool = option(False, "show source and depth in a window; q ends")
+    raw: Literal["gray16le", "rgb24"] | None = option(
+        None,
+        "raw video on standard output: depth in 16 bits, or in colours",
+        name="stdout",
+        choices=("gray16le", "rgb24"),
+    )
+    times: Path | None = option(
+        None,
+        "new file, or a pipe, that takes the time of each frame on standard output, one line a frame",
+        Path,
+        name="stdout_times",
+        metavar="FILE",
+    )
+    latency: bool = option(False, "say in how many milliseconds frames were done")
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Everything that a run of several inputs is told, but the inputs.
-
-    reset_on_cut: begin anew where the scene changes. resume: skip inputs that were finished with the same settings.
-    """
+    """Everything that a run of several inputs is told, but the inputs."""
 
     model: ModelOptions = ModelOptions()
-    selection: Selection = Selection()  # noqa: RUF009 - immutable
-    outputs: OutputOptions = OutputOptions()  # noqa: RUF009 - immutable
-    camera: CameraOptions = CameraOptions()  # noqa: RUF009 - immutable
+    selection: Selection = Selection()
     limits: Limits = USUAL_LIMITS
-    reset_on_cut: bool = False
-    resume: bool = False
+    outputs: OutputOptions = OutputOptions()
+    camera: CameraOptions = CameraOptions()
+    reset_on_cut: bool = option(False, "begin anew where the scene changes: no window crosses a cut", group="input")
+    resume: bool = option(
+        False, "skip inputs that were finished with the same settings", group="output", compared=False
+    )
 
-    def settings(self) -> dict[str, str]:
-        """All that changes what is written, as texts that can be compared."""
-        found = flattened(self)
-        for name in ("outputs.folder", "outputs.overwrite", "resume", "model.frames_at_once"):
-            del found[name]
-        for name in flattened(self.limits, "limits."):
-            del found[name]
-        return found
-
-
-def flattened(options: object, prefix: str = "") -> dict[str, str]:
-    """The fields of nested dataclasses by their dotted names, as texts."""
-    found: dict[str, str] = {}
-    for field in fields(options):  # type: ignore[arg-type]
-        value = getattr(options, field.name)
-        if is_dataclass(value):
-            found |= flattened(value, f"{prefix}{field.name}.")
-        else:
-            found[f"{prefix}{field.name}"] = str(value)
-    return found
+    def settings(self, streaming: StreamingOptions | None = None) -> dict[str, str]:
+        """All that changes what is written, as texts that can be compared; the command is part of it."""
+        if streaming is None:
+            return {"command": "run", **settings_of(self)}
+        return {"command": "stream", **settings_of(self), **settings_of(streaming)}

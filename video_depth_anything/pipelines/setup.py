@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 
 from ..alignment import DepthMap
-from ..backends.choice import prefer_torch
 from ..backends.load import calibrate_network, load_backend, prepare_network
-from ..checkpoint import checkpoint_sha256, choose_weights, load_model
+from ..checkpoint import STARTER, checkpoint_sha256, choose_weights, load_model
 from ..config import EncoderName
 from ..device import Execution, choose_execution
 from ..network import Network
@@ -23,7 +22,9 @@ from ..video.samples import sample_frames
 from ..video_depth_stream import DepthStream
 from ..weights import EXAMPLE, bundled
 from ..windows import INFER_LEN
-from .options import ModelOptions
+from .options import DEMO_INPUT_SIZE, INPUT_SIZE, ModelOptions
+
+logger = logging.getLogger(__name__)
 
 # That int8 is calibrated on: more made it no better.
 CALIBRATION_FRAMES = 16
@@ -40,8 +41,6 @@ class LoadedNetwork:
         metric: whether depth is in metres.
         checkpoint: where the weights came from; None where a program brought them.
         input_size: shorter side of the network's input in pixels.
-        for_short: makes the network that is ready sooner, for videos too short for what this one takes before its first
-            frame; None: there is none.
     """
 
     network: Network
@@ -50,22 +49,15 @@ class LoadedNetwork:
     metric: bool
     checkpoint: Path | None
     input_size: int
-    for_short: Callable[[], LoadedNetwork] | None = None
 
-    def for_video(self, num_frames: int | None, frame_size: tuple[int, int], streaming: bool = False) -> LoadedNetwork:
-        """The network for one video, with all done that would make its first frame wait.
+    def prepare(self, frame_size: tuple[int, int], streaming: bool = False) -> None:
+        """Do what would make the first frame of a video wait, with a line.
 
         Args:
-            num_frames: of the video; None if nobody knows.
             frame_size: (height, width) of its frames.
             streaming: whether its frames come one by one.
         """
-        if self.for_short is not None and prefer_torch(
-            num_frames, frame_size, self.input_size, self.execution, self.encoder
-        ):
-            return self.for_short()
         prepare_network(self.network, frame_size, self.input_size, self.execution, streaming)
-        return self
 
     def infer(self, frames: Iterable[Image], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
         """Depth of a whole video, window by window.
@@ -99,31 +91,27 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
         videos: files such as will come; int8 is calibrated on them and on the bundled clip, once for its weights.
 
     Raises:
-        CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not to be
-            had here.
+        CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not
+            available here.
     """
 
-    def execution_by(backend: str) -> Execution:
-        execution = choose_execution(options.device, options.precision, backend, options.compile, options.input_size)
-        if options.frames_at_once is None:
-            return execution
-        return replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
-
-    execution = execution_by(options.backend)
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
-    model = load_model(encoder, options.metric, checkpoint, "cpu")
+    input_size = options.input_size or usual_input_size(checkpoint)
+    if options.input_size is None and checkpoint == STARTER:
+        logger.info("the demo model is best at --input_size %d, which is taken", input_size)
+    execution = choose_execution(options.device, options.precision, options.backend, options.compile, input_size)
+    if options.frames_at_once is not None:
+        execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
+    network = load_backend(load_model(encoder, options.metric, checkpoint, "cpu"), execution)
+    calibrate_network(network, execution, lambda: calibration_frames(videos))
+    if execution.openvino_device is None:
+        network = RetryingNetwork(network, execution.frames_at_once)
+    return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, input_size)
 
-    def loaded(execution: Execution) -> LoadedNetwork:
-        network = load_backend(model, execution)
-        calibrate_network(network, execution, lambda: calibration_frames(videos))
-        if execution.openvino_device is None:
-            network = RetryingNetwork(network, execution.frames_at_once)
-        return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, options.input_size)
 
-    if options.backend == "auto" and execution.openvino_device == "CPU" and not execution.int8:
-        brief = lru_cache(maxsize=1)(lambda: loaded(execution_by("torch")))
-        return replace(loaded(execution), for_short=brief)
-    return loaded(execution)
+def usual_input_size(checkpoint: Path) -> int:
+    """The size that weights are best at."""
+    return DEMO_INPUT_SIZE if checkpoint == STARTER else INPUT_SIZE
 
 
 def calibration_frames(videos: Sequence[str] = ()) -> Iterator[Image]:

@@ -123,7 +123,8 @@ def stream_inputs(
             outputs.add(Window(info, style))
         newest = Newest(source.timed(), not is_live(source.location), batch.stop.wait) if options.realtime else None
         cuts = CutDetector() if reset_on_cut else None
-        stream = network.for_video(source.expected, source.size, streaming=True).new_stream()
+        network.prepare(source.size, streaming=True)
+        stream = network.new_stream()
         with batch.report.progress(source.expected, source.name) as advance:
             frames: Iterable[Frame] = source.timed() if newest is None else newest
             summary = run_stream(frames, stream, outputs, advance, batch.stop, cuts)

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
 import numpy.typing as npt
 
+from .options import Colorspace as Colorspace
 from .tone_mapping import srgb_encoded
-
-Colorspace = Literal["auto", "linear", "srgb", "rec709", "log"]
-COLORSPACES: tuple[str, ...] = get_args(Colorspace)
 
 # Cineon printing density, after Kodak: code 685 of 1023 is white, 95 is black, 0.002 density a code, film's gamma 0.6.
 LOG_WHITE, LOG_BLACK, LOG_LEVELS = 685, 95, 1023

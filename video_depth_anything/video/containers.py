@@ -8,20 +8,17 @@ import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
 from .names import printable
+from .options import TIMEOUT
+from .options import USUAL_LIMITS as USUAL_LIMITS
+from .options import Limits as Limits
 
 if TYPE_CHECKING:
     from av.container import InputContainer
-
-# The largest frame read unless a caller says otherwise: 8K.
-MAX_PIXELS = 7680 * 4320
-# Seconds in which an address, a pipe or a device has to say something.
-TIMEOUT = 30.0
 
 # Containers that hold their data themselves. Those that name other files or addresses are missing: HLS, DASH, concat,
 # SDP, IMF, image patterns.
@@ -32,25 +29,6 @@ SELF_CONTAINED = (
 # A local playlist may name local files and nothing else.
 LOCAL_PROTOCOLS = "file,crypto,data"
 NETWORK_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,udplite,rtp,srtp,rtmp,rtmps,rtmpt,srt,ftp,mmsh,mmst,crypto,data"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What an input may ask for.
-
-    Attributes:
-        trusted: whether the input comes from the person who runs the program. If not, it must be a file of a container
-            that holds all its data itself: no address, and no playlist, which would make the program read other files.
-        max_pixels: height times width of a frame at most; compared with the header before anything is decoded.
-        timeout: seconds in which an address, a pipe or a device has to say something.
-    """
-
-    trusted: bool = True
-    max_pixels: int = MAX_PIXELS
-    timeout: float = TIMEOUT
-
-
-USUAL_LIMITS = Limits()
 
 
 def is_address(location: str) -> bool:

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from .colorspaces import Colorspace, displayed
-from .containers import MAX_PIXELS
 from .conversion import square_size
 from .deep_images import ImageError, Page, Picture, check_pixels, is_deep, read_deep, through_ffmpeg
+from .options import MAX_PIXELS
 
 # What Pillow may open here; its other formats start programs (EPS) or are no pictures.
 PILLOW_FORMATS = ["PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF", "GIF"]

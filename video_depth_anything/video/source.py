@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import Protocol
 
 from ..errors import InputError
 from .arrays import ArrayReader
-from .colorspaces import Colorspace
-from .containers import USUAL_LIMITS, Limits
 from .frame import Frame, Image
 from .names import output_name, printable
+from .options import USUAL_LIMITS, Limits
+from .options import Selection as Selection
 from .sequences import is_image
 from .stream_clock import Joint
 from .timing import SAME_RATE, choose_frames
@@ -39,28 +38,6 @@ class Reader(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Selection:
-    """Which frames of an input are wanted, how large, and how images are understood.
-
-    Attributes:
-        max_res: longer side at most, in pixels; -1: any.
-        target_fps: frames a second; None: all.
-        max_len: frames kept at most; -1: all.
-        start, end: seconds from the first frame; end None: to the end.
-        image_fps: frames a second that images stand for.
-        colorspace: what the numbers of images mean; "auto" goes by the format.
-    """
-
-    max_res: int = -1
-    target_fps: Fraction | None = None
-    max_len: int = -1
-    start: float = 0.0
-    end: float | None = None
-    image_fps: float = 24.0
-    colorspace: Colorspace = "auto"
 
 
 def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:

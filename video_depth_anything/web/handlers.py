@@ -112,13 +112,13 @@ class Handlers:
                     parse_target_fps(target_fps if target_fps and target_fps > 0 else -1),
                     limit_of(max_len),
                 ),
-                OutputOptions(
+                outputs=OutputOptions(
                     folder,
                     save=("src", "vis", *downloads, *["ply"] * metric),
                     layout="compare" if side_by_side else "depth",
                     colormap=colormap,
                 ),
-                CameraOptions(fov=min(max(fov or USUAL_FOV, 1.0), 179.0) if metric else None),
+                camera=CameraOptions(fov=min(max(fov or USUAL_FOV, 1.0), 179.0) if metric else None),
             )
         except Exception as error:
             raise _shown_error(error) from None

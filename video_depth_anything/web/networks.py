@@ -97,7 +97,7 @@ class Networks:
     def infer(self, model: ModelOptions, frames: Iterator[Image]) -> Iterator[DepthMap]:
         """Depth of a job's frames."""
         loaded = self.get((model.encoder or self.begin.encoder, model.metric))
-        return replace(loaded, input_size=model.input_size).infer(frames)
+        return replace(loaded, input_size=model.input_size or loaded.input_size).infer(frames)
 
     def provenance(self, model: ModelOptions) -> Provenance:
         """Where a job's depth comes from; waits until the network is loaded."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from ..pipelines.setup import usual_input_size
 from ..weights import EXAMPLE, bundled
 from .handlers import MOST_CAMERAS, Handlers
 from .looks import SHOW_RESULT
@@ -117,8 +118,9 @@ def _settings(networks: Networks, options: PageOptions, banner: gr.Markdown) -> 
     """The components in the order of `Handlers.run`."""
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
         network = _network(networks)
+        size = options.model.input_size or usual_input_size(networks.begin.checkpoint)
         with gr.Row():
-            detail = gr.Number(options.model.input_size, label="Detail", info=DETAIL, precision=0, minimum=14,
+            detail = gr.Number(size, label="Detail", info=DETAIL, precision=0, minimum=14,
                                maximum=1036, step=14, elem_id="input_size")  # fmt: skip
             max_res = gr.Number(1280, label="Frame size", info="longer side, pixels; 0: as it is", precision=0,
                                 minimum=0, elem_id="max_res")  # fmt: skip
@@ -183,8 +185,9 @@ def _live_tab(handlers: Handlers, networks: Networks, options: PageOptions) -> N
             with gr.Accordion("Advanced", open=False):
                 network = _network(networks)
                 with gr.Row():
-                    size = gr.Number(min(options.model.input_size, 252), label="Detail", info=DETAIL, precision=0,
-                                     minimum=14, maximum=1036, step=14, elem_id="live_input_size")  # fmt: skip
+                    size = gr.Number(min(options.model.input_size or 252, 252), label="Detail", info=DETAIL,
+                                     precision=0, minimum=14, maximum=1036, step=14,
+                                     elem_id="live_input_size")  # fmt: skip
                     colormap = gr.Dropdown(list(COLORMAPS), value="inferno", label="Colours")
         with gr.Column(min_width=320):
             shown = gr.HTML(elem_id="live-depth", label="Depth", min_height=400, container=True, show_label=True)

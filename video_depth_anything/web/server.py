@@ -57,7 +57,7 @@ def serve(options: PageOptions) -> int:
                 with _answering(app, listening, options):
                     loading = networks.load_ahead()
                     threading.Thread(target=sweep, args=(handlers, files, stop), name="sweep", daemon=True).start()
-                    if options.browser:
+                    if not options.no_browser:
                         open_browser(address)
                     while not stop.wait(1.0):
                         if networks.failure is not None:

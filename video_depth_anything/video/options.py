@@ -1,0 +1,79 @@
+"""What is asked of an input, as data. Imports nothing heavy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Literal, get_args
+
+from ..errors import UsageError
+from ..options import BadValue, limit, option, positive_float, positive_int, resolution, seconds
+from .timing import parse_target_fps
+
+Colorspace = Literal["auto", "linear", "srgb", "rec709", "log"]
+COLORSPACES: tuple[Colorspace, ...] = get_args(Colorspace)
+MAX_PIXELS = 7680 * 4320  # 8K
+TIMEOUT = 30.0
+
+
+def frame_rate(text: str) -> Fraction | None:
+    """A positive number or fraction of frames per second; None for -1, all frames."""
+    try:
+        return parse_target_fps(text)
+    except ValueError as error:
+        raise BadValue(f"{text!r} is not a positive number or fraction, nor -1") from error
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which frames of an input are wanted, how large, and how images are understood.
+
+    target_fps: None: all frames. start, end: seconds from the first frame; end None: to the end.
+    """
+
+    max_res: int = option(-1, "longer side at most, -1: any", resolution, metavar="PIXELS")
+    target_fps: Fraction | None = option(None, "frames a second, -1: all (default: -1)", frame_rate, metavar="FPS")
+    max_len: int = option(-1, "frames at most, -1: all", limit, metavar="FRAMES")
+    start: float = option(0.0, "leave out what comes before", seconds, metavar="SECONDS")
+    end: float | None = option(None, "leave out what comes from there on", seconds, metavar="SECONDS")
+    image_fps: float = option(24.0, "rate of images", positive_float, metavar="FPS")
+    colorspace: Colorspace = option(
+        "auto",
+        "what the numbers of images mean; auto: linear for EXR, what the format usually holds for others",
+        choices=COLORSPACES,
+    )
+
+    def __post_init__(self) -> None:
+        if self.end is not None and self.end <= self.start:
+            raise UsageError(f"--end {self.end:g} is not after --start {self.start:g}")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an input may ask for.
+
+    Attributes:
+        trusted: whether the input comes from the person who runs the program. If not, it must be a file of a container
+            that holds all its data itself: no address, and no playlist, which would make the program read other files.
+        max_pixels: height times width of a frame; compared with the header before anything is decoded.
+        timeout: seconds in which an address, a pipe or a device has to say something.
+    """
+
+    trusted: bool = True
+    max_pixels: int = option(
+        MAX_PIXELS,
+        "frames of more pixels are refused before they are decoded",
+        positive_int,
+        metavar="N",
+        compared=False,
+    )
+    timeout: float = option(
+        TIMEOUT,
+        "how long an address, a pipe or a device may say nothing",
+        positive_float,
+        metavar="SECONDS",
+        compared=False,
+    )
+
+
+USUAL_LIMITS = Limits()
