@@ -16,10 +16,11 @@ import torch
 
 from starter.cache import CacheInfo, clip_name, create_cache, fingerprint, write_clip
 from starter.flags import scene_options
+from starter.network import encode_frozen
 from starter.scenes.render import render_clip
 from training.augment import VIEW, augment
 from training.clips import Clip
-from training.network import encode_frozen, frozen_encoder
+from training.network import frozen_encoder
 from training.start import load_for_training
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.device import Execution, choose_execution

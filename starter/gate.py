@@ -18,10 +18,8 @@ import torch
 
 from starter.cache import clip_seed
 from starter.sources import CacheSource
-from training.network import TrainingNetwork
 from training.sources import Sample
 from training.trainer import Trainer
-from training.validation import averaged_weights
 from video_depth_anything.alignment import compute_scale_and_shift
 from video_depth_anything.errors import InputError
 
@@ -54,8 +52,8 @@ class Gate:
         Returns:
             `gate/scale_sd`, to be below `gate/ridge_sd`, and `gate/scale_correlation`.
         """
-        samples = list(first_frames(self.source, len(self.source.parts())))
-        truth = np.concatenate([x.disparity.numpy() for x in samples])
+        samples = list(first_frames(self.source, len(self.source.clips)))
+        truth = np.concatenate([x.target.numpy() for x in samples])
         valid = np.concatenate([x.valid.numpy() for x in samples])
         told = predict(trainer, samples)
         scale, shift = compute_scale_and_shift(told, truth, valid)
@@ -81,7 +79,7 @@ def open_gate(path: Path, trained_on: CacheSource) -> Gate:
     """
     info = trained_on.info
     source = CacheSource([path], 1, info.fingerprint, info.encoder_blocks)
-    unseen, seen = ({clip_seed(part.split("/")[1]) for part in x.parts()} for x in (source, trained_on))
+    unseen, seen = ({clip_seed(clip.name) for clip in x.clips} for x in (source, trained_on))
     if len(unseen) < 2:
         raise InputError(f"--gate {path}: holds {len(unseen)} clips; a spread needs more")
     if unseen & seen:
@@ -92,15 +90,15 @@ def open_gate(path: Path, trained_on: CacheSource) -> Gate:
 
 def first_frames(source: CacheSource, count: int) -> Iterator[Sample]:
     """The first frame (1, ..) of up to `count` clips, evenly spread."""
-    parts = source.parts()
-    for index in np.unique(np.linspace(0, len(parts) - 1, min(count, len(parts))).round().astype(int)):
-        sample = source.sample(parts[index], 0, np.random.default_rng(0))
-        yield Sample(tuple(x[:1] for x in sample.inputs), sample.disparity[:1], sample.valid[:1])
+    numbers = list(source.clips.values())
+    for index in np.unique(np.linspace(0, len(numbers) - 1, min(count, len(numbers))).round().astype(int)):
+        sample = source.sample(numbers[index], np.random.default_rng(0))
+        yield Sample(tuple(x[:1] for x in sample.inputs), sample.target[:1], sample.valid[:1])
 
 
 def _features(source: CacheSource, count: int) -> tuple[Vector, Vector]:
     """Pooled features (N, D) and logarithms of the true medians (N,) of clips' first frames."""
-    rows = [(pooled(x), log_medians(np.maximum(x.disparity.numpy(), NEAREST_TO_ZERO), x.valid.numpy()))
+    rows = [(pooled(x), log_medians(np.maximum(x.target.numpy(), NEAREST_TO_ZERO), x.valid.numpy()))
             for x in first_frames(source, count)]  # fmt: skip
     return np.stack([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
@@ -146,16 +144,10 @@ def ridge(features: Vector, values: Vector, asked: Vector) -> Vector:
     return np.asarray((asked - mean) / spread @ best[1] + values.mean())
 
 
-@torch.no_grad()
 def predict(trainer: Trainer, samples: list[Sample]) -> npt.NDArray[np.float32]:
     """Disparity (N, H, W) of single frames by the averaged weights."""
-    settings, execution = trainer.settings, trainer.execution
     maps = []
-    with averaged_weights(trainer) as model:
-        network = TrainingNetwork(model, settings.stage, encoder_blocks=settings.encoder_blocks)
-        for start in range(0, len(samples), FRAMES_AT_ONCE):
-            inputs = zip(*(x.inputs for x in samples[start : start + FRAMES_AT_ONCE]))
-            batch = tuple(torch.stack(x).to(execution.device, torch.float32) for x in inputs)
-            with execution.autocast():
-                maps.append(network(batch, [0])[:, 0].cpu().numpy())
+    for start in range(0, len(samples), FRAMES_AT_ONCE):
+        inputs = zip(*(x.inputs for x in samples[start : start + FRAMES_AT_ONCE]))
+        maps.append(trainer.predict(tuple(map(torch.stack, inputs)), [0])[:, 0].numpy())
     return np.concatenate(maps)

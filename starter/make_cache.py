@@ -4,7 +4,7 @@
     python -m starter.make_cache --out DIR --clips 1000 --frames 4
 
 Clips that are there are skipped, so a run that was ended goes on where it stopped; another `--seed` adds to the cache.
-Training may read while it grows.
+Training may start while it grows; it takes the clips that are there when it starts.
 """
 
 from __future__ import annotations

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from starter.cache import fingerprint
 from starter.flags import scene_options
 from starter.gate import Gate, open_gate
+from starter.network import CachedNetwork
 from starter.scenes.render import SceneOptions, render_clip
 from starter.sources import CacheSource
 from training.network import frozen_encoder
 from training.run import Run
+from training.trainer import Settings
 from training.validation import FixedClip, fixed_clip
 from video_depth_anything.video_depth import VideoDepthAnything
 
 # Far above any training seed.
 FIRST_SEED = 1_000_000_000
 MAX_DEPTH = 80.0
+
+
+@dataclass(frozen=True)
+class CacheSettings(Settings):
+    """`coarse`: whether depth is computed and compared at two pixels a patch and side."""
+
+    coarse: bool = False
 
 
 def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
@@ -26,8 +37,12 @@ def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
 class CacheRun(Run):
     """As `Run`, on caches of features."""
 
+    settings_type = CacheSettings
     source: CacheSource
     _gate: Gate | None = None
+
+    def network(self, model: VideoDepthAnything) -> CachedNetwork:
+        return CachedNetwork(model, self.args.stage, self.args.coarse, self.args.encoder_blocks)
 
     def open_source(self, model: VideoDepthAnything) -> CacheSource:
         args = self.args

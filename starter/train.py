@@ -26,6 +26,8 @@ def parser() -> argparse.ArgumentParser:
     add_run_arguments(result)
     group = result.add_argument_group("caches")
     group.add_argument("--cache", type=Path, nargs="+", required=True, metavar="DIR", help="caches of features")
+    what = "compute depth at two pixels a patch and side only: for a start, at a quarter of the time"
+    group.add_argument("--coarse", action="store_true", help=what)
     what = "cache of unseen frames: log how well their scale is told, beside a ridge on pooled tokens of --cache"
     group.add_argument("--gate", type=Path, metavar="DIR", help=what)
     group.add_argument("--val_clips", type=whole, default=8, help="procedural clips to validate on (%(default)s)")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
 import os
-from collections.abc import Callable, Generator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -176,6 +178,28 @@ def rgbd_folder(tmp_path: Path) -> Path:
     poses[:, 2, 3] = -0.02 * np.arange(6)  # backwards: the wall gets farther away
     np.savetxt(folder / "poses.txt", poses.reshape(6, 16))
     return folder
+
+
+@pytest.fixture
+def call(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int, str, str]]]:
+    """Run a program's `main` in this process as its script does, since starting Python and torch takes seconds.
+
+    Returns its exit code, standard output and standard error.
+    """
+    from video_depth_anything.cli.console import run_script
+
+    handlers, level = logging.getLogger().handlers, logging.getLogger().level
+    threads, before = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
+
+    def run(main: Callable[[list[str]], int], *args: object) -> tuple[int, str, str]:
+        code = run_script(lambda: main([str(arg) for arg in args]))
+        return (code, *capfd.readouterr())
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+    torch.set_num_threads(threads)
+    logging.getLogger().handlers = handlers
+    logging.getLogger().setLevel(level)
 
 
 @pytest.fixture

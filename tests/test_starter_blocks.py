@@ -13,8 +13,10 @@ from torch import Tensor
 from starter import train
 from starter.cache import fingerprint
 from starter.gate import log_medians, predict, ridge
-from training.batches import Batch, Position
-from training.network import TrainingNetwork, encode_frozen, frozen_encoder, maps_from_stream, token_maps
+from starter.network import CachedNetwork, encode_frozen, maps_from_stream
+from starter.run import CacheSettings
+from training.batches import Batch
+from training.network import frozen_encoder, token_maps
 from training.processes import ProcessGroup
 from training.sources import Sample
 from training.trainer import Settings, Trainer
@@ -62,7 +64,7 @@ def test_stream_and_live_blocks_give_the_models_own_maps(
 
 @pytest.mark.parametrize("stage", ["image", "clip"])
 def test_depth_from_the_stream_is_the_models_own(model: VideoDepthAnything, images: Tensor, stage: str) -> None:
-    network = TrainingNetwork(model, stage, encoder_blocks=3).eval()  # type: ignore[arg-type]
+    network = CachedNetwork(model, stage, encoder_blocks=3).eval()  # type: ignore[arg-type]
     with torch.no_grad():
         depth = network(cached(model, images, 3), [0, 1, 2])
         alone = torch.stack([model(images[None, t : t + 1])[0, 0] for t in range(3)])
@@ -72,10 +74,11 @@ def test_depth_from_the_stream_is_the_models_own(model: VideoDepthAnything, imag
 
 
 def test_live_blocks_are_trained_and_nothing_else_of_the_encoder(model: VideoDepthAnything, images: Tensor) -> None:
-    trainer = Trainer(model, Settings(encoder_blocks=3, encoder_lr=1e-4, warmup=0), FP32, ProcessGroup())
+    network = CachedNetwork(model, "image", encoder_blocks=3)
+    trainer = Trainer(network, Settings(encoder_blocks=3, encoder_lr=1e-4, warmup=0), FP32, ProcessGroup())
     before = {n: v.clone() for n, v in trainer.model.state_dict().items()}
     target = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    batch = Batch(cached(model, images, 3), target, target > 0.1, Position(0, 1, 1, ("clips",)))
+    batch = Batch(cached(model, images, 3), target, target > 0.1)
     trainer.train_step(batch)
     changed = {n for n, v in trainer.model.state_dict().items() if not torch.equal(v, before[n])}
     blocks = {n for n in before if n.startswith(tuple(f"pretrained.blocks.{k}." for k in (9, 10, 11)))}
@@ -83,7 +86,21 @@ def test_live_blocks_are_trained_and_nothing_else_of_the_encoder(model: VideoDep
     assert any(n.startswith("head.") for n in changed)
     assert fingerprint(frozen_encoder(trainer.model.state_dict(), 3)) == fingerprint(frozen_encoder(before, 3))
     assert fingerprint(frozen_encoder(trainer.model.state_dict(), 0)) != fingerprint(frozen_encoder(before, 0))
-    assert {g["base_lr"] for g in trainer.optimizer.param_groups} == {1e-4}
+    assert {g["initial_lr"] for g in trainer.optimizer.param_groups} == {1e-4}
+
+
+def test_coarse_training_learns_two_pixels_a_patch(model: VideoDepthAnything, images: Tensor) -> None:
+    settings = CacheSettings(coarse=True, steps=1000, lr=3e-4, warmup=0, log_weight=1.0)
+    trainer = Trainer(CachedNetwork(model, "image", coarse=True), settings, FP32, ProcessGroup())
+    target = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    batch = Batch((images[None],), target, target > 0.1)
+    assert trainer.network(batch.inputs, [0]).shape == (1, 1, 2 * HEIGHT // 14, 2 * WIDTH // 14)
+    assert trainer.predict(batch.inputs, [0]).shape == (1, 1, HEIGHT, WIDTH)
+    losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
+    assert losses[-1] < 0.9 * losses[0]
+    # The pixel taken for each of them is the middle of those it stands for: on a ramp, their mean.
+    ramp = torch.arange(HEIGHT * WIDTH, dtype=torch.float32).view(1, HEIGHT, WIDTH)
+    assert torch.equal(trainer.network.pixels(ramp), torch.nn.functional.avg_pool2d(ramp, 7))
 
 
 def test_the_gate_predicts_in_half_precision_from_half_precision_caches(
@@ -91,7 +108,9 @@ def test_the_gate_predicts_in_half_precision_from_half_precision_caches(
 ) -> None:
     settings = Settings(encoder_blocks=3, encoder_lr=1e-4)
     half, full = (
-        Trainer(model, settings, Execution(torch.device("cpu"), dtype, 1), ProcessGroup())
+        Trainer(
+            CachedNetwork(model, "image", False, 3), settings, Execution(torch.device("cpu"), dtype, 1), ProcessGroup()
+        )
         for dtype in (torch.bfloat16, None)
     )
     inputs = tuple(x[0].half() for x in cached(model, images, 3))

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.batches import Batch, Position
-from training.network import coarse_pixels, kind_of, token_maps
+from training.batches import Batch
+from training.network import TrainingNetwork, kind_of
 from training.optimisation import rate_factor
 from training.processes import ProcessGroup
 from training.start import load_for_training, save_checkpoint
@@ -54,7 +54,11 @@ def make_batch(seed: int, clips: int = 2, frames: int = 1) -> Batch:
     rng = torch.Generator().manual_seed(seed)
     images = torch.randn(clips, frames, 3, HEIGHT, WIDTH, generator=rng)
     disparity = torch.rand(clips, frames, HEIGHT, WIDTH, generator=rng)
-    return Batch((images,), disparity, disparity > 0.1, Position(0, seed, seed, ("clips",)))
+    return Batch((images,), disparity, disparity > 0.1)
+
+
+def trainer_of(model: VideoDepthAnything, settings: Settings, execution: Execution = CPU) -> Trainer:
+    return Trainer(TrainingNetwork(model, settings.stage), settings, execution, ProcessGroup())
 
 
 def weights(model: torch.nn.Module) -> dict[str, Tensor]:
@@ -67,14 +71,14 @@ def weights(model: torch.nn.Module) -> dict[str, Tensor]:
         ("image", {}, {"head"}),
         ("image", {"encoder_lr": 1e-5}, {"head", "encoder"}),
         ("clip", {}, {"head", "motion"}),
-        ("clip", {"lr": 0.0, "coarse": True}, {"motion"}),
+        ("clip", {"lr": 0.0}, {"motion"}),
     ],
 )
 def test_training_changes_what_it_should_and_nothing_else(
     make_model: MakeModel, stage: str, rates: dict[str, Any], reached: set[str]
 ) -> None:
     settings = Settings(stage=stage, frames=3, warmup=0, **rates)  # type: ignore[arg-type]
-    trainer = Trainer(make_model(moving=True), settings, CPU, ProcessGroup())
+    trainer = trainer_of(make_model(moving=True), settings)
     before = weights(trainer.model)
     trainer.train_step(make_batch(0, frames=3))
     gradients = {n for n, p in trainer.model.named_parameters() if p.grad is not None and p.grad.abs().max() > 0}
@@ -89,7 +93,7 @@ def test_training_changes_what_it_should_and_nothing_else(
 
 
 def test_the_motion_modules_start_as_the_identity_and_learn(make_model: MakeModel) -> None:
-    trainer = Trainer(make_model(), Settings(stage="clip", frames=4, warmup=0), CPU, ProcessGroup())
+    trainer = trainer_of(make_model(), Settings(stage="clip", frames=4, warmup=0))
     trainer.train_step(make_batch(0, frames=4))
     outs = {n: p for n, p in trainer.model.named_parameters() if ".proj_out." in n}
     assert len(outs) == 8
@@ -99,48 +103,34 @@ def test_the_motion_modules_start_as_the_identity_and_learn(make_model: MakeMode
 @pytest.mark.parametrize("stage", ["image", "clip"])
 def test_ten_steps_on_one_clip_lower_the_loss(make_model: MakeModel, stage: str) -> None:
     settings = Settings(stage=stage, steps=1000, frames=3, lr=3e-4, motion_lr=3e-4, warmup=0)  # type: ignore[arg-type]
-    trainer = Trainer(make_model(), settings, CPU, ProcessGroup())
+    trainer = trainer_of(make_model(), settings)
     batch = make_batch(0, clips=1, frames=3)
     losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
     assert losses[-1] < 0.9 * losses[0]
 
 
-def test_coarse_training_learns_two_pixels_a_patch(make_model: MakeModel) -> None:
-    settings = Settings(coarse=True, steps=1000, lr=3e-4, warmup=0, log_weight=1.0)
-    trainer = Trainer(make_model(), settings, CPU, ProcessGroup())
-    batch = make_batch(0)
-    assert trainer._network(batch.inputs, [0]).shape == (2, 1, 2 * HEIGHT // 14, 2 * WIDTH // 14)
-    losses = [trainer.train_step(batch)["total_loss"] for _ in range(11)]
-    assert losses[-1] < 0.9 * losses[0]
-    # The pixel taken for each of them is the middle of those it stands for: on a ramp, their mean.
-    ramp = torch.arange(HEIGHT * WIDTH, dtype=torch.float32).view(1, HEIGHT, WIDTH)
-    assert torch.equal(coarse_pixels(ramp), torch.nn.functional.avg_pool2d(ramp, 7))
-
-
 def test_the_training_path_is_the_models_own(make_model: MakeModel) -> None:
-    """Entering at the tokens and rendering some frames gives what `forward` gives for these frames."""
+    """Rendering some frames gives what `forward` gives for these frames."""
     model = make_model(moving=True).eval()
-    trainer = Trainer(model, Settings(stage="clip"), CPU, ProcessGroup())
+    trainer = trainer_of(model, Settings(stage="clip"))
     (images,) = make_batch(3, clips=2, frames=4).inputs
     with torch.no_grad():
         whole = model(images)
-        tokens = tuple(t.unflatten(2, (2, 3)) for t in token_maps(model, images))
-        for inputs in ((images,), tokens):
-            part = trainer._network(inputs, [1, 2])
-            torch.testing.assert_close(part, whole[:, 1:3], rtol=1e-4, atol=1e-4)
+        part = trainer.network((images,), [1, 2])
+    torch.testing.assert_close(part, whole[:, 1:3], rtol=1e-4, atol=1e-4)
     assert whole.std() > 0.05
 
 
 def test_some_frames_are_rendered_but_all_take_part(make_model: MakeModel) -> None:
     settings = Settings(stage="clip", frames=4, render=2, warmup=0)
-    trainer = Trainer(make_model(moving=True), settings, CPU, ProcessGroup())
+    trainer = trainer_of(make_model(moving=True), settings)
     batch = make_batch(0, clips=1, frames=4)
     slots = trainer._slots(4)
     assert len(slots) == 2 and slots[1] == slots[0] + 1
     (other,) = {0, 1, 2, 3} - set(slots) - {3 if slots[0] == 0 else 0}
     images = batch.inputs[0].clone().requires_grad_()
     trainer.model.pretrained.requires_grad_(True)
-    trainer._network((images,), slots).sum().backward()
+    trainer.network((images,), slots).sum().backward()
     assert images.grad is not None
     assert images.grad[0, other].abs().max() > 0
 
@@ -148,20 +138,19 @@ def test_some_frames_are_rendered_but_all_take_part(make_model: MakeModel) -> No
 @pytest.mark.parametrize("stage", ["image", "clip"])
 def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_path: Path) -> None:
     settings = Settings(stage=stage, steps=4, frames=2, warmup=2)  # type: ignore[arg-type]
-    straight = Trainer(make_model(), settings, CPU, ProcessGroup())
-    broken = Trainer(make_model(), settings, CPU, ProcessGroup())
+    straight = trainer_of(make_model(), settings)
+    broken = trainer_of(make_model(), settings)
     for step in range(4):
         straight.train_step(make_batch(step, frames=2))
     for step in range(2):
         broken.train_step(make_batch(step, frames=2))
     save_state(broken, tmp_path)
     torch.rand(5)  # whatever happens in between
-    resumed = Trainer(make_model(), settings, CPU, ProcessGroup())
+    resumed = trainer_of(make_model(), settings)
     state = load_state(tmp_path)
     assert state is not None
     resumed.load(state)
     assert resumed.step == 2
-    assert resumed.position == make_batch(1).after
     for step in range(2, 4):
         resumed.train_step(make_batch(step, frames=2))
     for name, value in straight.averaged_state().items():
@@ -171,11 +160,9 @@ def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_pat
 
 
 def test_half_precision_scales_its_gradients(make_model: MakeModel) -> None:
-    trainer = Trainer(make_model(), Settings(), Execution(torch.device("cpu"), torch.float16, 1), ProcessGroup())
-    assert trainer.scaler.is_enabled()
-    assert not Trainer(
-        make_model(), Settings(), Execution(torch.device("cpu"), torch.bfloat16, 1), ProcessGroup()
-    ).scaler.is_enabled()
+    for dtype in (torch.float16, torch.bfloat16):
+        trainer = trainer_of(make_model(), Settings(), Execution(torch.device("cpu"), dtype, 1))
+        assert trainer.scaler.is_enabled() == (dtype == torch.float16)
 
 
 def test_learning_rate() -> None:
@@ -205,17 +192,19 @@ def test_what_training_starts_from(make_model: MakeModel, tmp_path: Path) -> Non
 
 
 def test_the_average_follows_the_weights(make_model: MakeModel) -> None:
-    trainer = Trainer(make_model(), Settings(ema=0.5, warmup=0, lr=1e-2), CPU, ProcessGroup())
+    trainer = trainer_of(make_model(), Settings(ema=0.5, warmup=0, lr=1e-2))
     name = "head.scratch.output_conv1.weight"
-    start = weights(trainer.model)[name]
     trainer.train_step(make_batch(0))
     first = weights(trainer.model)[name]
-    torch.testing.assert_close(trainer.averaged_state()[name], 0.1 * start + 0.9 * first)
+    torch.testing.assert_close(trainer.averaged_state()[name], first)  # the start is forgotten
+    trainer.train_step(make_batch(1))
+    second = weights(trainer.model)[name]
+    torch.testing.assert_close(trainer.averaged_state()[name], 2 / 11 * first + 9 / 11 * second)
     assert set(trainer.averaged_state()) == set(trainer.model.state_dict())
 
 
 def test_the_saved_checkpoint_loads_strictly(make_model: MakeModel, tmp_path: Path) -> None:
-    trainer = Trainer(make_model(), Settings(warmup=0), CPU, ProcessGroup())
+    trainer = trainer_of(make_model(), Settings(warmup=0))
     trainer.train_step(make_batch(0))
     save_checkpoint(trainer.averaged_state(), tmp_path / "model.pth", half=True)
     assert (tmp_path / "model.pth").stat().st_size < 60e6

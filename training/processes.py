@@ -30,18 +30,16 @@ class ProcessGroup:
 
     def agree(self, value: T) -> T:
         """The main process's value, in all processes."""
-        if self.size == 1:
-            return value
         values: list[T] = [value]
-        dist.broadcast_object_list(values, src=0)
+        if self.size > 1:
+            dist.broadcast_object_list(values, src=0)
         return values[0]
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""
-        if self.size == 1:
-            return flag
-        flags: list[bool] = [False] * self.size
-        dist.all_gather_object(flags, flag)
+        flags = [flag] * self.size
+        if self.size > 1:
+            dist.all_gather_object(flags, flag)
         return any(flags)
 
     def whole_batch(self, part: Tensor) -> Tensor:
@@ -61,12 +59,11 @@ class ProcessGroup:
 @contextmanager
 def process_group(device_type: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started, if it did: nccl between GPUs, else gloo."""
-    size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield ProcessGroup()
         return
     dist.init_process_group("nccl" if device_type == "cuda" else "gloo")
     try:
-        yield ProcessGroup(dist.get_rank(), size, int(os.environ.get("LOCAL_RANK", "0")))
+        yield ProcessGroup(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
     finally:
         dist.destroy_process_group()

@@ -12,12 +12,13 @@ import torch
 from tqdm import tqdm
 
 from training.augment import Augmentation
-from training.batches import batches
+from training.batches import Batches, batches
 from training.log import TrainingLog
+from training.network import TrainingNetwork
 from training.processes import ProcessGroup
 from training.sources import RgbdSource, Source
 from training.start import load_for_training, save_checkpoint
-from training.trainer import STATE, Settings, Trainer, load_state, save_state, timed
+from training.trainer import STATE, Settings, Trainer, load_state, save_state
 from training.validation import FixedClip, fixed_recording, validate
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError, UsageError
@@ -39,6 +40,8 @@ class Run:
         UsageError: if the batch cannot be shared out.
     """
 
+    settings_type = Settings
+
     def __init__(self, args: argparse.Namespace, settings: Settings, execution: Execution, group: ProcessGroup) -> None:
         if args.batch_size % group.size:
             raise UsageError(f"--batch_size {args.batch_size} is not a multiple of the {group.size} processes")
@@ -52,7 +55,7 @@ class Run:
         self.group = group
         model = load_for_training(args.encoder, args.checkpoint, settings.seed)
         self.source = self.open_source(model)
-        self.trainer = Trainer(model, settings, execution, group)
+        self.trainer = Trainer(self.network(model), settings, execution, group)
         args.output.mkdir(parents=True, exist_ok=True)
         self._take_up()
 
@@ -78,7 +81,8 @@ class Run:
     def _train(self, stop: Stop, fixed: list[FixedClip], log: TrainingLog | None) -> None:
         args, trainer = self.args, self.trainer
         pin = trainer.execution.device.type == "cuda"
-        loader = batches(self.source, args.seed, args.batch_size, self.group, trainer.position, args.workers, pin)
+        data = Batches(self.source, args.seed, args.batch_size, self.group)
+        loader = batches(data, trainer.step, args.workers, pin)
         bar = tqdm(
             total=args.steps,
             initial=trainer.step,
@@ -91,11 +95,11 @@ class Run:
         )
         with bar:
             started, waited = time.perf_counter(), 0.0
-            for batch, seconds in timed(loader):
-                if self.group.any(self._due(stop)):
-                    break
+            while not self.group.any(self._due(stop)):
+                asked = time.perf_counter()
+                batch = next(loader)
+                waited += time.perf_counter() - asked
                 values = trainer.train_step(batch)
-                waited += seconds
                 bar.update()
                 bar.set_postfix(loss=f"{values['total_loss']:.4f}", refresh=False)
                 if log is not None and trainer.step % args.log_every == 0:
@@ -131,6 +135,10 @@ class Run:
             raise OutputError(f"{path} is there; --resume goes on with it, or name another --output")
         if state is not None:
             self.trainer.load(state)
+
+    def network(self, model: VideoDepthAnything) -> TrainingNetwork:
+        """The model as this kind of run trains it."""
+        return TrainingNetwork(model, self.args.stage)
 
     def open_source(self, model: VideoDepthAnything) -> Source:
         """Where samples for this model come from."""

@@ -1,7 +1,6 @@
-"""Where training samples come from: what a source is, and RGB-D folders as one.
+"""Training samples: what they are, where they come from, and RGB-D folders as their source.
 
-A source names its parts, says how many samples each has, and makes the sample of a part and a number, from a random
-generator that is handed in and nothing else. Shapes: T frames, H x W pixels, h x w patches, C encoder width.
+Shapes: T frames, H x W pixels.
 """
 
 from __future__ import annotations
@@ -26,26 +25,22 @@ class Sample(NamedTuple):
 
     Attributes:
         inputs: normalised images (T, 3, H, W) float32 alone, or what else the network in training begins at.
-        disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown.
+        target: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown.
         valid: (T, H, W) bool.
     """
 
     inputs: tuple[Tensor, ...]
-    disparity: Tensor
+    target: Tensor
     valid: Tensor
 
 
 class Source(Protocol):
-    """A set of samples that may grow."""
+    """A set of samples."""
 
-    def parts(self) -> list[str]:
-        """Names of the parts that are there by now."""
+    def __len__(self) -> int: ...
 
-    def samples(self, part: str) -> int:
-        """How many samples a part has."""
-
-    def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        """Make one sample.
+    def sample(self, number: int, rng: np.random.Generator) -> Sample:
+        """Make sample 0 .. len - 1, from nothing else than its files and the generator.
 
         Raises:
             InputError: if its files are gone or damaged.
@@ -74,23 +69,23 @@ def read_frames(folder: RgbdFolder, indices: Sequence[int]) -> Clip:
 
 
 class RgbdSource:
-    """Windows of frames from RGB-D folders, a part each; sample n of a part begins at its frame n."""
+    """Windows of frames from RGB-D folders; every frame but a recording's last ones begins one."""
 
     def __init__(self, folders: Sequence[Path], frames: int, size: tuple[int, int], augmentation: Augmentation) -> None:
-        self._folders = [open_rgbd_folder(path) for path in folders]
         self._frames = frames
         self._size = size
         self._augmentation = augmentation
-        for folder in self._folders:
+        self._windows: list[tuple[RgbdFolder, int]] = []
+        for path in folders:
+            folder = open_rgbd_folder(path)
             if len(folder) < frames:
-                raise InputError(f"{folder.path}: {len(folder)} frames, fewer than the {frames} of a clip")
+                raise InputError(f"{path}: {len(folder)} frames, fewer than the {frames} of a clip")
+            self._windows += [(folder, first) for first in range(len(folder) - frames + 1)]
 
-    def parts(self) -> list[str]:
-        return [str(index) for index in range(len(self._folders))]
+    def __len__(self) -> int:
+        return len(self._windows)
 
-    def samples(self, part: str) -> int:
-        return len(self._folders[int(part)]) - self._frames + 1
-
-    def sample(self, part: str, number: int, rng: np.random.Generator) -> Sample:
-        clip = read_frames(self._folders[int(part)], range(number, number + self._frames))
+    def sample(self, number: int, rng: np.random.Generator) -> Sample:
+        folder, first = self._windows[number]
+        clip = read_frames(folder, range(first, first + self._frames))
         return sample_of_clip(augment(clip, self._augmentation, rng), self._size)

@@ -70,8 +70,6 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--batch_size", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
     group.add_argument("--frames", type=positive_int, help="frames a clip (default: 1 for images, 8 for clips)")
     group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
-    what = "compute depth at two pixels a patch and side only: for a start, at a quarter of the time"
-    group.add_argument("--coarse", action="store_true", help=what)
     group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
     group.add_argument("--motion_lr", type=not_negative, default=1e-4, help="of the motion modules (%(default)s)")
     what = "of the encoder, or of its live blocks; 0: frozen (default: 0; with live blocks a tenth of --lr)"
@@ -112,11 +110,10 @@ def complete(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> arg
 def train(kind: type[Run], args: argparse.Namespace) -> int:
     """Train as a kind of run does; returns the exit code."""
     from training.processes import process_group
-    from training.trainer import Settings
     from video_depth_anything.device import choose_execution
 
     execution = choose_execution(args.device, args.precision)
-    settings = Settings(**{field.name: getattr(args, field.name) for field in fields(Settings)})
+    settings = kind.settings_type(**{field.name: getattr(args, field.name) for field in fields(kind.settings_type)})
     with process_group(execution.device.type) as group:
         return kind(args, settings, execution, group).run()
 

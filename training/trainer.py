@@ -1,9 +1,8 @@
-"""The training loop: one step, what is saved of it, and validation."""
+"""The training loop: one step, and what is saved of it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +10,18 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim.lr_scheduler import LambdaLR
 
-from training.batches import Batch, Position
+from training.batches import Batch
 from training.losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
-from training.network import Stage, TrainingNetwork, coarse_pixels, set_trainable
-from training.optimisation import WeightAverage, make_optimizer, rate_factor, set_rates
+from training.network import Stage, TrainingNetwork, set_trainable
+from training.optimisation import make_optimizer, rate_factor, running_average
 from training.processes import ProcessGroup
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError, UsageError, UserError
 from video_depth_anything.files import whole_file
-from video_depth_anything.video_depth import VideoDepthAnything
 
 STATE = "state.pth"
 # A resumed run may differ in these; everything else shapes the weights.
@@ -42,12 +42,11 @@ class Settings:
         batch_size: clips of all processes together in a step.
         frames: frames a clip.
         render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0 for all.
-        coarse: whether depth is computed and compared at two pixels a patch and side.
         lr: learning rate of the head's parts that see one frame; 0 freezes them.
         motion_lr: learning rate of the motion modules.
         encoder_lr: learning rate of the encoder, or of its live blocks; 0 freezes them.
-        encoder_blocks: how many of the encoder's last blocks are live: computed in each step from the stream that
-            enters them, and trained, while the others are frozen. 0: with `encoder_lr` all of the encoder is trained.
+        encoder_blocks: how many of the encoder's last blocks are live: trained, while the others are frozen. 0: with
+            `encoder_lr` all of the encoder is trained.
         weight_decay: of AdamW.
         warmup: steps in which the learning rates rise.
         clip_norm: the largest gradient norm; 0 for any.
@@ -66,7 +65,6 @@ class Settings:
     batch_size: int = 8
     frames: int = 1
     render: int = 0
-    coarse: bool = False
     lr: float = 1e-4
     motion_lr: float = 1e-4
     encoder_lr: float = 0.0
@@ -87,29 +85,35 @@ class Settings:
 class Trainer:
     """A network in training, and all that must be saved to go on with it."""
 
-    def __init__(
-        self, model: VideoDepthAnything, settings: Settings, execution: Execution, group: ProcessGroup
-    ) -> None:
+    def __init__(self, network: TrainingNetwork, settings: Settings, execution: Execution, group: ProcessGroup) -> None:
         self.settings = settings
         self.execution = execution
         self.group = group
-        set_trainable(model, settings.stage, settings.encoder_lr > 0, settings.lr > 0, settings.encoder_blocks)
-        self.model = model.to(execution.device).to(memory_format=torch.channels_last).train()
+        self.network = network.to(execution.device).to(memory_format=torch.channels_last).train()
+        self.model = network.model
+        set_trainable(self.model, settings.stage, settings.encoder_lr > 0, settings.lr > 0, settings.encoder_blocks)
+        self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         rates = {"head": settings.lr, "motion": settings.motion_lr, "encoder": settings.encoder_lr}
-        self.optimizer = make_optimizer(self.model, rates, settings.weight_decay)
-        self.average = WeightAverage(self.model.named_parameters(), settings.ema)
+        self.optimizer = make_optimizer(self.trained.items(), rates, settings.weight_decay)
+        self.average = running_average(self.trained.values(), settings.ema)
         # Half precision needs its gradients scaled; bfloat16 has float32's range.
         self.scaler = torch.amp.GradScaler(execution.device.type, enabled=execution.autocast_dtype == torch.float16)
         self.spatial = TrimmedProcrustesLoss(settings.alpha, trim=settings.trim)
         self.video = VideoDepthLoss(
             settings.alpha, trim=settings.trim, stable_scale=settings.stable_weight, formula=settings.formula
         )
-        self.step = 0
-        self.position = Position()
-        self._network: nn.Module = TrainingNetwork(self.model, settings.stage, settings.coarse, settings.encoder_blocks)
+        self._begin(0)
+        self._parallel: nn.Module = self.network
         if group.size > 1:
             devices = [execution.device] if execution.device.type == "cuda" else None
-            self._network = DistributedDataParallel(self._network, device_ids=devices)
+            self._parallel = DistributedDataParallel(self.network, device_ids=devices)
+
+    def _begin(self, step: int) -> None:
+        self.step = step
+        settings = self.settings
+        self.schedule = LambdaLR(
+            self.optimizer, lambda step: rate_factor(step, settings.steps, settings.warmup), last_epoch=step - 1
+        )
 
     def train_step(self, batch: Batch) -> dict[str, float]:
         """Train on one batch (this process's share of it); returns the losses, gradient norm and learning rate.
@@ -117,31 +121,28 @@ class Trainer:
         Raises:
             DivergedError: if the loss is not finite in float32 or bfloat16.
         """
-        set_rates(self.optimizer, rate_factor(self.step, self.settings.steps, self.settings.warmup))
         self.optimizer.zero_grad(set_to_none=True)
-        slots = self._slots(batch.disparity.shape[1])
+        slots = self._slots(batch.target.shape[1])
         device = self.execution.device
         inputs = tuple(x.to(device, torch.float32, non_blocking=True) for x in batch.inputs)
         with self.execution.autocast():
-            prediction = self._network(inputs, slots)
-        target, valid = (x[:, slots].to(device) for x in (batch.disparity, batch.valid))
-        if self.settings.coarse:
-            target, valid = coarse_pixels(target), coarse_pixels(valid)
+            prediction = self._parallel(inputs, slots)
+        target, valid = (self.network.pixels(x[:, slots]).to(device) for x in (batch.target, batch.valid))
         losses = self.losses(*(self.group.whole_batch(x) for x in (prediction, target, valid.to(torch.uint8))))
         # Each process has its own share of the whole batch's gradient; DistributedDataParallel takes their mean.
         self.scaler.scale(losses["total_loss"] * self.group.size).backward()
         self.scaler.unscale_(self.optimizer)
-        trained = [p for group in self.optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(trained, self.settings.clip_norm or torch.inf)
+        norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.clip_norm or torch.inf)
         result = {name: float(value.detach()) for name, value in losses.items()}
         if not self.scaler.is_enabled() and not np.isfinite([result["total_loss"], float(norm)]).all():
             raise DivergedError(f"step {self.step}: the loss is not finite; try a lower --lr, or --precision fp32")
+        rate = max(group["lr"] for group in self.optimizer.param_groups)
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        self.average.update(self.model.named_parameters(), self.step)
+        self.schedule.step()
+        self.average.update_parameters(nn.ParameterList(self.trained.values()))
         self.step += 1
-        self.position = batch.after
-        return {**result, "grad_norm": float(norm), "lr": max(g["lr"] for g in self.optimizer.param_groups)}
+        return {**result, "grad_norm": float(norm), "lr": rate}
 
     def losses(self, prediction: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """The stage's losses of (B, T, H, W) maps, `total_loss` among them."""
@@ -166,23 +167,34 @@ class Trainer:
         first = int(np.random.default_rng([self.settings.seed, 2, self.step]).integers(frames - render + 1))
         return list(range(first, first + render))
 
+    def averaged(self) -> dict[str, Tensor]:
+        """The averages of the trained weights by the model's names."""
+        return {name: value.detach() for name, value in zip(self.trained, self.average.parameters())}
+
+    @torch.no_grad()
+    def predict(self, inputs: tuple[Tensor, ...], slots: list[int]) -> Tensor:
+        """What `TrainingNetwork` gives with the averaged weights, on the CPU."""
+        weights = {f"model.{name}": value for name, value in self.averaged().items()}
+        inputs = tuple(x.to(self.execution.device, torch.float32) for x in inputs)
+        self.network.eval()
+        with self.execution.autocast():
+            depth: Tensor = functional_call(self.network, weights, (inputs, slots))
+        self.network.train()
+        return depth.cpu()
+
     def averaged_state(self) -> dict[str, Tensor]:
         """A full state dict on the CPU with the averaged weights."""
-        state = {n: v.detach().cpu() for n, v in self.model.state_dict().items()}
-        return state | {n: v.cpu() for n, v in self.average.values.items()}
+        return {n: v.detach().cpu() for n, v in (self.model.state_dict() | self.averaged()).items()}
 
     def state(self) -> dict[str, Any]:
         """All that training needs to go on; the frozen weights come from the starting checkpoint again."""
-        trained = {n: p.detach() for n, p in self.model.named_parameters() if p.requires_grad}
         return {
             "settings": asdict(self.settings),
             "step": self.step,
-            "position": asdict(self.position),
-            "weights": trained,
-            "average": self.average.values,
+            "weights": {n: p.detach() for n, p in self.trained.items()},
+            "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "rng": {"cpu": torch.get_rng_state(), "cuda": torch.cuda.get_rng_state_all()},
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -195,18 +207,13 @@ class Trainer:
         for name, value in state["settings"].items():
             if name not in FREE_SETTINGS and own.get(name) != value:
                 raise UsageError(f"the run to resume has --{name} {value}, not {own.get(name)}; name another --output")
-        named = dict(self.model.named_parameters())
         with torch.no_grad():
             for name, value in state["weights"].items():
-                named[name].copy_(value)
-        self.average.load(state["average"])
+                self.trained[name].copy_(value)
+        self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        self.step = state["step"]
-        self.position = Position(**{**state["position"], "parts": tuple(state["position"]["parts"])})
-        torch.set_rng_state(state["rng"]["cpu"].cpu())
-        if len(state["rng"]["cuda"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all([x.cpu() for x in state["rng"]["cuda"]])
+        self._begin(state["step"])
 
 
 def save_state(trainer: Trainer, folder: Path) -> None:
@@ -229,10 +236,3 @@ def load_state(folder: Path) -> dict[str, Any] | None:
     except Exception as error:  # torch raises a dozen types for damaged files
         raise OutputError(f"{path}: damaged; delete it to start anew") from error
     return state
-
-
-def timed(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds that were spent waiting for it."""
-    while True:
-        start = time.perf_counter()
-        yield next(batches), time.perf_counter() - start
