@@ -140,6 +140,7 @@ def rgb_psnr(path: Path, frames: list[Image]) -> float:
 
 @pytest.mark.parametrize("levels", [False, True])
 def test_quality_is_that_of_the_slow_preset(tmp_path: Path, levels: bool) -> None:
+    """At more bits, as frames are stored in the order of their times."""
     frames = box_frames(24, (240, 320))
     table = color_table("inferno")
     if levels:
@@ -157,7 +158,7 @@ def test_quality_is_that_of_the_slow_preset(tmp_path: Path, levels: bool) -> Non
         output.mux(stream.encode(None))
     ours, slow = (tmp_path / name for name in ("ours.mp4", "slow.mp4"))
     assert rgb_psnr(ours, frames) > rgb_psnr(slow, frames) - 0.1
-    assert ours.stat().st_size < 1.4 * slow.stat().st_size
+    assert ours.stat().st_size < (1.3 if levels else 1.65) * slow.stat().st_size
 
 
 @pytest.mark.parametrize("codec", ["no_such_encoder", "h264_nvenc"])

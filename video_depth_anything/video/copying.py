@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import logging
+import os
+from array import array
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files import partial_path
+from ..errors import InputError, OutputError
+from ..files import commit, discard, partial_path
 from .headers import video_stream
 from .names import printable
-from .sound import AudioTrack
-from .writer import TimedVideo, VideoWriter
+from .sound import AudioTrack, Sound
+from .writer import BEHIND, TickClock, VideoWriter, open_mp4
 
 if TYPE_CHECKING:
-    from av import VideoStream
     from av.container import InputContainer
 
 logger = logging.getLogger(__name__)
@@ -37,8 +38,8 @@ class Original:
     unchanged: Callable[[], bool]
 
 
-class VideoCopier(TimedVideo):
-    """Writes the frames of a file as its own packets at their times, all at the end.
+class VideoCopier:
+    """Writes the frames of a file as its own packets at their own times, all at the end.
 
     Where the packets turn out to show something else, because the run was cut short or the file is damaged, the frames
     are read again and encoded.
@@ -50,62 +51,98 @@ class VideoCopier(TimedVideo):
     """
 
     def __init__(self, path: Path, original: Original, fps: Fraction, audio: AudioTrack | None, codec: str) -> None:
-        super().__init__(path, fps, audio)
+        self.path = path
         self._original = original
-        self._codec = codec
+        self._fps, self._audio, self._codec = fps, audio, codec
+        self._times = array("d")
+        self._end = 0.0
+        # Stays readable where another file takes its name during the run.
+        self._file = original.location.open("rb")
+        self._state = self._state_now()
         logger.info("%s: the frames of %s are copied, not encoded again", path.name, printable(original.location))
 
     def add(self, time: float, duration: float) -> None:
         """Take note of the next frame: when it is shown and for how long, in seconds."""
-        self._add(time, duration)
+        self._times.append(time)
+        self._end = time + duration
 
     def close(self) -> None:
-        """Write the file.
+        """Write the file. Where its frames cannot be read a second time it is left out with a warning.
 
         Raises:
-            OutputError: if that fails.
+            OutputError: if it cannot be written.
         """
+        import av
+
         try:
-            with self._failing():
-                if self._original.unchanged() and self._copied():
-                    self._finish(self._schedule(None))
-                    return
-            self._encode()
+            changed = self._state_now() != self._state
+            if changed:
+                text = "%s changed while it was read; %s shows what it holds now"
+                logger.warning(text, printable(self._original.location), self.path.name)
+            if changed or not self._original.unchanged() or not self._copied():
+                self._encode()
+            else:
+                commit(self.path)
+        except InputError as error:
+            self.abort()
+            logger.warning("%s is left out: %s", self.path.name, error)
+        except (av.FFmpegError, OSError) as error:
+            self.abort()
+            raise OutputError(f"cannot write {printable(self.path)}: {error.strerror or error}") from error
         except BaseException:
             self.abort()
             raise
+        self._file.close()
 
     def abort(self) -> None:
         """Remove what was written."""
-        self._discard()
+        self._file.close()
+        discard(self.path)
+
+    def _state_now(self) -> tuple[int, int]:
+        found = os.fstat(self._file.fileno())
+        return found.st_size, found.st_mtime_ns
 
     def _copied(self) -> bool:
-        """Copy the packets, counting frames instead of their times, as an encoder does; whether there are as many."""
-        import av
-
-        source = f"file:{self._original.location}"
-        with av.open(source) as given:
-            stamps = [packet.pts for packet in given.demux(self._stream(given)) if packet.size]
-        shown = {stamp: index for index, stamp in enumerate(sorted(stamp for stamp in stamps if stamp is not None))}
-        if len(shown) != self._count or len(stamps) != self._count:
+        """Copy the packets, if there are as many as frames; whether that was so."""
+        with self._opened() as given:
+            stream = video_stream(given, str(self._original.location))
+            base = stream.time_base or Fraction(1, 1000)
+            stamps = [packet.pts for packet in given.demux(stream) if packet.size]
+        known = [stamp for stamp in stamps if stamp is not None]
+        if len(known) != len(stamps) or len(stamps) != len(self._times):
             return False
-        # A packet is stored before it is shown.
-        delay = max(index - shown[stamp] for index, stamp in enumerate(stamps) if stamp is not None)
-        options = {"movflags": "+faststart"} if self._audio is None else {}
-        target = f"file:{partial_path(self.path)}"
-        with av.open(source) as given, av.open(target, "w", format="mp4", container_options=options) as output:
-            stream = self._stream(given)
+        clock, first = TickClock(self._fps), min(known)
+        ticks = [clock.at(float((stamp - first) * base)) for stamp in known]
+        shown = {tick: index for index, tick in enumerate(sorted(ticks))}
+        if len(shown) < len(ticks):
+            return False
+        # A packet is stored before it is shown; the stored clock runs late by as many frames.
+        delay = max(index - shown[tick] for index, tick in enumerate(ticks))
+        stored = [(index - delay) * clock.step for index in range(delay)] + sorted(ticks)
+        with self._opened() as given, open_mp4(partial_path(self.path)) as output:
+            stream = video_stream(given, str(self._original.location))
             copied = output.add_stream_from_template(stream)
-            copied.time_base = 1 / self._fps
-            for index, packet in enumerate(packet for packet in given.demux(stream) if packet.size):
-                packet.pts, packet.dts, packet.duration = shown[packet.pts or 0], index - delay, 1
-                packet.time_base, packet.stream = 1 / self._fps, copied
+            copied.time_base = clock.tick
+            sound = None if self._audio is None else Sound.opened(self._audio, output, self.path.name)
+            packets = (packet for packet in given.demux(stream) if packet.size)
+            for packet, pts, dts, following in zip(packets, ticks, stored, [*stored[1 : len(ticks)], None]):
+                packet.pts, packet.dts, packet.time_base, packet.stream = pts, dts, clock.tick, copied
+                # MP4 takes its length from the clock by which packets are stored: the last one makes up for the delay.
+                end = stored[0] + clock.at(self._end) if following is None else following
+                packet.duration = max(end - dts, 1)
                 output.mux(packet)
+                if sound is not None:
+                    sound.write_until(float(dts * clock.tick) - BEHIND)
+            if sound is not None:
+                sound.finish(self._end)
         return True
 
-    def _stream(self, container: InputContainer) -> VideoStream:
-        """The video that was read: a file may hold several."""
-        return video_stream(container, str(self._original.location))
+    def _opened(self) -> InputContainer:
+        import av
+
+        self._file.seek(0)
+        return av.open(self._file, "r")
 
     def _encode(self) -> None:
         from .source import open_video
@@ -114,8 +151,8 @@ class VideoCopier(TimedVideo):
         with closing(open_video(self._original.location)) as source:
             writer = VideoWriter(self.path, source.size, self._fps, audio=self._audio, codec=self._codec)
             try:
-                for frame, time in zip(islice(source, self._count), self._stamps):
-                    writer.write(frame, time, self._end - time)
+                for frame, time, end in zip(source, self._times, [*self._times[1:], self._end]):
+                    writer.write(frame, time, end - time)
                 writer.close()
             except BaseException:
                 writer.abort()

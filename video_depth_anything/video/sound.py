@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import InputError
-from .containers import is_address, open_container, readable
+from .containers import is_address, open_container
 from .names import printable
 from .sound_streams import NO_SOUND, TRIED_PACKETS, goes_into_mp4, sound_stream
 from .stream_clock import JoinedClock, Joint
@@ -33,6 +34,8 @@ USUAL_RATE, BITS_A_SECOND = 48000, 192_000
 SLACK = 0.02
 # Sound that begins earlier than this before the picture does not count as beginning with it.
 EARLY = 1e-3
+# Seconds after the picture from which on sound counts as beginning late.
+LATE = 1.0
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,6 @@ class AudioTrack:
     start: float = 0.0
     begins: Callable[[], float | None] | None = None
     joints: Callable[[], Sequence[Joint]] = tuple
-
-    def exists(self) -> bool:
-        """Whether there is a sound stream at all, in something that can be read a second time."""
-        if not self._again():
-            return False
-        try:
-            with closing(open_container(self.location)) as container:
-                return bool(container.streams.audio)
-        except InputError:
-            return False
 
     def check(self) -> str | None:
         """Why the sound cannot be used: a few words; None if it can. To be asked before long work."""
@@ -108,40 +101,64 @@ class Sound:
     """Packets of sound for a video that is being written.
 
     Args:
-        track: where it comes from.
+        track: where it comes from; asked for when the video's first frame is known.
         output: gets a stream for it.
-        seconds: how long the video plays.
 
     Raises:
         InputError: if there is no sound.
     """
 
-    def __init__(self, track: AudioTrack, output: OutputContainer, seconds: float) -> None:
+    def __init__(self, track: AudioTrack, output: OutputContainer) -> None:
         self._location = track.location
         self._zero = track.zero()
-        self._seconds = seconds
+        self._end: float | None = None
         self._clock = JoinedClock(track.joints())
         self._container = open_container(track.location)
         try:
             self._source = sound_stream(self._container)
-            self._copied = goes_into_mp4(self._source)
-            if self._copied:
+            timed = self._timed()
+            # Some containers cannot hold a track without packets: what begins late is encoded, silence before it.
+            first = next((item for item in timed if item[0] >= -EARLY or item[1].size == 0), None)
+            copied = first is not None and first[0] < LATE and goes_into_mp4(self._source)
+            if copied:
                 self._target = output.add_stream_from_template(self._source)
             else:
                 self._target = _encoder(output, self._source)
         except BaseException:
             self._container.close()
             raise
+        rest = timed if first is None else chain((first,), timed)
+        self._output = output
+        self._packets: Iterator[tuple[float, Packet[Any]]] | None = self._copy(rest) if copied else self._encode(rest)
+        self._held: tuple[float, Packet[Any]] | None = None
 
-    def packets(self) -> Iterator[tuple[float, Packet[Any]]]:
-        """The packets with their times in seconds of the video; ends with a warning where the sound is damaged."""
-        import av
-
+    @classmethod
+    def opened(cls, track: AudioTrack, output: OutputContainer, name: str) -> Sound | None:
+        """The sound of a video of that name, or a warning and None: sound never costs the picture."""
         try:
-            with readable(self._location):
-                yield from self._copy() if self._copied else self._encode()
-        except (InputError, av.FFmpegError, ValueError) as error:
+            return cls(track, output)
+        except Exception as error:
+            logger.warning("%s stays without sound: that of %s fails: %s", name, printable(track.location), error)
+            return None
+
+    def write_until(self, seconds: float) -> None:
+        """Write the packets that begin before a time of the video; sound that is damaged ends with a warning."""
+        try:
+            while self._packets is not None:
+                self._held = self._held or next(self._packets, None)
+                if self._held is None or self._held[0] >= seconds:
+                    return
+                self._output.mux(self._held[1])
+                self._held = None
+        except Exception as error:  # of whatever kind
+            self._packets = None
             logger.warning("the sound of %s ends early: %s", printable(self._location), error)
+
+    def finish(self, end: float) -> None:
+        """Write the rest of the sound of a video that ends then."""
+        self._end = end
+        self.write_until(inf)
+        self.close()
 
     def close(self) -> None:
         """Let go of the file."""
@@ -153,23 +170,25 @@ class Sound:
         zero = (self._container.start_time or 0) / 1e6 + self._zero
         following = zero
         for packet in self._container.demux(self._source):
-            time = self._seconds
+            own = following
             if packet.size:
                 stamp = packet.dts if packet.pts is None else packet.pts
                 own = following if stamp is None else float(stamp * tick)
                 following = own + float((packet.duration or 0) * tick)
-                time = self._clock.seconds(own) - zero
-                if time >= self._seconds:
-                    return
+            time = self._clock.seconds(own) - zero
+            if self._end is not None and time >= self._end:
+                return
             yield time, packet
 
-    def _copy(self) -> Iterator[tuple[float, Packet[Any]]]:
+    def _copy(self, packets: Iterable[tuple[float, Packet[AudioStream]]]) -> Iterator[tuple[float, Packet[Any]]]:
         tick = self._source.time_base or Fraction(1, 1000)
         last, end = -1, 0.0
-        for time, packet in self._timed():
+        for time, packet in packets:
             # At a joint, sound without a picture may have been recorded; it would play over the sound before it.
             if time < end - SLACK or time < -EARLY or packet.size == 0:
                 continue
+            if self._end is not None and time >= self._end:
+                return
             end = time + float((packet.duration or 0) * tick)
             last = max(last + 1, round(time / float(tick)))
             packet.pts = packet.dts = last
@@ -177,24 +196,25 @@ class Sound:
             packet.stream = self._target
             yield time, packet
 
-    def _encode(self) -> Iterator[tuple[float, Packet[Any]]]:
+    def _encode(self, packets: Iterable[tuple[float, Packet[AudioStream]]]) -> Iterator[tuple[float, Packet[Any]]]:
         import av
 
         context = self._target.codec_context
         rate = context.sample_rate
         resampler = av.AudioResampler("fltp", context.layout, rate)
-        written, end = 0, round(self._seconds * rate)
-        for time, packet in self._timed():
+        written = 0
+        for time, packet in packets:
             for decoded in _decoded(packet):
                 for frame in resampler.resample(decoded):
                     samples = _placed(frame.to_ndarray(), round(time * rate), written, round(SLACK * rate))
-                    samples = samples[:, : end - written]
                     time += frame.samples / rate
+                    if self._end is not None:
+                        samples = samples[:, : max(round(self._end * rate) - written, 0)]
                     if samples.shape[1]:
                         yield from self._encoded(samples, written, rate)
                         written += samples.shape[1]
         for last in self._target.encode(None):
-            yield self._seconds, last
+            yield written / rate, last
 
     def _encoded(self, samples: np.ndarray, at: int, rate: int) -> Iterator[tuple[float, Packet[Any]]]:
         import av

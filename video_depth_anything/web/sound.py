@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 
 from ..video.sound import AudioTrack, Sound
@@ -28,11 +27,10 @@ def add_sound(upload: Path, picture: Path, output: Path, begins: float | None) -
     with av.open(picture) as made, av.open(output, "w", format="mp4", options={"movflags": "+faststart"}) as joined:
         seen = made.streams.video[0]
         pictures = joined.add_stream_from_template(seen)
-        with closing(Sound(track, joined, float((made.duration or 0) / av.time_base))) as sound:
-            for packet in made.demux(seen):
-                if packet.dts is not None:
-                    packet.stream = pictures
-                    joined.mux(packet)
-            for _, heard in sound.packets():
-                joined.mux(heard)
+        sound = Sound(track, joined)
+        for packet in made.demux(seen):
+            if packet.dts is not None:
+                packet.stream = pictures
+                joined.mux(packet)
+        sound.finish(float((made.duration or 0) / av.time_base))
     return True
