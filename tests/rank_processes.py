@@ -1,4 +1,4 @@
-"""Real processes as the ranks of one command, without torchrun: nobody but themselves ends them."""
+"""Real processes as the ranks of one command; as under torchrun, one that fails takes the others along."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
-from video_depth_anything.pipelines import ranks as ranks_module
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks
 
 PATIENCE_SECONDS = 60
-# When one has ended, the others follow soon.
-REST_SECONDS = 10
 
 
 @dataclass(frozen=True)
@@ -36,7 +32,7 @@ class Ending:
 
 
 def run_ranks(size: int, work: Callable[..., object], *args: object) -> list[Ending]:
-    """Call `work(ranks, *args)`, a function of a module, in so many processes; a process that is stopped is killed."""
+    """Call `work(ranks, *args)`, a function of a module, in so many processes."""
     processes = multiprocessing.get_context("forkserver")
     # Whatever the first process needs, all of them have; importing PyTorch takes longer than most of these tests.
     processes.set_forkserver_preload(["torch.distributed", "test_distributed"])
@@ -52,10 +48,12 @@ def run_ranks(size: int, work: Callable[..., object], *args: object) -> list[End
         for child, (_, sending) in zip(children, pipes):
             child.start()
             sending.close()
-        wait([child.sentinel for child in children], PATIENCE_SECONDS)
-        deadline = time.monotonic() + REST_SECONDS
-        while any(map(_runs, children)) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (alive := [child for child in children if child.is_alive()]) and time.monotonic() < deadline:
+            wait([child.sentinel for child in alive], deadline - time.monotonic())
+            if any(child.exitcode for child in children):
+                for child in alive:
+                    child.terminate()
         for child in children:
             child.kill()
             child.join()
@@ -79,7 +77,6 @@ def _rank(
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
     os.environ |= {"TORCHELASTIC_USE_AGENT_STORE": "True"}
-    ranks_module.BEAT_SECONDS, ranks_module.SILENCE_SECONDS, ranks_module.GRACE_SECONDS = 0.05, 2.0, 1.0
     try:
         with join_ranks() as ranks:
             assert isinstance(ranks, Ranks)
@@ -87,14 +84,6 @@ def _rank(
         result.send((value, None))
     except BaseException as error:
         result.send((None, error))
-
-
-def _runs(child: BaseProcess) -> bool:
-    """Whether a process goes on; one that was stopped does not."""
-    try:
-        return child.is_alive() and Path(f"/proc/{child.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T"
-    except OSError:
-        return child.is_alive()
 
 
 def _received(receiving: Connection) -> tuple[object, BaseException | None]:

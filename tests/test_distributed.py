@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -20,13 +19,14 @@ from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from video_depth_anything.device import Execution
-from video_depth_anything.errors import InputError, OutputError
+from video_depth_anything.errors import InputError, OutputError, RankError
 from video_depth_anything.frame_features import FrameFeatures
 from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
+from video_depth_anything.pipelines import ranks as ranks_module
 from video_depth_anything.pipelines.ranks import Ranks, longest_first
 from video_depth_anything.pipelines.shared_windows import LONGEST_RUN, SharedWindows, run_length
 from video_depth_anything.pipelines.stop import Stop
-from video_depth_anything.pipelines.window_spool import WindowSpool, remove_abandoned, spooled_bytes
+from video_depth_anything.pipelines.window_spool import WindowSpool, spooled_bytes
 from video_depth_anything.windows import INFER_LEN, frames_of_window, num_windows, window_matters, window_schedule
 
 Frames = npt.NDArray[np.uint8]
@@ -183,6 +183,17 @@ def test_ranks_that_see_another_video(tmp_path: Path) -> None:
         split_in_threads(tmp_path, [60, 1], ranks, 1)
 
 
+def test_a_rank_that_hangs_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has taken windows, and is stopped before it computes any."""
+    monkeypatch.setattr(ranks_module, "TIMEOUT_SECONDS", 0.5)
+    ranks = team(2)
+    ranks[1].take("v/runs")
+    begun = time.monotonic()
+    with pytest.raises(RankError, match="window 0 is missing, and no rank has finished any for"):
+        split_in_threads(tmp_path, [60], ranks[:1], 1)
+    assert 0.5 < time.monotonic() - begun < 30
+
+
 def test_each_item_falls_to_one_rank_in_order() -> None:
     ranks = team(3)
     taken: list[list[int]] = [[], [], []]
@@ -237,24 +248,3 @@ def test_a_damaged_window_is_computed_again(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"000001.f32 is damaged; run again with --resume"):
         spool.read(1)
     assert spool.begin({}, keep=True) == [0]
-
-
-def test_only_what_no_process_owns_is_removed(tmp_path: Path) -> None:
-    """A process that is killed lets go of its spool; a folder that is not a spool stays."""
-    (tmp_path / ".mine_windows").mkdir()
-    program = (
-        "import sys; from pathlib import Path; from video_depth_anything.pipelines.window_spool import WindowSpool\n"
-        "spool = WindowSpool(Path(sys.argv[1]), 'v', (2, 3)); spool.begin({}, False); print(flush=True); input()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        process.stdout.readline()
-        remove_abandoned(tmp_path)
-        assert (tmp_path / ".v_windows" / "settings.json").is_file()
-        with pytest.raises(OutputError, match="another run is writing to"):
-            WindowSpool(tmp_path, "v", (2, 3)).begin({}, keep=True)
-        process.kill()
-    remove_abandoned(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [".mine_windows"]

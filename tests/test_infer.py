@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,8 +13,8 @@ from PIL import Image
 
 import video_depth_anything as vda
 from utils.dc_utils import read_video_frames
-from video_depth_anything.errors import InputError, OutputError
-from video_depth_anything.pipelines.stop import Stop
+from video_depth_anything import Stop
+from video_depth_anything.errors import InputError, OutputError, UsageError
 
 
 @pytest.fixture
@@ -24,11 +25,10 @@ def model(checkpoint: Path) -> vda.VideoDepthAnything:
 def test_a_file_and_frames_give_the_same(model: vda.VideoDepthAnything, make_video: MakeVideo) -> None:
     clip = make_video("clip.mp4", count=5)
     frames, _ = read_video_frames(clip)
-    options = {"model": model, "input_size": 28, "precision": "fp32"}
+    options: dict[str, Any] = {"model": model, "input_size": 28, "precision": "fp32"}
     expected, _ = model.infer_video_depth(frames, 24, input_size=28, fp32=True)
-    found = vda.infer(clip, **options)  # type: ignore[arg-type]
+    found = vda.infer(clip, **options)
     assert (found.kind, found.fps, found.files, found.interrupted) == ("disparity", 24.0, [], False)
-    assert found.depths is not None
     np.testing.assert_allclose(found.depths, expected, atol=1e-5 * float(np.ptp(expected)))
     for source in (
         frames,
@@ -36,7 +36,7 @@ def test_a_file_and_frames_give_the_same(model: vda.VideoDepthAnything, make_vid
         torch.from_numpy(frames),
         (frame.astype(np.float32) for frame in frames),
     ):
-        again = vda.infer(source, **options)  # type: ignore[arg-type]
+        again = vda.infer(source, **options)
         np.testing.assert_array_equal(again.depths, expected)
 
 
@@ -70,7 +70,6 @@ def test_a_run_can_be_stopped(model: vda.VideoDepthAnything) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (40, 28, 28, 3), np.uint8)
     found = vda.infer(frames, model=model, input_size=28, on_progress=on_progress, stop=stop)
     assert found.interrupted
-    assert found.depths is not None
     assert found.depths.shape == (3, 28, 28)
 
 
@@ -85,11 +84,57 @@ def test_mistakes(model: vda.VideoDepthAnything, tmp_path: Path) -> None:
 
 def test_frames_in_memory_are_selected_like_a_file_s(model: vda.VideoDepthAnything) -> None:
     frames = np.random.default_rng(0).integers(0, 255, (20, 28, 56, 3), np.uint8)
-    options = {"model": model, "input_size": 28, "fps": 10}
-    found = vda.infer(frames, **options, max_res=28, target_fps=5, start=0.4, end=1.4, max_len=4)  # type: ignore[arg-type]
+    options: dict[str, Any] = {"model": model, "input_size": 28, "fps": 10}
+    found = vda.infer(frames, **options, max_res=28, target_fps=5, start=0.4, end=1.4, max_len=4)
     assert found.fps == 5
-    assert found.depths is not None
     assert found.depths.shape == (4, 14, 28)
-    every_other = vda.infer(frames[4:12:2], **options)  # type: ignore[arg-type]
-    assert every_other.depths is not None
-    assert vda.infer(frames, **options, target_fps=5, start=0.4, max_len=4).depths == pytest.approx(every_other.depths)  # type: ignore[arg-type]
+    every_other = vda.infer(frames[4:12:2], **options)
+    assert vda.infer(frames, **options, target_fps=5, start=0.4, max_len=4).depths == pytest.approx(every_other.depths)
+
+
+def test_every_option_of_the_command_is_one_of_the_call(model: vda.VideoDepthAnything, tmp_path: Path) -> None:
+    frames = np.random.default_rng(1).integers(0, 255, (4, 28, 42, 3), np.uint8)
+    given: dict[str, Any] = {"model": model, "input_size": 28, "output_dir": tmp_path}
+    raw = vda.infer(frames, **given).depths
+    vda.infer(frames, save="npz", depth="inverted", **given)
+    with np.load(tmp_path / "frames_depths.npz") as archive:
+        np.testing.assert_allclose(archive["depths"], (raw.max() - raw) / np.ptp(raw), atol=1e-6)
+    vda.infer(frames, save=["vis"], colormap="turbo", grayscale=True, vis_range=(0, 5), name="gray", **given)
+    shown, _ = read_video_frames(tmp_path / "gray_vis.mp4")
+    assert np.ptp(shown.astype(int), axis=3).max() <= 6
+    wrong: dict[str, Any]
+    for wrong in ({"colour": "turbo"}, {"encoder": "vits"}, {"metric": True}, {"resume": True}):
+        with pytest.raises(TypeError, match=next(iter(wrong))):
+            vda.infer(frames, **given, **wrong)
+    for wrong in ({"max_res": 1}, {"depth": "upside down"}, {"keep_audio": "yes"}, {"vis_range": (5, 1)}):
+        with pytest.raises(UsageError, match=next(iter(wrong))):
+            vda.infer(frames, **given, **wrong)
+    assert issubclass(UsageError, vda.UserError)
+
+
+def test_options_hold_for_a_network_that_is_loaded(checkpoint: Path) -> None:
+    chosen = vda.ModelOptions(checkpoint=checkpoint, device="cpu", backend="torch", precision="fp32", input_size=56)
+    network = vda.load_network(chosen)
+    frames = np.random.default_rng(2).integers(0, 255, (2, 28, 42, 3), np.uint8)
+    small = vda.infer(frames, model=network, input_size=28).depths
+    expected, _ = vda.from_pretrained(checkpoint, device="cpu").infer_video_depth(frames, 24, input_size=28, fp32=True)
+    np.testing.assert_allclose(small, expected, atol=1e-5 * float(np.ptp(expected)))
+    assert np.abs(vda.infer(frames, model=network).depths - small).max() > 1e-3
+    with pytest.raises(TypeError, match="precision"):
+        vda.infer(frames, model=network, precision="bf16")
+
+
+def test_numbers_of_every_kind_mean_the_same(model: vda.VideoDepthAnything, caplog: pytest.LogCaptureFixture) -> None:
+    frames = np.random.default_rng(3).integers(0, 255, (3, 28, 28, 3), np.uint8)
+    options: dict[str, Any] = {"model": model, "input_size": 28}
+    expected = vda.infer(frames, **options).depths
+    wide = frames.astype(np.uint16) * 257  # 255 becomes 65535
+    floats = frames.astype(np.float32) / 255
+    for source, word in ((wide, "16 bits"), (floats, "scaled from 0..1"), (torch.from_numpy(floats), "0..1")):
+        caplog.clear()
+        np.testing.assert_array_equal(vda.infer(source, **options).depths, expected)
+        assert [word in message for message in caplog.messages].count(True) == 1
+    gray = np.repeat(frames[..., :1], 3, axis=3)
+    images = [Image.fromarray(frame[..., 0].astype(np.uint16) * 257) for frame in gray]
+    assert images[0].mode == "I;16"
+    np.testing.assert_array_equal(vda.infer(images, **options).depths, vda.infer(gray, **options).depths)

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,9 +20,11 @@ from utils.dc_utils import read_video_frames
 from video_depth_anything import DepthStream, VideoDepthAnything
 from video_depth_anything.device import Execution
 from video_depth_anything.outputs.base import Finished
+from video_depth_anything.outputs.run_outputs import RunOutputs
+from video_depth_anything.pipelines.driver import run_video
 from video_depth_anything.pipelines.stop import Stop
-from video_depth_anything.pipelines.streaming import run_stream
-from video_depth_anything.video.frame import Frame
+from video_depth_anything.pipelines.summary import RunSummary
+from video_depth_anything.video.frame import DepthMap, Frame
 from video_depth_anything.video.realtime import Newest, is_live
 from video_depth_anything.video.writer import VideoWriter
 
@@ -113,22 +115,9 @@ def test_mistakes(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> No
     assert shown(tmp_path / "out") == set()
 
 
-class FakeStream:
-    def __init__(self, seconds: float = 0.0) -> None:
-        self.seconds = seconds
-        self.seen: list[int] = []
-
-    def step(self, frame: np.ndarray) -> np.ndarray:
-        time.sleep(self.seconds)
-        self.seen.append(int(frame[0, 0, 0]))
-        return np.zeros(frame.shape[:2], np.float32)
-
-    def reset(self) -> None:
-        self.seen.clear()
-
-
-class Recorder:
+class Recorder(RunOutputs):
     def __init__(self, stop_after: int = 10**9) -> None:
+        super().__init__("v", Path(), None, [])
         self.frames: list[int] = []
         self.closed = False
         self._stop_after = stop_after
@@ -144,8 +133,16 @@ class Recorder:
     def abort(self) -> None:
         raise AssertionError("the run did not fail")
 
-    def written(self) -> list[str]:
-        return []
+
+def stream(frames: Iterable[Frame], outputs: Recorder, seconds: float = 0.0) -> RunSummary:
+    """A run whose network takes so many seconds for a frame."""
+
+    def depths(given: Iterator[Frame]) -> Iterator[DepthMap]:
+        for frame in given:
+            time.sleep(seconds)
+            yield np.zeros(frame.image.shape[:2], np.float32)
+
+    return run_video(frames, depths, outputs, lambda *_: None, Stop(), live=True)
 
 
 def numbered(count: int, fps: float) -> Iterator[Frame]:
@@ -161,26 +158,25 @@ def test_each_frame_is_out_before_the_next_is_read() -> None:
             log.append(len(recorder.frames))
             yield frame
 
-    summary = run_stream(source(), FakeStream(), recorder, lambda: None, Stop())
+    summary = stream(source(), recorder)
     assert log == list(range(20))
     assert (summary.frames, summary.interrupted, recorder.closed) == (20, False, True)
 
 
 def test_an_output_can_end_the_run() -> None:
     recorder = Recorder(stop_after=3)
-    summary = run_stream(numbered(20, 24), FakeStream(), recorder, lambda: None, Stop())
+    summary = stream(numbered(20, 24), recorder)
     assert (summary.frames, recorder.frames, recorder.closed) == (3, [0, 1, 2], True)
 
 
 def test_realtime_drops_the_oldest_and_counts_them() -> None:
     newest = Newest(numbered(40, 100), paced=True)
-    stream = FakeStream(0.035)
     recorder = Recorder()
-    summary = run_stream(newest, stream, recorder, lambda: None, Stop())
+    summary = stream(newest, recorder, 0.035)
     assert summary.frames + newest.dropped == 40
     assert newest.dropped > 5
-    assert stream.seen == sorted(set(stream.seen))
-    assert stream.seen[-1] == 39
+    assert recorder.frames == sorted(set(recorder.frames))
+    assert recorder.frames[-1] == 39
 
 
 def test_realtime_hands_errors_on() -> None:

@@ -13,11 +13,12 @@ import pytest
 
 from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.arrays import NpzArchive
-from video_depth_anything.outputs.base import OutputWriter, RunInfo
+from video_depth_anything.outputs.base import RunInfo
+from video_depth_anything.outputs.run_outputs import RunOutputs
 from video_depth_anything.outputs.spool import LateOutputs
 from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
 from video_depth_anything.outputs.visualiser import VisStyle
-from video_depth_anything.pipelines.offline import run_video
+from video_depth_anything.pipelines.driver import by_windows, run_video
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.threads import BackgroundConsumer, prefetch
 from video_depth_anything.video.frame import DepthMap, Frame
@@ -58,25 +59,6 @@ def test_errors_come_out_of_the_threads() -> None:
     consumer.cancel()
 
 
-class Written:
-    """Several real writers, each frame to all of them."""
-
-    def __init__(self, writers: list[OutputWriter]) -> None:
-        self._writers = writers
-
-    def write(self, frame: Frame) -> None:
-        for writer in self._writers:
-            writer.write(frame)
-
-    def close(self, interrupted: bool = False) -> None:
-        for writer in self._writers:
-            writer.close()
-
-    def abort(self) -> None:
-        for writer in self._writers:
-            writer.abort()
-
-
 @pytest.mark.parametrize("how", [None, "stop", "error"])
 def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, how: str | None) -> None:
     stop = Stop()
@@ -87,24 +69,37 @@ def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, how: str | None) -> No
                 raise ValueError
             yield DEPTHS[index]
 
-    def on_frame() -> None:
-        advanced.append(None)
-        if len(advanced) == 3 and how == "stop":
+    def on_progress(taken: int, done: int) -> None:
+        seen.append((taken, done))
+        if done == 3 and how == "stop":
             stop.set()
 
     info = RunInfo(tmp_path, "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24))
     late = LateOutputs(info, [lambda info, ends: DepthVideo(info, VisStyle(None), ends=ends)], False)
-    outputs = Written([NpzArchive(info, 5), SourceVideo(info, None), late])
+    outputs = RunOutputs("v", tmp_path, None, [NpzArchive(info, 5), SourceVideo(info, None), late])
     image = np.zeros((12, 18, 3), np.uint8)
     frames = [Frame(image, i / 24, 1 / 24) for i in range(5)]
-    advanced: list[None] = []
+    seen: list[tuple[int, int]] = []
     if how == "error":
         with pytest.raises(ValueError, match=r"^$"):
-            run_video(frames, infer, outputs, on_frame, stop)
+            run_video(frames, by_windows(infer), outputs, on_progress, stop)
         assert list(tmp_path.iterdir()) == []
         return
-    summary = run_video(frames, infer, outputs, on_frame, stop)
+    summary = run_video(frames, by_windows(infer), outputs, on_progress, stop)
     done = 5 if how is None else 3
-    assert (summary.frames, summary.interrupted, len(advanced)) == (done, how is not None, done)
+    assert (summary.frames, summary.interrupted, seen[-1][1]) == (done, how is not None, done)
     np.testing.assert_array_equal(np.load(tmp_path / "v_depths.npz")["depths"], DEPTHS[:done])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["v_depths.npz", "v_src.mp4", "v_vis.mp4"]
+
+
+def test_frames_are_counted_as_the_network_takes_them(tmp_path: Path) -> None:
+    """Depth comes 22 or so frames behind: a short clip would stand at 0 until its end."""
+    seen: list[tuple[int, int]] = []
+    frames = [Frame(np.zeros((12, 18, 3), np.uint8), i / 24, 1 / 24) for i in range(4)]
+
+    def infer(images: Iterator[npt.NDArray[np.uint8]]) -> Iterator[DepthMap]:
+        return iter([DEPTHS[0] for _ in list(images)])
+
+    outputs = RunOutputs("v", tmp_path, None, [])
+    run_video(frames, by_windows(infer), outputs, lambda *counts: seen.append(counts), Stop())
+    assert seen == [(1, 0), (2, 0), (3, 0), (4, 0), (4, 1), (4, 2), (4, 3), (4, 4)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -13,98 +14,70 @@ import torch
 from conftest import MakeVideo
 from rank_processes import run_ranks
 from test_distributed import MixingNetwork
+from torch import Tensor
 
 from video_depth_anything.cli import arguments
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError, RankError
-from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
+from video_depth_anything.frame_features import FrameFeatures
+from video_depth_anything.network import Network
+from video_depth_anything.offline import infer_depth
 from video_depth_anything.outputs.plan import OutputPlan
-from video_depth_anything.outputs.run_outputs import RunOutputs
 from video_depth_anything.pipelines.batch import Batch
-from video_depth_anything.pipelines.multi_device import SharedBatch, SplitInference, check_space
-from video_depth_anything.pipelines.offline import run_video
+from video_depth_anything.pipelines.driver import Progress
+from video_depth_anything.pipelines.multi_device import SharedBatch, check_space
 from video_depth_anything.pipelines.ranks import Ranks
-from video_depth_anything.pipelines.report import Report
-from video_depth_anything.pipelines.shared_windows import WindowSource
+from video_depth_anything.pipelines.setup import LoadedNetwork
 from video_depth_anything.pipelines.stop import Stop
-from video_depth_anything.pipelines.summary import RunSummary
-from video_depth_anything.video.frame import Image
 from video_depth_anything.video.inputs import expand_inputs
-from video_depth_anything.video.source import VideoSource, open_video
+from video_depth_anything.video.source import open_video
 
 EXECUTION = Execution(torch.device("cpu"), None, 1)
 
 
-def raw_windows(frames: Iterator[Image]) -> RawWindows:
-    return RawWindows(MixingNetwork(), frames, 14, EXECUTION)
-
-
-def process(source: VideoSource, outputs: RunOutputs) -> RunSummary:
-    network, stop = MixingNetwork(), Stop()
-    return run_video(
-        source.timed(), lambda frames: infer_depth(network, frames, 14, EXECUTION), outputs, lambda: None, stop
-    )
-
-
-class BrokenAfter:
-    """Windows of one rank whose device fails."""
+class FailingNetwork(MixingNetwork):
+    """The network of one rank whose device fails after so many windows."""
 
     def __init__(self, ranks: Ranks, windows: int) -> None:
+        super().__init__()
         self._ranks = ranks
         self._left = windows
 
-    def window(self, index: int) -> npt.NDArray[np.float32] | None:
+    def decode(self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int) -> Iterator[Tensor]:
         self._ranks.set("begun", "")
         if self._left == 0:
             raise OutputError("device lost")
         self._left -= 1
-        return np.zeros((32, 14, 28), np.float32)
+        return super().decode(window, slots, frames_at_once)
 
 
-class WaitsFor(RawWindows):
-    """Windows of a rank that is never the first to begin."""
+class LateNetwork(MixingNetwork):
+    """The network of a rank that is never the first to begin."""
 
-    def __init__(self, frames: Iterator[Image], ranks: Ranks) -> None:
-        super().__init__(MixingNetwork(), frames, 14, EXECUTION)
+    def __init__(self, ranks: Ranks) -> None:
+        super().__init__()
         self._ranks = ranks
 
-    def window(self, index: int) -> npt.NDArray[np.float32] | None:
+    def decode(self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int) -> Iterator[Tensor]:
         self._ranks.wait("begun")
-        return super().window(index)
+        return super().decode(window, slots, frames_at_once)
 
 
-class Said(Report):
-    """Keeps closing lines, and shows no progress."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    @contextmanager
-    def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
-        yield lambda: None
-
-    def position(self, number: int, inputs: int) -> None:
-        """Nobody looks."""
-
-    def say(self, line: str) -> None:
-        self.lines.append(line)
+def no_progress(*_: object) -> AbstractContextManager[Progress]:
+    return nullcontext(lambda *_: None)
 
 
 def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) -> tuple[int, list[str]]:
     """Exit code of a rank and what it says; the inference of all ranks but the first may break."""
-    parser = arguments.run_parser("run.py", None)
-    args = parser.parse_args(given)
-    options, said, stop = arguments.run_options(args), Said(), Stop()
+    args = arguments.run_parser("run.py", None).parse_args(given)
+    options, said = arguments.run_options(args), list[str]()
     plan = OutputPlan(options.outputs, options.camera, options.model.metric)
-    batch = Batch(plan, options.selection, options.limits, options.settings(), options.resume, "test.pth", stop, said)
-
-    def windows(frames: Iterator[Image]) -> WindowSource:
-        if broken_after is None:
-            return raw_windows(frames)
-        return BrokenAfter(ranks, broken_after) if ranks.rank > 0 else WaitsFor(frames, ranks)
-
-    split = SplitInference(windows, windows_read, lambda found: join_windows(found, False, EXECUTION.device), "test")
-    return SharedBatch(batch, ranks, process, split).run(expand_inputs(arguments.inputs_of(args))), said.lines
+    broken: MixingNetwork | None = None
+    if broken_after is not None:
+        broken = FailingNetwork(ranks, broken_after) if ranks.rank > 0 else LateNetwork(ranks)
+    network = LoadedNetwork(cast(Network, broken or MixingNetwork()), EXECUTION, "vits", False, None, 14)
+    batch = Batch(options, plan, network, options.settings(), Stop(), no_progress, said.append)
+    return SharedBatch(batch, ranks).run(expand_inputs(arguments.inputs_of(args))), said
 
 
 class Team:
@@ -120,9 +93,10 @@ class Team:
         names = ["--input_video", *map(str, videos), "--output_dir", str(self._out)]
         endings = run_ranks(ranks, run_command, [*names, *flags], broken_after)
         self.messages += "".join(ending.stderr for ending in endings)
+        errors = [ending.error for ending in endings if ending.error is not None]
+        for error in sorted(errors, key=lambda error: isinstance(error, SystemExit)):
+            raise error
         for ending in endings:
-            if ending.error is not None:
-                raise ending.error
             self.said += ending.value[1]
         return [ending.value[0] for ending in endings]
 

@@ -14,7 +14,7 @@ from test_run import SMALL, run
 
 from video_depth_anything.device import Execution
 from video_depth_anything.offline import infer_depth
-from video_depth_anything.pipelines.offline import infer_shots
+from video_depth_anything.pipelines.driver import by_windows
 from video_depth_anything.video.frame import DepthMap, Frame, Image
 from video_depth_anything.video.scene_cuts import CutDetector
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -38,11 +38,11 @@ def test_each_shot_is_a_video_of_its_own(
         return infer_depth(golden_model, images, 28, fp32)
 
     with caplog.at_level(logging.INFO):
-        found = list(infer_shots(iter(frames), infer, CutDetector()))
+        found = list(by_windows(infer, CutDetector())(iter(frames)))
     assert "scene cut at 1.50 s" in caplog.text
     expected = [depth for shot in shots for depth in infer(iter(shot))]
     np.testing.assert_array_equal(np.stack(found), np.stack(expected))
-    whole = list(infer_shots(iter(frames), infer, None))
+    whole = list(by_windows(infer)(iter(frames)))
     assert np.abs(whole[36] - expected[36]).max() > 0.01
 
 

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from .device import choose_execution as choose_execution
     from .errors import CheckpointError as CheckpointError
     from .errors import DeviceError as DeviceError
+    from .errors import UserError as UserError
     from .offline import infer_depth as infer_depth
     from .pipelines.infer import DepthVideo as DepthVideo
     from .pipelines.infer import infer as infer
     from .pipelines.options import ModelOptions as ModelOptions
     from .pipelines.setup import load_network as load_network
+    from .pipelines.stop import Stop as Stop
     from .video_depth import VideoDepthAnything as VideoDepthAnything
     from .video_depth_stream import DepthStream as DepthStream
 
@@ -39,6 +41,8 @@ _MODULES = {
     "infer": "pipelines.infer",
     "ModelOptions": "pipelines.options",
     "load_network": "pipelines.setup",
+    "Stop": "pipelines.stop",
+    "UserError": "errors",
     "VideoDepthAnything": "video_depth",
     "DepthStream": "video_depth_stream",
 }

@@ -14,8 +14,12 @@ LACKS_OF_MEMORY = (
 )
 
 
+# What a command ends with when the user interrupted it.
+INTERRUPTED = 130
+
+
 class UserError(Exception):
-    """Something that the user can mend; the message is one line that names the file or flag and the remedy.
+    """Something that the user can correct; the message is one line that names the file or flag and the remedy.
 
     `exit_code` is what a command ends with.
     """
@@ -46,7 +50,7 @@ class CheckpointError(UserError, ValueError):
 
 
 class DeviceError(UserError, ValueError):
-    """The wanted device, precision or backend is not to be had on this machine."""
+    """The wanted device, precision or backend is not available on this machine."""
 
 
 class NonFiniteError(UserError):

@@ -31,7 +31,7 @@ from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import limit, positive_int
 
 if TYPE_CHECKING:
-    from video_depth_anything.pipelines.report import Outputs
+    from video_depth_anything.outputs.run_outputs import RunOutputs
     from video_depth_anything.video.frame import DepthMap, Image
     from video_depth_anything.video.source import VideoSource
 
@@ -167,12 +167,12 @@ class HostRun:
 
     def run(self, save: tuple[str, ...]) -> None:
         """Everything at once, as the command does it."""
-        from video_depth_anything.pipelines.offline import run_video
+        from video_depth_anything.pipelines.driver import by_windows, run_video
         from video_depth_anything.pipelines.stop import Stop
 
         source = self._source()
         outputs = self._outputs(source, save)
-        summary = run_video(source.timed(), self._infer, outputs, lambda: None, Stop())
+        summary = run_video(source.timed(), by_windows(self._infer), outputs, lambda *_: None, Stop())
         source.close()
         assert summary.frames == self.args.frames, f"{summary.frames} frames were written"
 
@@ -198,7 +198,7 @@ class HostRun:
 
         return open_video(self.clip, Selection(self.args.max_res))
 
-    def _outputs(self, source: VideoSource, save: tuple[str, ...]) -> Outputs:
+    def _outputs(self, source: VideoSource, save: tuple[str, ...]) -> RunOutputs:
         from video_depth_anything.outputs.options import CameraOptions, OutputOptions
         from video_depth_anything.outputs.plan import OutputPlan
 

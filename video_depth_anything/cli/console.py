@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import sys
 import time
@@ -9,13 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
-from ..errors import UserError, user_line
+from ..errors import INTERRUPTED, UserError, user_line
 from ..files import let_go
 
 # How often a log file is told how far a run is.
 LOG_SECONDS = 10.0
 BAR: dict[str, Any] = {"unit": "frame", "dynamic_ncols": True, "smoothing": 0.05}
-USER_ERROR, INTERRUPTED = 2, 130
+USER_ERROR = 2
+
+# Called with the numbers of frames that the network has taken, and of those whose depth is final.
+Progress = Callable[[int, int], None]
 
 
 class _Messages(logging.Handler):
@@ -35,24 +39,18 @@ class _Messages(logging.Handler):
 class Console:
     """Shows runs on standard error, and their closing lines on standard output.
 
-    quiet: no progress. stream: where closing lines go; standard error where standard output carries video.
+    quiet: neither progress nor closing lines. lines_on_stderr: where standard output carries video.
     """
 
     def __init__(self, quiet: bool = False, lines_on_stderr: bool = False) -> None:
         self._quiet = quiet
         self._lines_on_stderr = lines_on_stderr
-        self._position = ""
-
-    def position(self, number: int, inputs: int) -> None:
-        """Put the number of the input before its name, where there are several."""
-        self._position = f"[{number}/{inputs}] " if inputs > 1 else ""
 
     @contextmanager
-    def progress(self, total: int | None, name: str) -> Iterator[Callable[[], None]]:
-        """Show frames done, frames per second and the time left; yields the function to call after each frame."""
-        name = f"{self._position}{name}"
+    def progress(self, total: int | None, name: str) -> Iterator[Progress]:
+        """Show frames, frames per second and the time left; yields what is to be called as the run goes on."""
         if self._quiet:
-            yield lambda: None
+            yield lambda *_: None
         elif sys.stderr is not None and sys.stderr.isatty():
             with _bar(total, name) as advance:
                 yield advance
@@ -62,7 +60,8 @@ class Console:
 
     def say(self, line: str) -> None:
         """Show a closing line."""
-        show(line, sys.stderr if self._lines_on_stderr else sys.stdout)
+        if not self._quiet:
+            show(line, sys.stderr if self._lines_on_stderr else sys.stdout)
 
 
 def show(line: str, stream: TextIO | None) -> None:
@@ -84,48 +83,56 @@ def printable(text: str) -> str:
 
 @contextmanager
 def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, a line now and then in a log file; for scripts that have no `Console`."""
+    """A bar on a terminal, a line now and then in a log file; yields what is to be called after each frame."""
+    counted = itertools.count(1)
     with Console().progress(total, name) as advance:
-        yield advance
+        yield lambda: advance(*[next(counted)] * 2)
 
 
 @contextmanager
-def _bar(total: int | None, name: str) -> Iterator[Callable[[], None]]:
+def _bar(total: int | None, name: str) -> Iterator[Progress]:
     from tqdm import tqdm
 
+    finished = 0
     with tqdm(total=total, desc=printable(name), **BAR, file=sys.stderr) as bar:
 
-        def advance() -> None:
+        def advance(taken: int, done: int) -> None:
+            nonlocal finished
+            finished = done
             # A file's frame count is a claim; a bar beyond 100 % helps nobody.
-            if bar.total is not None and bar.n >= bar.total:
+            if bar.total is not None and taken > bar.total:
                 bar.total = None
-            bar.update()
+            bar.update(taken - bar.n)
 
-        yield advance
+        try:
+            yield advance
+        finally:
+            bar.n = finished
 
 
 @contextmanager
-def _lines(total: int | None, name: str) -> Iterator[Callable[[], None]]:
+def _lines(total: int | None, name: str) -> Iterator[Progress]:
     start = said = time.monotonic()
-    done = 0
+    finished = 0
 
-    def line() -> None:
-        rate = done / max(time.monotonic() - start, 1e-6)
-        of = "" if total is None or done > total else f"/{total}"
-        left = f", {(total - done) / rate:.0f} s left" if total is not None and 0 < done < total else ""
-        show(f"{name}: {done}{of} frames, {rate:.2f} frames/s{left}", sys.stderr)
+    def line(frames: int, work: float) -> None:
+        """Taking a frame and giving its depth are about the same work."""
+        rate = work / max(time.monotonic() - start, 1e-6)
+        of = "" if total is None or frames > total else f"/{total}"
+        left = f", {(total - work) / rate:.0f} s left" if total is not None and 0 < work < total else ""
+        show(f"{name}: {frames}{of} frames, {rate:.2f} frames/s{left}", sys.stderr)
 
-    def advance() -> None:
-        nonlocal done, said
-        done += 1
+    def advance(taken: int, done: int) -> None:
+        nonlocal finished, said
+        finished = done
         if time.monotonic() - said >= LOG_SECONDS:
             said = time.monotonic()
-            line()
+            line(taken, (taken + done) / 2)
 
     try:
         yield advance
     finally:
-        line()
+        line(finished, finished)
 
 
 def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:

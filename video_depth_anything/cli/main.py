@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import logging
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
-from .console import Console, run_script
+from ..version import __version__
+from .console import USER_ERROR, Console, run_script, show
 
 USAGE = """usage: vda [--version] COMMAND ...
 
@@ -23,21 +26,23 @@ commands:
 
 `vda COMMAND --help` tells more; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
 """
+# What an input has that is not a word alone: a path, an ending, an address, a pattern.
+INPUT_MARKS = set("./\\:*?%#@")
 
 
 def run(words: Sequence[str], prog: str) -> int:
     """Compute the depth of videos, consistent over their whole length, and write it as videos and as data."""
     from .arguments import inputs_of, run_options, run_parser
 
-    parser = run_parser(prog, run.__doc__)
-    args = parser.parse_args(words)
+    args = run_parser(prog, run.__doc__).parse_args(words)
 
     def work() -> int:
         options = run_options(args)
         # Heavy imports wait until the arguments are known.
         from ..pipelines.commands import run_offline
 
-        return run_offline(options, inputs_of(args), Console(args.quiet))
+        console = Console(args.quiet)
+        return run_offline(options, inputs_of(args), console.progress, console.say)
 
     return run_script(work, level_of(args))
 
@@ -46,15 +51,14 @@ def stream(words: Sequence[str], prog: str) -> int:
     """Compute the depth of live video, a camera, or files: each frame's depth is out before the next one is read."""
     from .arguments import inputs_of, run_options, run_parser, streaming_options
 
-    parser = run_parser(prog, stream.__doc__, streaming=True)
-    args = parser.parse_args(words)
+    args = run_parser(prog, stream.__doc__, streaming=True).parse_args(words)
 
     def work() -> int:
         options = run_options(args)
         from ..pipelines.commands import run_streaming
 
         console = Console(args.quiet, lines_on_stderr=True)
-        return run_streaming(options, streaming_options(args), inputs_of(args), console)
+        return run_streaming(options, streaming_options(args), inputs_of(args), console.progress, console.say)
 
     return run_script(work, level_of(args))
 
@@ -111,19 +115,27 @@ def main(words: Sequence[str] | None = None) -> int:
         The exit code.
     """
     words = sys.argv[1:] if words is None else list(words)
-    if not words or words[0] in ("-h", "--help"):
+    first = words[0] if words else "help"
+    if first == "help" and words[1:] and words[1] in COMMANDS:
+        return COMMANDS[words[1]](["--help"], f"vda {words[1]}")
+    if first in ("help", "-h", "--help"):
         print(USAGE, end="")
         return 0
-    if words[0] == "--version":
-        from .. import __version__
-
+    if first in ("version", "--version"):
         print(f"vda {__version__}")
         return 0
-    if words[0] in COMMANDS:
-        return COMMANDS[words[0]](words[1:], f"vda {words[0]}")
+    if first in COMMANDS:
+        return COMMANDS[first](words[1:], f"vda {first}")
+    if not first.startswith("-") and not INPUT_MARKS & set(first) and not Path(first).exists():
+        near = difflib.get_close_matches(first, [*COMMANDS, "help", "version"], 1)
+        hint = f"; did you mean `vda {near[0]}`?" if near else ""
+        show(f"error: {first!r} is neither a command nor a file{hint}\nsee `vda --help`", sys.stderr)
+        return USER_ERROR
     return run(words, "vda run")
 
 
 def script(name: str, prog: str) -> NoReturn:
     """What run.py, run_streaming.py and app.py are: a command under the original's name."""
+    if sys.argv[1:] == ["--version"]:
+        sys.exit(main(["version"]))
     sys.exit(COMMANDS[name](sys.argv[1:], prog))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import re
+import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
@@ -21,8 +24,6 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        import sys
-
         words = list(sys.argv[1:] if args is None else args)
         known = {name.replace("-", "_"): name for name in self._option_string_actions if name.startswith("--")}
         end = words.index("--") if "--" in words else len(words)
@@ -33,15 +34,32 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """End with the mistake and where to read on, and exit code 2."""
-        self.exit(2, f"error: {message}\nsee `{self.prog} --help`\n")
+        """End with the mistake, a way out of it and where to read on, and exit code 2."""
+        self.exit(2, f"error: {message}{self._hint(message)}\nsee `{self.prog} --help`\n")
+
+    def _hint(self, message: str) -> str:
+        unknown = re.search(r"unrecognized arguments: .*?(--\w[\w-]*)", message)
+        if unknown:
+            near = difflib.get_close_matches(unknown.group(1), self._option_string_actions, 1)
+            return "".join(f"; did you mean {name}?" for name in near)
+        # A flag that takes several words takes the inputs behind it too.
+        taken = re.match(r"argument (--\w+): .*'(?:[^']* )?([^' ]+\.\w+)'", message)
+        if taken and getattr(self._option_string_actions.get(taken.group(1)), "nargs", None) == "+":
+            return f"; inputs come first: {self.prog} {taken.group(2)} {taken.group(1)} ..."
+        return ""
 
 
 class _Help(argparse.HelpFormatter):
-    """Shows defaults that say something: no False, no infinity, no None."""
+    """Shows flags once, and defaults that say something: no False, no infinity, no None."""
 
     def __init__(self, prog: str) -> None:
-        super().__init__(prog, max_help_position=32)
+        super().__init__(prog, max_help_position=28)
+
+    def _format_action_invocation(self, action: argparse.Action) -> str:
+        if not action.option_strings or action.nargs == 0:
+            return super()._format_action_invocation(action)
+        values = self._format_args(action, self._get_default_metavar_for_optional(action))
+        return f"{', '.join(action.option_strings)} {re.sub(r' \[.*', ' ...', values)}"
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""

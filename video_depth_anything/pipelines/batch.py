@@ -4,58 +4,55 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
-from ..errors import InputError, user_line
+import numpy as np
+
+from ..errors import INTERRUPTED, user_line
+from ..outputs.display import RawOutput, Window
 from ..outputs.plan import OutputPlan
 from ..outputs.run_outputs import RunOutputs
-from ..video.containers import Limits
 from ..video.inputs import Input
-from ..video.source import Selection, VideoSource
-from .report import Report
+from ..video.realtime import Newest, is_live
+from ..video.scene_cuts import CutDetector
+from ..video.source import VideoSource
+from .driver import Progress, by_frames, by_windows, run_video
+from .options import RunOptions, StreamingOptions
 from .run_record import RunRecord
+from .setup import LoadedNetwork
 from .stop import Stop
 from .summary import RunSummary
+from .window_spool import WindowSpool
 
 logger = logging.getLogger(__name__)
 
-# Takes an input that is open and its outputs, runs it to its end, and closes the outputs.
-Process = Callable[[VideoSource, RunOutputs], RunSummary]
-
-INTERRUPTED = 130
+# From how many frames will come, as far as that is known, and a name, to a context that shows how far a video is.
+Show = Callable[["int | None", str], AbstractContextManager[Progress]]
+# Runs an input that is open to its end, and closes the outputs; its label names it.
+Process = Callable[[VideoSource, RunOutputs, str], RunSummary]
 
 
 @dataclass(frozen=True)
 class Batch:
     """What is done with every input.
 
-    Attributes:
-        plan: what is written.
-        selection: which frames.
-        limits: what inputs may ask for.
-        settings: all that changes the outputs, for `resume` to compare.
-        resume: skip inputs that were finished with the same settings.
-        checkpoint: name of the weights.
-        stop: ends the run.
-        report: shows it.
+    settings: all that changes the outputs, for `--resume` to compare. stop: ends the run. show, say: for progress, and
+    for closing lines. streaming: None where windows are computed.
     """
 
+    options: RunOptions
     plan: OutputPlan
-    selection: Selection
-    limits: Limits
+    network: LoadedNetwork
     settings: Mapping[str, str]
-    resume: bool
-    checkpoint: str
     stop: Stop
-    report: Report
+    show: Show
+    say: Callable[[str], None]
+    streaming: StreamingOptions | None = None
 
-    def run(self, inputs: Sequence[Input], process: Process) -> int:
+    def run(self, inputs: Sequence[Input]) -> int:
         """Run all inputs.
-
-        Args:
-            inputs: each with a name of its own.
-            process: runs one.
 
         Returns:
             The exit code: 0, 1 if some of several failed, 130 if the user ended the run.
@@ -67,9 +64,8 @@ class Batch:
         for number, one in enumerate(inputs, start=1):
             if self.stop.is_set():
                 return INTERRUPTED
-            self.report.position(number, len(inputs))
             try:
-                if self.run_one(one, process):
+                if self.run_one(one, f"[{number}/{len(inputs)}] " if len(inputs) > 1 else ""):
                     return INTERRUPTED
             except Exception as error:
                 if len(inputs) == 1:
@@ -77,32 +73,71 @@ class Batch:
                 failed.append(failure_line(one, error))
         return report_failures(failed, len(inputs))
 
-    def run_one(self, one: Input, process: Process) -> bool:
+    def run_one(self, one: Input, label: str = "", process: Process | None = None) -> bool:
         """Run one input and return whether the user interrupted it.
+
+        Args:
+            one: the input.
+            label: stands before its name where progress is shown.
+            process: takes the place of `compute`.
 
         Raises:
             BrokenOffError: if it broke off, after its outputs were closed as those of an interrupted run.
         """
         record = RunRecord(self.plan.folder, one, self.settings)
-        if self.resume and record.is_finished():
+        if self.options.resume and record.is_finished():
             logger.info("%s: finished before, skipped", one.location)
             return False
-        source = one.open(self.selection, self.limits)
-        try:
-            with self.plan.open(source) as outputs:
-                summary = process(source, outputs)
-        finally:
-            source.close()
+        with (
+            closing(one.open(self.options.selection, self.options.limits)) as source,
+            self.plan.open(source) as outputs,
+        ):
+            summary = (process or self.compute)(source, outputs, label + source.name)
         if outputs.files() and not summary.interrupted and summary.broken is None:
             record.write(outputs.files())
-        self.report.say(summary.line(outputs.written(), self.checkpoint))
+            WindowSpool(self.plan.folder, one.name, source.size).remove()
+        self.say(summary.line(outputs.written(), self.network.provenance().checkpoint))
         if summary.broken is not None:
             raise summary.broken
         return summary.interrupted
 
+    def compute(self, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
+        """Run an input that is open."""
+        cuts = CutDetector() if self.options.reset_on_cut else None
+        self.network.prepare(source.size, streaming=self.streaming is not None)
+        if self.streaming is not None:
+            return self._stream(self.streaming, source, outputs, label, cuts)
+        depths = by_windows(partial(self.network.infer, check=self.stop.check), cuts)
+        with self.show(source.expected, label) as advance:
+            return run_video(source.timed(), depths, outputs, advance, self.stop)
+
+    def _stream(
+        self,
+        options: StreamingOptions,
+        source: VideoSource,
+        outputs: RunOutputs,
+        label: str,
+        cuts: CutDetector | None,
+    ) -> RunSummary:
+        info, style = self.plan.run_info(source), self.plan.style
+        if options.raw is not None:
+            outputs.add(RawOutput(info, style, options.raw, times=options.times))
+        if options.show:
+            outputs.add(Window(info, style))
+        newest = Newest(source.timed(), not is_live(source.location), self.stop.wait) if options.realtime else None
+        depths = by_frames(self.network.new_stream(), cuts)
+        with self.show(source.expected, label) as advance:
+            summary = run_video(newest or source.timed(), depths, outputs, advance, self.stop, live=True)
+        if options.latency and summary.took:
+            middle, late = (1000 * value for value in np.percentile(summary.took, (50, 95)))
+            logger.info("latency, from a frame to its outputs: p50 %.1f ms, p95 %.1f ms", middle, late)
+        if newest is not None:
+            logger.info("%d frames skipped, %d processed", newest.dropped, summary.frames)
+        return summary
+
 
 def failure_line(one: Input, error: Exception) -> str:
-    """Say in a line, which is returned, that an input failed; with a traceback if that is a bug, or with `-v`."""
+    """Log in a line, which is returned, that an input failed; with a traceback if that is a bug, or with `-v`."""
     line = user_line(error)
     if line is None:
         line = f"{one.location}: {type(error).__name__}: {error}"
@@ -114,27 +149,9 @@ def failure_line(one: Input, error: Exception) -> str:
 
 
 def report_failures(failed: Sequence[str], inputs: int) -> int:
-    """Say at the end which inputs failed; return the exit code."""
+    """Log at the end which inputs failed; return the exit code."""
     if failed:
         logger.error("%d of %d inputs failed:", len(failed), inputs)
         for line in failed:
             logger.error("  %s", line)
     return 1 if failed else 0
-
-
-def check_present(inputs: Sequence[Input]) -> None:
-    """Refuse a run none of whose inputs is there, before anything is loaded for it.
-
-    Raises:
-        InputError: naming the first one.
-    """
-    files = [one.path for one in inputs if one.path is not None and not one.images]
-    if len(files) == len(inputs) and not any(path.exists() for path in files):
-        raise InputError(f"input video {files[0]} not found{example_hint(files[0])}")
-
-
-def example_hint(path: Path) -> str:
-    """A remedy for who follows the original's documentation, whose example clips are not bundled."""
-    if path.parent.name == "example_videos":
-        return "; the bundled example is assets/example_videos/box.mp4"
-    return ""

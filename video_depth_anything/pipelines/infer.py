@@ -2,35 +2,50 @@
 
 from __future__ import annotations
 
+import difflib
+import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing
-from dataclasses import dataclass
-from fractions import Fraction
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, Generic, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ..backends.load import load_backend
-from ..errors import InputError
+from ..device import choose_execution
+from ..errors import InputError, UsageError
+from ..options import Option, made, options_of
 from ..outputs.base import DepthKind
-from ..outputs.options import CameraOptions, OutputOptions
+from ..outputs.options import CameraOptions, OutputOptions, formats
 from ..outputs.plan import OutputPlan
 from ..retry import RetryingNetwork
-from ..transform import as_frame
+from ..transform import as_frame, refuse_path
 from ..video.frame import DepthMap, Frame, Image
 from ..video.inputs import expand_inputs
-from ..video.source import Selection, VideoSource, open_frames
-from ..video.timing import parse_target_fps
+from ..video.options import Limits, Selection
+from ..video.scene_cuts import CutDetector
+from ..video.source import open_frames
 from ..video_depth import VideoDepthAnything
-from .offline import run_video
-from .options import INPUT_SIZE, ModelOptions
+from .driver import by_windows, run_video
+from .options import INPUT_SIZE, ModelOptions, RunOptions
 from .setup import LoadedNetwork, load_network
 from .stop import Stop
 
+logger = logging.getLogger(__name__)
+
+Depths = npt.NDArray[np.float32]
+Found = TypeVar("Found", bound="Depths | None", covariant=True)
+# Options that hold for a network that is loaded already, and for a model in PyTorch.
+OF_NETWORK = {"input_size"}
+OF_MODEL = {"input_size", "precision", "backend", "compile", "frames_at_once"}
+
 
 @dataclass(frozen=True)
-class DepthVideo:
+class DepthVideo(Generic[Found]):
     """Depth of a video.
 
     Attributes:
@@ -42,7 +57,7 @@ class DepthVideo:
         interrupted: whether it was stopped early.
     """
 
-    depths: npt.NDArray[np.float32] | None
+    depths: Found
     kind: DepthKind
     fps: float
     files: list[Path]
@@ -50,129 +65,175 @@ class DepthVideo:
     interrupted: bool
 
 
+@overload
 def infer(
     source: str | Path | Iterable[object],
     *,
     model: LoadedNetwork | VideoDepthAnything | None = None,
-    encoder: str | None = None,
-    metric: bool = False,
-    checkpoint: str | Path | None = None,
-    input_size: int = 518,
-    device: str = "auto",
-    backend: str = "auto",
-    precision: str = "auto",
-    save: Sequence[str] = (),
-    output_dir: str | Path = "outputs",
-    overwrite: bool = False,
+    save: tuple[()] = (),
     name: str = "frames",
     fps: float = 24.0,
-    max_res: int = -1,
-    max_len: int = -1,
-    target_fps: float | str | Fraction = -1,
-    start: float = 0.0,
-    end: float | None = None,
     on_progress: Callable[[int, int | None], None] | None = None,
     stop: Stop | None = None,
-) -> DepthVideo:
+    **options: Any,
+) -> DepthVideo[Depths]: ...
+
+
+@overload
+def infer(
+    source: str | Path | Iterable[object],
+    *,
+    model: LoadedNetwork | VideoDepthAnything | None = None,
+    save: str | Sequence[str],
+    name: str = "frames",
+    fps: float = 24.0,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    stop: Stop | None = None,
+    **options: Any,
+) -> DepthVideo[None]: ...
+
+
+def infer(
+    source: str | Path | Iterable[object],
+    *,
+    model: LoadedNetwork | VideoDepthAnything | None = None,
+    save: str | Sequence[str] = (),
+    name: str = "frames",
+    fps: float = 24.0,
+    on_progress: Callable[[int, int | None], None] | None = None,
+    stop: Stop | None = None,
+    **options: Any,
+) -> DepthVideo[Any]:
     """Depth of a video, consistent over its whole length.
 
     Args:
         source: a video file, a folder or pattern of images, or an address; or frames: an array (N, H, W, 3), or any
-            iterable of (H, W, 3) RGB arrays or tensors from 0 to 255, or of PIL images, all of one size.
-        model: a network that is loaded, by `load_network` or `from_pretrained`; None loads one by the next arguments.
-        encoder: "vits", "vitb" or "vitl"; None takes the largest public one that is there.
-        metric: use weights that predict metres.
-        checkpoint: a weights file.
-        input_size: shorter side of the network's input in pixels.
-        device: a name of `config.DEVICES`.
-        backend: a name of `config.BACKENDS`.
-        precision: a name of `config.PRECISIONS`.
+            iterable of (H, W, 3) RGB arrays or tensors, or of PIL images, all of one size. Integers range from 0 to 255
+            and those of 16 bits to 65535; floats range from 0 to 255, or to 1 where the first frame does.
+        model: a network that is loaded, by `load_network` or `from_pretrained`; None loads one as the options say.
         save: formats to write: src, vis, npz, exr, png16, mkv16, ply.
-        output_dir: folder for them.
-        overwrite: replace files that no earlier run has written.
         name: what outputs are called where the source is frames.
         fps: frames a second where the source is frames, or images.
-        max_res: longer side of the frames at most, in pixels; -1: any.
-        max_len: number of frames at most; -1: all.
-        target_fps: frames a second to keep; -1: all.
-        start: seconds to leave out at the beginning.
-        end: seconds from which on the rest is left out; None: none.
         on_progress: called after each frame with the number of frames done, and of frames expected if it is known.
         stop: ends the run early, from another thread or from `on_progress`.
+        options: those of `vda run` by their names, with its defaults but for `max_res`, which is -1: `encoder`,
+            `metric`, `checkpoint`, `input_size`, `max_len`, `start`, `output_dir`, `colormap` and so on.
 
     Returns:
         The depth, kept in memory only where nothing is saved.
 
     Raises:
-        UserError: if the source cannot be read, the weights are not there, or an output cannot be written.
+        UserError: if the source cannot be read, the weights are not there, an option has no such value, or an output
+            cannot be written.
+        TypeError: if an option is unknown, or has no effect on a `model` that is loaded.
         ValueError: if a frame has another size, shape or type.
     """
-    options = ModelOptions(
-        encoder,
-        metric,
-        None if checkpoint is None else Path(checkpoint),
-        input_size,
-        device,
-        backend,
-        precision,
-    )
-    selection = Selection(max_res, parse_target_fps(target_fps), max_len, start, end, fps)
-    network = _network(model, options)
-    written = OutputOptions(Path(output_dir), tuple(save), overwrite=overwrite)
-    plan = OutputPlan(written, CameraOptions(), network.metric, start, network.provenance())
-    kept = _Kept()
-    ending = stop or Stop()
-    with closing(_opened(source, selection, name)) as opened, plan.open(opened) as outputs:
-        if not save:
-            outputs.add(kept)
-
-        def advance() -> None:
-            advanced.append(None)
-            if on_progress is not None:
-                on_progress(len(advanced), opened.expected)
-
-        advanced: list[None] = []
-        network.prepare(opened.size)
-        summary = run_video(
-            opened.timed(), lambda frames: network.infer(frames, ending.check), outputs, advance, ending
-        )
-        files = outputs.files()
-    kind: DepthKind = "depth_metres" if network.metric else "disparity"
-    rate, weights = float(opened.fps), network.checkpoint
-    depths = None if save else kept.stacked(opened.size)
-    return DepthVideo(depths, kind, rate, files, "" if weights is None else weights.name, summary.interrupted)
-
-
-def _network(model: LoadedNetwork | VideoDepthAnything | None, options: ModelOptions) -> LoadedNetwork:
-    if isinstance(model, LoadedNetwork):
-        return model
-    if model is None:
-        return load_network(options)
-    execution = model.execution(None, options.precision == "fp32", options.input_size)
-    network = RetryingNetwork(load_backend(model, execution), execution.frames_at_once)
-    return LoadedNetwork(network, execution, model.encoder, model.metric, None, options.input_size or INPUT_SIZE)
-
-
-def _opened(source: str | Path | Iterable[object], selection: Selection, name: str) -> VideoSource:
+    chosen = _chosen({"image_fps": fps, **options})
+    network = _network(model, chosen.model, options)
+    kinds = formats([save] if isinstance(save, str) else list(save))
+    outputs = replace(chosen.outputs, save=kinds)
+    plan = OutputPlan(outputs, chosen.camera, network.metric, chosen.selection.start, network.provenance())
+    kept, ending, last = _Kept(), stop or Stop(), 0
+    cuts = CutDetector() if chosen.reset_on_cut else None
     if isinstance(source, (str, Path)):
         inputs = expand_inputs([str(source)])
         if len(inputs) > 1:
             raise InputError(f"{source} names {len(inputs)} videos; name one")
-        return inputs[0].open(selection)
-    count = len(source) if isinstance(source, Sized) else None
-    return open_frames(_images(source), selection, name, count)
+        plan.check_inputs(inputs)
+        opened = inputs[0].open(chosen.selection, chosen.limits)
+    else:
+        count = len(source) if isinstance(source, Sized) else None
+        opened = open_frames(_images(source), chosen.selection, name, count)
+    with closing(opened), plan.open(opened) as written:
+        if not kinds:
+            written.add(kept)
+
+        def advance(_: int, done: int) -> None:
+            nonlocal last
+            if on_progress is not None and done > last:
+                last = done
+                on_progress(done, opened.expected)
+
+        network.prepare(opened.size)
+        depths = by_windows(partial(network.infer, check=ending.check), cuts)
+        summary = run_video(opened.timed(), depths, written, advance, ending)
+    if summary.broken is not None:
+        raise summary.broken
+    kind: DepthKind = "depth_metres" if network.metric else "disparity"
+    found = None if kinds else kept.stacked(opened.size)
+    weights = "" if network.checkpoint is None else network.checkpoint.name
+    return DepthVideo(found, kind, float(opened.fps), written.files(), weights, summary.interrupted)
+
+
+def _chosen(given: dict[str, Any]) -> RunOptions:
+    """Options as a program gives them, taken as those of the command line are."""
+    classes = (ModelOptions, Selection, Limits, OutputOptions, CameraOptions, RunOptions)
+    known: dict[str, Option] = {
+        found.name.replace("-", "_"): found for cls in classes for found in options_of(cls) if found.name != "resume"
+    }
+    values = {}
+    for name, value in given.items():
+        if name not in known:
+            near = "".join(f"; did you mean {found!r}?" for found in difflib.get_close_matches(name, known, 1))
+            raise TypeError(f"infer() got an unexpected keyword argument {name!r}{near}")
+        try:
+            values[known[name].name] = known[name].checked(value)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}") from error
+    return made(RunOptions, values)
+
+
+def _network(
+    model: LoadedNetwork | VideoDepthAnything | None, options: ModelOptions, given: dict[str, Any]
+) -> LoadedNetwork:
+    if model is None:
+        return load_network(options)
+    loaded = isinstance(model, LoadedNetwork)
+    without_effect = {option.name for option in options_of(ModelOptions)} - (OF_NETWORK if loaded else OF_MODEL)
+    for name in given:
+        if name in without_effect:
+            raise TypeError(f"infer() got {name!r} beside 'model', which is loaded already; choose it when you load it")
+    if isinstance(model, LoadedNetwork):
+        return replace(model, input_size=options.input_size or model.input_size)
+    size = options.input_size or INPUT_SIZE
+    device = next(model.parameters()).device
+    backend = options.backend if "backend" in given else "torch"
+    execution = choose_execution(device, options.precision, backend, options.compile, size)
+    execution = replace(execution, frames_at_once=options.frames_at_once or execution.frames_at_once)
+    network = RetryingNetwork(load_backend(model, execution), execution.frames_at_once)
+    return LoadedNetwork(network, execution, model.encoder, model.metric, None, size)
 
 
 def _images(frames: Iterable[object]) -> Iterator[Image]:
-    """Frames as (H, W, 3) uint8; other types are rounded."""
+    """Frames as (H, W, 3) uint8; other types are scaled as the first frame needs it, and rounded."""
     size: tuple[int, int] | None = None
+    scale = 1.0
     for index, frame in enumerate(frames):
-        if hasattr(frame, "convert"):  # a PIL image
-            frame = np.asarray(frame.convert("RGB"))
-        image = as_frame(frame, index, size)  # type: ignore[arg-type]
+        array = _array(frame)
+        if size is None and array.dtype == np.uint16:
+            logger.warning("frames of 16 bits are scaled from 0..65535 to 0..255")
+            scale = 255 / 65535
+        elif size is None and array.dtype.kind == "f" and 0 < array.max(initial=0) <= 1:
+            logger.warning("the first frame's largest value is %g: frames are scaled from 0..1 to 0..255", array.max())
+            scale = 255.0
+        image = as_frame(array if scale == 1 else array * np.float32(scale), index, size)
         size = image.shape[0], image.shape[1]
         whole = image if image.dtype == np.uint8 else np.clip(np.rint(image), 0, 255)
         yield whole.astype(np.uint8, copy=False)
+
+
+def _array(frame: Any) -> npt.NDArray[Any]:
+    """A frame's numbers as they are."""
+    refuse_path(frame)
+    if isinstance(frame, torch.Tensor):
+        tensor = frame.detach().cpu()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    if not hasattr(frame, "convert"):
+        return np.asarray(frame)
+    if not frame.mode.startswith("I"):
+        return np.asarray(frame.convert("RGB"))
+    gray = np.clip(np.asarray(frame), 0, 65535).astype(np.uint16)  # how Pillow holds 16-bit images
+    return np.stack((gray,) * 3, axis=-1)
 
 
 class _Kept:
@@ -193,6 +254,6 @@ class _Kept:
     def written(self) -> list[str]:
         return []
 
-    def stacked(self, size: tuple[int, int]) -> npt.NDArray[np.float32]:
+    def stacked(self, size: tuple[int, int]) -> Depths:
         """All of it, (N, H, W)."""
         return np.stack(self._depths) if self._depths else np.zeros((0, *size), np.float32)

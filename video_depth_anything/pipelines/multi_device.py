@@ -1,4 +1,4 @@
-"""Several ranks at one command: whole inputs are shared out, or the windows of each input. Knows no model."""
+"""Several ranks at one command: whole inputs are shared out, or the windows of each input."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import OutputError, RankError, user_line
+from ..offline import windows_read
 from ..outputs.plan import readable
 from ..outputs.run_outputs import RunOutputs
 from ..video.frame import DepthMap, Image
 from ..video.inputs import Input
 from ..video.source import VideoSource
-from .batch import Batch, Process, failure_line, report_failures
-from .offline import READ_AHEAD, run_video
+from .batch import Batch, failure_line, report_failures
+from .driver import READ_AHEAD, by_windows, run_video
 from .ranks import Ranks, longest_first
 from .run_record import state_of
-from .shared_windows import THERE, SharedWindows, WindowSource, run_length
+from .shared_windows import THERE, SharedWindows, run_length
 from .stop import Stop
 from .summary import RunSummary
 from .threads import prefetch
@@ -33,30 +34,11 @@ DONE = "done"
 
 
 @dataclass(frozen=True)
-class SplitInference:
-    """Inference in its two halves, as `video_depth_anything.offline` has them.
-
-    windows: from a video's frames to its raw windows. read: from frames to the numbers of the windows that they fill.
-    join: from raw windows in order to one (H, W) float32 map per frame. settings: what else decides their bits.
-    """
-
-    windows: Callable[[Iterator[Image]], WindowSource]
-    read: Callable[[Iterator[Image]], Iterator[int]]
-    join: Callable[[Iterator[DepthMap]], Iterator[DepthMap]]
-    settings: str
-
-
-@dataclass(frozen=True)
 class SharedBatch:
-    """What is done with every input, and by whom.
-
-    process: runs a whole input on one rank. split: for inputs whose windows are shared out.
-    """
+    """A batch, and who does it."""
 
     batch: Batch
     ranks: Ranks
-    process: Process
-    split: SplitInference
 
     def run(self, inputs: Sequence[Input]) -> int:
         """Run all inputs and return the exit code: 0, or 1 on rank 0 if some of several failed.
@@ -88,7 +70,7 @@ class SharedBatch:
     def _whole_inputs(self, inputs: Sequence[Input]) -> Iterator[tuple[Input, Callable[[], object]]]:
         order = self.ranks.agree(lambda: longest_first([self._frames(one) for one in inputs]))
         for index in self.ranks.share("inputs", order):
-            yield inputs[index], partial(self.batch.run_one, inputs[index], self.process)
+            yield inputs[index], partial(self.batch.run_one, inputs[index])
 
     def _parts(self, inputs: Sequence[Input]) -> Iterator[tuple[Input, Callable[[], object]]]:
         for index, one in enumerate(inputs):
@@ -97,7 +79,7 @@ class SharedBatch:
     def _frames(self, one: Input) -> float:
         """As many as it is believed to have; an input that cannot be opened says so when its turn comes."""
         try:
-            with closing(one.open(self.batch.selection, self.batch.limits)) as source:
+            with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
                 return float("inf") if source.expected is None else source.expected
         except Exception as error:
             if user_line(error) is None:
@@ -107,7 +89,7 @@ class SharedBatch:
     def _lead(self, one: Input, key: str) -> None:
         """Rank 0: see that all windows of an input come, align them and write the outputs."""
         try:
-            self.batch.run_one(one, partial(self._join, one, key))
+            self.batch.run_one(one, process=partial(self._join, one, key))
         finally:
             self.ranks.set(key, DONE)
 
@@ -120,11 +102,11 @@ class SharedBatch:
             while self.ranks.get(key) != DONE and windows.compute_next():
                 self.ranks.check()
 
-    def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs) -> RunSummary:
+    def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
         # A stream that cannot be read twice is one rank's.
         if one.path is None:
             logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.location)
-            return self.process(source, outputs)
+            return self.batch.compute(source, outputs, label)
         spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
         found = self._begin(one, source, spool)
         run = run_length(source.expected, self.ranks.size)
@@ -132,22 +114,18 @@ class SharedBatch:
             for index in found:
                 windows.announce(index, THERE)
             self.ranks.set(key, str(run))
-            with self.batch.report.progress(source.expected, source.name) as advance:
-                summary = run_video(
-                    source.timed(),
-                    lambda frames: self.split.join(windows.in_order(self.split.read(frames))),
-                    outputs,
-                    advance,
-                    # Not the run's: where that ends, windows are kept to go on from, and outputs are not.
-                    Stop(),
-                )
-        spool.remove()
-        return summary
+
+            def infer(frames: Iterator[Image]) -> Iterator[DepthMap]:
+                return self.batch.network.join(windows.in_order(windows_read(frames)))
+
+            with self.batch.show(source.expected, label) as advance:
+                # A flag of its own: where the run ends, windows are kept to go on from, and outputs are not.
+                return run_video(source.timed(), by_windows(infer), outputs, advance, Stop())
 
     def _begin(self, one: Input, source: VideoSource, spool: WindowSpool) -> list[int]:
         """Make the spool ready and return the windows that a run before has left."""
-        what = {"inference": self.split.settings, "size": source.size, "input": state_of(one)}
-        found = spool.begin({**self.batch.settings, **what}, self.batch.resume)
+        what = {"inference": str(self.batch.network.execution), "size": source.size, "input": state_of(one)}
+        found = spool.begin({**self.batch.settings, **what}, self.batch.options.resume)
         if found:
             logger.info("%s: %d windows were computed before", one.location, len(found))
         if source.expected is not None:
@@ -159,10 +137,11 @@ class SharedBatch:
     @contextmanager
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
         """This rank's view of an input's windows, with a reading of its own."""
-        with closing(one.open(self.batch.selection, self.batch.limits)) as source:
+        with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
             spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
+            self.batch.network.prepare(source.size)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
-            windows = SharedWindows(self.ranks, key, run, spool, self.split.windows(frames))
+            windows = SharedWindows(self.ranks, key, run, spool, self.batch.network.raw_windows(frames))
             with closing(frames), closing(windows):  # type: ignore[type-var]
                 yield windows
 

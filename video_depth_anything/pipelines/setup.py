@@ -13,7 +13,7 @@ from ..checkpoint import STARTER, checkpoint_sha256, choose_weights, load_model
 from ..config import EncoderName
 from ..device import Execution, choose_execution
 from ..network import Network
-from ..offline import infer_depth
+from ..offline import RawWindows, infer_depth, join_windows
 from ..outputs.options import Provenance
 from ..retry import RetryingNetwork
 from ..transform import Image
@@ -70,6 +70,14 @@ class LoadedNetwork:
             One (H, W) float32 map per frame.
         """
         return infer_depth(self.network, frames, self.input_size, self.execution, check)
+
+    def raw_windows(self, frames: Iterable[Image]) -> RawWindows:
+        """The windows of a video before they are aligned, in any rising choice; arguments as for `infer`."""
+        return RawWindows(self.network, frames, self.input_size, self.execution)
+
+    def join(self, windows: Iterable[DepthMap]) -> Iterator[DepthMap]:
+        """What `infer` gives, from the raw windows of a video in order."""
+        return join_windows(windows, self.metric, self.execution.device)
 
     def provenance(self) -> Provenance:
         """Where the depth comes from, for the outputs to say."""

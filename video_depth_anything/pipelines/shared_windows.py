@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterable, Iterator
-from typing import Protocol
 
-from ..errors import InputError
+from ..errors import InputError, RankError
+from ..offline import RawWindows
 from ..video.frame import DepthMap
+from . import ranks as ranks_module
 from .ranks import POLL_SECONDS, Ranks
 from .threads import BackgroundConsumer
 from .window_spool import NEW_SLOTS, WindowSpool
@@ -18,12 +19,6 @@ LONGEST_RUN = 16
 USUAL_RUN = 8
 # What ranks say of a window: it is in the spool, or the video ends before it.
 THERE, NONE = "there", "none"
-
-
-class WindowSource(Protocol):
-    """Raw windows of one video, asked for in rising order; None beyond its end."""
-
-    def window(self, index: int) -> DepthMap | None: ...
 
 
 def run_length(frames: int | None, ranks: int) -> int:
@@ -54,7 +49,7 @@ class SharedWindows:
         source: computes this rank's windows.
     """
 
-    def __init__(self, ranks: Ranks, key: str, run: int, spool: WindowSpool, source: WindowSource) -> None:
+    def __init__(self, ranks: Ranks, key: str, run: int, spool: WindowSpool, source: RawWindows) -> None:
         self._ranks = ranks
         self._key = key
         self._spool = spool
@@ -65,6 +60,7 @@ class SharedWindows:
     def announce(self, index: int, state: str) -> None:
         """Let all ranks know that a window is `THERE`, or that there is `NONE` of that number."""
         self._ranks.set(f"{self._key}/window/{index}", state)
+        self._ranks.set(f"{self._key}/latest", str(index))
 
     def compute_next(self) -> bool:
         """Compute a window that is not there; False if none is left, and all of this rank's are in the spool."""
@@ -73,7 +69,7 @@ class SharedWindows:
             if window is not None:
                 self._writing.put((index, window))
                 return True
-            # Whoever waits for it has seen a longer video.
+            # A rank that waits for it has seen a longer video.
             self.announce(index, NONE)
             self._mine.close()
             self._writing.finish()
@@ -84,13 +80,24 @@ class SharedWindows:
 
         Raises:
             RunEnded: if the run ends, here or on another rank.
+            RankError: if no rank finishes a window any more.
             InputError: if a rank finds fewer windows in the video.
         """
         for index in numbers:
             self._ranks.check()
+            latest, since = None, time.monotonic()
             while (state := self._state(index)) is None:
                 self._ranks.check()
-                if not self.compute_next():
+                found = self._ranks.get(f"{self._key}/latest")
+                if self.compute_next() or found != latest:
+                    latest, since = found, time.monotonic()
+                elif time.monotonic() - since > ranks_module.TIMEOUT_SECONDS:
+                    minutes = ranks_module.TIMEOUT_SECONDS / 60
+                    raise RankError(
+                        f"window {index} is missing, and no rank has finished any for {minutes:g} minutes: one of them "
+                        "hangs or is gone; --resume goes on from what is finished"
+                    )
+                else:
                     time.sleep(POLL_SECONDS)
             if state == NONE:
                 raise InputError(
@@ -103,7 +110,7 @@ class SharedWindows:
         try:
             self._writing.finish()
         except Exception:
-            # Said by `compute_next` already, or of no matter now.
+            # `compute_next` has raised it already, or it no longer matters.
             self._writing.cancel()
 
     def _taken(self, run: int) -> Generator[int, None, None]:

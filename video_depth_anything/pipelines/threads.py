@@ -86,7 +86,7 @@ class BackgroundConsumer(Generic[T]):
 
     Args:
         consume: called on each item.
-        behind: how many items may wait.
+        behind: how many items may wait; 0 consumes each in `put`, without a thread.
     """
 
     def __init__(self, consume: Callable[[T], None], behind: int) -> None:
@@ -98,6 +98,9 @@ class BackgroundConsumer(Generic[T]):
 
     def put(self, item: T) -> None:
         """Hand over an item; waits while too many are waiting."""
+        if self._behind == 0:
+            self._consume(item)
+            return
         while self._pending and (len(self._pending) >= self._behind or self._pending[0].done()):
             self._pending.popleft().result()
         self._pending.append(self._pool.submit(self._work, item))

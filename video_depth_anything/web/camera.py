@@ -13,8 +13,8 @@ import numpy.typing as npt
 from ..outputs.colormap import color_table
 from ..outputs.vis_range import VisRange
 from ..outputs.visualiser import VisStyle, Visualiser
-from ..pipelines.streaming import Stream
 from ..video.frame import Frame
+from ..video_depth_stream import DepthStream
 
 # Seconds over which the rate is taken.
 RATE_SPAN = 3.0
@@ -27,7 +27,7 @@ class LiveDepth:
         stream: this camera's own. metric: whether it gives metres. colormap: matplotlib's name of the colours.
     """
 
-    def __init__(self, stream: Stream, metric: bool, colormap: str) -> None:
+    def __init__(self, stream: DepthStream, metric: bool, colormap: str) -> None:
         self._stream = stream
         style = VisStyle(color_table(colormap), VisRange("percentile"))
         self._visualiser = Visualiser("depth_metres" if metric else "disparity", style)

@@ -17,7 +17,7 @@ import numpy as np
 from ..outputs.options import Provenance
 from ..outputs.plan import OutputPlan, readable
 from ..outputs.point_clouds import write_ply
-from ..pipelines.offline import run_video
+from ..pipelines.driver import by_windows, run_video
 from ..pipelines.options import ModelOptions, RunOptions
 from ..pipelines.stop import Stop
 from ..video.frame import DepthMap, Image
@@ -141,10 +141,11 @@ class JobRunner:
                 plan = replace(plan, provenance=self._provenance(options.model))
 
             def infer(frames: Iterator[Image]) -> Iterator[DepthMap]:
-                return self._infer(options.model, limit.checked(counter.taken(frames, source.expected)))
+                return self._infer(options.model, limit.checked(frames))
 
             with plan.open(source) as outputs:
-                summary = run_video(source.timed(), infer, outputs, counter.advance, job.stop)
+                counter.expected = source.expected
+                summary = run_video(source.timed(), by_windows(infer), outputs, counter.report, job.stop)
         if summary.interrupted or job.stop.is_set():
             raise Cancelled
         checkpoint = plan.provenance.checkpoint if plan.provenance is not None else ""
@@ -218,35 +219,26 @@ class _Counter:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._taken = self._done = 0
-        self._expected: int | None = None
+        self.expected: int | None = None
         self._start = time.monotonic()
 
     def say(self, line: str) -> None:
         """Report a line of words."""
         self._job.stop.check()
-        self._job.on_progress(self._taken, self._done, self._expected, line)
+        self._job.on_progress(self._taken, self._done, self.expected, line)
 
-    def taken(self, frames: Iterator[Image], expected: int | None) -> Iterator[Image]:
-        self._expected = expected
-        for frame in frames:
-            if self._taken == 0:  # reading and loading do not count
-                self._start = time.monotonic()
-            self._taken += 1
-            self._report()
-            yield frame
-
-    def advance(self) -> None:
-        self._done += 1
-        self._report()
-
-    def _report(self) -> None:
-        of = f" of {self._expected}" if self._expected is not None else " frames"
+    def report(self, taken: int, done: int) -> None:
+        """Report how far it is."""
+        if self._taken == 0:  # reading and loading do not count
+            self._start = time.monotonic()
+        self._taken, self._done = taken, done
+        of = f" of {self.expected}" if self.expected is not None else " frames"
         line = f"{self._done}{of} done{self._left()}"
-        self._job.on_progress(self._taken, self._done, self._expected, line)
+        self._job.on_progress(self._taken, self._done, self.expected, line)
 
     def _left(self) -> str:
         """The time left, where it can be told. Reading a frame and giving its depth are about the same work."""
-        share = (self._taken + self._done) / (2 * self._expected) if self._expected else 0.0
+        share = (self._taken + self._done) / (2 * self.expected) if self.expected else 0.0
         seconds = time.monotonic() - self._start
         if not TELLING < share < 1 or seconds < TELLING_SECONDS:
             return ""

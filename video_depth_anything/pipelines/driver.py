@@ -1,0 +1,133 @@
+"""The way of a frame through a run: reader, queue, depth, queue, writers."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby
+
+from ..errors import BrokenOffError
+from ..outputs.base import Finished
+from ..outputs.run_outputs import RunOutputs
+from ..video.frame import DepthMap, Frame, Image
+from ..video.scene_cuts import CutDetector
+from ..video_depth_stream import DepthStream
+from .stop import Stop, Stopped
+from .summary import RunSummary
+from .threads import BackgroundConsumer, prefetch
+
+# Enough to bridge the pause that decoding a window makes, small beside a window's features.
+READ_AHEAD = 8
+# A window's frames become final all at once.
+WRITE_BEHIND = 24
+# Frames whose times are kept for `--latency`: as many as say something of now, and few enough for a stream of days.
+LATENCY_FRAMES = 10_000
+
+# From the frames of a video to one (H, W) float32 map each, in order.
+Depths = Callable[[Iterator[Frame]], Iterator[DepthMap]]
+# Called with the numbers of frames that the network has taken, and of those whose depth is final.
+Progress = Callable[[int, int], None]
+
+
+def run_video(
+    frames: Iterable[Frame],
+    depths: Depths,
+    outputs: RunOutputs,
+    on_progress: Progress,
+    stop: Stop,
+    live: bool = False,
+) -> RunSummary:
+    """Compute the depth of a video and write its outputs.
+
+    Memory: the frames that `depths` has taken and not given depth for, and two short queues.
+
+    Args:
+        frames: in the order of time.
+        depths: the middle of the way, see `by_windows` and `by_frames`.
+        outputs: closed at the end, also when the run is stopped, an output asks for the end, or the input breaks off,
+            with the frames done; aborted if anything fails.
+        on_progress: told how far it is.
+        stop: ends the run between two frames, and while it waits for one.
+        live: read a frame only when it is wanted, and write it before the next one is read.
+    """
+    start = time.monotonic()
+    reading = prefetch(frames, 0 if live else READ_AHEAD, stop)
+    writing = BackgroundConsumer(outputs.write, 0 if live else WRITE_BEHIND)
+    waiting: deque[tuple[Frame, float]] = deque()
+    took: deque[float] = deque(maxlen=LATENCY_FRAMES)
+    taken, done, interrupted = 0, 0, False
+    broken: BrokenOffError | None = None
+
+    def read() -> Iterator[Frame]:
+        nonlocal taken, broken
+        try:
+            for frame in reading:
+                stop.check()
+                taken += 1
+                waiting.append((frame, time.monotonic()))
+                on_progress(taken, done)
+                yield frame
+        except BrokenOffError as error:
+            # The frames before are computed as if the video ended there.
+            broken = error
+
+    try:
+        try:
+            for depth in depths(read()):
+                frame, begun = waiting.popleft()
+                frame.depth = depth
+                done += 1
+                writing.put(frame)
+                took.append(time.monotonic() - begun)
+                on_progress(taken, done)
+                stop.check()
+            # A source that waits ends early where it is told to, as if there were no more frames.
+            stop.check()
+        except Finished:
+            pass
+        except Stopped:
+            interrupted = True
+        finally:
+            reading.close()  # type: ignore[attr-defined]
+        writing.finish()
+        outputs.close(interrupted or broken is not None)
+    except BaseException:
+        writing.cancel()
+        outputs.abort()
+        raise
+    return RunSummary(done, time.monotonic() - start, interrupted, tuple(took), broken)
+
+
+def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: CutDetector | None = None) -> Depths:
+    """Depth of a whole video, each shot of it as if it were a video of its own.
+
+    Args:
+        infer: from a shot's images to one map each, in order.
+        cuts: finds where shots begin; None takes the whole video as one.
+    """
+
+    def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:
+        shots = 0
+
+        def shot_of(frame: Frame) -> int:
+            nonlocal shots
+            shots += cuts is not None and cuts.is_cut(frame)
+            return shots
+
+        for _, shot in groupby(frames, key=shot_of):
+            yield from infer(frame.image for frame in shot)
+
+    return depths
+
+
+def by_frames(stream: DepthStream, cuts: CutDetector | None = None) -> Depths:
+    """Depth of each frame as it comes; the stream forgets the video where `cuts` sees a scene cut."""
+
+    def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:
+        for frame in frames:
+            if cuts is not None and cuts.is_cut(frame):
+                stream.reset()
+            yield stream.step(frame.image)
+
+    return depths
