@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from conftest import MakeVideo
 from test_run import ROOT, SMALL, shown
 
 from video_depth_anything import __version__
-from video_depth_anything.cli.arguments import inputs_of, run_options, run_parser
-from video_depth_anything.pipelines.options import RunOptions
+from video_depth_anything.checkpoint import STARTER
+from video_depth_anything.cli.arguments import inputs_of, run_options, run_parser, streaming_options
+from video_depth_anything.cli.main import main
+from video_depth_anything.pipelines.options import ModelOptions, RunOptions
+from video_depth_anything.pipelines.setup import load_network
 
 
 def vda(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -76,6 +80,66 @@ def test_mistakes_take_two_lines() -> None:
     first, second = result.stderr.splitlines()
     assert first == "error: argument --input_size: 'many' is not a whole number above zero"
     assert second == "see `vda run --help`"
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["version"], 0, f"vda {__version__}"),
+        (["help"], 0, "usage: vda"),
+        (["help", "stream"], 0, "usage: vda stream INPUT"),
+        (["rum", "clip.mp4"], 2, "error: 'rum' is neither a command nor a file; did you mean `vda run`?"),
+        (["hello"], 2, "error: 'hello' is neither a command nor a file"),
+        (["run", "--colourmap", "turbo"], 2, "did you mean --colormap?"),
+        (["run", "--save", "npz", "clip.mp4"], 2, "inputs come first: vda run clip.mp4 --save ..."),
+        (["run", "--vis_range", "video", "clip.mov"], 2, "inputs come first: vda run clip.mov --vis_range ..."),
+        (["missing.mp4"], 2, "error: input video missing.mp4 not found"),
+    ],
+)
+def test_words_and_mistakes(
+    words: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    try:
+        ended: object = main(words)
+    except SystemExit as error:
+        ended = error.code or 0
+    captured = capsys.readouterr()
+    assert ended == code
+    assert said in captured.out + captured.err
+
+
+def test_help_begins_with_examples_and_fits_two_screens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = run_parser("vda run", "What it does.").format_help().splitlines()
+    assert [line.split()[:2] for line in lines[2:5]] == [["vda", "run"]] * 3
+    assert len(lines) <= 100 and max(map(len, lines)) <= 80
+
+
+def test_the_command_and_its_streaming_flags_are_settings() -> None:
+    """A finished `vda run` is no finished `vda stream`."""
+    parser = run_parser("vda stream", None, streaming=True)
+
+    def settings(*words: str) -> dict[str, str]:
+        args = parser.parse_args(["clip.mp4", *words])
+        return run_options(args).settings(streaming_options(args))
+
+    offline = parsed("clip.mp4").settings()
+    assert {offline["command"], settings()["command"]} == {"run", "stream"}
+    assert settings("--realtime") != settings() == settings("--resume")
+
+
+def test_the_demo_model_computes_at_the_size_it_is_best_at(caplog: pytest.LogCaptureFixture) -> None:
+    chosen = ModelOptions(checkpoint=STARTER, device="cpu", backend="torch")
+    with caplog.at_level("INFO"):
+        assert load_network(chosen).input_size == 280
+    assert "the demo model is best at --input_size 280" in caplog.text
+    assert load_network(replace(chosen, input_size=518)).input_size == 518
 
 
 def test_a_missing_example_names_the_bundled_one(tmp_path: Path) -> None:

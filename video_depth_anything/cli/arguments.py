@@ -24,6 +24,20 @@ GROUPS: dict[str, tuple[type, ...]] = {
     "streaming; an input may also be a camera's number": (StreamingOptions,),
 }
 
+INPUTS = "videos, folders or patterns of images, addresses, - for a list on standard input; left out: an example"
+EXAMPLES = {
+    False: (
+        ("clip.mp4", "videos in outputs/"),
+        ("plates/plate.%04d.exr --save exr", "numbers, a file a frame"),
+        ("*.mp4 -o depth --save vis npz --resume", "many, to go on with"),
+    ),
+    True: (
+        ("0 --show", "the first camera, in a window"),
+        ("rtsp://host/stream --realtime", "skip frames, never behind"),
+        ("clip.mp4 --stdout gray16le --save none", "for another program"),
+    ),
+}
+
 
 class _Words(argparse.Action):
     """Stores what an option makes of several words."""
@@ -48,7 +62,7 @@ def add_option(group: Any, option: Option) -> None:
     settings: dict[str, Any] = {"dest": option.name, "default": option.default, "help": option.help}
     settings |= {"choices": option.choices, "metavar": option.metavar, "nargs": option.nargs}
     if option.name == "save":
-        settings |= {"choices": SAVED, "help": f"{option.help}: {', '.join(SAVED)}"}
+        settings |= {"choices": SAVED, "help": f"{', '.join(SAVED)}; {option.help}"}
     settings |= {"type": option.parse} if option.nargs is None else {"action": _Words, "parse": option.parse}
     group.add_argument(*flags, **settings)
 
@@ -63,9 +77,9 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
     """The parser of `vda run`, and of `vda stream`."""
-    parser = Parser(prog=prog, description=description)
-    what = "video files, folders or patterns of images, http(s) or rtsp addresses, - for a list on standard input"
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=f"{what}; left out: the bundled example")
+    examples = "\n".join(f"  {prog} {words:<40}{text}" for words, text in EXAMPLES[streaming])
+    parser = Parser(prog=prog, usage=f"{prog} INPUT ... [options]", description=f"{examples}\n\n{description}")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help=INPUTS)
     for title, classes in GROUPS.items():
         if title == "model":
             add_model_arguments(parser)

@@ -55,11 +55,18 @@ class _Help(argparse.HelpFormatter):
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28)
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        """Examples keep their lines."""
+        return "\n\n".join(
+            part if part.startswith("  ") else super(_Help, self)._fill_text(part, width, indent)
+            for part in text.split("\n\n")
+        )
+
     def _format_action_invocation(self, action: argparse.Action) -> str:
         if not action.option_strings or action.nargs == 0:
             return super()._format_action_invocation(action)
         values = self._format_args(action, self._get_default_metavar_for_optional(action))
-        return f"{', '.join(action.option_strings)} {re.sub(r' \[.*', ' ...', values)}"
+        return " ".join((", ".join(action.option_strings), re.sub(r" \[.*", " ...", values)))
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
         text = action.help or ""

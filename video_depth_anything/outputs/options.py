@@ -51,11 +51,11 @@ class OutputOptions:
         Path("outputs"), "for the results", Path, name="output_dir", short="-o", metavar="FOLDER", compared=False
     )
     save: tuple[str, ...] | None = option(
-        None, "what to write; left out: src and vis, and ply with --metric", formats, nargs="+", metavar="FORMAT"
+        None, "left out: src and vis, with --metric also ply", formats, nargs="+", metavar="FORMAT"
     )
     layout: Layout = option(
         "depth",
-        "depth alone, or compare: right of the source (side-by-side is an old name of it)",
+        "depth alone, or compare: right of the source",
         lambda word: "compare" if word == "side-by-side" else word,
         name="vis",
         choices=("depth", "compare"),
@@ -64,24 +64,24 @@ class OutputOptions:
     grayscale: bool = option(False, "depth video in gray instead of colours")
     vis_range: VisRange = option(
         VisRange(),
-        "values the colours span: 'video' (all of it, two passes), 'percentile' (running), or two numbers",
+        "values the colours span: of the 'video', a running 'percentile', or two numbers",
         VisRange.parse,
         nargs="+",
         metavar="RANGE",
     )
     depth: DepthForm = option(
         "raw",
-        "numbers in npz, exr, png16 and mkv16: as they are, or from 0 to 1 over the video, or from 1 to 0",
+        "numbers: as they are, from 0 to 1 over the video, or from 1 to 0",
         choices=("raw", "normalized", "inverted"),
     )
     png16_scale: Literal["video", "frame"] = option(
         "video",
-        "value range of 16-bit images of relative depth: that of the whole video, or of each frame",
+        "value range of 16-bit images of relative depth",
         choices=("video", "frame"),
     )
     keep_audio: bool = option(False, "copy the sound into the videos")
     codec: str = option("libx264", "FFmpeg's H.264 encoder, such as h264_nvenc", metavar="NAME")
-    overwrite: bool = option(False, "replace files that no earlier run has written", compared=False)
+    overwrite: bool = option(False, "replace files that no earlier run wrote", compared=False)
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class CameraOptions:
 
     focal_x: float | None = option(
         None,
-        "focal length; left out: 470.4 of the processed frame, which is wrong for almost every camera",
+        "left out: 470.4 of the processed frame, which is wrong for almost every camera",
         positive_float,
         name="focal-length-x",
         metavar="PIXELS",

@@ -32,37 +32,37 @@ class ModelOptions:
 
     encoder: str | None = option(
         None,
-        "size of the model; left out: that of --checkpoint, or the largest public one that is there",
+        "left out: that of --checkpoint, or the largest there",
         choices=ENCODERS,
     )
-    metric: bool = option(False, "use metric weights: depth in metres, point clouds")
+    metric: bool = option(False, "metric weights: depth in metres, point clouds")
     checkpoint: Path | None = option(None, "weights instead of those in checkpoints/", Path, metavar="FILE")
     input_size: int | None = option(
         None,
-        f"shorter side of the network's input, in pixels; the demo model: {DEMO_INPUT_SIZE} (default: {INPUT_SIZE})",
+        f"shorter side of the network's input; demo model: {DEMO_INPUT_SIZE} (default: {INPUT_SIZE})",
         input_size,
         metavar="PIXELS",
     )
     device: str = option(
         "auto",
-        "where to compute: cuda, cuda:1, mps, cpu; intel-gpu and intel-npu by OpenVINO",
+        "cuda, cuda:1, mps, cpu; intel-gpu and intel-npu by OpenVINO",
         device_name,
         metavar="DEVICE",
     )
     backend: str = option(
         "auto",
-        "what computes the network; auto: OpenVINO on a CPU where it is installed, else PyTorch",
+        "auto: OpenVINO on a CPU where it is installed, else PyTorch",
         choices=BACKENDS,
     )
     precision: str = option(
         "auto",
-        "auto: fp16 on CUDA, bf16 on a CPU that has it in hardware, else fp32; int8: faster on a CPU, not exact",
+        "auto: fp16 on CUDA, bf16 on CPUs that have it, else fp32; int8: faster on a CPU, not exact",
         choices=PRECISIONS,
     )
-    compile: bool = option(False, "let PyTorch compile the network; long videos gain")
+    compile: bool = option(False, "let PyTorch compile; long videos gain")
     frames_at_once: int | None = option(
         None,
-        "frames computed together offline, 32 at most; fewer need less memory (usual: 8 on a GPU)",
+        "computed together, 32 at most; fewer need less memory",
         positive_int,
         metavar="N",
         compared=False,
@@ -102,10 +102,8 @@ class RunOptions:
     limits: Limits = USUAL_LIMITS
     outputs: OutputOptions = OutputOptions()
     camera: CameraOptions = CameraOptions()
-    reset_on_cut: bool = option(False, "begin anew where the scene changes: no window crosses a cut", group="input")
-    resume: bool = option(
-        False, "skip inputs that were finished with the same settings", group="output", compared=False
-    )
+    reset_on_cut: bool = option(False, "begin anew where the scene changes", group="input")
+    resume: bool = option(False, "skip inputs finished with the same settings", group="output", compared=False)
 
     def settings(self, streaming: StreamingOptions | None = None) -> dict[str, str]:
         """All that changes what is written, as texts that can be compared; the command is part of it."""

@@ -39,7 +39,7 @@ class Selection:
     image_fps: float = option(24.0, "rate of images", positive_float, metavar="FPS")
     colorspace: Colorspace = option(
         "auto",
-        "what the numbers of images mean; auto: linear for EXR, what the format usually holds for others",
+        "what images hold; auto: linear for EXR, else as usual",
         choices=COLORSPACES,
     )
 
@@ -62,14 +62,14 @@ class Limits:
     trusted: bool = True
     max_pixels: int = option(
         MAX_PIXELS,
-        "frames of more pixels are refused before they are decoded",
+        "refuse frames of more pixels",
         positive_int,
         metavar="N",
         compared=False,
     )
     timeout: float = option(
         TIMEOUT,
-        "how long an address, a pipe or a device may say nothing",
+        "how long an input may say nothing",
         positive_float,
         metavar="SECONDS",
         compared=False,
