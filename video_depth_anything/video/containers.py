@@ -98,26 +98,29 @@ def _mode_of(location: str) -> int:
     return mode
 
 
-@contextmanager
-def readable(location: str, timeout: float = TIMEOUT) -> Iterator[None]:
-    """Turn the library's errors into one line that names the input.
-
-    Raises:
-        InputError: if the block raises an error of the library, of the operating system, or `TimeoutError`.
-    """
+def reading_error(location: str, error: Exception, timeout: float = TIMEOUT) -> InputError:
+    """An error of the library, of the operating system, or `TimeoutError` as one line that names the input."""
     import av
 
-    name = printable(location)
+    if isinstance(error, (av.error.ExitError, TimeoutError)):
+        return InputError(f"cannot read {printable(location)}: nothing came for {timeout:g} seconds")
+    reason = getattr(error, "strerror", None) or str(error)
+    if isinstance(error, av.error.InvalidDataError):
+        reason = "no video stream in it"
+    elif isinstance(error, (av.error.ArgumentError, av.error.DemuxerNotFoundError)):
+        reason = "this format is not read here"
+    return InputError(f"cannot read {printable(location)}: not a video, or damaged: {reason}")
+
+
+@contextmanager
+def readable(location: str, timeout: float = TIMEOUT) -> Iterator[None]:
+    """Turn errors into one line that names the input, as `reading_error` does."""
+    import av
+
     try:
         yield
-    except (av.error.ExitError, TimeoutError) as error:
-        raise InputError(f"cannot read {name}: nothing came for {timeout:g} seconds") from error
-    except av.error.InvalidDataError as error:
-        raise InputError(f"cannot read {name}: not a video, or damaged: no video stream in it") from error
-    except (av.error.ArgumentError, av.error.DemuxerNotFoundError) as error:
-        raise InputError(f"cannot read {name}: not a video, or damaged: this format is not read here") from error
     except (av.FFmpegError, OSError) as error:
-        raise InputError(f"cannot read {name}: not a video, or damaged: {error.strerror or error}") from error
+        raise reading_error(location, error, timeout) from error
 
 
 class PatientPipe:

@@ -130,36 +130,32 @@ class Converter:
         """
         import av
 
-        orientation = self._orientation_of(frame)
+        if self.orientation is None or frame.rotation != self._rotation:
+            # Looked up only where it changes: the binding's view of side data and its frame refer to each other, so
+            # that a frame asked for it stays in memory until the garbage collector comes by.
+            self._rotation = frame.rotation
+            self.orientation = orientation_of(frame)
+        orientation = self.orientation
         quarter = abs(orientation[0]) + abs(orientation[3]) < abs(orientation[1]) + abs(orientation[2])
         if self._shown is None:
             stored = square_size(frame.height, frame.width, self._pixel_aspect)
             self._shown = stored[::-1] if quarter else stored
         height, width = self._shown[::-1] if quarter else self._shown
         pixel_format = frame.format.name
-        self._mend_matrix(frame)
+        hdr = frame.color_trc in (PQ, HLG)
+        if hdr or frame.colorspace not in KNOWN_MATRICES:
+            self._mend_matrix(frame, hdr)
         try:
-            if frame.color_trc in (PQ, HLG):
+            if hdr:
                 frame = self._tone_mapped(frame)
             rgb = self._to_rgb.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
         except (av.FFmpegError, ValueError) as error:
             raise InputError(f"cannot read {self._location}: frames of {pixel_format} cannot be converted") from error
-        return upright(np.asarray(rgb.to_ndarray(), dtype=np.uint8), orientation)
+        image = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
+        return image if orientation == UPRIGHT else upright(image, orientation)
 
-    def _orientation_of(self, frame: VideoFrame) -> Orientation:
-        """As the frame says; looked up only where its rotation changes.
-
-        The binding's view of side data and its frame refer to each other, so that a frame asked for it stays in memory
-        until the garbage collector comes by.
-        """
-        if self.orientation is None or frame.rotation != self._rotation:
-            self._rotation = frame.rotation
-            self.orientation = orientation_of(frame)
-        return self.orientation
-
-    def _mend_matrix(self, frame: VideoFrame) -> None:
+    def _mend_matrix(self, frame: VideoFrame, hdr: bool) -> None:
         """Replace a colour matrix that cannot be converted by the one that goes with the primaries."""
-        hdr = frame.color_trc in (PQ, HLG)
         if frame.format.is_rgb or frame.format.has_palette:
             return
         if hdr and frame.colorspace == UNSPECIFIED:

@@ -6,14 +6,13 @@ import logging
 import threading
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BrokenOffError, InputError
-from .containers import USUAL_LIMITS, Limits, is_address, open_container, readable
+from .containers import USUAL_LIMITS, Limits, is_address, open_container, reading_error
 from .conversion import UPRIGHT, Converter, is_plain
-from .damaged_end import Tail
 from .filters import deinterlaced
 from .frame import Frame
 from .headers import USUAL_RATE, can_copy, check_size, claimed_end, plausible_rate, rate_of, video_stream
@@ -58,7 +57,7 @@ class FileReader:
 
     Raises:
         InputError: if it is missing, refused by `limits`, or holds no video; while iterating, if it cannot be decoded.
-        BrokenOffError: after the last frame, if an address, a pipe or a device breaks off or says nothing any more.
+        BrokenOffError: after the last frame, if an address, a pipe or a device breaks off or falls silent.
     """
 
     name = "PyAV"
@@ -71,11 +70,11 @@ class FileReader:
         self._closing = False
         self._damaged = self._torn = False
         self._broken: InputError | None = None
+        self._packets = 0
         self._first_dts: int | None = None
         self._late = 0.0
         self._still_until = 0.0
         self.joints: Sequence[Joint] = ()
-        self.copyable = False
         self._container = open_container(location, limits)
         try:
             self._stream = video_stream(self._container, location)
@@ -93,7 +92,8 @@ class FileReader:
         stream.thread_type = "AUTO"
         # Without it, H.264 that is cropped at the left keeps columns that are not to be shown.
         stream.codec_context.flags |= Flags.unaligned
-        self.copyable = Path(self._location).is_file() and can_copy(stream)
+        self._is_file = Path(self._location).is_file()
+        self.copyable = self._is_file and can_copy(stream)
         for other in self._container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
@@ -104,39 +104,37 @@ class FileReader:
         rates = stream.average_rate, stream.guessed_rate, stream.base_rate
         # Of a bare stream, the average is the library's default and the guess is what its headers say.
         stated = plausible_rate(*((rates[1], *rates) if flags & NO_TIMES else rates))
-        self._head: list[tuple[VideoFrame, Stamp]] = []
-        self._frames = self._timed_frames(stated or USUAL_RATE)
+        self._frames = self._decoded(stated or USUAL_RATE)
         if stated is None:
-            self._head = list(islice(self._frames, RATE_SAMPLE))
-            stated = rate_of([stamp.time for _, stamp in self._head])
+            head = list(islice(self._frames, RATE_SAMPLE))
+            stated = rate_of([stamp.time for _, stamp in head])
+            self._frames = chain(head, self._frames)
         self._start = self._in_file(stream.start_time)
         self._claimed = claimed_end(self._container, stream, self._start)
         frames = None if self._claimed is None else round((self._claimed - self._start) * stated)
         self.fps = as_rate(float(stated), frames)
-        self.expected_frames: int | None = self._believable(frames or stream.frames)
+        self.expected_frames: int | None = frames or stream.frames or None
+        size = self._container.size if self._container.format.name == "mpegts" else None
+        if size is not None and self.expected_frames is not None and self.expected_frames > size / TS_PACKET:
+            self.expected_frames = None  # the file is not large enough for them
 
     def _in_file(self, stamp: int | None) -> float:
         """A stamp of the stream in seconds since the start of the file, the earliest of all its streams."""
         return float((stamp or 0) * (self._stream.time_base or 0)) - (self._container.start_time or 0) / 1e6
-
-    def _believable(self, frames: int) -> int | None:
-        """A number of frames that the file is large enough for."""
-        if self._container.format.name == "mpegts" and frames > self._container.size / TS_PACKET:
-            return None
-        return frames or None
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames with their times in seconds since the file's start; durations last until the next one."""
         converter = Converter(self._location, self._stream.sample_aspect_ratio)
         held: Frame | None = None
         count, first = 0, 0.0
-        for frame, stamp in deinterlaced(self._all_frames()):
+        for frame, stamp in deinterlaced(self._frames):
             image = converter.picture(frame)
-            self.copyable &= converter.orientation == UPRIGHT
-            if held is not None:
+            self.copyable = self.copyable and converter.orientation == UPRIGHT
+            if held is None:
+                first = stamp.time
+            else:
                 held.duration = stamp.time - held.time
                 yield held
-            first = first if held is not None else stamp.time
             held = Frame(image, *stamp, source_time=stamp.time)
             count += 1
         if held is None:
@@ -144,7 +142,7 @@ class FileReader:
         if not self.joints and self._still_until > held.end:
             held.duration = self._still_until - held.time
         yield held
-        if self._broken is not None and not Path(self._location).is_file():
+        if self._broken is not None and not self._is_file:
             raise BrokenOffError(f"{self._broken}; the {count} frames before are kept") from self._broken
         self._tell_of_damage(count, first, held.end)
 
@@ -157,12 +155,8 @@ class FileReader:
             finally:
                 self._busy.release()
 
-    def _all_frames(self) -> Iterator[tuple[VideoFrame, Stamp]]:
-        head, self._head = self._head, []
-        yield from head
-        yield from self._frames
-
-    def _timed_frames(self, rate: Fraction) -> Iterator[tuple[VideoFrame, Stamp]]:
+    def _decoded(self, rate: Fraction) -> Iterator[tuple[VideoFrame, Stamp]]:
+        """Frames as the decoder gives them, with their times; what is damaged is skipped."""
         tick = self._stream.time_base or Fraction(1, 1000)
         usual = float(1 / rate)
         by_dts = self._container.format.name == "avi"
@@ -170,65 +164,61 @@ class FileReader:
         self.joints = clock.joints
         stream_size = (self._stream.height, self._stream.width)
         start = (self._container.start_time or 0) / 1e6
-        for count, frame in enumerate(self._decoded()):
-            if by_dts and count == 0 and frame.dts is not None:
-                # In AVI a frame's stamp is that of the packet with which the decoder gives it. The first frame is shown
-                # with its own packet, however late a decoder that reorders gives it.
-                self._late = max(frame.dts - (self._first_dts or 0), 0) * float(tick)
-                start += self._late
-            self._damaged |= frame.is_corrupt
-            self.copyable &= not self._damaged and is_plain(frame, stream_size)
-            frame.time_base = tick
-            time = clock.seconds(frame.pts, frame.dts, frame.duration) - start
-            yield frame, Stamp(time, float(frame.duration * tick) if frame.duration else usual)
-
-    def _decoded(self) -> Iterator[VideoFrame]:
-        """Frames as the decoder gives them; what is damaged is skipped."""
-        tail = Tail()
         packets = self._container.demux(self._stream)
-        done = False
-        while not done:
+        seen, more = 0, True
+        while more:
             with self._busy:
                 if self._closing:
                     self._container.close()
                     return
-                frames, done = self._step(packets, tail)
-            yield from frames
+                frames, more = self._step(packets)
+            for frame in frames:
+                if by_dts and seen == 0 and frame.dts is not None:
+                    # In AVI a frame's stamp is that of the packet with which the decoder gives it. The first frame is
+                    # shown with its own packet, however late a decoder that reorders gives it.
+                    self._late = max(frame.dts - (self._first_dts or 0), 0) * float(tick)
+                    start += self._late
+                seen += 1
+                self._damaged |= frame.is_corrupt
+                self.copyable = self.copyable and not self._damaged and is_plain(frame, stream_size)
+                frame.time_base = tick
+                time = clock.seconds(frame.pts, frame.dts, frame.duration) - start
+                yield frame, Stamp(time, float(frame.duration * tick) if frame.duration else usual)
 
-    def _step(self, packets: Iterator[Packet[VideoStream]], tail: Tail) -> tuple[list[VideoFrame], bool]:
-        """Frames of the next packet, and whether it was the last one."""
+    def _step(self, packets: Iterator[Packet[VideoStream]]) -> tuple[list[VideoFrame], bool]:
+        """Frames of the next packet, and whether it was not the last one."""
         import av
 
+        packet = None
         try:
-            with readable(self._location, self._limits.timeout):
-                packet = next(packets, None)
-        except InputError as error:
-            if not tail.begun:
-                raise
-            self._broken = error
-            if Path(self._location).is_file():
-                logger.warning("%s; what came before is kept", error)
-            packet = None
+            packet = next(packets, None)
+        except (av.FFmpegError, OSError) as error:
+            self._broken = reading_error(self._location, error, self._limits.timeout)
+            if not self._packets:
+                raise self._broken from error
+            if self._is_file:
+                logger.warning("%s; what came before is kept", self._broken)
         last = packet is None or (packet.size == 0 and packet.dts is None)
         if packet is not None and not last:
             if packet.size == 0:  # a frame that was dropped when the file was made: the one before stays
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if stamp is not None:
                     self._still_until = self._in_file(stamp + (packet.duration or 0))
-                return [], False
+                return [], True
+            if packet.is_corrupt and self._is_file and (packet.pos or 0) + packet.size >= self._container.size:
+                # The file is cut off within it; its error would cost the frames still in the decoder's threads.
+                last = self._torn = True
             if packet.is_keyframe and self._first_dts is None:
                 self._first_dts = packet.dts
             self._torn |= packet.is_corrupt
-            tail.add(packet)
+            self._packets += 1
         try:
-            frames = self._stream.decode(None if last else packet)
+            return self._stream.decode(None if last else packet), not last
         except (av.error.EOFError, av.error.BlockingIOError):
-            frames = []
+            pass
         except av.FFmpegError:
             self._damaged = True
-            frames = []
-        tail.seen(frames)
-        return (frames + tail.missing(self._stream), True) if last else (frames, False)
+        return [], not last
 
     def _goes_on(self, before: float, after: float) -> bool:
         """Whether the picture stood still between two of the stream's own times: sound plays between them."""

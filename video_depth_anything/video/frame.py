@@ -32,7 +32,7 @@ class Frame:
     duration: float
     number: int | None = None
     source_time: float | None = None
-    depth: DepthMap = field(default_factory=lambda: _NO_DEPTH)
+    depth: DepthMap = field(default_factory=_NO_DEPTH.view)
 
     @property
     def end(self) -> float:

@@ -76,13 +76,23 @@ class StreamClock:
             pts, dts: its presentation and decoding stamps in ticks, as far as there are any.
             duration: how long it says it is shown, in ticks; None or 0 if it does not say.
         """
-        stamp = self._better(pts, dts)
+        stamp = dts
+        if not self._by_dts:
+            if dts is not None:
+                self._misordered_dts += self._last_dts is not None and dts <= self._last_dts
+                self._last_dts = dts
+            if pts is not None:
+                self._misordered_pts += self._last_pts is not None and pts <= self._last_pts
+                self._last_pts = pts
+            # The last frames have no decoding stamps; the others' presentation stamps tell whether theirs are right.
+            if pts is not None and (self._last_dts is None or self._misordered_pts <= self._misordered_dts):
+                stamp = pts
         last = self._last
         if stamp is None:
             time = 0.0 if last is None else last + self._last_duration
         else:
             time = stamp * self._time_base + self._offset
-            if last is not None:
+            if last is not None and not 0 < time - last <= self._last_duration + JUMP:
                 time = self._joined(time, last)
         self._last = time
         self._last_duration = duration * self._time_base if duration and duration > 0 else self._usual
@@ -90,8 +100,6 @@ class StreamClock:
 
     def _joined(self, time: float, last: float) -> float:
         step = time - last
-        if 0 < step <= self._last_duration + JUMP:
-            return time
         if 0 >= step > -max(MISORDERED * self._usual, MISORDERED_SECONDS):
             # Half a step, so that stamps that go on rightly are caught up with.
             return last + self._usual / 2
@@ -105,19 +113,6 @@ class StreamClock:
         self.joints.append(Joint(last - self._offset, own, following - own))
         self._offset = following - own
         return following
-
-    def _better(self, pts: int | None, dts: int | None) -> int | None:
-        if self._by_dts:
-            return dts
-        if dts is not None:
-            self._misordered_dts += self._last_dts is not None and dts <= self._last_dts
-            self._last_dts = dts
-        if pts is not None:
-            self._misordered_pts += self._last_pts is not None and pts <= self._last_pts
-            self._last_pts = pts
-        # The last frames have no decoding stamps; the others' presentation stamps tell whether theirs can be believed.
-        believed = self._last_dts is None or self._misordered_pts <= self._misordered_dts
-        return pts if pts is not None and believed else dts
 
 
 class JoinedClock:
