@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -99,10 +99,11 @@ class TrainingNetwork(nn.Module):
         It is the most expensive layer of a training step, and its rounding is noise that training averages out; the
         depth itself stays float32.
         """
-        wide, _, last, _ = self.model.head.scratch.output_conv2
+        wide, _, last, _ = cast(Sequence[nn.Conv2d], self.model.head.scratch.output_conv2)
         hidden = F.relu(wide(maps))
         with float32_region(hidden.device.type):
-            return F.relu(last(hidden.float())).squeeze(1)
+            # As a product of channels-last pixels: a convolution with one pixel is slow on a CPU.
+            return F.relu(F.linear(hidden.permute(0, 2, 3, 1).float(), last.weight.flatten(1), last.bias)).squeeze(-1)
 
 
 def temporal_attention(device_type: str) -> AbstractContextManager[object]:
