@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from video_depth_anything.config import PATCH_SIZE
-from video_depth_anything.dpt import resize
 from video_depth_anything.temporal_memory import float32_region
+from video_depth_anything.util.blocks import resize
 from video_depth_anything.video_depth import VideoDepthAnything
 
 Stage = Literal["image", "clip"]
@@ -31,8 +31,8 @@ UNUSED = ("pretrained.mask_token", "head.scratch.refinenet4.resConfUnit1.")
 def token_maps(model: VideoDepthAnything, images: Tensor) -> tuple[Tensor, ...]:
     """Encode frames (..., 3, H, W) to the four tapped token maps, each (..., L, C)."""
     leading = images.shape[:-3]
-    taps = model.pretrained(images.flatten(0, -4))
-    return tuple(tap.patches.unflatten(0, leading) for tap in taps)
+    taps = model.pretrained.get_intermediate_layers(images.flatten(0, -4), model.pretrained.taps)
+    return tuple(tokens.unflatten(0, leading) for tokens in taps)
 
 
 class TrainingNetwork(nn.Module):
@@ -81,7 +81,7 @@ class TrainingNetwork(nn.Module):
         batch, length = tokens[0].shape[:2]
         rendered = [t if slots == list(range(length)) else t[:, slots] for t in tokens[:2]]
         map1, map2 = (head.project(i, t.flatten(0, 1), grid) for i, t in enumerate(rendered))
-        map3, map4 = (head.reassemble(i, tokens[i].flatten(0, 1), grid) for i in (2, 3))
+        map3, map4 = (head.resize_layers[i](head.project(i, tokens[i].flatten(0, 1), grid)) for i in (2, 3))
 
         def mix(index: int, maps: Tensor) -> Tensor:
             clip = self.stage == "clip"
