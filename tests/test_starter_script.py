@@ -35,7 +35,7 @@ def test_scenes_to_cache_to_checkpoint_to_quality(
     assert call(make_cache.main, *making, "--clips", 2)[0] == 0
     assert len(list(cache.glob("clip_*/preview.jpg"))) == 4
     assert (cache / "clip_00000000_v0" / "tokens.npy").stat().st_mtime_ns == first
-    recipe = ["--stage", "clip", "--frames", 3, "--views", 2, "--render", 2, "--steps", 2, "--batch", 2]
+    recipe = ["--stage", "clip", "--frames", 3, "--render", 2, "--steps", 2, "--batch", 2]
     files = ["--cache", cache, "--checkpoint", checkpoint, "--output", run, "--half", "--no-tensorboard"]
     code, _, messages = call(starter_train.main, *recipe, *files, "--val_clips", 1, "--val_frames", 2, *SIZE, *CPU)
     assert code == 0, messages
