@@ -21,7 +21,6 @@ from conftest import MakeVideo
 from PIL import Image
 
 from video_depth_anything.errors import OutputError, UsageError
-from video_depth_anything.outputs.arrays import time_code
 from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.display import RawOutput
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions, Provenance
@@ -137,23 +136,15 @@ def test_where_the_numbers_come_from_and_standard_attributes(tmp_path: Path, sou
     assert [path.stem for path in sorted((tmp_path / "clip_depths_exr").iterdir())] == names
     assert {path.stem for path in (tmp_path / "clip_depths_png16").glob("*.png")} == set(names)
     header = OpenEXR.File(str(tmp_path / "clip_depths_exr" / "frame_01005.exr")).header()
+    assert "timeCode" not in header
     assert header["framesPerSecond"] == Fraction(24)
     assert header["pixelAspectRatio"] == pytest.approx(16 / 11)
-    code = header["timeCode"]
-    assert (code.hours, code.minutes, code.seconds, code.frame) == (1, 0, 0, 14)
     facts = {"software": PROVENANCE.software, "checkpoint": "some_vits.pth", "checkpoint_sha256": "ab" * 32}
     mappings = [tmp_path / "clip_depths16.json", tmp_path / "clip_depths_png16" / "mapping.json"]
     with np.load(tmp_path / "clip_depths.npz") as archive:
         found = [{name: str(archive[name]) for name in facts}]
     for told in (header, *(json.loads(path.read_text()) for path in mappings), *found):
         assert {name: told[name] for name in facts} == facts
-
-
-def test_time_codes() -> None:
-    assert time_code(3661.52, Fraction(25)) == (1, 1, 1, 13, 0)
-    assert time_code(1.0, Fraction(24000, 1001)) == (0, 0, 1, 0, 0)
-    assert time_code(59 / 60, Fraction(60)) == (0, 0, 0, 29, 1)
-    assert time_code(0.0, Fraction(120)) is None
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 64), (64, 1), (3, 17)])
@@ -220,17 +211,6 @@ def test_outputs_that_would_overwrite_an_input(make_video: MakeVideo, tmp_path: 
     Image.new("L", (4, 4)).save(images / "a.png")
     with pytest.raises(OutputError, match="shot_depths_png16"):
         plan(tmp_path, "png16").check_inputs(expand_inputs([first, str(images)]))
-
-
-def test_names_that_are_too_long(make_video: MakeVideo, tmp_path: Path) -> None:
-    """In one line, before anything is written; and the longest that fits is written."""
-    long = open_video(make_video("short.mp4"), name="é" * 121)
-    with pytest.raises(OutputError, match=r"too long by \d+ bytes for its outputs"):
-        plan(tmp_path / "out").open(long)
-    assert list((tmp_path / "out").iterdir()) == []
-    fits = open_video(make_video("fits.mp4", height=SIZE[0], width=SIZE[1]), name="é" * 114)
-    write(plan(tmp_path / "out"), fits)
-    assert shown(tmp_path / "out") == {f"{'é' * 114}_src.mp4", f"{'é' * 114}_vis.mp4"}
 
 
 def test_bytes_and_the_disk(tmp_path: Path, source: VideoSource) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import os
+import json
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
-import time
+from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +17,16 @@ import numpy as np
 import OpenEXR
 import pytest
 from conftest import MakeVideo
+from PIL import Image
 
 from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
-from video_depth_anything.outputs.ownership import read_record, write_record
 from video_depth_anything.outputs.plan import OutputPlan
+from video_depth_anything.outputs.record import RunRecord
 from video_depth_anything.outputs.staging import remove_abandoned
 from video_depth_anything.video.frame import Frame
-from video_depth_anything.video.source import VideoSource, open_video
+from video_depth_anything.video.inputs import expand_inputs
+from video_depth_anything.video.source import Selection, VideoSource, open_video
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE = (12, 18)
@@ -73,14 +77,141 @@ def test_nothing_has_its_name_before_the_end(tmp_path: Path, source: VideoSource
     assert outputs.written() == [str(out / "clip_depths.npz"), f"{out / 'clip_depths_exr'}/ (1 files)"]
 
 
-def test_frames_of_an_earlier_run_are_removed(tmp_path: Path, source: VideoSource) -> None:
-    pytest.importorskip("open3d")
-    planned = plan(tmp_path / "out", "exr", "ply", metric=True)
-    run(planned, source, 5)
+def numbers(folder: Path) -> list[float]:
+    """The depth in the files of a folder, by their order."""
+    files = [OpenEXR.File(str(path), separate_channels=True) for path in sorted(folder.glob("*.exr"))]
+    return [float(file.channels()["Z"].pixels[0, 0]) for file in files]
+
+
+def test_a_longer_run_takes_the_place_of_a_shorter_one_and_a_part_stands_beside_it(
+    tmp_path: Path, source: VideoSource, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    planned = plan(out, "npz", "exr", "ply", metric=True)
     run(planned, source, 2)
-    assert everything(tmp_path / "out" / "clip_depths_exr") == {"frame_00000.exr", "frame_00001.exr"}
-    clouds = {f"clip_point000{i}.ply" for i in range(2)}
-    assert everything(tmp_path / "out") == {"clip_depths_exr", ".clip_run.json", *clouds}
+    run(planned, source, 5)
+    assert (depths(out), len(list(out.glob("clip_point*")))) == (5, 5)
+    caplog.clear()
+    # The first frames of the video have the numbers that they had, so they join the others.
+    written = run(planned, source, 2)
+    assert "clip in" in caplog.text
+    assert written[0] == str(out / "clip_part_depths.npz")
+    assert (depths(out), depths(out, "clip_part")) == (5, 2)
+    assert numbers(out / "clip_depths_exr") == [0, 1, 2, 3, 4]
+    assert len(list(out.glob("clip_point*"))) == 5
+    # Counted from another frame on, they do not fit in.
+    run(replace(planned, start=1 / 24), source, 2)
+    assert numbers(out / "clip_depths_exr") == [0, 1, 2, 3, 4]
+    assert numbers(out / "clip_part_2_depths_exr") == [0, 1]
+    run(replace(planned, options=replace(planned.options, overwrite=True)), source, 2)
+    assert depths(out) == 2
+
+
+def plates(folder: Path, prefix: str, numbers: range, digits: int = 4, size: int = 8) -> None:
+    folder.mkdir(exist_ok=True)
+    for number in numbers:
+        image = np.full((size, size, 3), number % 256, np.uint8)
+        Image.fromarray(image).save(folder / f"{prefix}{number:0{digits}d}.png")
+
+
+def run_images(out: Path, *patterns: str, value: float = 0.0, **options: Any) -> list[str]:
+    """Each frame has its number, and `value`, as its depth."""
+    written = []
+    for one in expand_inputs(patterns):
+        with closing(one.open(Selection())) as source:
+            planned = OutputPlan(replace(OutputOptions(out, ("exr",)), **options), CameraOptions(), False)
+            with planned.open(source) as outputs:
+                for frame in source.timed():
+                    assert frame.number is not None
+                    frame.depth = np.full(source.size, frame.number + value, np.float32)
+                    outputs.write(frame)
+                outputs.close()
+            written += outputs.written()
+    return written
+
+
+def test_three_frames_of_a_sequence_are_done_again(tmp_path: Path) -> None:
+    out = tmp_path / "d1"
+    plates(tmp_path / "shot", "plate.", range(1001, 1012))
+    save = ("exr", "png16", "npz")
+    whole = run_images(out, str(tmp_path / "shot" / "plate.%04d.png"), save=save)
+    exr = next(Path(line.partition("/ (")[0]) for line in whole if "_exr" in line)
+    assert everything(exr) == {f"plate.{number}.exr" for number in range(1001, 1012)}
+    name = exr.name.removesuffix("_depths_exr")
+    before = {path.name: path.read_bytes() for path in exr.iterdir()}
+    run_images(out, str(tmp_path / "shot" / "plate.100[7-9].png"), value=0.5, save=save)
+    expected = [number + (0.5 if number in (1007, 1008, 1009) else 0.0) for number in range(1001, 1012)]
+    assert numbers(exr) == expected
+    assert sum(before[path.name] == path.read_bytes() for path in exr.iterdir()) == 8
+    assert (depths(out, name), depths(out, f"{name}_part")) == (11, 3)
+    folder = out / f"{name}_depths_png16"
+    mapping = json.loads((folder / "mapping.json").read_text())["files"]
+    assert list(mapping) == [f"plate.{number}.png" for number in range(1001, 1012)]
+    # Of the range of the whole, though the part has a narrower one.
+    assert len({(one["scale"], one["offset"]) for one in mapping.values()}) == 1
+    found = [np.array(Image.open(folder / file))[0, 0] * one["scale"] + one["offset"] for file, one in mapping.items()]
+    np.testing.assert_allclose(found, expected, atol=1e-3)
+
+
+def test_sequences_keep_their_numbers_and_digits(tmp_path: Path) -> None:
+    plates(tmp_path / "a", "", range(7, 9), digits=6)
+    plates(tmp_path / "b", "x_", range(9, 12), digits=1)
+    run_images(tmp_path / "out", str(tmp_path / "a"), str(tmp_path / "b"))
+    names = {path.name for path in (tmp_path / "out").glob("*/*")}
+    assert names == {"000007.exr", "000008.exr", "x_9.exr", "x_10.exr", "x_11.exr"}
+
+
+def test_another_source_of_the_same_name(
+    make_video: MakeVideo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "b").mkdir()
+    first = open_video(make_video("clip.mp4", height=SIZE[0], width=SIZE[1]))
+    second = open_video(shutil.copy(make_video("clip.mp4", height=SIZE[0], width=SIZE[1]), tmp_path / "b"))
+    run(plan(out), first, 3)
+    run(plan(out), second, 4)
+    assert (depths(out), depths(out, "clip_2")) == (3, 4)
+    assert f"{out} holds clip of another source; the outputs of {tmp_path / 'b' / 'clip.mp4'} are called clip_2" in (
+        caplog.text
+    )
+    run(plan(out), first, 5)
+    run(plan(out), second, 6)
+    assert (depths(out), depths(out, "clip_2")) == (5, 6)
+    run(plan(out, overwrite=True), second, 2)
+    assert (depths(out), numbers(out / "clip_depths_exr"), depths(out, "clip_2")) == (2, [0, 1], 6)
+    # A name is free again when its outputs are gone.
+    for path in [*out.glob("clip_depths_exr/*"), *out.glob("clip_depths*")]:
+        path.unlink() if path.is_file() else path.rmdir()
+    run(plan(out), first, 1)
+    assert depths(out) == 1
+
+
+def test_the_range_of_the_whole_or_the_one_asked_for(tmp_path: Path, source: VideoSource) -> None:
+    out = tmp_path / "out"
+    planned = OutputPlan(OutputOptions(out, ("npz",), depth="normalized"), CameraOptions(), False)
+    source.expected = 11
+    run(planned, source, 11)
+    source.expected = 3
+    run(planned, source, 3)
+    np.testing.assert_allclose(np.load(out / "clip_part_depths.npz")["depths"][:, 0, 0], [0, 0.1, 0.2], atol=1e-6)
+    given = replace(planned, options=replace(planned.options, folder=tmp_path / "given", depth_range=(-1.0, 1.5)))
+    run(given, source, 3)
+    with np.load(tmp_path / "given" / "clip_depths.npz") as archive:
+        np.testing.assert_allclose(archive["depths"][:, 0, 0], [0.4, 0.8, 1.0], atol=1e-6)
+        assert (archive["lowest"], archive["highest"]) == (-1.0, 1.5)
+    # Not of a run with other weights, whose depth has another scale.
+    other = replace(planned, settings={"encoder": "vitl"})
+    run(other, source, 3)
+    np.testing.assert_allclose(np.load(out / "clip_part_depths.npz")["depths"][:, 0, 0], [0, 0.5, 1], atol=1e-6)
+
+
+def test_an_output_folder_that_is_removed_is_noticed_at_the_next_frame(tmp_path: Path, source: VideoSource) -> None:
+    out = tmp_path / "out"
+    outputs = plan(out, "vis").open(source)
+    outputs.write(frame(0))
+    shutil.rmtree(out)
+    with pytest.raises(OutputError, match=f"the output folder {out} was removed"), outputs:
+        outputs.write(frame(1))
 
 
 def test_an_interrupted_run_never_replaces_a_whole_result(
@@ -94,21 +225,19 @@ def test_an_interrupted_run_never_replaces_a_whole_result(
     run(plan(out), source, 3, interrupted=True)
     assert (depths(out), "whole and stays" in caplog.text) == (3, False)
     run(plan(out), source, 5)
-    record = read_record(out, "clip")
-    write_record(out, "clip", {**record, "settings": {"a": "b"}})
+    whole = RunRecord.read(out, "clip")
     written = run(plan(out), source, 3, interrupted=True)
     assert written[0] == str(out / "clip_interrupted_depths.npz")
     assert (depths(out), depths(out, "clip_interrupted")) == (5, 3)
     assert len(everything(out / "clip_interrupted_depths_exr")) == 3
     assert "is whole and stays; this run's outputs are called clip_interrupted" in caplog.text
-    assert read_record(out, "clip")["settings"] == {"a": "b"}
+    assert RunRecord.read(out, "clip") == whole
     run(plan(out), source, 1, interrupted=True)
     assert (depths(out), depths(out, "clip_interrupted")) == (5, 1)
     run(plan(out), source, 0, interrupted=True)
     assert depths(out) == 5
-    run(plan(out), source, 4)
-    assert depths(out) == 4
-    assert "settings" not in read_record(out, "clip")
+    run(plan(out), source, 6)
+    assert depths(out) == 6
 
 
 def test_what_a_failed_run_keeps(tmp_path: Path, source: VideoSource) -> None:
@@ -146,19 +275,19 @@ def test_what_a_failed_run_keeps(tmp_path: Path, source: VideoSource) -> None:
     for index in range(3):
         file = OpenEXR.File(str(out / "clip_depths_exr" / f"frame_{index:05d}.exr"), separate_channels=True)
         np.testing.assert_array_equal(file.channels()["Z"].pixels, index)
-    run(planned, source, 2)
-    assert len(everything(out / "clip_depths_exr")) == 2
+    run(planned, source, 5)
+    assert numbers(out / "clip_depths_exr") == [0, 1, 2, 3, 4]
 
 
 def test_writers_that_were_opened_before_one_failed(
     tmp_path: Path, source: VideoSource, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from video_depth_anything.outputs import arrays
+    from video_depth_anything.outputs import frame_files
 
     def fail(*_: Any) -> None:
         raise OutputError("no writer")
 
-    monkeypatch.setattr(arrays, "ExrFrames", fail)
+    monkeypatch.setattr(frame_files, "ExrFrames", fail)
     with pytest.raises(OutputError, match="no writer"):
         plan(tmp_path / "out", "src", "npz", "vis", "exr").open(source)
     assert everything(tmp_path / "out") == set()
@@ -203,9 +332,6 @@ def test_what_a_killed_run_left_is_removed(make_video: MakeVideo, tmp_path: Path
     video, out = make_video("clip.mp4", height=SIZE[0], width=SIZE[1]), tmp_path / "out"
     killed(out, video)
     assert any(".partial-" in name for name in everything(out))
-    for name in (".partial_clip_src.mp4", ".finished_a b_vis.mp4", ".copied_x_depths.npz", ".partial_.y_run.json"):
-        (out / name).write_text("old")
-    os.utime(out / ".partial_.y_run.json", (time.time() - 3600,) * 2)
     stays = {".partial_notes.txt", ".hidden", "mine_src.mp4"}
     for name in stays:
         (out / name).write_text("the user's")
@@ -221,30 +347,15 @@ def test_what_no_run_wrote_is_not_replaced(tmp_path: Path, source: VideoSource, 
     inside = path / "notes.txt" if name.endswith("exr") else path
     inside.parent.mkdir(exist_ok=True)
     inside.write_text("mine")
-    with pytest.raises(OutputError, match=rf"{name} is there, and no earlier run wrote it so; .* give --overwrite"):
+    with pytest.raises(OutputError, match=rf"{name} exists, and no earlier run wrote it; .* give --overwrite"):
         plan(out).open(source)
     assert (inside.read_text(), everything(out)) == ("mine", {name})
     run(plan(out, overwrite=True), source, 2)
     assert everything(out) == DONE
+    # A folder keeps what is no file of a frame.
+    (out / "clip_depths_exr" / "notes.txt").write_text("mine")
     run(plan(out), source, 3)
-    # Theirs again, once they changed it.
-    inside = out / "clip_depths_exr" / "notes.txt" if name.endswith("exr") else path
-    inside.write_text("mine")
-    with pytest.raises(OutputError, match="no earlier run wrote it so"):
-        plan(out).open(source)
-    run(plan(out, "png16"), source, 1)
-    assert inside.read_text() == "mine"
-
-
-def test_results_of_earlier_versions_are_known(tmp_path: Path, source: VideoSource) -> None:
-    out = tmp_path / "out"
-    run(plan(out), source, 3)
-    write_record(out, "clip", {"settings": {}, "files": [str(out / "clip_depths.npz")]})
-    run(plan(out), source, 1, interrupted=True)
-    assert depths(out) == 3
-    write_record(out, "clip", {"settings": {}, "files": [str(out / "clip_depths.npz")]})
-    run(plan(out), source, 2)
-    assert depths(out) == 2
+    assert everything(out / "clip_depths_exr") == {"notes.txt", *(f"frame_0000{i}.exr" for i in range(3))}
 
 
 def test_a_file_that_appears_meanwhile_stays(
@@ -256,8 +367,8 @@ def test_a_file_that_appears_meanwhile_stays(
         (out / "clip_depths.npz").write_text("mine")
         outputs.close()
     assert (out / "clip_depths.npz").read_text() == "mine"
-    assert outputs.files() == [out / "clip_new_depths.npz"]
-    assert "is not from an earlier run; this run's outputs are called clip_new" in caplog.text
+    assert outputs.files() == [out / "clip_2_depths.npz"]
+    assert "is not from an earlier run; this run's outputs are called clip_2" in caplog.text
 
 
 def test_links_are_not_followed(tmp_path: Path, source: VideoSource) -> None:
@@ -266,9 +377,8 @@ def test_links_are_not_followed(tmp_path: Path, source: VideoSource) -> None:
     elsewhere.mkdir()
     (elsewhere / "a").write_text("mine")
     (out / ".clip.partial-1-abc").symlink_to(elsewhere)
-    (out / ".partial_clip_depths.npz").symlink_to(elsewhere / "a")
     (out / "clip_depths_exr").symlink_to(elsewhere)
-    with pytest.raises(OutputError, match="no earlier run wrote it so"):
+    with pytest.raises(OutputError, match="no earlier run wrote it"):
         plan(out).open(source)
     run(plan(out, overwrite=True), source, 1)
     assert everything(out) == DONE

@@ -149,14 +149,6 @@ def test_no_gpu(clip: Path) -> None:
     assert line.startswith("error: device cuda is not available")
 
 
-def test_missing_open3d_is_said_before_inference(clip: Path, tmp_path: Path) -> None:
-    (tmp_path / "open3d.py").write_text("raise OSError('libusb-1.0.so.0: cannot open shared object file')\n")
-    result = run("--input_video", clip, "--metric", *SMALL, PYTHONPATH=str(tmp_path))
-    line = one_line(result)
-    assert "libusb-1.0.so.0" in line
-    assert "apt-get install libusb-1.0-0" in line
-
-
 def test_full_disk_ends_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
     """A file size limit stands for a full disk."""
     if shutil.which("prlimit") is None:

@@ -19,7 +19,7 @@ from test_run import one_line, shown
 from utils.dc_utils import read_video_frames
 from video_depth_anything import DepthStream, VideoDepthAnything
 from video_depth_anything.device import Execution
-from video_depth_anything.outputs.base import Finished
+from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.run_outputs import RunOutputs
 from video_depth_anything.pipelines.driver import run_video
 from video_depth_anything.pipelines.stop import Stop
@@ -117,7 +117,7 @@ def test_mistakes(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> No
 
 class Recorder(RunOutputs):
     def __init__(self, stop_after: int = 10**9) -> None:
-        super().__init__("v", Path(), None, [])
+        super().__init__(RunInfo(Path(), "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24)))
         self.frames: list[int] = []
         self.closed = False
         self._stop_after = stop_after

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 
 from video_depth_anything.errors import OutputError
-from video_depth_anything.outputs.arrays import NpzArchive
 from video_depth_anything.outputs.base import RunInfo
+from video_depth_anything.outputs.late import LateOutputs
+from video_depth_anything.outputs.npz import NpzArchive
+from video_depth_anything.outputs.registry import FORMATS
 from video_depth_anything.outputs.run_outputs import RunOutputs
-from video_depth_anything.outputs.spool import LateOutputs
-from video_depth_anything.outputs.videos import DepthVideo, SourceVideo
-from video_depth_anything.outputs.visualiser import VisStyle
+from video_depth_anything.outputs.videos import SourceVideo
 from video_depth_anything.pipelines.driver import by_windows, run_video
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.threads import BackgroundConsumer, prefetch
@@ -75,8 +75,8 @@ def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, how: str | None) -> No
             stop.set()
 
     info = RunInfo(tmp_path, "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24))
-    late = LateOutputs(info, [lambda info, ends: DepthVideo(info, VisStyle(None), ends=ends)], False)
-    outputs = RunOutputs("v", tmp_path, None, [NpzArchive(info, 5), SourceVideo(info, None), late])
+    late = LateOutputs(info, [FORMATS["vis"]], False)
+    outputs = RunOutputs(info, None, [NpzArchive(info), SourceVideo(info), late])
     image = np.zeros((12, 18, 3), np.uint8)
     frames = [Frame(image, i / 24, 1 / 24) for i in range(5)]
     seen: list[tuple[int, int]] = []
@@ -100,6 +100,7 @@ def test_frames_are_counted_as_the_network_takes_them(tmp_path: Path) -> None:
     def infer(images: Iterator[npt.NDArray[np.uint8]]) -> Iterator[DepthMap]:
         return iter([DEPTHS[0] for _ in list(images)])
 
-    outputs = RunOutputs("v", tmp_path, None, [])
+    info = RunInfo(tmp_path, "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24))
+    outputs = RunOutputs(info)
     run_video(frames, by_windows(infer), outputs, lambda *counts: seen.append(counts), Stop())
     assert seen == [(1, 0), (2, 0), (3, 0), (4, 0), (4, 1), (4, 2), (4, 3), (4, 4)]

@@ -71,12 +71,12 @@ def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) ->
     """Exit code of a rank and what it says; the inference of all ranks but the first may break."""
     args = arguments.run_parser("run.py", None).parse_args(given)
     options, said = arguments.run_options(args), list[str]()
-    plan = OutputPlan(options.outputs, options.camera, options.model.metric)
+    plan = OutputPlan(options.outputs, options.camera, options.model.metric, settings=options.settings())
     broken: MixingNetwork | None = None
     if broken_after is not None:
         broken = FailingNetwork(ranks, broken_after) if ranks.rank > 0 else LateNetwork(ranks)
     network = LoadedNetwork(cast(Network, broken or MixingNetwork()), EXECUTION, "vits", False, None, 14)
-    batch = Batch(options, plan, network, options.settings(), Stop(), no_progress, said.append)
+    batch = Batch(options, plan, network, Stop(), no_progress, said.append)
     return SharedBatch(batch, ranks).run(expand_inputs(arguments.inputs_of(args))), said
 
 

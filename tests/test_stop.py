@@ -14,6 +14,7 @@ import termios
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from conftest import MakeVideo
 from test_run import ROOT, SMALL, frame_count, shown
 
 from video_depth_anything.errors import BrokenOffError
-from video_depth_anything.outputs.base import Finished
+from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.run_outputs import RunOutputs
 from video_depth_anything.pipelines.driver import Progress, run_video
 from video_depth_anything.pipelines.stop import SIGNALS, Stop, Stopped, stop_on_signals
@@ -35,7 +36,7 @@ class Recorder(RunOutputs):
     """Counts frames; acts at one of them, or when it is closed."""
 
     def __init__(self, at: int | None = None, act: Callable[[], None] = lambda: None) -> None:
-        super().__init__("v", Path(), None, [])
+        super().__init__(RunInfo(Path(), "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24)))
         self.count = 0
         self.state = "open"
         self._at = at

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,16 +24,15 @@ from PIL import Image
 from utils.dc_utils import read_video_frames
 from video_depth_anything.errors import OutputError
 from video_depth_anything.files import whole_file
-from video_depth_anything.outputs.arrays import ExrFrames, NpzArchive, Png16Frames
-from video_depth_anything.outputs.base import DepthKind, OutputWriter, RunInfo
-from video_depth_anything.outputs.colormap import color_table
-from video_depth_anything.outputs.options import CameraOptions
-from video_depth_anything.outputs.point_clouds import Intrinsics, PointClouds, require_open3d
-from video_depth_anything.outputs.spool import LateOutputs, Spool
-from video_depth_anything.outputs.values import Values
-from video_depth_anything.outputs.videos import Depth16Video, DepthVideo, SourceVideo
+from video_depth_anything.outputs.base import OutputWriter, RunInfo
+from video_depth_anything.outputs.frame_files import ExrFrames, Png16Frames
+from video_depth_anything.outputs.late import LateOutputs
+from video_depth_anything.outputs.npz import NpzArchive, joined_crc
+from video_depth_anything.outputs.options import CameraOptions, DepthKind, OutputOptions
+from video_depth_anything.outputs.point_clouds import Intrinsics, PointClouds
+from video_depth_anything.outputs.registry import FORMATS
+from video_depth_anything.outputs.videos import ColorVideo, SourceVideo
 from video_depth_anything.outputs.vis_range import VisRange
-from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.writer import VideoWriter
 
@@ -40,11 +40,11 @@ RNG = np.random.default_rng(0)
 DEPTHS = RNG.random((5, 12, 18)).astype(np.float32) * 9 + 1
 IMAGES = np.repeat(np.repeat(RNG.integers(0, 256, (5, 2, 3, 3)).astype(np.uint8), 6, axis=1), 6, axis=2)
 FRAMES = [Frame(image, i / 24, 1 / 24, depth=depth) for i, (image, depth) in enumerate(zip(IMAGES, DEPTHS))]
-INFERNO = color_table("inferno")
 
 
-def info(folder: Path, kind: DepthKind = "disparity", fps: Fraction = Fraction(24)) -> RunInfo:
-    return RunInfo(folder, "clip", "clip.mp4", kind, (12, 18), (24, 36), fps)
+def info(folder: Path, kind: DepthKind = "disparity", camera: CameraOptions | None = None, **options: Any) -> RunInfo:
+    run = RunInfo(folder, "clip", "clip.mp4", kind, (12, 18), (24, 36), Fraction(24))
+    return replace(run, options=OutputOptions(**options), camera=camera or CameraOptions())
 
 
 def write(writer: OutputWriter, frames: list[Frame] = FRAMES) -> None:
@@ -53,13 +53,13 @@ def write(writer: OutputWriter, frames: list[Frame] = FRAMES) -> None:
     writer.close()
 
 
-def late_vis(run: RunInfo, style: VisStyle) -> OutputWriter:
+def late_vis(run: RunInfo) -> OutputWriter:
     """The depth video over the range of the whole video."""
-    return LateOutputs(run, [lambda info, ends: DepthVideo(info, style, ends=ends)], style.layout == "compare")
+    return LateOutputs(run, [FORMATS["vis"]], run.options.layout == "compare")
 
 
 def late_mkv16(run: RunInfo) -> OutputWriter:
-    return LateOutputs(run, [lambda info, ends: Depth16Video(info, Values(info.kind, "raw", ends))], False)
+    return LateOutputs(run, [FORMATS["mkv16"]], False)
 
 
 def decoded(path: Path, pixels: str, dtype: npt.DTypeLike, channels: int, size: tuple[int, int]) -> npt.NDArray[Any]:
@@ -69,10 +69,8 @@ def decoded(path: Path, pixels: str, dtype: npt.DTypeLike, channels: int, size: 
     return np.frombuffer(result.stdout, dtype).reshape(-1, channels, *size)
 
 
-@pytest.mark.parametrize("expected", [5, 7, 0, None])
-def test_npz(tmp_path: Path, expected: int | None) -> None:
-    """Whatever number of frames was announced."""
-    writer = NpzArchive(info(tmp_path, "depth_metres"), expected)
+def test_npz(tmp_path: Path) -> None:
+    writer = NpzArchive(info(tmp_path, "depth_metres"))
     write(writer)
     assert writer.written() == [str(tmp_path / "clip_depths.npz")]
     assert [path.name for path in tmp_path.iterdir()] == ["clip_depths.npz"]
@@ -87,7 +85,7 @@ def test_npz(tmp_path: Path, expected: int | None) -> None:
 
 def test_npz_is_deflated(tmp_path: Path) -> None:
     flat = [replace(frame, depth=np.ones((12, 18), np.float32)) for frame in FRAMES]
-    write(NpzArchive(info(tmp_path), 5), flat)
+    write(NpzArchive(info(tmp_path)), flat)
     listing = subprocess.run(
         [sys.executable, "-m", "zipfile", "-t", tmp_path / "clip_depths.npz"],
         capture_output=True,
@@ -98,10 +96,16 @@ def test_npz_is_deflated(tmp_path: Path) -> None:
     assert (tmp_path / "clip_depths.npz").stat().st_size < DEPTHS.nbytes / 2
 
 
+@pytest.mark.parametrize("lengths", [(0, 0), (128, 1), (3, 100_003)])
+def test_checksums_of_two_pieces(lengths: tuple[int, int]) -> None:
+    first, second = (RNG.bytes(length) for length in lengths)
+    assert joined_crc(zlib.crc32(first), zlib.crc32(second), len(second)) == zlib.crc32(first + second)
+
+
 def test_exr(tmp_path: Path) -> None:
     import OpenEXR
 
-    write(ExrFrames(info(tmp_path), {"focal_x": 20.0}))
+    write(ExrFrames(info(tmp_path, "depth_metres", CameraOptions(focal_x=20))))
     folder = tmp_path / "clip_depths_exr"
     assert sorted(path.name for path in folder.iterdir()) == [f"frame_{i:05d}.exr" for i in range(5)]
     for plane in decoded(folder / "frame_00003.exr", "gbrpf32le", np.float32, 3, (12, 18))[0]:
@@ -110,8 +114,9 @@ def test_exr(tmp_path: Path) -> None:
     assert set(file.channels()) == set("RGBZ")
     np.testing.assert_array_equal(file.channels()["Z"].pixels, DEPTHS[3])
     header = file.header()
-    assert (header["kind"], header["source"], header["fps"]) == ("disparity", "clip.mp4", 24)
-    assert header["focal_x"] == 20
+    assert (header["kind"], header["source"], header["fps"]) == ("depth_metres", "clip.mp4", 24)
+    assert header["focal_x"] == 10  # of frames half as wide
+    assert "timeCode" not in header
     assert header["time"] == pytest.approx(3 / 24)
     assert header["compression"] == OpenEXR.ZIP_COMPRESSION
 
@@ -150,10 +155,8 @@ def blocks(value: float, other: float) -> list[Frame]:
 def test_near_is_bright_in_relative_and_metric_videos(
     tmp_path: Path, kind: DepthKind, near: slice, span: VisRange
 ) -> None:
-    style = VisStyle(None, span)
-    two_pass = span.kind == "video"
-    run = info(tmp_path, kind)
-    output = late_vis(run, style) if two_pass else DepthVideo(run, style)
+    run = info(tmp_path, kind, grayscale=True, vis_range=span)
+    output = late_vis(run) if span.kind == "video" else ColorVideo(run)
     write(output, blocks(1, 5))
     frames, _ = read_video_frames(tmp_path / "clip_vis.mp4")
     far = slice(0, 9) if near.start else slice(9, 18)
@@ -163,7 +166,7 @@ def test_near_is_bright_in_relative_and_metric_videos(
 
 def test_range_of_the_whole_video(tmp_path: Path) -> None:
     frames = blocks(0, 1)[:1] + blocks(2, 4)[:1]
-    write(late_vis(info(tmp_path), VisStyle(None)), frames)
+    write(late_vis(info(tmp_path, grayscale=True)), frames)
     gray, _ = read_video_frames(tmp_path / "clip_vis.mp4")
     means = [gray[0][:, :8].mean(), gray[0][:, 10:].mean(), gray[1][:, :8].mean(), gray[1][:, 10:].mean()]
     np.testing.assert_allclose(means, (0, 64, 128, 255), atol=6)
@@ -171,9 +174,8 @@ def test_range_of_the_whole_video(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("span", [VisRange(), VisRange("percentile")])
 def test_side_by_side(tmp_path: Path, span: VisRange) -> None:
-    style = VisStyle(INFERNO, span, "compare")
-    run = info(tmp_path)
-    output = late_vis(run, style) if span.kind == "video" else DepthVideo(run, style)
+    run = info(tmp_path, vis_range=span, layout="compare")
+    output = late_vis(run) if span.kind == "video" else ColorVideo(run)
     write(output)
     frames, _ = read_video_frames(tmp_path / "clip_vis.mp4")
     assert frames.shape == (5, 12, 36, 3)
@@ -184,8 +186,8 @@ def test_frames_of_variable_duration_play_as_long_as_they_did(tmp_path: Path) ->
     times = [0.0, 0.04, 0.08, 1.0, 1.04]
     frames = [replace(f, time=t, duration=d) for f, t, d in zip(FRAMES, times, [0.04, 0.04, 0.92, 0.04, 0.04])]
     for output in (
-        SourceVideo(info(tmp_path), None),
-        DepthVideo(info(tmp_path), VisStyle(INFERNO, VisRange("percentile"))),
+        SourceVideo(info(tmp_path)),
+        ColorVideo(info(tmp_path, vis_range=VisRange("percentile"))),
         late_mkv16(info(tmp_path)),
     ):
         write(output, frames)
@@ -219,9 +221,8 @@ def read_ply(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]
 
 
 def test_ply_is_binary_and_gives_the_points_back(tmp_path: Path) -> None:
-    require_open3d()
     intrinsics = Intrinsics.centered(20, 20, (12, 18))
-    write(PointClouds(info(tmp_path, "depth_metres"), intrinsics, CameraOptions()))
+    write(PointClouds(info(tmp_path, "depth_metres", CameraOptions(focal_x=40))))
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"clip_point{i:04d}.ply" for i in range(5)]
     points, colors = read_ply(tmp_path / "clip_point0004.ply")
     np.testing.assert_array_equal(points.astype(np.float32), intrinsics.unproject(DEPTHS[4]))
@@ -230,7 +231,8 @@ def test_ply_is_binary_and_gives_the_points_back(tmp_path: Path) -> None:
 
 def test_fewer_points(tmp_path: Path) -> None:
     intrinsics = Intrinsics.centered(20, 20, (12, 18))
-    writer = PointClouds(info(tmp_path, "depth_metres"), intrinsics, CameraOptions(every=2, stride=3, max_depth=5.0))
+    camera = CameraOptions(focal_x=40, every=2, stride=3, max_depth=5.0)
+    writer = PointClouds(info(tmp_path, "depth_metres", camera))
     write(writer)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"clip_point{i:04d}.ply" for i in (0, 2, 4)]
     assert "(3 files)" in writer.written()[0]
@@ -241,14 +243,18 @@ def test_fewer_points(tmp_path: Path) -> None:
     np.testing.assert_array_equal(colors, IMAGES[2][::3, ::3][kept])
 
 
-def test_the_spool_has_no_name_that_could_be_left_behind(tmp_path: Path) -> None:
-    spool = Spool(tmp_path, (12, 18), np.float32)
-    for depth in DEPTHS:
-        spool.append(depth)
+def test_late_outputs_have_no_file_that_could_be_left_behind(tmp_path: Path) -> None:
+    """And they get the frames as they came."""
+    output = LateOutputs(info(tmp_path, depth="normalized"), [FORMATS["npz"], FORMATS["exr"]], False)
+    for index, frame in enumerate(FRAMES):
+        output.write(replace(frame, number=1001 + index, source_time=60 + frame.time))
     assert list(tmp_path.iterdir()) == []
-    np.testing.assert_array_equal(np.stack(list(spool)), DEPTHS)
-    np.testing.assert_array_equal(np.stack(list(spool)), DEPTHS)
-    spool.close()
+    output.close()
+    with np.load(tmp_path / "clip_depths.npz") as archive:
+        low, high = DEPTHS.min(), DEPTHS.max()
+        np.testing.assert_allclose(archive["depths"], (DEPTHS - low) / (high - low), atol=1e-6)
+        np.testing.assert_allclose(archive["timestamps"], 60 + np.arange(5) / 24)
+    assert (tmp_path / "clip_depths_exr" / "frame_01005.exr").is_file()
 
 
 def test_a_file_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:
@@ -265,9 +271,8 @@ def test_a_file_that_was_not_finished_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_nothing_is_left_of_outputs_that_were_given_up(tmp_path: Path) -> None:
-    style = VisStyle(INFERNO)
-    writers: list[OutputWriter] = [NpzArchive(info(tmp_path), 5), SourceVideo(info(tmp_path), None)]
-    writers += [late_vis(info(tmp_path), style), late_mkv16(info(tmp_path))]
+    writers: list[OutputWriter] = [NpzArchive(info(tmp_path)), SourceVideo(info(tmp_path))]
+    writers += [late_vis(info(tmp_path)), late_mkv16(info(tmp_path))]
     for writer in writers:
         writer.write(FRAMES[0])
         writer.abort()
@@ -281,7 +286,7 @@ def test_nothing_is_left_of_outputs_that_were_given_up(tmp_path: Path) -> None:
 def test_folders_whose_names_are_no_text(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
-    for make in (lambda run: ExrFrames(run, {}), Png16Frames, late_mkv16, lambda run: NpzArchive(run, 5)):
+    for make in (ExrFrames, Png16Frames, late_mkv16, NpzArchive):
         write(make(info(folder)))
     with (folder / "clip_depths_exr" / "frame_00003.exr").open("rb") as file:
         exr = OpenEXR.File(io.BytesIO(file.read()))

@@ -2,37 +2,58 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
 from ..video.frame import DepthMap, Frame
-from ..video.stream_clock import Joint
-from .options import Provenance
+from .options import CameraOptions, DepthKind, OutputOptions, Provenance
+from .values import Values
 
-DepthKind = Literal["disparity", "depth_metres"]
+if TYPE_CHECKING:
+    from ..video.copying import Original
+    from ..video.sound import AudioTrack
+
+
+class Numbering(NamedTuple):
+    """How files of frames are called: what stands before and after the number, and its digits at least."""
+
+    before: str = "frame_"
+    digits: int = 5
+    after: str = ""
+
+    def name(self, number: int) -> str:
+        """The name of a frame's file, without its ending."""
+        return f"{self.before}{number:0{self.digits}d}{self.after}"
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What outputs need to know of a run.
+    """What writers are made from.
 
     Attributes:
         folder: where they write.
         name: what their names begin with.
-        source: the input's file or address.
-        kind: "disparity" is inverse depth up to scale and shift, larger is nearer; "depth_metres" is what it says.
+        source: the input's file or address, for people.
+        kind: what depth is.
         size: (H, W) of the frames processed.
         source_size: (H, W) of the input's frames.
         fps: nominal rate of the frames.
         start: seconds of the input before the first frame.
         pixel_aspect: width of a pixel over its height.
         provenance: of the numbers; None: not known.
+        options: what is written.
+        camera: of point clouds, and which points are wanted.
+        ends: lowest and highest value of the video; None where they are not known, or not needed.
+        audio: sound for videos; None: none.
+        original: the source's file, if its packets may be copied.
+        numbering: of files of frames.
     """
 
     folder: Path
@@ -45,43 +66,36 @@ class RunInfo:
     start: float = 0.0
     pixel_aspect: float = 1.0
     provenance: Provenance | None = None
+    options: OutputOptions = OutputOptions()
+    camera: CameraOptions = CameraOptions()
+    ends: tuple[float, float] | None = None
+    audio: AudioTrack | None = None
+    original: Original | None = None
+    numbering: Numbering = Numbering()  # noqa: RUF009 - immutable
 
     def path(self, ending: str) -> Path:
         """Path of an output of this run."""
         return self.folder / f"{self.name}{ending}"
 
-    def origin(self) -> dict[str, str]:
-        """The provenance as outputs name it; empty if it is not known."""
-        return {} if self.provenance is None else self.provenance.facts()
-
-
-class Source(Protocol):
-    """What outputs ask of the video that they are made from; `video.source.VideoSource` is one."""
-
-    location: str
-    name: str
-    size: tuple[int, int]
-    source_size: tuple[int, int]
-    fps: Fraction
-    expected: int | None
-    pixel_aspect: Fraction
-    first_time: float | None
-
     @property
-    def joints(self) -> Sequence[Joint]: ...
+    def values(self) -> Values:
+        """What numeric outputs write."""
+        return Values(self.kind, "raw" if self.ends is None else self.options.depth, self.ends)
 
-    @property
-    def copyable(self) -> bool: ...
+    def facts(self) -> dict[str, str | float]:
+        """What the numbers are and where they come from, as outputs say it."""
+        origin = {} if self.provenance is None else self.provenance.facts()
+        return {**self.values.facts(), **origin}
 
 
 class OutputWriter(Protocol):
-    """What the pipeline asks of an output."""
+    """What the pipeline asks of an output; made from a `RunInfo`."""
 
     def write(self, frame: Frame) -> None:
         """Take the next frame."""
 
     def close(self) -> None:
-        """Finish: the output has its final name afterwards."""
+        """Finish."""
 
     def abort(self) -> None:
         """Remove what is not whole; nothing more is asked of it afterwards."""
@@ -107,7 +121,7 @@ class ValueRange:
     def update(self, depth: DepthMap) -> tuple[float, float]:
         """Take a map and return (low, high) of all so far."""
         low, high = float(depth.min()), float(depth.max())
-        if not math.isfinite(low + high):  # rare: something in it is no number, or infinite
+        if not math.isfinite(low + high):  # rare: NaN or infinite pixels
             finite = depth[np.isfinite(depth)]
             low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
         self._low, self._high = min(self._low, low), max(self._high, high)
@@ -117,3 +131,20 @@ class ValueRange:
     def ends(self) -> tuple[float, float]:
         """(low, high)."""
         return (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
+
+
+@contextlib.contextmanager
+def removed_on_error(path: Path) -> Iterator[None]:
+    """Remove a file that could not be written to its end."""
+    try:
+        yield
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def abort_all(writers: Sequence[OutputWriter]) -> None:
+    """Abort every one of them, whatever the others raise; the first error of the kind is raised at the end."""
+    with contextlib.ExitStack() as stack:
+        for writer in reversed(writers):
+            stack.callback(writer.abort)

@@ -41,7 +41,7 @@ class Colorizer:
         self._table = color_table(table) if isinstance(table, str) else table
 
     def __call__(self, depth: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-        """(H, W) float to (H, W, 3) uint8 RGB, or (H, W) uint8 for gray; pixels without a number take the first."""
+        """(H, W) float to (H, W, 3) uint8 RGB, or (H, W) uint8 for gray; NaN takes the first."""
         with np.errstate(invalid="ignore"):
             levels = depth - self._low
             levels *= self._scale

@@ -14,6 +14,8 @@ from .vis_range import VisRange
 
 Layout = Literal["depth", "compare"]
 DepthForm = Literal["raw", "normalized", "inverted"]
+# Inverse depth up to scale and shift, larger is nearer; or metres.
+DepthKind = Literal["disparity", "depth_metres"]
 
 
 def usual_formats(metric: bool, streaming: bool = False) -> tuple[str, ...]:
@@ -36,6 +38,14 @@ def two_numbers(words: Sequence[str]) -> tuple[float, float]:
     if not math.isfinite(x + y):
         raise BadValue(f"{' '.join(words)!r} are not two numbers")
     return x, y
+
+
+def rising_numbers(words: Sequence[str]) -> tuple[float, float]:
+    """A range."""
+    low, high = two_numbers(words)
+    if not low < high:
+        raise BadValue(f"{low:g} is not below {high:g}")
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,13 @@ class OutputOptions:
         "raw",
         "numbers: as they are, from 0 to 1 over the video, or from 1 to 0",
         choices=("raw", "normalized", "inverted"),
+    )
+    depth_range: tuple[float, float] | None = option(
+        None,
+        "the lowest and highest value, instead of the video's own or of an earlier run on all of it",
+        rising_numbers,
+        nargs=2,
+        metavar=("LOW", "HIGH"),
     )
     png16_scale: Literal["video", "frame"] = option(
         "video",

@@ -6,34 +6,54 @@ import contextlib
 import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from importlib import import_module
 from pathlib import Path
+from typing import Protocol
 
 from ..errors import OutputError, UsageError
 from ..video.copying import Original
 from ..video.inputs import Input
 from ..video.names import printable
+from ..video.sequences import numbered
 from ..video.sound import AudioTrack
 from ..video.sound_streams import NO_SOUND
-from .base import DepthKind, OutputWriter, RunInfo, Source
-from .colormap import color_table
-from .options import CameraOptions, OutputOptions, Provenance
-from .ownership import Ownership, is_output, outputs_in
-from .point_clouds import processed_intrinsics
-from .registry import FORMATS, Making
+from ..video.stream_clock import Joint
+from .base import Numbering, OutputWriter, RunInfo, abort_all
+from .late import LateOutputs
+from .options import CameraOptions, OutputOptions, Provenance, usual_formats
+from .record import RunRecord, Span, is_output, record_of, source_of, state_of
+from .registry import FORMATS
 from .run_outputs import RunOutputs
-from .spool import LateOutputs, MakeLate, abort_all
-from .staging import Staging, check_length, remove_abandoned
-from .values import Values
+from .staging import Staging, remove_abandoned
 from .visualiser import VisStyle
 
 logger = logging.getLogger(__name__)
 
 SPOOLED_DEPTH, SPOOLED_IMAGE = 4.0, 3.0
-# The longest name that is made of a run's: that of a point cloud put beside a whole result.
-LONGEST_ENDING = "_interrupted_point00000.ply"
+
+
+class Source(Protocol):
+    """What outputs ask of the video that they are made from; `video.source.VideoSource` is one."""
+
+    location: str
+    name: str
+    images: Sequence[Path]
+    size: tuple[int, int]
+    source_size: tuple[int, int]
+    source_fps: Fraction
+    fps: Fraction
+    expected: int | None
+    pixel_aspect: Fraction
+    first_time: float | None
+
+    @property
+    def joints(self) -> Sequence[Joint]: ...
+
+    @property
+    def copyable(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +66,7 @@ class OutputPlan:
         metric: whether depth is in metres.
         start: seconds of every input that are left out at its beginning; its sound begins there too.
         provenance: of the numbers; `dataclasses.replace` adds it when the weights are known.
+        settings: all that changes what is written, for the record of the run; added likewise.
         save: the formats, in order.
         style: how depth is shown.
 
@@ -59,29 +80,34 @@ class OutputPlan:
     metric: bool
     start: float = 0.0
     provenance: Provenance | None = None
+    settings: Mapping[str, str] = field(default_factory=dict)
     save: tuple[str, ...] = field(init=False)
     style: VisStyle = field(init=False)
 
     def __post_init__(self) -> None:
-        usual = ("src", "vis", "ply") if self.metric else ("src", "vis")
-        save = usual if self.options.save is None else tuple(dict.fromkeys(self.options.save))
+        save = tuple(dict.fromkeys(usual_formats(self.metric) if self.options.save is None else self.options.save))
         for name in save:
             self._check_format(name)
         if self.options.png16_scale == "frame" and self.options.depth != "raw":
             raise UsageError(f"--depth {self.options.depth} spans the video: --png16_scale frame does not go with it")
         try:
-            table = None if self.options.grayscale else color_table(self.options.colormap)
+            style = VisStyle.chosen(self.options)
         except ValueError as error:
             raise UsageError(f"--colormap: {error}") from error
         object.__setattr__(self, "save", save)
-        object.__setattr__(self, "style", VisStyle(table, self.options.vis_range, self.options.layout))
+        object.__setattr__(self, "style", style)
 
     def _check_format(self, name: str) -> None:
         if name not in FORMATS:
             raise UsageError(f"--save {name}: there is no such format; choose from {', '.join(FORMATS)}")
         if FORMATS[name].metric and not self.metric:
             raise UsageError(f"--save {name} needs metres: use --metric with a metric checkpoint")
-        FORMATS[name].require()
+        package = FORMATS[name].package
+        try:
+            import_module(package or "numpy")
+        except ImportError as error:
+            line = f"--save {name} needs {package}, which cannot be imported ({error}): pip install {package}"
+            raise OutputError(line) from error
 
     @property
     def folder(self) -> Path:
@@ -99,26 +125,35 @@ class OutputPlan:
         """Upper estimate for each output, and for the spool, of frames of `size` (H, W)."""
         pixels = size[0] * size[1]
         needed = {name: FORMATS[name].bytes_a_pixel * FORMATS[name].share(self.camera) * pixels for name in self.save}
-        if self._late():
+        if self._late() and self.options.depth_range is None:
             images = SPOOLED_IMAGE if self._spools_images() else 0.0
             needed["spool, removed at the end"] = (SPOOLED_DEPTH + images) * pixels
         return needed
 
     def run_info(self, source: Source) -> RunInfo:
         """What the outputs of one input have in common."""
-        kind: DepthKind = "depth_metres" if self.metric else "disparity"
         return RunInfo(
             self.folder,
             source.name,
             printable(source.location),
-            kind,
+            "depth_metres" if self.metric else "disparity",
             source.size,
             source.source_size,
             source.fps,
             self.start,
             float(source.pixel_aspect),
             self.provenance,
+            self.options,
+            self.camera,
+            self.options.depth_range,
+            numbering=numbering(source.images),
         )
+
+    def is_finished(self, one: Input) -> bool:
+        """Whether a run with the same settings on the same input finished, and all that it wrote is still there."""
+        source = source_of(one.location, one.images)
+        record = record_of(self.folder, one.name, source)
+        return record.is_finished(source, state_of(one.location, one.images), dict(self.settings))
 
     def check_inputs(self, inputs: Sequence[Input]) -> None:
         """Refuse outputs that would take the place of an input of the run, or of another input's outputs.
@@ -138,7 +173,7 @@ class OutputPlan:
     def _check_input(self, path: Path, one: Input, inputs: Sequence[Input]) -> None:
         for other in inputs:
             # Some file systems take upper and lower case for the same.
-            if is_output(path.with_name(path.name.casefold()), other.name.casefold(), self.save):
+            if is_output(other.name.casefold(), path.name.casefold(), self.save):
                 raise OutputError(
                     f"the outputs of {other.location} would overwrite the input {one.location}; "
                     "choose another --output_dir"
@@ -153,29 +188,59 @@ class OutputPlan:
             OutputError: if the folder cannot be made, the disk is too full, another run writes the same outputs, files
                 would be replaced that no earlier run wrote, or a format cannot hold frames of that size.
         """
+        run = self.run_info(source)
         if not self.save:
-            return RunOutputs(source.name, self.folder, None, [])
+            return RunOutputs(run)
         self._check_size(source)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = f"{error.strerror}; choose another --output_dir"
             raise OutputError(f"output folder {self.folder} cannot be made: {reason}") from error
-        check_length(self.folder, source.name, LONGEST_ENDING)
         remove_abandoned(self.folder)
+        wanted = RunRecord(
+            self.folder,
+            source.name,
+            source_of(source.location, source.images),
+            state_of(source.location, source.images),
+            dict(self.settings),
+        )
         try:
-            staging = Staging(self.folder, source.name, self.options.overwrite)
+            staging = Staging(wanted, self.save, self.options.overwrite)
         except OSError as error:
             raise OutputError(
                 f"cannot write to {self.folder}: {error.strerror}; choose another --output_dir"
             ) from error
+        run = replace(run, name=staging.name, ends=run.ends or self._range_of_whole(source, staging.earlier))
         try:
-            self._check_replaced(source.name)
             self._check_disk(source)
-            return RunOutputs(source.name, self.folder, staging, self._make_writers(source, staging.path))
+            writers = self._make_writers(source, replace(run, folder=staging.path))
+            # Counts of a video are its own where nothing is left out before them or between them.
+            own_numbers = self.start <= 0 and source.fps == source.source_fps
+            return RunOutputs(run, staging, writers, own_numbers)
         except BaseException:
             staging.close()
             raise
+
+    def _range_of_whole(self, source: Source, whole: RunRecord) -> tuple[float, float] | None:
+        """The range of values of an earlier run, where this one does a part of it again."""
+        if not (self._late() and whole.finished and whole.same_depth(dict(self.settings))):
+            return None
+        if whole.span is None or whole.ends is None:
+            return None
+        numbers = [part.number for part in map(numbered, source.images) if part is not None]
+        if numbers:
+            part = Span(numbers[0], numbers[-1] + 1, 1, True)
+        elif source.expected is not None:
+            step = 1 / float(source.fps)
+            part = Span(self.start, self.start + source.expected * step, step, True)
+        else:
+            return None
+        if part.covers(whole.span) or not whole.span.covers(part):
+            return None
+        low, high = whole.ends
+        logger.info("the range of the earlier run on the whole is used: %.6g to %.6g", low, high)
+        return low, high
 
     def _check_size(self, source: Source) -> None:
         for name in self.save:
@@ -183,15 +248,6 @@ class OutputPlan:
                 raise OutputError(
                     f"{name} cannot hold frames of {source.size[1]}x{source.size[0]} pixels ({source.location}); "
                     "use --save npz or --save exr"
-                )
-
-    def _check_replaced(self, name: str) -> None:
-        ownership = Ownership(self.folder, name)
-        for path in outputs_in(self.folder, name, self.save):
-            if not self.options.overwrite and not ownership.owns(path):
-                raise OutputError(
-                    f"{path} is there, and no earlier run wrote it so; move it, choose another --output_dir, or give "
-                    "--overwrite"
                 )
 
     def _check_disk(self, source: Source) -> None:
@@ -211,40 +267,24 @@ class OutputPlan:
             )
         logger.info("disk: up to %s (%s)", readable(total), parts)
 
-    def _make_writers(self, source: Source, folder: Path) -> list[OutputWriter]:
-        info = replace(self.run_info(source), folder=folder)
-        intrinsics, line = processed_intrinsics(self.camera, source.source_size, source.size)
-        if "ply" in self.save:
-            logger.info("%s", line)
-        audio = self._sound(source)
-        making = Making(
-            info,
-            self.style,
-            Values(info.kind),
-            None,
-            intrinsics,
-            self.camera,
-            audio,
-            self.options.codec,
-            source.expected,
-            Original(Path(source.location), lambda: source.copyable) if source.copyable else None,
-        )
-        late = self._late()
+    def _make_writers(self, source: Source, run: RunInfo) -> list[OutputWriter]:
+        original = Original(Path(source.location), lambda: source.copyable) if source.copyable else None
+        run = replace(run, audio=self._sound(source), original=original)
+        late = self._late() if run.ends is None else []
         writers: list[OutputWriter] = []
         with contextlib.ExitStack() as failed:
             failed.callback(lambda: abort_all(writers))
             for name in self.save:
                 if name not in late:
-                    writers.append(FORMATS[name].make(making))
+                    writers.append(FORMATS[name].open(run))
             if late:
-                makers = [self._maker(name, making) for name in late]
-                writers.append(LateOutputs(info, makers, self._spools_images()))
+                writers.append(LateOutputs(run, [FORMATS[name] for name in late], self._spools_images()))
             failed.pop_all()
         return writers
 
     def _sound(self, source: Source) -> AudioTrack | None:
         """The input's sound, if it is wanted and can be used: it never costs the depth."""
-        if not self.options.keep_audio or not {"src", "vis"} & set(self.save):
+        if not self.options.keep_audio or not any(FORMATS[name].sound for name in self.save):
             return None
         audio = AudioTrack(source.location, self.start, lambda: source.first_time, lambda: source.joints)
         reason = audio.check()
@@ -254,12 +294,15 @@ class OutputPlan:
             return None
         return audio
 
-    def _maker(self, name: str, making: Making) -> MakeLate:
-        def make(info: RunInfo, ends: tuple[float, float]) -> OutputWriter:
-            values = Values(info.kind, self.options.depth, ends)
-            return FORMATS[name].make(replace(making, info=info, values=values, ends=ends))
 
-        return make
+def numbering(images: Sequence[Path]) -> Numbering:
+    """How files of frames are called: as the images of a numbered sequence are."""
+    parts = [part for part in map(numbered, images) if part is not None]
+    if len(parts) < len(images) or len({(part.before, part.after) for part in parts}) != 1:
+        return Numbering()
+    before, after = parts[0].before.rpartition(os.sep)[2], parts[0].after.removesuffix(images[0].suffix)
+    digits = min(len(path.stem) for path in images) - len(before) - len(after)
+    return Numbering(before, digits, after)
 
 
 def _same(path: Path, other: Path) -> bool:

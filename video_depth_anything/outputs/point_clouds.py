@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import OutputError
-from ..files import whole_file
 from ..video.frame import Frame
-from .base import RunInfo
+from .base import RunInfo, removed_on_error
 from .options import CameraOptions
 
-OPEN3D_REMEDY = "pip install open3d; on Debian also apt-get install libusb-1.0-0 libgl1 libx11-6 libgomp1"
+logger = logging.getLogger(__name__)
+
 # What the original assumes of every camera.
 ORIGINAL_FOCAL = 470.4
 
@@ -57,15 +57,18 @@ class Intrinsics:
         return np.stack((x * z, y * z, z), axis=-1).reshape(-1, 3).astype(np.float32)
 
 
-def require_open3d() -> None:
-    """Raise OutputError, naming the remedy, if open3d cannot be imported: before inference, not after it."""
-    try:
-        import open3d  # noqa: F401
-    except (ImportError, OSError) as error:
-        without = "or leave them out: --save src vis"
-        raise OutputError(
-            f"point clouds need open3d, which does not import ({error}): {OPEN3D_REMEDY}; {without}"
-        ) from error
+VERTEX = np.dtype([("point", "<f4", 3), ("color", "u1", 3)])
+PLY_HEADER = """ply
+format binary_little_endian 1.0
+element vertex {count}
+property float x
+property float y
+property float z
+property uchar red
+property uchar green
+property uchar blue
+end_header
+"""
 
 
 def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[np.uint8]) -> None:
@@ -73,26 +76,27 @@ def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[n
 
     Args:
         points: (N, 3) float32, metres. colors: (N, 3) uint8 RGB.
-
-    Raises:
-        OutputError: if the file cannot be written.
     """
-    import open3d
+    vertices = np.empty(len(points), VERTEX)
+    vertices["point"], vertices["color"] = points, colors
+    with removed_on_error(path):
+        path.write_bytes(PLY_HEADER.format(count=len(points)).encode() + vertices.tobytes())
 
-    cloud = open3d.t.geometry.PointCloud(open3d.core.Tensor.from_numpy(np.ascontiguousarray(points)))
-    cloud.point.colors = open3d.core.Tensor.from_numpy(np.ascontiguousarray(colors))
-    with whole_file(path) as partial:
-        if not open3d.t.io.write_point_cloud(partial, cloud, write_ascii=False, compressed=False):
-            raise OutputError(f"cannot write {path}: check that the folder is writable and the disk not full")
+
+def read_ply(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
+    """Points (N, 3) float32 and colours (N, 3) uint8 of a file that `write_ply` wrote."""
+    vertices = np.frombuffer(path.read_bytes().partition(b"end_header\n")[2], VERTEX)
+    return vertices["point"], vertices["color"]
 
 
 class PointClouds:
     """`_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
 
-    def __init__(self, info: RunInfo, intrinsics: Intrinsics, camera: CameraOptions) -> None:
-        self._info = info
-        self._intrinsics = intrinsics
-        self._camera = camera
+    def __init__(self, run: RunInfo) -> None:
+        self._run = run
+        self._camera = run.camera
+        self._intrinsics, line = processed_intrinsics(run.camera, run.source_size, run.size)
+        logger.info("%s", line)
         self._count = 0
         self._paths: list[Path] = []
 
@@ -106,7 +110,7 @@ class PointClouds:
         kept = np.isfinite(points[:, 2]) & (points[:, 2] <= self._camera.max_depth)
         if not kept.all():
             points, colors = points[kept], colors[kept]
-        path = self._info.path(f"_point{frame.numbered(count):04d}.ply")
+        path = self._run.path(f"_point{frame.numbered(count):04d}.ply")
         write_ply(path, points, colors)
         self._paths.append(path)
 
@@ -117,7 +121,7 @@ class PointClouds:
         """Every file is whole already, and stays."""
 
     def written(self) -> list[str]:
-        return [f"{self._info.path('_point*.ply')} ({len(self._paths)} files)"]
+        return [f"{self._run.path('_point*.ply')} ({len(self._paths)} files)"]
 
 
 def processed_intrinsics(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..video.frame import Frame
-from .base import Finished, OutputWriter, ReaderGone
-from .spool import abort_all
-from .staging import Published, Staging
+from .base import Finished, OutputWriter, ReaderGone, RunInfo, ValueRange, abort_all
+from .record import Span
+from .staging import Staging
 
 logger = logging.getLogger(__name__)
 
@@ -20,21 +20,28 @@ class RunOutputs:
     """All outputs of one input; a context manager that tidies up where neither `close` nor `abort` was called.
 
     Args:
-        name: what the outputs are called.
-        folder: where they go.
+        run: what they are made from; its folder is where they go in the end.
         staging: where they are made; None: nothing is written to disk.
         writers: of what is published.
+        own_numbers: whether frames are numbered as the source counts.
     """
 
-    def __init__(self, name: str, folder: Path, staging: Staging | None, writers: Sequence[OutputWriter]) -> None:
-        self._name = name
-        self._folder = folder
+    def __init__(
+        self,
+        run: RunInfo,
+        staging: Staging | None = None,
+        writers: Sequence[OutputWriter] = (),
+        own_numbers: bool = True,
+    ) -> None:
+        self._run = run
         self._staging = staging
         self._writers = list(writers)
         self._added: list[OutputWriter] = []
-        self._frames = 0
+        self._own_numbers = own_numbers
+        self._seen = ValueRange()
+        self._span: Span | None = None
         self._open = True
-        self._published = Published(name)
+        self._published: dict[Path, Path] = {}
         self._written: list[str] = []
 
     def __enter__(self) -> RunOutputs:
@@ -54,6 +61,8 @@ class RunOutputs:
             Finished: if one of them asks for the end, after all have got the frame.
             OutputError: if one cannot be written, for example because the disk is full.
         """
+        if self._staging is not None and not self._staging.path.exists():
+            raise OutputError(f"the output folder {self._run.folder} was removed or cannot be reached any more")
         finished = False
         with self._named_errors():
             for writer in (*self._writers, *self._added):
@@ -63,9 +72,21 @@ class RunOutputs:
                     finished |= self._drop(writer, error)
                 except Finished:
                     finished = True
-        self._frames += 1
+        self._count(frame)
         if finished:
             raise Finished
+
+    def _count(self, frame: Frame) -> None:
+        """Note which part of the source is done."""
+        self._seen.update(frame.depth)
+        if frame.number is not None:
+            begin, step = float(frame.number), 1.0
+        else:
+            begin = self._run.start + frame.time if frame.source_time is None else frame.source_time
+            step = frame.duration
+        start = begin if self._span is None else self._span.start
+        own_numbers = self._own_numbers or frame.number is not None
+        self._span = Span(start, begin + step, step, own_numbers)
 
     def _drop(self, writer: OutputWriter, reason: ReaderGone) -> bool:
         """Go on without an output that nobody reads; whether it was the last one."""
@@ -86,7 +107,7 @@ class RunOutputs:
         Raises:
             OutputError: if an output cannot be finished.
         """
-        if self._frames == 0:
+        if self._span is None:
             self.abort()
             return
         try:
@@ -94,7 +115,7 @@ class RunOutputs:
                 for writer in (*self._writers, *self._added):
                     writer.close()
                 self._written = [text for writer in self._writers for text in writer.written()]
-                self._publish(finished=not interrupted)
+                self._publish(self._span, finished=not interrupted)
         except BaseException:
             self.abort()
             raise
@@ -108,23 +129,23 @@ class RunOutputs:
         try:
             abort_all([*self._writers, *self._added])
         except Exception as error:
-            logger.warning("%s: an output could not be removed as it should: %s", self._folder, error)
+            logger.warning("%s: an output could not be removed as it should: %s", self._run.folder, error)
         finally:
             try:
-                if self._frames:
-                    self._publish(finished=False)
+                if self._span is not None:
+                    self._publish(self._span, finished=False)
                     self._say_kept()
             except OSError as error:
-                logger.warning("%s: what was done could not be kept: %s", self._folder, error)
+                logger.warning("%s: what was done could not be kept: %s", self._run.folder, error)
             finally:
                 self._end()
 
-    def _publish(self, finished: bool) -> None:
+    def _publish(self, span: Span, finished: bool) -> None:
         if self._staging is not None:
-            self._published = self._staging.publish(finished)
+            self._published = self._staging.publish(finished, span, self._run.ends or self._seen.ends)
 
     def _say_kept(self) -> None:
-        paths = self._published.paths
+        paths = self.files()
         if paths:
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             logger.warning("the run failed; kept, whole as far as it goes: %s%s", paths[0], more)
@@ -136,14 +157,20 @@ class RunOutputs:
 
     def written(self) -> list[str]:
         """What was written, for the closing line: paths, folders as `PATH/ (N files)`."""
-        staged = "" if self._staging is None else str(self._staging.path / self._name)
-        final = str(self._folder / self._published.name)
-        files = [text.replace(staged, final, 1) for text in self._written]
-        return files + [text for writer in self._added for text in writer.written()]
+        return [self._final(text) for text in self._written] + [t for writer in self._added for t in writer.written()]
+
+    def _final(self, text: str) -> str:
+        """What a writer says, with the names that its files have in the end."""
+        staged = text.partition("*")[0]
+        for path, target in self._published.items():
+            if str(path).startswith(staged) or text.startswith(str(path)):
+                shared = len(str(path)) - len(path.name) + len(self._run.name)
+                return str(target)[: len(str(target)) - len(str(path)[shared:])] + text[shared:]
+        return text
 
     def files(self) -> list[Path]:
         """Paths of the files and folders that were published."""
-        return list(self._published.paths)
+        return list(self._published.values())
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -153,8 +180,8 @@ class RunOutputs:
             yield
         except OSError as error:
             reason = error.strerror or str(error)
-            raise OutputError(f"cannot write to {self._folder}: {reason}; choose another --output_dir") from error
+            raise OutputError(f"cannot write to {self._run.folder}: {reason}; choose another --output_dir") from error
         except OutputError as error:
             if staged and staged in str(error):
-                raise OutputError(str(error).replace(staged, str(self._folder))) from error
+                raise OutputError(str(error).replace(staged, str(self._run.folder))) from error
             raise

@@ -1,97 +1,68 @@
 """Where outputs are made until they are whole: a hidden folder beside their final names, and the lock of these names.
 
-Whoever holds the lock `.NAME.run-lock` owns all that is called `.NAME.partial-*`. The lock is the process's: it ends
-with it, however it ends, so that what nobody holds was left by a run that was killed.
+A run that holds the lock `.NAME.run-lock` owns all that is called `.NAME.partial-*`. The system frees the lock when the
+process ends, however it ends, so what nobody holds was left by a run that was killed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import errno
+import json
 import logging
 import os
 import re
 import shutil
 import tempfile
-import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import OutputError
-from .ownership import Ownership, is_output, outputs_in
+from ..files import whole_file
+from .record import RunRecord, Span, count_files, is_output, names, outputs_in
+from .registry import FORMATS
 
 logger = logging.getLogger(__name__)
 
-# Hidden names carry the output's name, which may be as long as a file system allows.
-LONGEST_KEY = 160
-# Another run that only looks whether a lock is free holds it for a moment.
+# Seconds: another run that only looks whether a lock is free holds it for a moment.
 PATIENCE = 1.0
-# A record is written in milliseconds, by whoever finished, without the lock.
-OLD_RECORD = 60.0
-# File systems count bytes.
-LONGEST_NAME = 255
+# What file systems without locks answer.
+NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
+MAPPING = "mapping.json"
 
-_STAGED = re.compile(r"\.(?P<key>.+)\.partial-\d+-\w+")
-_LOCK = re.compile(r"\.(?P<key>.+)\.run-lock")
-# What earlier versions wrote in place.
-_OLD = re.compile(
-    r"\.(partial|finished|copied)_\.?(?P<name>.+?)"
-    r"(_src\.mp4|_vis\.mp4|_depths\.npz|_depths16\.mkv|_depths16\.json|_point\d+\.ply|_run\.json)"
-)
-
-
-def key_of(name: str) -> str:
-    """What stands for an output's name in hidden names: the name, or the beginning of a long one and its hash."""
-    data = os.fsencode(name)
-    if len(data) <= LONGEST_KEY:
-        return name
-    return f"{data[: LONGEST_KEY - 20].decode(errors='ignore')}~{hashlib.sha256(data).hexdigest()[:16]}"
-
-
-def check_length(folder: Path, name: str, longest_ending: str) -> None:
-    """Refuse a name that is too long with what is added to it.
-
-    Raises:
-        OutputError: naming it, and by how much it is too long.
-    """
-    longest = LONGEST_NAME
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        longest = os.pathconf(folder, "PC_NAME_MAX")
-    excess = len(os.fsencode(f"{name}{longest_ending}")) - longest
-    if excess > 0:
-        raise OutputError(
-            f"the name {name[:40]}... is too long by {excess} bytes for its outputs (such as NAME{longest_ending}) in "
-            f"{folder}; rename the input"
-        )
+_STAGED = re.compile(r"\.(?P<name>.+)\.partial-\d+-\w+")
+_LOCK = re.compile(r"\.(?P<name>.+)\.run-lock")
+_FRAME_FILE = re.compile(r".*\d+.*\.(exr|png)|mapping\.json")
 
 
 @contextlib.contextmanager
-def _held(folder: Path, key: str, patience: float = 0.0) -> Iterator[bool]:
-    """Hold the lock of a key, if it is free within so many seconds, and say whether it is."""
+def held(path: Path, patience: float = 0.0) -> Iterator[bool | None]:
+    """Hold a lock file, if it is free within so many seconds, and say whether it is; None: there are no locks here."""
     from filelock import FileLock, Timeout
 
-    path = folder / f".{key}.run-lock"
     lock = FileLock(path, thread_local=False)
+    state: bool | None = True
     try:
         lock.acquire(timeout=patience)
     except Timeout:
-        yield False
-        return
+        state = False
+    except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+            raise
+        state = None
     try:
-        yield True
+        yield state
     finally:
-        # While it is held: whoever opened it meanwhile finds that it has no name any more, and begins anew.
-        with contextlib.suppress(OSError):
-            path.unlink()
-        lock.release()
+        if state is not False:
+            # While it is held: another run that has opened it finds that it has no name any more, and begins anew.
+            with contextlib.suppress(OSError):
+                path.unlink()
+            lock.release()
 
 
 def remove_abandoned(folder: Path) -> list[str]:
-    """Remove what runs that do not live any more left unfinished in a folder of outputs.
-
-    That is hidden folders of outputs in the making, with the depth spooled in them, locks, and hidden files of earlier
-    versions. What a living process holds stays, and so does whatever is called otherwise.
+    """Remove what killed runs left unfinished in a folder of outputs; what a living process holds stays.
 
     Args:
         folder: of outputs; nothing happens if it is not there.
@@ -99,34 +70,21 @@ def remove_abandoned(folder: Path) -> list[str]:
     Returns:
         The names of what was removed, locks left out.
     """
-    removed: list[str] = []
-    if not folder.is_dir():
-        return removed
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         match = _STAGED.fullmatch(path.name) or _LOCK.fullmatch(path.name)
-        old = _OLD.fullmatch(path.name)
         if match is not None:
-            found.setdefault(match["key"], []).append(path)
-        elif old is not None and not (path.name.endswith("_run.json") and _is_new(path)):
-            found.setdefault(key_of(old["name"]), []).append(path)
-    for key, paths in found.items():
-        with contextlib.suppress(OSError), _held(folder, key) as free:
+            found.setdefault(match["name"], []).append(path)
+    removed: list[str] = []
+    for name, paths in found.items():
+        with contextlib.suppress(OSError), held(folder / f".{name}.run-lock") as free:
             for path in paths if free else ():
-                if _LOCK.fullmatch(path.name):
-                    continue  # goes as it is let go
-                _remove(path)
-                removed.append(path.name)
+                if _LOCK.fullmatch(path.name) is None:  # the lock goes as it is let go
+                    _remove(path)
+                    removed.append(path.name)
     if removed:
         logger.info("%s: removed what an ended run left unfinished: %s", folder, ", ".join(removed))
     return removed
-
-
-def _is_new(path: Path) -> bool:
-    try:
-        return time.time() - path.stat().st_mtime < OLD_RECORD
-    except OSError:
-        return True
 
 
 def _remove(path: Path) -> None:
@@ -137,99 +95,191 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-@dataclass(frozen=True)
-class Published:
-    """What became of a run's outputs: the name that they have, and their paths."""
-
-    name: str
-    paths: list[Path] = field(default_factory=list)
-
-
 class Staging:
-    """The hidden folder of one run, and the lock of its outputs' name.
+    """The hidden folder of one run, the lock of its outputs' name, and how they get it.
 
     Args:
-        folder: where the outputs go; it is there.
+        wanted: what the run would record: folder, name, source, files it reads, settings. Outputs that an earlier run
+            made from another source keep their names; this run's then get a number behind the name, and a line says so.
+        save: formats that will be written.
+        overwrite: whether they may replace anything.
+
+    Attributes:
+        path: the hidden folder.
         name: of the outputs.
-        overwrite: whether they may replace what no earlier run wrote.
+        earlier: what is recorded of earlier runs of that name.
 
     Raises:
-        OutputError: if another run is writing outputs of that name there.
+        OutputError: if another run is writing outputs of that name there, or files are in the way that no run wrote.
     """
 
-    def __init__(self, folder: Path, name: str, overwrite: bool = False) -> None:
-        self._folder = folder
-        self._name = name
+    def __init__(self, wanted: RunRecord, save: Sequence[str], overwrite: bool = False) -> None:
+        self._wanted = wanted
+        self._folder = wanted.folder
+        self._save = save
         self._overwrite = overwrite
         self._stack = contextlib.ExitStack()
-        key = key_of(name)
         try:
-            if not self._stack.enter_context(_held(folder, key, PATIENCE)):
-                raise OutputError(
-                    f"another run is writing {name} into {folder}; wait for its end, or choose another --output_dir"
-                )
-            self.path = Path(tempfile.mkdtemp(prefix=f".{key}.partial-{os.getpid()}-", dir=folder))
+            self.name = self._take_name(wanted.name)
+            self.earlier = RunRecord.read(self._folder, self.name)
+            self._check_foreign_files()
+            prefix = f".{self.name}.partial-{os.getpid()}-"
+            self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=self._folder))
             self._stack.callback(_remove, self.path)
         except BaseException:
             self._stack.close()
             raise
 
-    def publish(self, finished: bool) -> Published:
-        """Give the outputs their names; those of a run that was cut short never replace whole ones.
+    def _take_name(self, wanted: str) -> str:
+        for name in names(wanted):
+            if not self._may_have(name):
+                continue
+            free = self._stack.enter_context(held(self._folder / f".{name}.run-lock", PATIENCE))
+            if free is False:
+                raise OutputError(
+                    f"another run is writing {name} into {self._folder}; wait for its end, or choose another "
+                    "--output_dir"
+                )
+            if free is None:
+                logger.warning("%s has no file locks: do not write to it from two runs at once", self._folder)
+            if self._may_have(name):  # still
+                if name != wanted:
+                    text = "%s holds %s of another source; the outputs of %s are called %s"
+                    logger.warning(text, self._folder, wanted, self._wanted.source, name)
+                return name
+            self._stack.close()
+        raise AssertionError("names never end")
 
-        Where they cannot have their usual names, a line says what they are called.
+    def _may_have(self, name: str) -> bool:
+        if self._overwrite:
+            return True
+        record = RunRecord.read(self._folder, name)
+        ours = record.source in ("", self._wanted.source) or not record.any_left()
+        # The name asked for is refused where files of no run stand in the way; others are simply not taken.
+        return ours and (name == self._wanted.name or not self._foreign_files(name, record))
+
+    def _foreign_files(self, name: str, record: RunRecord) -> list[Path]:
+        return [path for path in outputs_in(self._folder, name, self._save) if not record.owns(path)]
+
+    def _check_foreign_files(self) -> None:
+        found = [] if self._overwrite else self._foreign_files(self.name, self.earlier)
+        if found:
+            raise OutputError(
+                f"{found[0]} exists, and no earlier run wrote it; move it, choose another --output_dir, or give "
+                "--overwrite"
+            )
+
+    def publish(self, finished: bool, span: Span, ends: tuple[float, float] | None) -> dict[Path, Path]:
+        """Give the outputs their names, and record them.
+
+        The files of frames of a part join those of the whole. Besides, a part or an interrupted run never replaces a
+        whole result: its outputs are called NAME_part or NAME_interrupted.
+
+        Returns:
+            From paths in the hidden folder to the final ones.
         """
         made = sorted(path for path in self.path.iterdir() if not path.name.startswith("."))
         if not made:
-            return Published(self._name)
-        ownership = Ownership(self._folder, self._name)
-        name = self._free_name(made, finished, ownership)
-        targets = {f"{name}{path.name[len(self._name) :]}": path for path in made}
-        own_names = name == self._name
-        stale = [] if not own_names else self._stale(targets, ownership)
-        with contextlib.suppress(OSError) if not finished else contextlib.nullcontext():
-            ownership.announce(targets, finished if own_names else None)
-        for number, (target, path) in enumerate(targets.items()):
-            self._replace(path, self._folder / target, number)
+            return {}
+        old = self.earlier
+        same = old.source == self._wanted.source and old.any_left()
+        new = replace(self._wanted, name=self.name, finished=finished, span=span, ends=ends, files={})
+        join = same and old.span is not None and old.span.own_numbers and span.own_numbers
+        whole = old.span is None or span.covers(old.span) or self._overwrite
+        if not (same and old.finished) or (finished and whole):
+            return self._put(made, replace(new, files=old.files if same else {}), finished, join)
+        merged = [path for path in made if join and finished and self._is_of_frames(path)]
+        rest = [path for path in made if path not in merged]
+        put: dict[Path, Path] = {}
+        if merged:
+            settings = old.settings if old.same_depth(new.settings) else {}
+            if not settings and old.settings:
+                logger.warning("%s: its other frames are from a run with other settings", self._folder / merged[0].name)
+            put |= self._put(merged, replace(old, settings=settings), True, join)
+        if rest:
+            word = "part" if finished else "interrupted"
+            put |= self._put_beside(rest, replace(new, name=f"{self.name}_{word}"), finished)
+        return put
+
+    def _is_of_frames(self, path: Path) -> bool:
+        """Whether an output is made of a file for each frame."""
+        formats = [name for name, entry in FORMATS.items() if entry.frame_files]
+        return is_output(self.name, path.name, formats)
+
+    def _target(self, path: Path, name: str) -> Path:
+        return self._folder / f"{name}{path.name[len(self.name) :]}"
+
+    def _put_beside(self, made: list[Path], record: RunRecord, finished: bool) -> dict[Path, Path]:
+        """Give outputs the first name that is free, or that holds an earlier such result."""
+        for name in names(record.name):
+            there = RunRecord.read(self._folder, name)
+            replaceable = there.source == record.source and (
+                not finished or there.span is None or (record.span is not None and record.span.covers(there.span))
+            )
+            taken = [t for t in (self._target(path, name) for path in made) if os.path.lexists(t)]
+            if self._overwrite or all(replaceable and there.owns(target) for target in taken):
+                logger.warning(
+                    "%s in %s %s; this run's outputs are called %s",
+                    self.name,
+                    self._folder,
+                    "is whole and stays" if record.name != self.name else "is not from an earlier run",
+                    name,
+                )
+                return self._put(made, replace(record, name=name, files=there.files), finished, False)
+        raise AssertionError("names never end")
+
+    def _put(self, made: list[Path], record: RunRecord, finished: bool, join: bool) -> dict[Path, Path]:
+        """Move outputs to their names; files of no run that appeared there meanwhile stay."""
+        targets = {path: self._target(path, record.name) for path in made}
+        foreign = [t for t in targets.values() if os.path.lexists(t) and not record.owns(t)]
+        if foreign and not self._overwrite:
+            return self._put_beside(made, replace(record, files={}), finished)
+        optional = contextlib.nullcontext() if finished else contextlib.suppress(OSError)  # the disk may be full
+        stale = [] if join else [self._folder / name for name in record.files if self._is_cloud(name, targets)]
+        record.files = record.files | {target.name: 1 for target in targets.values()}
+        with optional:  # now and not only at the end, so that the files are known whenever the process ends
+            replace(record, finished=False).write()
+        for path, target in targets.items():
+            _move(path, target, join)
         for path in stale:
-            path.unlink(missing_ok=True)
-        with contextlib.suppress(OSError) if not finished else contextlib.nullcontext():
-            ownership.settle()
-        return Published(name, [self._folder / target for target in targets])
+            if path not in targets.values():
+                path.unlink(missing_ok=True)
+        record.files = {name: count for name in record.files if (count := count_files(self._folder / name))}
+        with optional:
+            record.write()
+        return targets
 
-    def _free_name(self, made: list[Path], finished: bool, ownership: Ownership) -> str:
-        def may_take(name: str) -> bool:
-            endings = [path.name[len(self._name) :] for path in made]
-            taken = [path for path in (self._folder / f"{name}{end}" for end in endings) if os.path.lexists(path)]
-            return self._overwrite or all(map(ownership.owns, taken))
-
-        if may_take(self._name) and (finished or not ownership.finished):
-            return self._name
-        word = "new" if finished else "interrupted"
-        reason = "is not from an earlier run" if finished else "is whole and stays"
-        name, number = f"{self._name}_{word}", 2
-        while not may_take(name):
-            name, number = f"{self._name}_{word}{number}", number + 1
-        logger.warning(
-            "what is called %s in %s %s; this run's outputs are called %s", self._name, self._folder, reason, name
-        )
-        return name
-
-    def _stale(self, targets: dict[str, Path], ownership: Ownership) -> list[Path]:
-        """Point clouds of an earlier run that this one does not replace, if it writes any."""
-        if not any(is_output(Path(target), self._name, ["ply"]) for target in targets):
-            return []
-        there = outputs_in(self._folder, self._name, ["ply"])
-        return [path for path in there if path.name not in targets and ownership.owns(path)]
-
-    def _replace(self, path: Path, target: Path, number: int) -> None:
-        """Rename; a folder takes the place of the older one as a whole."""
-        if target.is_dir() and not target.is_symlink():
-            target.rename(self.path / f".replaced-{number}")
-        elif target.is_symlink():
-            target.unlink()
-        path.replace(target)
+    def _is_cloud(self, name: str, targets: dict[Path, Path]) -> bool:
+        """Whether a file is of a kind that this run writes anew, frame by frame, beside its other outputs."""
+        return name.endswith(".ply") and any(target.suffix == ".ply" for target in targets.values())
 
     def close(self) -> None:
         """Remove what is left, and let the name go."""
         self._stack.close()
+
+
+def _move(path: Path, target: Path, join: bool) -> None:
+    """Rename. Files of a folder go into the one that is there; those of other frames stay only if they `join`."""
+    there = target.is_dir() and not target.is_symlink()
+    if not (there and path.is_dir()):
+        if there or path.is_dir():
+            _remove(target)
+        path.replace(target)
+        return
+    if join:
+        _join_mappings(path / MAPPING, target / MAPPING)
+    made = {file.name for file in path.iterdir()}
+    for name in made:
+        (path / name).replace(target / name)
+    for file in list(target.iterdir()) if not join else ():
+        if file.name not in made and _FRAME_FILE.fullmatch(file.name):
+            file.unlink()
+
+
+def _join_mappings(new: Path, old: Path) -> None:
+    """Add to the mapping of new files that of old ones."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        earlier, content = (json.loads(path.read_text()) for path in (old, new))
+        content["files"] = dict(sorted({**earlier["files"], **content["files"]}.items()))
+        with whole_file(new) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n")

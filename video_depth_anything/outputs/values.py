@@ -8,8 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..video.frame import DepthMap
-from .base import DepthKind
-from .options import DepthForm
+from .options import DepthForm, DepthKind
 
 # Metric 16-bit files count in millimetres, as most depth cameras do: up to 65.5 m.
 UNITS_PER_METRE = 1000
@@ -31,7 +30,7 @@ class Values:
     ends: tuple[float, float] | None = None
 
     def __call__(self, depth: DepthMap) -> DepthMap:
-        """(H, W) float32 to the same; pixels without a number stay so."""
+        """(H, W) float32 to the same; NaN and infinite pixels stay so."""
         if self.form == "raw":
             return depth
         assert self.ends is not None
@@ -67,6 +66,6 @@ def spanned(low: float, high: float) -> tuple[float, float]:
 
 
 def to_16_bit(values: npt.NDArray[np.floating], scale: float, offset: float) -> npt.NDArray[np.uint16]:
-    """Levels 0..65535, uint16, of which value = level * scale + offset; pixels without a number become 0."""
+    """Levels 0..65535, uint16, of which value = level * scale + offset; NaN becomes 0."""
     levels = np.nan_to_num((values.astype(np.float64) - offset) / scale, nan=0.0, posinf=LEVELS, neginf=0.0)
     return np.clip(np.rint(levels), 0, LEVELS).astype(np.uint16)

@@ -7,20 +7,32 @@ import json
 import numpy as np
 import numpy.typing as npt
 
-from ..files import whole_file
-from ..video.copying import Original, VideoCopier
+from ..video.copying import VideoCopier
 from ..video.frame import Frame
 from ..video.sound import AudioTrack
 from ..video.writer import PixelFormat, VideoWriter
-from .base import RunInfo
-from .values import Values, to_16_bit
+from .base import RunInfo, removed_on_error
+from .values import to_16_bit
 from .visualiser import VisStyle, Visualiser
 
 
-class _File:
-    """An output that is one video file; what writes it is made by the subclass."""
+class VideoOutput:
+    """A video written as frames come; it plays as long as they did."""
 
-    _file: VideoWriter | VideoCopier
+    def __init__(
+        self,
+        run: RunInfo,
+        ending: str,
+        size: tuple[int, int],
+        audio: AudioTrack | None = None,
+        pixels: PixelFormat = "rgb24",
+        table: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        self._file = VideoWriter(run.path(ending), size, run.fps, pixels, audio, run.options.codec, table)
+
+    def append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: Frame) -> None:
+        """Add a picture in a frame's place."""
+        self._file.write(picture, frame.time, frame.duration)
 
     def close(self) -> None:
         self._file.close()
@@ -32,96 +44,69 @@ class _File:
         return [str(self._file.path)]
 
 
-class _Video(_File):
-    """A video written as frames come; it plays as long as they did."""
+class SourceVideo:
+    """`_src.mp4`: the frames as they were processed; where those are the file's own, its packets."""
 
-    _file: VideoWriter
-
-    def __init__(
-        self,
-        info: RunInfo,
-        ending: str,
-        size: tuple[int, int],
-        audio: AudioTrack | None = None,
-        pixels: PixelFormat = "rgb24",
-        codec: str = "libx264",
-        table: npt.NDArray[np.uint8] | None = None,
-    ) -> None:
-        self._file = VideoWriter(info.path(ending), size, info.fps, pixels, audio, codec, table)
-
-    def _append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: Frame) -> None:
-        self._file.write(picture, frame.time, frame.duration)
-
-
-class SourceVideo(_Video):
-    """`_src.mp4`: the frames as they were processed."""
-
-    def __init__(self, info: RunInfo, audio: AudioTrack | None = None, codec: str = "libx264") -> None:
-        super().__init__(info, "_src.mp4", info.size, audio, codec=codec)
+    def __init__(self, run: RunInfo) -> None:
+        path, audio, codec = run.path("_src.mp4"), run.audio, run.options.codec
+        self._file: VideoCopier | VideoWriter
+        if run.original is not None:
+            self._file = VideoCopier(path, run.original, run.fps, audio, codec)
+        else:
+            self._file = VideoWriter(path, run.size, run.fps, audio=audio, codec=codec)
 
     def write(self, frame: Frame) -> None:
-        self._append(frame.image, frame)
+        if isinstance(self._file, VideoCopier):
+            self._file.add(frame.time, frame.duration)
+        else:
+            self._file.write(frame.image, frame.time, frame.duration)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def abort(self) -> None:
+        self._file.abort()
+
+    def written(self) -> list[str]:
+        return [str(self._file.path)]
 
 
-class CopiedVideo(_File):
-    """`_src.mp4` where the frames are processed as the file has them: its packets."""
+class ColorVideo(VideoOutput):
+    """`_vis.mp4`: depth in colours."""
 
-    _file: VideoCopier
-
-    def __init__(self, info: RunInfo, original: Original, audio: AudioTrack | None, codec: str) -> None:
-        self._file = VideoCopier(info.path("_src.mp4"), original, info.fps, audio, codec)
-
-    def write(self, frame: Frame) -> None:
-        self._file.add(frame.time, frame.duration)
-
-
-class DepthVideo(_Video):
-    """`_vis.mp4`: depth in colours.
-
-    Args:
-        ends: lowest and highest value of the video, where the colours span those.
-    """
-
-    def __init__(
-        self,
-        info: RunInfo,
-        style: VisStyle,
-        audio: AudioTrack | None = None,
-        ends: tuple[float, float] | None = None,
-        codec: str = "libx264",
-    ) -> None:
-        self._alone = style.layout == "depth"
-        table = style.table if self._alone else None
-        super().__init__(info, "_vis.mp4", style.size(info.size), audio, codec=codec, table=table)
-        self._visualiser = Visualiser(info.kind, style, ends)
+    def __init__(self, run: RunInfo) -> None:
+        style = VisStyle.chosen(run.options)
+        visualiser = Visualiser(run.kind, style, run.ends if style.range.kind == "video" else None)
+        alone = style.layout == "depth"
+        self._show = visualiser.levels if alone else visualiser.picture
+        super().__init__(run, "_vis.mp4", style.size(run.size), run.audio, table=style.table if alone else None)
 
     def write(self, frame: Frame) -> None:
-        show = self._visualiser.levels if self._alone else self._visualiser.picture
-        self._append(show(frame), frame)
+        self.append(self._show(frame), frame)
 
 
-class Depth16Video(_Video):
+class Depth16Video(VideoOutput):
     """`_depths16.mkv`: lossless 16-bit gray, with the mapping to values in `_depths16.json`.
 
-    Args:
-        values: what is written; the range of the video is known, unless metres are written as millimetres.
+    The range of the video is known, unless metres are written as millimetres.
     """
 
-    def __init__(self, info: RunInfo, values: Values) -> None:
-        self._mapping = info.path("_depths16.json")
-        self._values = values
-        scale, offset = self._scale = values.mapping()
-        content = {**values.facts(), "value": "level * scale + offset", "scale": scale, "offset": offset}
-        self._content = {**content, **info.origin()}
-        super().__init__(info, "_depths16.mkv", info.size, pixels="gray16le")
+    def __init__(self, run: RunInfo) -> None:
+        self._run = run
+        self._mapping = run.path("_depths16.json")
+        self._values = run.values
+        self._scale = self._values.mapping()
+        super().__init__(run, "_depths16.mkv", run.size, pixels="gray16le")
 
     def write(self, frame: Frame) -> None:
-        self._append(to_16_bit(self._values(frame.depth), *self._scale), frame)
+        self.append(to_16_bit(self._values(frame.depth), *self._scale), frame)
 
     def close(self) -> None:
         super().close()
-        with whole_file(self._mapping) as partial:
-            partial.write_text(json.dumps(self._content, indent=1) + "\n")
+        scale, offset = self._scale
+        content = {**self._run.facts(), "value": "level * scale + offset", "scale": scale, "offset": offset}
+        with removed_on_error(self._mapping):
+            self._mapping.write_text(json.dumps(content, indent=1) + "\n")
 
     def written(self) -> list[str]:
         return [*super().written(), str(self._mapping)]

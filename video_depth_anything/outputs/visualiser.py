@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..video.frame import Frame
-from .base import DepthKind
-from .colormap import Colorizer, RunningRange
-from .options import Layout
+from .colormap import Colorizer, RunningRange, color_table
+from .options import DepthKind, Layout, OutputOptions
 from .vis_range import VisRange
 
 
@@ -21,6 +20,16 @@ class VisStyle:
     table: npt.NDArray[np.uint8] | None
     range: VisRange = VisRange()
     layout: Layout = "depth"
+
+    @classmethod
+    def chosen(cls, options: OutputOptions) -> VisStyle:
+        """What the options ask for.
+
+        Raises:
+            ValueError: if there is no such colour map.
+        """
+        table = None if options.grayscale else color_table(options.colormap)
+        return cls(table, options.vis_range, options.layout)
 
     def size(self, size: tuple[int, int]) -> tuple[int, int]:
         """(H, W) of the pictures for frames of that size."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -20,7 +20,6 @@ from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
 from .driver import Progress, by_frames, by_windows, run_video
 from .options import RunOptions, StreamingOptions
-from .run_record import RunRecord
 from .setup import LoadedNetwork
 from .stop import Stop
 from .summary import RunSummary
@@ -38,14 +37,12 @@ Process = Callable[[VideoSource, RunOutputs, str], RunSummary]
 class Batch:
     """What is done with every input.
 
-    settings: all that changes the outputs, for `--resume` to compare. stop: ends the run. show, say: for progress, and
-    for closing lines. streaming: None where windows are computed.
+    stop: ends the run. show, say: for progress, and for closing lines. streaming: None where windows are computed.
     """
 
     options: RunOptions
     plan: OutputPlan
     network: LoadedNetwork
-    settings: Mapping[str, str]
     stop: Stop
     show: Show
     say: Callable[[str], None]
@@ -84,8 +81,7 @@ class Batch:
         Raises:
             BrokenOffError: if it broke off, after its outputs were closed as those of an interrupted run.
         """
-        record = RunRecord(self.plan.folder, one, self.settings)
-        if self.options.resume and record.is_finished():
+        if self.options.resume and self.plan.is_finished(one):
             logger.info("%s: finished before, skipped", one.location)
             return False
         with (
@@ -94,7 +90,6 @@ class Batch:
         ):
             summary = (process or self.compute)(source, outputs, label + source.name)
         if outputs.files() and not summary.interrupted and summary.broken is None:
-            record.write(outputs.files())
             WindowSpool(self.plan.folder, one.name, source.size).remove()
         self.say(summary.line(outputs.written(), self.network.provenance().checkpoint))
         if summary.broken is not None:

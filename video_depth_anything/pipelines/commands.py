@@ -103,5 +103,5 @@ def _prepare(
         options.model, encoder=network.encoder, checkpoint=network.checkpoint, input_size=network.input_size
     )
     settings = replace(options, model=model).settings(streaming)
-    plan = replace(plan, provenance=network.provenance())
-    return Batch(options, plan, network, settings, stop, show, say, streaming)
+    plan = replace(plan, provenance=network.provenance(), settings=settings)
+    return Batch(options, plan, network, stop, show, say, streaming)

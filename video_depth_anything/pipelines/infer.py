@@ -19,8 +19,7 @@ from ..backends.load import load_backend
 from ..device import choose_execution
 from ..errors import InputError, UsageError
 from ..options import Option, made, options_of
-from ..outputs.base import DepthKind
-from ..outputs.options import CameraOptions, OutputOptions, formats
+from ..outputs.options import CameraOptions, DepthKind, OutputOptions, formats
 from ..outputs.plan import OutputPlan
 from ..retry import RetryingNetwork
 from ..transform import as_frame, refuse_path

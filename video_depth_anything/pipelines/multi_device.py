@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import OutputError, RankError, user_line
 from ..offline import windows_read
 from ..outputs.plan import readable
+from ..outputs.record import state_of
 from ..outputs.run_outputs import RunOutputs
 from ..video.frame import DepthMap, Image
 from ..video.inputs import Input
@@ -20,7 +21,6 @@ from ..video.source import VideoSource
 from .batch import Batch, failure_line, report_failures
 from .driver import READ_AHEAD, by_windows, run_video
 from .ranks import Ranks, longest_first
-from .run_record import state_of
 from .shared_windows import THERE, SharedWindows, run_length
 from .stop import Stop
 from .summary import RunSummary
@@ -124,8 +124,12 @@ class SharedBatch:
 
     def _begin(self, one: Input, source: VideoSource, spool: WindowSpool) -> list[int]:
         """Make the spool ready and return the windows that a run before has left."""
-        what = {"inference": str(self.batch.network.execution), "size": source.size, "input": state_of(one)}
-        found = spool.begin({**self.batch.settings, **what}, self.batch.options.resume)
+        what = {
+            "inference": str(self.batch.network.execution),
+            "size": source.size,
+            "input": state_of(one.location, one.images),
+        }
+        found = spool.begin({**self.batch.plan.settings, **what}, self.batch.options.resume)
         if found:
             logger.info("%s: %d windows were computed before", one.location, len(found))
         if source.expected is not None:

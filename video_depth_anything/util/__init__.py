@@ -1,1 +1,1 @@
-"""Blocks of the head, and preprocessing in steps, at the original's import paths."""
+"""A package that only holds names which users of the original import."""

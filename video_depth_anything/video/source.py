@@ -77,6 +77,7 @@ class VideoSource:
         fps: nominal frame rate of what comes out; the times of the frames tell the true one.
         expected: how many frames will come, as far as the input can be believed; None if it does not say.
         reader: name of the decoder in use.
+        images: the files, where it is made of images.
         first_time: `source_time` of the first frame that came out; None before, and for inputs without a clock.
 
     Args:
@@ -90,6 +91,7 @@ class VideoSource:
     """
 
     pixel_aspect = Fraction(1)
+    images: Sequence[Path] = ()
 
     def __init__(self, location: str | Path, selection: Selection, reader: Reader, name: str | None = None) -> None:
         self.location = str(location)
@@ -220,7 +222,9 @@ def open_images(
     from .images import ImageReader
 
     reader = ImageReader(paths, selection.image_fps, selection.colorspace, limits)
-    return VideoSource(location or str(paths[0]), selection, reader, name)
+    source = VideoSource(location or str(paths[0]), selection, reader, name)
+    source.images = tuple(paths)
+    return source
 
 
 def open_frames(

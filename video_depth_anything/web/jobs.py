@@ -16,7 +16,7 @@ import numpy as np
 
 from ..outputs.options import Provenance
 from ..outputs.plan import OutputPlan, readable
-from ..outputs.point_clouds import write_ply
+from ..outputs.point_clouds import read_ply, write_ply
 from ..pipelines.driver import by_windows, run_video
 from ..pipelines.options import ModelOptions, RunOptions
 from ..pipelines.stop import Stop
@@ -262,11 +262,8 @@ def duration(seconds: float) -> str:
 
 def turn_for_viewers(path: Path) -> None:
     """Turn a point cloud file from x right, y down, z forward to x right, y up, z backward, as 3D viewers have it."""
-    import open3d
-
-    cloud = open3d.t.io.read_point_cloud(path)
-    points = cloud.point.positions.numpy() * np.array((1, -1, -1), dtype=np.float32)
-    write_ply(path, points, cloud.point.colors.numpy())
+    points, colors = read_ply(path)
+    write_ply(path, points * np.array((1, -1, -1), dtype=np.float32), colors)
 
 
 def _zipped(folder: Path, stop: Stop) -> Path:

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from fractions import Fraction
@@ -170,6 +170,7 @@ class UploadSource:
     joints = ()
     # The visitor's packets are opened by the decoder alone.
     copyable = False
+    images: Sequence[Path] = ()
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
         # Outputs carry it: the visitor's name for the file, not this machine's, and short enough to be added to.

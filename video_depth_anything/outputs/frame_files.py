@@ -1,0 +1,107 @@
+"""Outputs with a file for each frame: OpenEXR and 16-bit PNG."""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from ..video.frame import Frame
+from .base import RunInfo, ValueRange, removed_on_error
+from .point_clouds import processed_intrinsics
+from .values import to_16_bit
+
+
+class _FrameFiles:
+    """A folder with a file for each frame, each whole or not there; numbered as the frames are."""
+
+    def __init__(self, run: RunInfo, ending: str, suffix: str) -> None:
+        self._run = run
+        self._values = run.values
+        self._folder = run.path(ending)
+        self._folder.mkdir(exist_ok=True)
+        self._suffix = suffix
+        self._count = 0
+
+    def _write(self, frame: Frame, data: bytes | memoryview) -> Path:
+        path = self._folder / f"{self._run.numbering.name(frame.numbered(self._count))}{self._suffix}"
+        with removed_on_error(path):
+            path.write_bytes(data)
+        self._count += 1
+        return path
+
+    def close(self) -> None:
+        """Every file is whole already."""
+
+    def abort(self) -> None:
+        """Every file is whole already, and stays."""
+
+    def written(self) -> list[str]:
+        return [f"{self._folder}/ ({self._count} files)"]
+
+
+class ExrFrames(_FrameFiles):
+    """`_depths_exr/frame_00000.exr`: one 32-bit float OpenEXR file per frame, ZIP compressed.
+
+    Channel `Z` is the depth as it is, as in the original. `R`, `G` and `B` repeat it: viewers show those, and ffmpeg
+    opens no file without them. Of the standard attributes framesPerSecond and pixelAspectRatio are there; others say
+    what the numbers are and where they come from. There is no timeCode: frames have the source's numbers, and a code
+    made up from times would be wrong wherever the source has its own.
+    """
+
+    def __init__(self, run: RunInfo) -> None:
+        super().__init__(run, "_depths_exr", ".exr")
+        fps = run.fps.limit_denominator(100_000)
+        self._attributes = {**run.facts(), "source": run.source, "fps": float(run.fps), "framesPerSecond": fps}
+        self._attributes["pixelAspectRatio"] = float(run.pixel_aspect)
+        if run.kind == "depth_metres":
+            self._attributes |= vars(processed_intrinsics(run.camera, run.source_size, run.size)[0])
+
+    def write(self, frame: Frame) -> None:
+        import OpenEXR
+
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **self._attributes}
+        pixels = np.ascontiguousarray(self._values(frame.depth))
+        # Through memory: the package writes to no name that is not valid Unicode.
+        data = io.BytesIO()
+        OpenEXR.File({**header, "time": frame.timestamp}, dict.fromkeys("RGBZ", pixels)).write(data)
+        self._write(frame, data.getbuffer())
+
+
+class Png16Frames(_FrameFiles):
+    """`_depths_png16/frame_00000.png`: 16-bit gray, with the mapping to values of each file in `mapping.json`.
+
+    Metres are stored as millimetres; disparity spans the range of the video where that is known, else of each frame.
+    """
+
+    def __init__(self, run: RunInfo) -> None:
+        super().__init__(run, "_depths_png16", ".png")
+        self._own_scales = run.ends is None or run.options.png16_scale == "frame"
+        self._mappings: dict[str, dict[str, float]] = {}
+
+    def write(self, frame: Frame) -> None:
+        import cv2
+
+        scale, offset = self._values.mapping(ValueRange().update(frame.depth) if self._own_scales else None)
+        ok, data = cv2.imencode(".png", to_16_bit(self._values(frame.depth), scale, offset))
+        assert ok
+        self._mappings[self._write(frame, data.data).name] = {"scale": scale, "offset": offset}
+
+    def close(self) -> None:
+        path = self._folder / "mapping.json"
+        content = {**self._run.facts(), "value": "level * scale + offset", "files": self._mappings}
+        with removed_on_error(path):
+            path.write_text(json.dumps(content, indent=1) + "\n")
+
+    def abort(self) -> None:
+        # Without their mapping the files mean nothing: on a full disk, the last ones make room for it.
+        while self._mappings:
+            try:
+                return self.close()
+            except OSError:
+                (self._folder / self._mappings.popitem()[0]).unlink(missing_ok=True)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return None

@@ -1,0 +1,185 @@
+"""The hidden record of outputs of one name: from which source they are, with which settings, and which they are.
+
+It decides what a run may replace, and `--resume` compares it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import NamedTuple
+
+from ..files import whole_file
+from ..options import options_of
+from ..video.names import printable
+from ..video.realtime import is_live
+from ..video.sequences import numbered
+from .options import CameraOptions, OutputOptions
+from .registry import FORMATS
+
+Settings = dict[str, str]
+
+# Options that leave the depth of a frame as it is.
+NOT_OF_DEPTH = {one.name for one in (*options_of(OutputOptions), *options_of(CameraOptions))}
+NOT_OF_DEPTH |= {"start", "end", "max_len", "frames"}
+
+
+class Span(NamedTuple):
+    """What part of its source a run covers.
+
+    start, end: numbers of a sequence, or seconds of a video. step: from one frame to the next. own_numbers: whether
+    files of frames are numbered as the source counts, whatever part of it was chosen.
+    """
+
+    start: float
+    end: float
+    step: float
+    own_numbers: bool
+
+    def covers(self, other: Span) -> bool:
+        """Whether nothing of the other lies outside, give or take a frame."""
+        slack = max(self.step, other.step) * 0.99
+        return self.start <= other.start + slack and self.end >= other.end - slack
+
+
+@dataclass
+class RunRecord:
+    """What the runs of one name wrote in a folder.
+
+    Attributes:
+        folder, name: where, and what the names of the outputs begin with.
+        source: see `source_of`; empty where no run wrote anything.
+        inputs: name, size and time of change of the files that were read.
+        settings: all that changes what is written.
+        finished: whether the last run came to its end.
+        span: what it covered.
+        ends: lowest and highest depth.
+        files: the outputs, and how many files each is: folders hold several.
+    """
+
+    folder: Path
+    name: str
+    source: str = ""
+    inputs: list[list[str | int]] = field(default_factory=list)
+    settings: Settings = field(default_factory=dict)
+    finished: bool = False
+    span: Span | None = None
+    ends: tuple[float, float] | None = None
+    files: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, folder: Path, name: str) -> RunRecord:
+        """What is recorded; an empty record where nothing is, or it is damaged."""
+        record = cls(folder, name)
+        try:
+            found = json.loads(record.path.read_text())
+            for one in fields(cls):
+                if one.name in found and one.name not in ("folder", "name"):
+                    setattr(record, one.name, found[one.name])
+            record.span = None if record.span is None else Span(*record.span)
+            record.files = {str(name): int(count) for name, count in record.files.items()}
+        except (OSError, ValueError, TypeError, AttributeError):
+            return cls(folder, name)
+        return record
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self.folder / f".{self.name}_run.json"
+
+    def write(self) -> None:
+        """Replace the file as a whole."""
+        content = asdict(self)
+        del content["folder"], content["name"]
+        with whole_file(self.path) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n")
+
+    def owns(self, path: Path) -> bool:
+        """Whether a run wrote what is at a path in its folder."""
+        return path.name in self.files and not path.is_symlink()
+
+    def any_left(self) -> bool:
+        """Whether any of its outputs is still there."""
+        return any(os.path.lexists(self.folder / name) for name in self.files)
+
+    def is_finished(self, source: str, inputs: Sequence[object], settings: Settings) -> bool:
+        """Whether the same run came to its end before, and all that it wrote is still there."""
+        same = (self.source, self.inputs, self.settings) == (source, list(inputs), settings)
+        return same and self.finished and all(count_files(self.folder / n) == k for n, k in self.files.items())
+
+    def same_depth(self, settings: Settings) -> bool:
+        """Whether a run with these settings gives a frame the same depth, but for the windows around it."""
+        what = {*self.settings, *settings} - NOT_OF_DEPTH
+        return all(self.settings.get(key) == settings.get(key) for key in what)
+
+
+def names(name: str) -> Iterable[str]:
+    """NAME, NAME_2, NAME_3, and so on."""
+    yield name
+    number = 2
+    while True:
+        yield f"{name}_{number}"
+        number += 1
+
+
+def record_of(folder: Path, name: str, source: str) -> RunRecord:
+    """The record of a source's outputs, whatever name they got; an empty one if there are none."""
+    for candidate in names(name):
+        record = RunRecord.read(folder, candidate)
+        if record.source in ("", source):
+            return record
+    raise AssertionError("names never end")
+
+
+def source_of(location: str, images: Sequence[Path] = ()) -> str:
+    """What tells a source from others: the absolute path of a file, folder or sequence, or an address.
+
+    All parts of one numbered sequence are one source, every recording of a live source is another one.
+    """
+    if images:
+        parts = {(part.before, part.after) for part in map(numbered, images) if part is not None}
+        if len(parts) == 1:
+            before, after = parts.pop()
+            return str(images[0].parent.resolve() / f"{before.rpartition(os.sep)[2]}#{after}")
+        return str((images[0].parent if len(images) > 1 else images[0]).resolve())
+    if os.path.lexists(location):
+        return str(Path(location).resolve())
+    started = f" at {time.time():.3f}" if is_live(location) else ""
+    return printable(location) + started
+
+
+def state_of(location: str, images: Sequence[Path] = ()) -> list[list[str | int]]:
+    """Name, size and time of change of each file of an input; an address has its name alone."""
+    state: list[list[str | int]] = []
+    for path in images or (Path(location),):
+        try:
+            found = path.stat()
+        except OSError:
+            state.append([printable(path)])
+        else:
+            state.append([str(path), found.st_size, found.st_mtime_ns])
+    return state
+
+
+def count_files(path: Path) -> int:
+    """Number of files at a path: 1 for a file, 0 if there is nothing."""
+    return sum(1 for _ in path.iterdir()) if path.is_dir() else int(path.exists())
+
+
+def is_output(name: str, path_name: str, formats: Iterable[str] = FORMATS) -> bool:
+    """Whether the formats write a file or folder of that name among the outputs called `name`."""
+    ending = path_name.removeprefix(name)
+    endings = (e.rstrip("/") for one in formats for e in FORMATS[one].endings)
+    return path_name.startswith(name) and any(re.fullmatch(e, ending) for e in endings)
+
+
+def outputs_in(folder: Path, name: str, formats: Iterable[str] = FORMATS) -> list[Path]:
+    """What there is in a folder under the names by which the formats write outputs called `name`."""
+    chosen = list(formats)
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry) for entry in entries if is_output(name, entry.name, chosen))
