@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from training.flags import not_negative
 from training.network import ENCODER
@@ -24,46 +23,25 @@ from video_depth_anything.checkpoint import read_state_dict
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.errors import UsageError
 
-Weights = dict[str, Tensor]
-
-
-def average(parts: Sequence[tuple[Mapping[str, Tensor], float]]) -> Weights:
-    """Weighted mean of state dicts with the same names and shapes, in float32.
-
-    Args:
-        parts: state dicts and their shares, >= 0 with a sum > 0, which need not be 1.
-    """
-    total = sum(share for _, share in parts)
-    return {
-        name: sum((state[name].float() * (share / total) for state, share in parts), torch.zeros(()))
-        for name in parts[0][0]
-    }
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
-    if not sum(share for _, share in args.parts):
+    total = sum(share for _, share in args.parts)
+    if not total:
         raise UsageError("the shares of the checkpoints must not all be 0")
     paths = [path for path, _ in args.parts] + ([args.encoder_of] if args.encoder_of else [])
-    states = _read_alike(paths)
-    result = average([(state, share) for state, (_, share) in zip(states, args.parts)])
-    if args.encoder_of:
-        result |= {name: x for name, x in states[-1].items() if name.startswith(ENCODER)}
-    save_checkpoint(result, args.output, args.half)
-    print(f"wrote {args.output}")
-    return 0
-
-
-def _read_alike(paths: Sequence[Path]) -> list[Weights]:
-    """The weights in files, which must have the names and shapes of the first one's."""
     states = [read_state_dict(path) for path in paths]
     shapes = [{name: x.shape for name, x in state.items()} for state in states]
     for path, found in zip(paths, shapes):
         if found != shapes[0]:
-            raise UsageError(
-                f"{path}: holds another network than the first checkpoint; average those of one encoder size"
-            )
-    return states
+            raise UsageError(f"{path}: not the network of the first checkpoint; average those of one encoder size")
+    shares = [(state, share / total) for state, (_, share) in zip(states, args.parts)]
+    mean = {name: sum((x[name].float() * share for x, share in shares), torch.zeros(())) for name in shapes[0]}
+    if args.encoder_of:
+        mean |= {name: x for name, x in states[-1].items() if name.startswith(ENCODER)}
+    save_checkpoint(mean, args.output, args.half)
+    print(f"wrote {args.output}")
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -4,8 +4,8 @@
     python -m starter.evaluate --checkpoint runs/clip/model.pth --folders DIR [DIR ...] --input_size 252
 
 One scale and shift a recording in disparity; delta1 and AbsRel, and TAE where poses are known. The rows are:
-constant (the mean disparity), plane (the best disparity = a + b x + c y), image (each frame on its own, motion modules
-switched off), offline (windows of 32 frames, as run.py does), offline without motion (the same, switched off).
+constant (the mean disparity), plane (the best disparity = a + b x + c y), offline (windows of 32 frames, as run.py
+does), image (the same with the motion modules switched off: each frame on its own).
 """
 
 from __future__ import annotations
@@ -36,12 +36,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--input_size", type=positive_int, default=252, help="shorter side of the network's input")
     result.add_argument("--frames", type=positive_int, help="first frames of each recording (default: all)")
     result.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES))
-    result.add_argument(
-        "--no_motion", action="store_true", help="add the offline mode with motion modules switched off"
-    )
-    result.add_argument(
-        "--max_depth", type=positive_float, default=10.0, help="metres; farther is left out (%(default)s)"
-    )
+    what = "metres; farther is left out (%(default)s)"
+    result.add_argument("--max_depth", type=positive_float, default=10.0, help=what)
     result.add_argument("--json", type=Path, metavar="FILE", help="write the numbers there too")
     result.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
     result.add_argument("--device", choices=DEVICES, default="auto")
@@ -64,22 +60,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     folders = [open_rgbd_folder(path) for path in args.folders]
-    chosen: dict[str, Network] = {}
     if args.backend == "torch":
         execution = choose_execution(args.device, args.precision)
         model = load_model(args.encoder, False, args.checkpoint, execution.device)
-        networks = {"image": without_motion(model), "offline": model}
-        chosen |= {mode: networks[mode] for mode in args.modes}
-        if args.no_motion:
-            chosen["offline without motion"] = networks["image"]
-    elif args.no_motion or args.modes != ["offline"]:
+        makers = {"image": lambda: without_motion(model), "offline": lambda: model}
+        chosen: dict[str, Network] = {mode: makers[mode]() for mode in args.modes}
+    elif args.modes != ["offline"]:
         raise UsageError(f"--backend {args.backend}: takes --modes offline alone")
     else:
         options = ModelOptions(args.encoder, False, args.checkpoint, args.input_size, args.device, args.backend,
                                args.precision)  # fmt: skip
         images = [str(folder.images[len(folder) * part // 4]) for part in range(4) for folder in folders]
         loaded = load_network(options, images)
-        execution, chosen["offline"] = loaded.execution, loaded.network
+        execution, chosen = loaded.execution, {"offline": loaded.network}
     results = []
     for folder in folders:
         count = min(args.frames or len(folder), len(folder))

@@ -33,32 +33,19 @@ NEAREST_TO_ZERO = 1e-3
 
 @dataclass(frozen=True)
 class Gate:
-    """Unseen frames, and how well the ridge tells their scale.
-
-    Attributes:
-        source: a cache of them; the first frame of each clip counts.
-        ridge_sd: standard deviation of the ridge's logarithmic error.
-    """
+    """A cache of unseen clips, whose first frames count, and the standard deviation of the ridge's errors on them."""
 
     source: CacheSource
     ridge_sd: float
 
     def measure(self, trainer: Trainer) -> dict[str, float]:
-        """How well the averaged weights tell the scale of these frames.
-
-        Args:
-            trainer: whose network is measured.
-
-        Returns:
-            `gate/scale_sd`, to be below `gate/ridge_sd`, and `gate/scale_correlation`.
-        """
+        """`gate/scale_sd` of the averaged weights, to be below `gate/ridge_sd`, and `gate/scale_correlation`."""
         samples = list(first_frames(self.source, len(self.source.clips)))
         truth = np.concatenate([x.target.numpy() for x in samples])
         valid = np.concatenate([x.valid.numpy() for x in samples])
-        told = predict(trainer, samples)
-        scale, shift = compute_scale_and_shift(told, truth, valid)
-        medians = log_medians(np.maximum(scale * told + shift, NEAREST_TO_ZERO), valid)
-        wanted = log_medians(np.maximum(truth, NEAREST_TO_ZERO), valid)
+        predicted = predict(trainer, samples)
+        scale, shift = compute_scale_and_shift(predicted, truth, valid)
+        medians, wanted = (log_medians(x, valid) for x in (scale * predicted + shift, truth))
         correlation = float(np.corrcoef(medians, wanted)[0, 1]) if medians.std() > 0 else 0.0
         return {
             "gate/scale_sd": float(np.std(medians - wanted)),
@@ -68,15 +55,7 @@ class Gate:
 
 
 def open_gate(path: Path, trained_on: CacheSource) -> Gate:
-    """Open a cache of unseen frames and fit the ridge on those of training.
-
-    Args:
-        path: a cache made as those of training are.
-        trained_on: the caches of training; up to 800 of their clips are used.
-
-    Raises:
-        InputError: if the cache was made otherwise, holds fewer than two clips, or scenes of training.
-    """
+    """Open a cache of unseen frames, made as those of training, and fit the ridge on up to 800 clips of the latter."""
     info = trained_on.info
     source = CacheSource([path], 1, info.fingerprint, info.encoder_blocks)
     unseen, seen = ({clip_seed(clip.name) for clip in x.clips} for x in (source, trained_on))
@@ -98,8 +77,7 @@ def first_frames(source: CacheSource, count: int) -> Iterator[Sample]:
 
 def _features(source: CacheSource, count: int) -> tuple[Vector, Vector]:
     """Pooled features (N, D) and logarithms of the true medians (N,) of clips' first frames."""
-    rows = [(pooled(x), log_medians(np.maximum(x.target.numpy(), NEAREST_TO_ZERO), x.valid.numpy()))
-            for x in first_frames(source, count)]  # fmt: skip
+    rows = [(pooled(x), log_medians(x.target.numpy(), x.valid.numpy())) for x in first_frames(source, count)]
     return np.stack([row[0] for row in rows]), np.concatenate([row[1] for row in rows])
 
 
@@ -115,33 +93,26 @@ def pooled(sample: Sample) -> Vector:
 
 
 def log_medians(maps: npt.NDArray[np.floating], valid: npt.NDArray[np.bool_]) -> Vector:
-    """(N,) logarithms of the medians of maps (N, H, W) > 0 over their valid pixels; 0 for a frame without any."""
-    return np.array([np.log(np.median(m[v])) if v.any() else 0.0 for m, v in zip(maps, valid)], np.float64)
+    """(N,) logarithms of the medians of maps (N, H, W) over their valid pixels; 0 for a frame without any."""
+    near = np.maximum(maps, NEAREST_TO_ZERO)
+    return np.array([np.log(np.median(m[v])) if v.any() else 0.0 for m, v in zip(near, valid)], np.float64)
 
 
 def ridge(features: Vector, values: Vector, asked: Vector) -> Vector:
-    """Ridge regression with the strength that leave-one-out errors choose (Golub, Heath and Wahba 1979).
+    """The values (M,) of `asked` (M, D) by ridge regression on features (N, D) and their values (N,).
 
-    Args:
-        features: (N, D), to be fitted.
-        values: (N,), what they stand for.
-        asked: (M, D).
-
-    Returns:
-        (M,), the values of `asked`.
+    Its strength is the one with the smallest leave-one-out error (Golub, Heath and Wahba 1979).
     """
     mean, spread = features.mean(0), features.std(0) + 1e-9
     u, s, vt = np.linalg.svd((features - mean) / spread, full_matrices=False)
     centred = values - values.mean()
-    best: tuple[float, Vector] | None = None
+    fits = []
     for strength in STRENGTHS:
         shrunk = s**2 / (s**2 + strength * len(values))
         left_out = (centred - u @ (shrunk * (u.T @ centred))) / (1 - (u**2) @ shrunk - 1 / len(values)).clip(1e-6)
-        error = float((left_out**2).mean())
-        if best is None or error < best[0]:
-            best = (error, vt.T @ (shrunk / s.clip(1e-9) * (u.T @ centred)))
-    assert best is not None
-    return np.asarray((asked - mean) / spread @ best[1] + values.mean())
+        fits.append((float((left_out**2).mean()), vt.T @ (shrunk / s.clip(1e-9) * (u.T @ centred))))
+    _, weights = min(fits, key=lambda fit: fit[0])
+    return np.asarray((asked - mean) / spread @ weights + values.mean())
 
 
 def predict(trainer: Trainer, samples: list[Sample]) -> npt.NDArray[np.float32]:

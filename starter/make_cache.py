@@ -27,16 +27,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--clips", type=positive_int, required=True, help="how many clips to render")
     result.add_argument("--frames", type=positive_int, default=4, help="frames a clip (%(default)s)")
     result.add_argument("--seed", type=whole, default=0, help="of the first clip; the next has seed + 1 (%(default)s)")
-    result.add_argument(
-        "--views", type=positive_int, default=1, help="samples made of a clip: as it is, then mirrored and recoloured"
-    )
-    result.add_argument(
-        "--storage", choices=("int8", "fp16"), default="int8", help="type of the token maps; int8 takes half as much"
-    )
+    what = "samples made of a clip: as it is, then mirrored and recoloured"
+    result.add_argument("--views", type=positive_int, default=1, help=what)
     result.add_argument("--workers", type=positive_int, default=1, help="processes (%(default)s)")
-    result.add_argument(
-        "--min_free_gb", type=not_negative, default=5.0, help="stop when the disk has less left (%(default)s)"
-    )
+    what = "stop when the disk has less left (%(default)s)"
+    result.add_argument("--min_free_gb", type=not_negative, default=5.0, help=what)
     add_model_arguments(result)
     add_scene_arguments(result)
     return result

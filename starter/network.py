@@ -82,9 +82,9 @@ class CachedNetwork(TrainingNetwork):
         if not (self.coarse and self.training):
             return super().finest(path, map2, map1, grid)
         head, size = self.model.head, (path.shape[-2], path.shape[-1])
-        finest = head.scratch.narrow(1, F.avg_pool2d(head.resize_layers[0](map1), 2))
-        for level, skip in ((2, head.skip(2, map2)), (1, head.scratch.fusion(1).skip(finest))):
-            path = head.scratch.fusion(level)(path, skip, size)
+        finer, finest = head.resize_layers[1](map2), F.avg_pool2d(head.resize_layers[0](map1), 2)
+        for level, skip in ((2, finer), (1, finest)):
+            path = head.scratch.fusion(level)(path, head.scratch.narrow(level, skip), size)
         return head.scratch.output_conv1(path)
 
     def pixels(self, maps: Tensor) -> Tensor:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import nn
 
 from benchmark.baselines import constant_disparity, plane_disparity
@@ -21,25 +19,14 @@ from training.sources import read_frames
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import InputError
 from video_depth_anything.network import Network
-from video_depth_anything.offline import infer_depth, resize_depth
-from video_depth_anything.transform import network_size, preprocess
+from video_depth_anything.offline import infer_depth
 from video_depth_anything.video_depth import VideoDepthAnything
 
 Maps = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class Quality:
-    """One method on one recording, after one scale and shift in disparity.
-
-    Attributes:
-        recording: its folder's name.
-        frames: how many.
-        method: name of the method.
-        delta1: share of pixels within a factor of 1.25 of the true depth.
-        abs_rel: mean relative error.
-        tae: temporal alignment error in percent, None without poses or with one frame only.
-    """
+class Quality(NamedTuple):
+    """One method on one recording, after one scale and shift in disparity; `tae` in percent, None without poses."""
 
     recording: str
     frames: int
@@ -58,18 +45,6 @@ def without_motion(model: VideoDepthAnything) -> VideoDepthAnything:
     return silent
 
 
-def image_depth(
-    model: VideoDepthAnything, images: Iterable[npt.NDArray[np.uint8]], input_size: int, execution: Execution
-) -> Iterator[Maps]:
-    """Disparity (H, W) of each image (H, W, 3) uint8 RGB on its own."""
-    for image in images:
-        height, width = image.shape[:2]
-        frame = torch.from_numpy(preprocess(image, network_size(height, width, input_size)))[None, None]
-        with torch.inference_mode(), execution.autocast():
-            depth = model(frame.to(execution.device))
-        yield resize_depth(depth, (height, width))[0, 0].cpu().numpy()
-
-
 def measure(
     folder: RgbdFolder,
     count: int,
@@ -79,14 +54,9 @@ def measure(
     max_depth: float,
     advance: Callable[[], None],
 ) -> list[Quality]:
-    """The two baselines and each network on the first `count` frames of a recording.
+    """The two baselines and each network, by name, on the first `count` frames of a recording.
 
-    Args:
-        networks: by mode; "image" runs frame by frame, in PyTorch, any other in windows.
-        advance: called after each frame that a network has done.
-
-    Raises:
-        InputError: if files cannot be read, or no pixel has a usable depth.
+    `advance` is called after each frame that a network has done.
     """
     clip = read_frames(folder, range(count))
     depth = clip.depth
@@ -96,17 +66,12 @@ def measure(
         "constant": constant_disparity(depth),
         "plane": plane_disparity(depth, max_depth),
     }
-    for mode, network in networks.items():
+    for name, network in networks.items():
         maps = []
-        images = iter(clip.images)
-        if mode == "image":
-            disparities = image_depth(cast(VideoDepthAnything, network), images, input_size, execution)
-        else:
-            disparities = infer_depth(network, images, input_size, execution)
-        for disparity in disparities:
+        for disparity in infer_depth(network, iter(clip.images), input_size, execution):
             maps.append(disparity)
             advance()
-        predictions[mode] = np.stack(maps)
+        predictions[name] = np.stack(maps)
     return [_quality(folder, depth, method, maps, max_depth) for method, maps in predictions.items()]
 
 
@@ -122,7 +87,7 @@ def _quality(folder: RgbdFolder, depth: Maps, method: str, disparity: Maps, max_
 
 def as_json(results: Sequence[Sequence[Quality]]) -> str:
     """All numbers, one object a method and recording."""
-    return json.dumps([asdict(row) for rows in results for row in rows], indent=1) + "\n"
+    return json.dumps([row._asdict() for rows in results for row in rows], indent=1) + "\n"
 
 
 def as_markdown(results: Sequence[Sequence[Quality]]) -> str:

@@ -9,8 +9,8 @@ from recipes import assert_close, assert_not_degenerate, golden_arrays, golden_j
 from torch import nn
 
 from video_depth_anything.config import ENCODERS, MODEL_CONFIGS
-from video_depth_anything.dinov2 import attend
-from video_depth_anything.motion_module import MAX_FRAMES, sinusoid_table
+from video_depth_anything.dinov2_layers.attention import attend
+from video_depth_anything.motion_module.motion_module import PositionalEncoding
 from video_depth_anything.video_depth import VideoDepthAnything
 
 
@@ -40,11 +40,11 @@ def test_original_constructor_keywords() -> None:
 def test_tokens_match_golden(golden_model: VideoDepthAnything) -> None:
     golden = golden_arrays("forward_vits")
     with torch.inference_mode():
-        taps = golden_model.pretrained(noise(7, 4, 3, 70, 98))
-    for index, tap in enumerate(taps):
-        assert_close(tap.patches[:, :6, :24], golden[f"tokens{index}_slice"])
-        assert_close(tap.class_token, golden[f"cls{index}"])
-        mean_std = (float(tap.patches.mean()), float(tap.patches.std()))
+        taps = golden_model.forward_features(noise(7, 4, 3, 70, 98)[None])
+    for index, (patches, class_token) in enumerate(taps):
+        assert_close(patches[:, :6, :24], golden[f"tokens{index}_slice"])
+        assert_close(class_token, golden[f"cls{index}"])
+        mean_std = (float(patches.mean()), float(patches.std()))
         np.testing.assert_allclose(mean_std, golden[f"tokens{index}_mean_std"], atol=5e-6)
 
 
@@ -72,12 +72,12 @@ def test_epsilons() -> None:
 def test_untrained_motion_modules_are_the_identity() -> None:
     torch.manual_seed(0)
     model = VideoDepthAnything("vits")
-    x = torch.randn(2, 5, 192, 3, 4)
-    assert torch.equal(model.head.motion_modules[0](x), x)
+    x = torch.randn(2, 192, 5, 3, 4)
+    assert torch.equal(model.head.motion_modules[0](x)[0], x)
 
 
 def test_position_table_of_another_formula() -> None:
-    table = sinusoid_table(MAX_FRAMES, 64)[0].double()
+    table = PositionalEncoding(64).pe[0].double()
     for position, channel in ((0, 0), (1, 0), (5, 7), (31, 62), (31, 63)):
         angle = position / 10000 ** (2 * (channel // 2) / 64)
         expected = np.sin(angle) if channel % 2 == 0 else np.cos(angle)
@@ -102,10 +102,11 @@ def test_decode_renders_only_the_slots_asked_for(golden_model: VideoDepthAnythin
 
 
 def test_pixels_in_chunks_give_the_same(golden_model: VideoDepthAnything, monkeypatch: pytest.MonkeyPatch) -> None:
-    x = noise(5, 1, 8, 64, 6, 7)
-    whole = golden_model.head.motion_modules[2](x)
+    x = noise(5, 1, 64, 8, 6, 7)
+    whole, states = golden_model.head.motion_modules[2](x)
     monkeypatch.setattr("video_depth_anything.motion_module.motion_module.MAX_CHUNK_ELEMENTS_CPU", 8 * 8 * 64 * 5)
-    torch.testing.assert_close(golden_model.head.motion_modules[2](x), whole, atol=1e-5, rtol=1e-5)
+    parts, joined = golden_model.head.motion_modules[2](x)
+    torch.testing.assert_close([parts, *joined], [whole, *states], atol=1e-5, rtol=1e-5)
 
 
 def test_wrong_inputs(golden_model: VideoDepthAnything) -> None:

@@ -21,6 +21,7 @@ from video_depth_anything import video_depth
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError
 from video_depth_anything.offline import RawWindows, infer_depth
+from video_depth_anything.transform import preprocess
 from video_depth_anything.video_depth_stream import DepthStream, VideoDepthAnything
 
 Frames = npt.NDArray[np.uint8]
@@ -71,11 +72,10 @@ def test_state_can_be_read(streaming_model: VideoDepthAnything) -> None:
     for number in range(15):
         model.infer_video_depth_one(frame, 28, fp32=True)
         assert (model.id, model.frame_height, model.frame_width) == (number, 28, 42)
-    assert model.transform(frame).shape == (3, 28, 42)
-    assert len(model.frame_cache_list) == 8
-    with pytest.raises(ValueError, match=r"reset_stream\(\)"):
-        model.id += 1
-    assert model.id == 14
+    image = model.transform({"image": frame.astype(np.float32) / 255.0})["image"]
+    np.testing.assert_allclose(image, preprocess(frame, (28, 42)), atol=2e-6)
+    assert len(model.frame_cache_list) == len(model.frame_id_list) == 42
+    assert model.gap == 41
 
 
 def test_frames_remembered_are_the_originals(streaming_model: VideoDepthAnything) -> None:

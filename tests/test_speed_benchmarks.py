@@ -75,7 +75,7 @@ def test_plain_offline_equals_the_golden_values(golden_model: VideoDepthAnything
 
 def test_plain_streaming_equals_the_golden_values(golden_model: VideoDepthAnything, fp32: Execution) -> None:
     network = PlainStream(PlainNetwork(golden_model.state_dict(), golden_model.config, metric=False))
-    stream = DepthStream(network, 56, fp32)  # type: ignore[arg-type]
+    stream = DepthStream(network, 56, fp32)
     frames = synthetic_frames(75, 48, 64, 75)[:48]
     assert_close(np.stack([stream.step(frame) for frame in frames]), golden_arrays("streaming_vits")["depth"][:48])
 

@@ -9,7 +9,7 @@ import torch
 
 from benchmark.baselines import plane_disparity
 from benchmark.rgbd import open_rgbd_folder
-from starter.quality import as_markdown, image_depth, measure, without_motion
+from starter.quality import as_markdown, measure, without_motion
 from video_depth_anything.device import Execution
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -46,10 +46,3 @@ def test_switched_off_motion_makes_frames_independent(golden_model: VideoDepthAn
         mixed = golden_model(frames)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
     assert (mixed - together).abs().max() > 0.01  # and the given network was not changed
-
-
-def test_image_depth_has_the_images_size(golden_model: VideoDepthAnything, fp32: Execution) -> None:
-    image = np.random.default_rng(0).integers(0, 255, (33, 47, 3)).astype(np.uint8)
-    (depth,) = image_depth(golden_model, [image], 28, fp32)
-    assert depth.shape == (33, 47)
-    assert depth.dtype == np.float32

@@ -42,6 +42,6 @@ def test_attention_on_a_device_is_the_same(golden_model: VideoDepthAnything) -> 
                 device.rewind(44)
         expected = golden_model.step(features, host)
         found = golden_model.step(features, device)
-        assert (found - expected).abs().max() <= 5e-5 * expected.abs().max(), index
+        assert (found - expected).abs().max() <= 1e-4 * expected.abs().max(), index
     assert device.frames_seen == 46
     assert int(device.position or 0) == 46

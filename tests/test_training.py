@@ -19,7 +19,7 @@ from training.start import load_for_training, save_checkpoint
 from training.trainer import Settings, Trainer, load_state, save_state
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.device import Execution
-from video_depth_anything.errors import CheckpointError
+from video_depth_anything.errors import CheckpointError, OutputError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 HEIGHT, WIDTH = 28, 42
@@ -211,3 +211,16 @@ def test_the_saved_checkpoint_loads_strictly(make_model: MakeModel, tmp_path: Pa
     model = load_model("vits", checkpoint=tmp_path / "model.pth", device="cpu")
     key = "head.scratch.output_conv1.weight"
     torch.testing.assert_close(model.state_dict()[key], trainer.averaged_state()[key], rtol=1e-3, atol=1e-3)
+
+
+def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    output = tmp_path / "weights.pth"
+    output.write_bytes(b"old")
+    monkeypatch.setattr(torch, "save", fail)
+    with pytest.raises(OutputError, match="disk full"):
+        save_checkpoint({"a": torch.ones(1)}, output, half=False)
+    assert output.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [output]

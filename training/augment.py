@@ -28,9 +28,6 @@ class Augmentation:
     colour: float = 0.3
 
 
-VIEW = Augmentation(1, 1, 0.3)  # of the further views in a cache
-
-
 def augment(clip: Clip, how: Augmentation, rng: np.random.Generator) -> Clip:
     """Draw a crop, a flip and a change of colours, and apply them to the whole clip.
 

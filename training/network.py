@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 import torch.nn.functional as F
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from video_depth_anything.config import PATCH_SIZE
-from video_depth_anything.dpt import resize
 from video_depth_anything.temporal_memory import float32_region
+from video_depth_anything.util.blocks import resize
 from video_depth_anything.video_depth import VideoDepthAnything
 
 Stage = Literal["image", "clip"]
@@ -31,8 +31,8 @@ UNUSED = ("pretrained.mask_token", "head.scratch.refinenet4.resConfUnit1.")
 def token_maps(model: VideoDepthAnything, images: Tensor) -> tuple[Tensor, ...]:
     """Encode frames (..., 3, H, W) to the four tapped token maps, each (..., L, C)."""
     leading = images.shape[:-3]
-    taps = model.pretrained(images.flatten(0, -4))
-    return tuple(tap.patches.unflatten(0, leading) for tap in taps)
+    taps = model.pretrained.get_intermediate_layers(images.flatten(0, -4), model.pretrained.taps)
+    return tuple(tokens.unflatten(0, leading) for tokens in taps)
 
 
 class TrainingNetwork(nn.Module):
@@ -81,7 +81,7 @@ class TrainingNetwork(nn.Module):
         batch, length = tokens[0].shape[:2]
         rendered = [t if slots == list(range(length)) else t[:, slots] for t in tokens[:2]]
         map1, map2 = (head.project(i, t.flatten(0, 1), grid) for i, t in enumerate(rendered))
-        map3, map4 = (head.reassemble(i, tokens[i].flatten(0, 1), grid) for i in (2, 3))
+        map3, map4 = (head.resize_layers[i](head.project(i, tokens[i].flatten(0, 1), grid)) for i in (2, 3))
 
         def mix(index: int, maps: Tensor) -> Tensor:
             clip = self.stage == "clip"
@@ -99,10 +99,11 @@ class TrainingNetwork(nn.Module):
         It is the most expensive layer of a training step, and its rounding is noise that training averages out; the
         depth itself stays float32.
         """
-        wide, _, last, _ = self.model.head.scratch.output_conv2
+        wide, _, last, _ = cast(Sequence[nn.Conv2d], self.model.head.scratch.output_conv2)
         hidden = F.relu(wide(maps))
         with float32_region(hidden.device.type):
-            return F.relu(last(hidden.float())).squeeze(1)
+            # As a product of channels-last pixels: a convolution with one pixel is slow on a CPU.
+            return F.relu(F.linear(hidden.permute(0, 2, 3, 1).float(), last.weight.flatten(1), last.bias)).squeeze(-1)
 
 
 def temporal_attention(device_type: str) -> AbstractContextManager[object]:

@@ -60,3 +60,11 @@ def encoder_name(encoder: str) -> EncoderName:
 def get_config(encoder: str) -> ModelConfig:
     """Look a variant up; raises ValueError that names the known ones."""
     return MODEL_CONFIGS[encoder_name(encoder)]
+
+
+def check_published(given: Mapping[str, object], published: Mapping[str, object]) -> None:
+    """Raise ValueError if an argument of the original's constructors has a value that no published network has."""
+    for name, value in given.items():
+        if name not in published or value != published[name]:
+            known = f"the published networks have {published[name]!r}" if name in published else "it is not known"
+            raise ValueError(f"{name}={value!r}: {known}, and nothing else is implemented")

@@ -34,7 +34,11 @@ class HeadPieces(Protocol):
 
 
 def decode(
-    head: HeadPieces, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int
+    head: HeadPieces,
+    window: Sequence[FrameFeatures],
+    slots: Sequence[int],
+    frames_at_once: int,
+    motion: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """Depth of chosen slots of a window.
 
@@ -42,21 +46,23 @@ def decode(
         window: one `FrameFeatures` per slot, N = B clips each; at most 32.
         slots: the slots to render; the others only take part in the mixing.
         frames_at_once: slots that go through the per-frame pieces together, which bounds memory.
+        motion: called instead of the head's own.
 
     Yields:
         (B, n, 14h, 14w) float32 for the next n <= frames_at_once slots.
     """
+    motion = motion or head.motion
     # No name is kept for what has been used: these maps of all frames are the peak of a window's memory.
     path, skip = _per_frame(
         head.coarse,
         frames_at_once,
-        head.motion(0, stack_frames([features.map3 for features in window])),
-        head.motion(1, stack_frames([features.map4 for features in window])),
+        motion(0, stack_frames([features.map3 for features in window])),
+        motion(1, stack_frames([features.map4 for features in window])),
     )
-    path = head.motion(2, path)
+    path = motion(2, path)
     (path,) = _per_frame(head.fine, frames_at_once, path, skip)
     del skip
-    path = head.motion(3, path)
+    path = motion(3, path)
     for start in range(0, len(slots), frames_at_once):
         chosen = list(slots[start : start + frames_at_once])
         map2 = stack_frames([window[slot].map2 for slot in chosen])
@@ -65,17 +71,10 @@ def decode(
         yield _per_frame(head.finish, len(chosen), maps)[0]
 
 
-@torch.no_grad()
 def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
-    """Depth of a video's next frame, given what `memory` holds of those before; the frame is added to it.
+    """Depth (B, 14h, 14w) float32 of a video's next frame, given what `memory` holds of those before.
 
-    Should it fail, the memory is as it was as far as the next call can tell.
-
-    Args:
-        features: of one frame of N = B videos, the same ones each time.
-
-    Returns:
-        (B, 14h, 14w) float32.
+    The frame is added to the memory. Should that fail, it is as it was as far as the next call can tell.
     """
     entries = memory.next_entries(features.map3.device)
 

@@ -1,6 +1,6 @@
-"""The per-frame parts of the DPT head (Ranftl et al., arXiv:2103.13413): reassembly, fusion, output convolutions.
+"""The DPT head (Ranftl et al., arXiv:2103.13413) in pieces that look at one frame alone.
 
-Attribute names are fixed by the public checkpoints (`head.*`).
+Names of modules and parameters are fixed by the public checkpoints (`head.*`).
 Shapes: N frames, C channels, h x w patches; map i of the pyramid has 4h x 4w, 2h x 2w, h x w, h/2 x w/2 pixels.
 """
 
@@ -8,85 +8,36 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (N, C, H, W) with aligned corners; the same size comes back untouched."""
-    if x.shape[-2:] == size:
-        return x
-    return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
-
-
-class ResidualConvUnit(nn.Module):
-    """x + conv2(relu(conv1(relu(x))))."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(features, features, 3, padding=1)
-        self.conv2 = nn.Conv2d(features, features, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
-
-
-class FusionBlock(nn.Module):
-    """Add a skip branch to the coarser path, refine, and resize to the next finer map."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.out_conv = nn.Conv2d(features, features, 1)
-        # Unused in the coarsest block, which has no skip; the checkpoints carry it all the same.
-        self.resConfUnit1 = ResidualConvUnit(features)
-        self.resConfUnit2 = ResidualConvUnit(features)
-
-    def skip(self, x: Tensor) -> Tensor:
-        """The skip branch up to the addition: it looks at one frame alone."""
-        return self.resConfUnit1(x)
-
-    def forward(self, path: Tensor, skip: Tensor | None, size: tuple[int, int]) -> Tensor:
-        if skip is not None:
-            path = path + skip
-        # The 1x1 convolution is published after the resize. Both are linear and the resize weights sum to one, so
-        # they commute; before it, the convolution has a quarter of the pixels.
-        return resize(self.out_conv(self.resConfUnit2(path)), size)
-
-
-class Scratch(nn.Module):
-    """Convolutions to a common width, fusion blocks and output convolutions, under their published names."""
-
-    def __init__(self, out_channels: Sequence[int], features: int) -> None:
-        super().__init__()
-        for level, channels in enumerate(out_channels, start=1):
-            setattr(self, f"layer{level}_rn", nn.Conv2d(channels, features, 3, padding=1, bias=False))
-        for level in range(1, len(out_channels) + 1):
-            setattr(self, f"refinenet{level}", FusionBlock(features))
-        self.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
-        self.output_conv2 = nn.Sequential(
-            nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), nn.Conv2d(32, 1, 1), nn.ReLU()
-        )
-
-    def narrow(self, level: int, x: Tensor) -> Tensor:
-        """Map of `level` (1 finest .. 4 coarsest) to the common width."""
-        return getattr(self, f"layer{level}_rn")(x)
-
-    def fusion(self, level: int) -> FusionBlock:
-        block: FusionBlock = getattr(self, f"refinenet{level}")
-        return block
+from .config import PATCH_SIZE, check_published
+from .frame_features import FrameFeatures
+from .temporal_memory import float32_region
+from .util.blocks import FeatureFusionBlock, Scratch, resize
 
 
 class DPTHead(nn.Module):
-    """Modules that make a pyramid of maps from tapped tokens, and the convolutions that fuse it.
+    """Tokens of four blocks to depth.
 
     Args:
         in_channels: width of the tokens.
         features: width of the fusion path.
+        use_bn: False; the published networks have no batch norm.
         out_channels: channels of the four maps.
+        use_clstoken: False; the published networks do not read the class token.
     """
 
-    def __init__(self, in_channels: int, features: int, out_channels: Sequence[int]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        features: int = 256,
+        use_bn: bool = False,
+        out_channels: Sequence[int] = (256, 512, 1024, 1024),
+        use_clstoken: bool = False,
+    ) -> None:
         super().__init__()
+        check_published({"use_bn": use_bn, "use_clstoken": use_clstoken}, {"use_bn": False, "use_clstoken": False})
+        self.use_clstoken = use_clstoken
         channels = tuple(out_channels)
         self.projects = nn.ModuleList(nn.Conv2d(in_channels, c, 1) for c in channels)
         self.resize_layers = nn.ModuleList(
@@ -98,20 +49,63 @@ class DPTHead(nn.Module):
             ]
         )
         self.scratch = Scratch(channels, features)
+        for level in range(1, len(channels) + 1):
+            setattr(self.scratch, f"refinenet{level}", FeatureFusionBlock(features))
+        self.scratch.output_conv1 = nn.Conv2d(features, features // 2, 3, padding=1)
+        final = nn.Conv2d(32, 1, 1)
         # With the usual initialisation the final ReLU is dead on most inputs: depth 0 everywhere and no gradient.
-        final = self.scratch.output_conv2[2]
-        assert isinstance(final, nn.Conv2d) and final.bias is not None
+        assert final.bias is not None
         nn.init.ones_(final.bias)
+        self.scratch.output_conv2 = nn.Sequential(
+            nn.Conv2d(features // 2, 32, 3, padding=1), nn.ReLU(), final, nn.ReLU()
+        )
 
     def project(self, tap: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Patch tokens (N, h * w, C) of a tap (0..3) to (N, out_channels[tap], h, w)."""
         # A transposed view is a channels-last map: nothing is copied, and the convolutions like that layout best.
         return self.projects[tap](tokens.transpose(1, 2).unflatten(2, grid))
 
-    def reassemble(self, tap: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Patch tokens (N, h * w, C) of a tap (0..3) to its map of the pyramid."""
-        return self.resize_layers[tap](self.project(tap, tokens, grid))
+    def encode(self, taps: Sequence[tuple[Tensor, ...]], grid: tuple[int, int]) -> FrameFeatures:
+        """The half that no motion module precedes, from patch tokens (N, h * w, C) of four taps."""
+        map1, map2, map3, map4 = (self.project(i, tap[0], grid) for i, tap in enumerate(taps))
+        # `refine` enlarges the two finest, so that they last for a few frames, and not for a window.
+        return FrameFeatures(map1, map2, self.resize_layers[2](map3), self.resize_layers[3](map4))
 
-    def skip(self, level: int, projected: Tensor) -> Tensor:
-        """The skip branch of `level` (1 or 2, the finest) from its tap's `project`; ready to be added to the path."""
-        return self.scratch.fusion(level).skip(self.scratch.narrow(level, self.resize_layers[level - 1](projected)))
+    def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]:
+        """Maps as in `FrameFeatures` to the path and the skip branch it meets in `fine`, both (N, features, h, w)."""
+        skip = self.scratch.narrow(3, map3)
+        return self.scratch.fusion(4)(self.scratch.narrow(4, map4), size=tuple(skip.shape[-2:])), skip
+
+    def fine(self, path: Tensor, skip: Tensor) -> Tensor:
+        """To the next finer map (N, features, 2h, 2w)."""
+        return self.scratch.fusion(3)(path, skip)
+
+    def refine(self, path: Tensor, map2: Tensor, map1: Tensor) -> Tensor:
+        """The path after `fine`, and maps as in `FrameFeatures`, to (N, features / 2, 8h, 8w)."""
+        for level, projected in ((2, map2), (1, map1)):
+            skip = self.scratch.narrow(level, self.resize_layers[level - 1](projected))
+            path = self.scratch.fusion(level)(path, skip)
+        return self.scratch.output_conv1(path)
+
+    def finish(self, maps: Tensor) -> Tensor:
+        """(N, features / 2, 8h, 8w) to depth (N, 14h, 14w), float32."""
+        height, width = (PATCH_SIZE * side // 8 for side in maps.shape[-2:])
+        out = resize(maps, (height, width))
+        # Depth has more levels than half precision: the end of the head is float32 whatever the autocast type.
+        with float32_region(out.device.type):
+            return self.scratch.output_conv2(out.float()).squeeze(1)
+
+    def forward(self, out_features: Sequence[tuple[Tensor, ...]], patch_h: int, patch_w: int) -> Tensor:
+        """Depth of images, each on its own.
+
+        Args:
+            out_features: of the four taps, patch tokens (N, h * w, C) and class token.
+            patch_h: h.
+            patch_w: w.
+
+        Returns:
+            (N, 1, 14h, 14w) float32, >= 0.
+        """
+        features = self.encode(out_features, (patch_h, patch_w))
+        path = self.fine(*self.coarse(features.map3, features.map4))
+        return self.finish(self.refine(path, features.map2, features.map1)).unsqueeze(1)

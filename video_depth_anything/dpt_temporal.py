@@ -1,40 +1,33 @@
-"""DPT head with motion modules, in pieces: those that see one frame alone, and those that mix frames.
-
-Shapes: B clips, T frames, N = B * T, C channels, h x w patches.
-"""
+"""The DPT head with motion modules. `decoding` says in which order its pieces run."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .config import PATCH_SIZE
-from .decoding import decode
-from .dinov2 import TokenMap
-from .dpt import DPTHead, resize
-from .frame_features import FrameFeatures
-from .motion_module import MAX_FRAMES, MotionModule
-from .temporal_memory import AttentionMemory, ContextEntries, float32_region
+from .config import check_published
+from .decoding import decode, step
+from .dpt import DPTHead
+from .motion_module.motion_module import MAX_FRAMES, Past, TemporalModule
+from .temporal_memory import AttentionMemory, ContextEntries, StateMemory
 
 
 class DPTHeadTemporal(DPTHead):
-    """Token maps of frames to depth; `decoding` says in which order the pieces run.
+    """Tokens of the frames of a window, or of a stream's next frame, to depth.
 
     Args:
-        in_channels: width of the tokens.
+        in_channels: as for `DPTHead`, like the four that follow.
         features: width of the fusion path.
-        use_bn: False; the published networks have no batch norm.
+        use_bn: False.
         out_channels: channels of the four maps.
-        use_clstoken: False; the published networks do not read the class token.
+        use_clstoken: False.
         num_frames: 32; the length of the published position tables.
         pe: "ape"; the published positions are absolute.
 
     Raises:
-        ValueError: for other values than the four that the published networks have.
+        ValueError: for other values than the published networks have.
     """
 
     def __init__(
@@ -47,100 +40,63 @@ class DPTHeadTemporal(DPTHead):
         num_frames: int = MAX_FRAMES,
         pe: str = "ape",
     ) -> None:
-        given = {"use_bn": use_bn, "use_clstoken": use_clstoken, "num_frames": num_frames, "pe": pe}
-        for name, only in {"use_bn": False, "use_clstoken": False, "num_frames": MAX_FRAMES, "pe": "ape"}.items():
-            if given[name] != only:
-                raise ValueError(
-                    f"{name}={given[name]!r}: the published networks have {only!r}, and nothing else is known"
-                )
-        super().__init__(in_channels, features, out_channels)
+        check_published({"num_frames": num_frames, "pe": pe}, {"num_frames": MAX_FRAMES, "pe": "ape"})
+        super().__init__(in_channels, features, use_bn, out_channels, use_clstoken)
         channels = (out_channels[2], out_channels[3], features, features)
-        self.motion_modules = nn.ModuleList(MotionModule(c) for c in channels)
+        self.motion_modules = nn.ModuleList(TemporalModule(c) for c in channels)
 
-    def forward(
+    def forward(  # type: ignore[override]
         self,
-        out_features: Sequence[tuple[Tensor, Tensor]],
+        out_features: Sequence[tuple[Tensor, ...]],
         patch_h: int,
         patch_w: int,
         frame_length: int,
         micro_batch_size: int = 4,
-        cached_hidden_state_list: None = None,
+        cached_hidden_state_list: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """Depth of windows from the encoder's tokens, in one call as the original's head.
+        """Depth of windows, or of the frame that follows cached states, as the original's head.
 
         Args:
             out_features: of the four taps, patch tokens (B * T, h * w, C) and class token, clip by clip.
             patch_h: h.
             patch_w: w.
-            frame_length: T, at most 32.
+            frame_length: T, at most 32; 1 with cached states.
             micro_batch_size: frames of each clip rendered together, which bounds memory.
-            cached_hidden_state_list: None; what streaming remembers is in `DepthStream`.
+            cached_hidden_state_list: of the eight temporal attentions, the states of n <= 31 frames before, in order:
+                what earlier calls returned, joined along dimension 1.
 
         Returns:
-            (B * T, 1, 14h, 14w) float32, >= 0; and an empty list in place of the original's states.
+            (B * T, 1, 14h, 14w) float32, >= 0; and the eight states of these frames, (pixels, T, ..). They hold keys
+            and values where the original's hold what these are projected from.
 
         Raises:
-            ValueError: if states are given.
+            ValueError: if there is more than one frame after cached states, or there are more than 32 in all.
         """
-        if cached_hidden_state_list is not None:
-            raise ValueError("cached states are not taken; video_depth_stream.DepthStream keeps its own")
-        features = self.encode([TokenMap(*tap) for tap in out_features], (patch_h, patch_w))
+        features = self.encode(out_features, (patch_h, patch_w))
+        if cached_hidden_state_list or (frame_length == 1 and not torch.is_grad_enabled()):
+            if frame_length != 1:
+                raise ValueError(f"one frame at a time follows cached states, got {frame_length}")
+            memory = StateMemory([cached_hidden_state_list] if cached_hidden_state_list else [])
+            return step(self, features, memory).unsqueeze(1), memory.states()
+        states: list[Tensor] = []
+
+        def motion(index: int, maps: Tensor) -> Tensor:
+            mixed, kept = self.motion_modules[index](maps.transpose(1, 2), None, None)
+            states.extend(kept)
+            return mixed.transpose(1, 2)
+
         window = features.split_clips(frame_length)
-        depth = torch.cat(list(decode(self, window, range(frame_length), micro_batch_size)), dim=1)
-        return depth.flatten(0, 1).unsqueeze(1), []
-
-    def encode(self, taps: Sequence[TokenMap], grid: tuple[int, int]) -> FrameFeatures:
-        """Per-frame half.
-
-        Args:
-            taps: four token maps of N images.
-            grid: (h, w) in patches.
-        """
-        # The two finest are enlarged by `refine`, in which they last for a few frames, and not for a window.
-        map1, map2 = (self.project(i, taps[i].patches, grid) for i in (0, 1))
-        map3, map4 = (self.reassemble(i, taps[i].patches, grid) for i in (2, 3))
-        return FrameFeatures(map1, map2, map3, map4)
-
-    def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]:
-        """From the two coarser maps, after their motion modules, to the path and the skip branch it meets.
-
-        Args:
-            map3: (N, C, h, w) as in `FrameFeatures`.
-            map4: (N, C, .., ..) as in `FrameFeatures`.
-
-        Returns:
-            path (N, features, h, w) before motion module 2, skip (N, features, h, w).
-        """
-        skip = self.scratch.fusion(3).skip(self.scratch.narrow(3, map3))
-        path = self.scratch.fusion(4)(self.scratch.narrow(4, map4), None, (skip.shape[-2], skip.shape[-1]))
-        return path, skip
-
-    def fine(self, path: Tensor, skip: Tensor) -> Tensor:
-        """The path after motion module 2 to the next finer map (N, features, 2h, 2w), before motion module 3."""
-        return self.scratch.fusion(3)(path, skip, (2 * path.shape[-2], 2 * path.shape[-1]))
-
-    def refine(self, path: Tensor, map2: Tensor, map1: Tensor) -> Tensor:
-        """The path after motion module 3 and maps as in `FrameFeatures` to (N, features / 2, 8h, 8w)."""
-        height, width = path.shape[-2:]
-        path = self.scratch.fusion(2)(path, self.skip(2, map2), (2 * height, 2 * width))
-        path = self.scratch.fusion(1)(path, self.skip(1, map1), (4 * height, 4 * width))
-        return self.scratch.output_conv1(path)
-
-    def finish(self, maps: Tensor) -> Tensor:
-        """(N, features / 2, 8h, 8w) to depth (N, 14h, 14w), float32."""
-        height, width = (PATCH_SIZE * side // 8 for side in maps.shape[-2:])
-        out = resize(maps, (height, width))
-        # Depth has more levels than half precision: the end of the head is float32 whatever the autocast type.
-        with float32_region(out.device.type):
-            return F.relu(self.scratch.output_conv2(out.float())).squeeze(1)
+        depth = torch.cat(list(decode(self, window, range(frame_length), micro_batch_size, motion)), dim=1)
+        return depth.flatten(0, 1).unsqueeze(1), states
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
         """Motion module `index` on all frames of a window: (B, T, C, .., ..) to the same shape."""
-        mixed: Tensor = self.motion_modules[index](maps)
-        return mixed
+        mixed: Tensor = self.motion_modules[index](maps.transpose(1, 2), None, None, None, False)[0]
+        return mixed.transpose(1, 2)
 
     def motion_step(
         self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries
     ) -> Tensor:
         """Motion module `index` on one new frame (B, C, .., ..) and what `memories` hold of those before."""
-        return cast(MotionModule, self.motion_modules[index]).step(maps, memories, entries)
+        mixed: Tensor = self.motion_modules[index](maps.unsqueeze(2), None, None, Past(memories, entries))[0]
+        return mixed.squeeze(2)

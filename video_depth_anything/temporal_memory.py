@@ -52,8 +52,50 @@ def float32_region(device_type: str) -> AbstractContextManager[object]:
     return nullcontext()
 
 
+def by_heads(x: Tensor) -> Tensor:
+    """View of (P, C) as (heads, C / heads, P)."""
+    return x.t().unflatten(0, (NUM_HEADS, -1))
+
+
+def attend(
+    query: Tensor, keys: Sequence[Tensor] | Tensor, values: Sequence[Tensor] | Tensor, tables: tuple[Tensor, Tensor]
+) -> Tensor:
+    """Attention of one query per pixel to the frames in the position slots 0, 1, .., in float32 whatever the types.
+
+    Args:
+        query: (P, C).
+        keys: (heads, C / heads, P) of each slot, without positions; one tensor takes few operations, for devices where
+            starting one costs more than gathering the slots.
+        values: likewise.
+        tables: projected positions of all slots for keys and for values, (heads, C / heads, slots).
+
+    Returns:
+        (P, C) float32.
+    """
+    with float32_region(query.device.type):
+        q = by_heads(query.float()).contiguous()  # (heads, C / heads, P)
+        heads, width, pixels = q.shape
+        q = q * width**-0.5
+        key_table, value_table = (x[..., : len(keys)] for x in tables)
+        if isinstance(keys, Tensor) and isinstance(values, Tensor):
+            scores = (keys * q).sum(2).transpose(0, 1)  # (heads, slots, P)
+            weights = torch.baddbmm(scores, key_table.transpose(1, 2), q).softmax(1)
+            mixed = (values * weights.transpose(0, 1).unsqueeze(2)).sum(0)
+            return (mixed + torch.bmm(value_table, weights)).flatten(0, 1).t()
+        product = torch.empty_like(q)
+        scores = q.new_empty(heads, len(keys), pixels)
+        for slot, key in enumerate(keys):
+            torch.mul(key, q, out=product)
+            torch.sum(product, dim=1, out=scores[:, slot])
+        weights = torch.baddbmm(scores, key_table.transpose(1, 2), q).softmax(1)
+        mixed = torch.bmm(value_table, weights)
+        for slot, value in enumerate(values):
+            mixed.addcmul_(value, weights[:, slot].unsqueeze(1))
+        return mixed.flatten(0, 1).t()
+
+
 class AttentionMemory:
-    """Keys and values that one temporal attention projected for the past frames of one video, and attention to them.
+    """Keys and values that one temporal attention projected for the past frames of one video.
 
     They are stored without their positions, which change from frame to frame: the projections are linear, without bias,
     so the position's part can be added at use.
@@ -63,88 +105,59 @@ class AttentionMemory:
     vits, two cores: 60 ms a frame; batched matrix products 95, masked SDPA 150, SDPA on gathered keys 550.)
 
     keys, values: (RING + 1, heads, C / heads, P) in the type the projections have; empty before the first frame.
+    tables: for keys and values, the projected positions (heads, C / heads, slots) float32; None until they are known.
     """
 
     def __init__(self) -> None:
         self.keys = self.values = torch.empty(0)
-        # Projected position tables (heads, C / heads, slots), float32.
-        self._key_table = self._value_table = torch.empty(0)
+        self.tables: tuple[Tensor, Tensor] | None = None
 
     @property
     def num_bytes(self) -> int:
         """Bytes held."""
-        return sum(x.nbytes for x in (self.keys, self.values, self._key_table, self._value_table))
+        return sum(x.nbytes for x in (self.keys, self.values, *(self.tables or ())))
 
-    def start(self, key: Tensor, value: Tensor, key_table: Tensor, value_table: Tensor) -> None:
-        """Allocate, and fill all entries with those of frame 0.
-
-        Args:
-            key: (P, C) projections.
-            value: (P, C) projections.
-            key_table: (slots, C), the projected positions.
-            value_table: (slots, C), the projected positions.
-        """
-        self.keys, self.values = (
-            _by_heads(x).contiguous().expand(RING + 1, -1, -1, -1).contiguous() for x in (key, value)
-        )
-        self._key_table, self._value_table = (_by_heads(x.float()).contiguous() for x in (key_table, value_table))
-
-    def write(self, entry: int | Tensor, key: Tensor, value: Tensor) -> None:
-        """Overwrite one entry.
-
-        Args:
-            entry: its number, on the host or on the device.
-            key: (P, C) projections.
-            value: (P, C) projections.
-        """
+    def write(self, entries: ContextEntries, key: Tensor, value: Tensor) -> None:
+        """Keep the projections (P, C) of the new frame in the last of `entries`; frame 0 fills all that there are."""
+        if len(entries) == 1:
+            self.keys, self.values = (
+                by_heads(x).contiguous().expand(RING + 1, -1, -1, -1).contiguous() for x in (key, value)
+            )
+            return
         for stored, new in ((self.keys, key), (self.values, value)):
-            if isinstance(entry, Tensor):
-                stored.index_copy_(0, entry.view(1), _by_heads(new).unsqueeze(0).to(stored.dtype))
+            if isinstance(entries, Tensor):
+                stored.index_copy_(0, entries[-1:], by_heads(new).unsqueeze(0).to(stored.dtype))
             else:
-                stored[entry].copy_(_by_heads(new))
+                stored[entries[-1]].copy_(by_heads(new))
 
     def attend(self, query: Tensor, entries: ContextEntries) -> Tensor:
-        """Attention of one query per pixel to the entries, the i-th of which stands in position slot i.
-
-        Computed in float32 whatever the stored type.
-
-        Args:
-            query: (P, C).
-            entries: as `TemporalMemory.next_entries` gives them.
-
-        Returns:
-            (P, C) float32.
-        """
-        with float32_region(query.device.type):
-            q = _by_heads(query.float()).contiguous()  # (heads, C / heads, P)
-            heads, width, pixels = q.shape
-            q *= width**-0.5
-            if isinstance(entries, Tensor):
-                return self._attend_gathered(q, entries)
-            product = torch.empty_like(q)
-            scores = q.new_empty(heads, len(entries), pixels)
-            for slot, entry in enumerate(entries):
-                torch.mul(self.keys[entry], q, out=product)
-                torch.sum(product, dim=1, out=scores[:, slot])
-            key_table, value_table = (x[..., : len(entries)] for x in (self._key_table, self._value_table))
-            weights = torch.baddbmm(scores, key_table.transpose(1, 2), q).softmax(1)
-            mixed = torch.bmm(value_table, weights)  # (heads, C / heads, P)
-            for slot, entry in enumerate(entries):
-                mixed.addcmul_(self.values[entry], weights[:, slot].unsqueeze(1))
-            return mixed.flatten(0, 1).t()
-
-    def _attend_gathered(self, q: Tensor, entries: Tensor) -> Tensor:
-        """The same with few operations, for devices where starting one costs more than gathering the entries."""
-        key_table, value_table = (x[..., : len(entries)] for x in (self._key_table, self._value_table))
-        scores = (self.keys[entries] * q).sum(2).transpose(0, 1)  # (heads, slots, P)
-        weights = torch.baddbmm(scores, key_table.transpose(1, 2), q).softmax(1)
-        mixed = (self.values[entries] * weights.transpose(0, 1).unsqueeze(2)).sum(0)
-        return (mixed + torch.bmm(value_table, weights)).flatten(0, 1).t()
+        """Attention of the new frame's queries (P, C) to the entries; (P, C) float32."""
+        assert self.tables is not None
+        if isinstance(entries, Tensor):
+            return attend(query, self.keys[entries], self.values[entries], self.tables)
+        keys, values = ([kept[entry] for entry in entries] for kept in (self.keys, self.values))
+        return attend(query, keys, values, self.tables)
 
 
-def _by_heads(x: Tensor) -> Tensor:
-    """View of (P, C) as (heads, C / heads, P)."""
-    return x.t().unflatten(0, (NUM_HEADS, -1))
+class StateAttention(AttentionMemory):
+    """A memory of states that the caller holds: keys and values (P, n, 2C) of past frames in the order of the slots."""
+
+    def __init__(self, past: Sequence[Tensor]) -> None:
+        super().__init__()
+        self._past = [frames[:, t] for frames in past for t in range(frames.shape[1])]
+        self.state = torch.empty(0)  # (P, 1, 2C) of the new frame
+
+    def write(self, entries: ContextEntries, key: Tensor, value: Tensor) -> None:
+        # In memory the pixels are innermost, as attention reads them.
+        self.state = torch.cat((key.t(), value.t())).t().unsqueeze(1)
+
+    def attend(self, query: Tensor, entries: ContextEntries) -> Tensor:
+        assert self.tables is not None
+        slots = [x.t().unflatten(0, (2, NUM_HEADS, -1)) for x in (*self._past, self.state[:, 0])]
+        if query.device.type == "cpu" and not torch.is_grad_enabled():
+            return attend(query, [x[0] for x in slots], [x[1] for x in slots], self.tables)
+        keys, values = torch.stack(slots).unbind(1)
+        return attend(query, keys, values, self.tables)
 
 
 class TemporalMemory:
@@ -193,3 +206,31 @@ class TemporalMemory:
     def num_bytes(self) -> int:
         """Bytes held; does not change after the first frame."""
         return sum(memory.num_bytes for memory in self.attentions())
+
+
+class StateMemory(TemporalMemory):
+    """A memory of one frame's step whose states the caller holds, as the original's streaming class does.
+
+    Args:
+        past: of each frame before, or of several together, states (P, n, 2C) of the eight attentions; none at the
+            video's first frame.
+        frames_seen: the new frame's number.
+    """
+
+    def __init__(self, past: Sequence[Sequence[Tensor]], frames_seen: int = 0) -> None:
+        super().__init__()
+        self.frames_seen = frames_seen
+        self._slots = sum(frames[0].shape[1] for frames in past) + 1
+        self._of_attention = [StateAttention(frames) for frames in zip(*past)]
+
+    def of_module(self, index: int) -> list[AttentionMemory]:
+        while len(self._of_attention) < NUM_ATTENTIONS * (index + 1):
+            self._of_attention.append(StateAttention([]))
+        return [*self._of_attention[NUM_ATTENTIONS * index : NUM_ATTENTIONS * (index + 1)]]
+
+    def next_entries(self, device: torch.device) -> ContextEntries:
+        return range(self._slots)
+
+    def states(self) -> list[Tensor]:
+        """Of the new frame, (P, 1, 2C) of each attention."""
+        return [memory.state for memory in self._of_attention]

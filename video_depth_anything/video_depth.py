@@ -2,35 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm
 
-from .alignment import compute_scale_and_shift, get_interpolate_frames
+from .alignment import DepthMap, compute_scale_and_shift, get_interpolate_frames
 from .config import MODEL_CONFIGS, PATCH_SIZE, encoder_name, get_config
 from .decoding import decode, step
 from .device import Execution, choose_execution
-from .dinov2 import DinoVisionTransformer, TokenMap
+from .dinov2 import DINOv2
 from .dpt_temporal import DPTHeadTemporal
 from .frame_features import FrameFeatures
-from .motion_module import MAX_FRAMES
+from .motion_module.motion_module import MAX_FRAMES
 from .offline import infer_depth
 from .temporal_memory import TemporalMemory
-from .windows import INFER_LEN, INTERP_LEN, KEYFRAMES, OVERLAP
+from .windows import INFER_LEN, INTERP_LEN, KEYFRAMES, OVERLAP, STEP
 
-# The class; and what users of the original import from here, which lives in `windows` and `alignment`.
+logger = logging.getLogger(__name__)
+
+# The class, and what users of the original import from here.
 __all__ = [
     "INFER_LEN",
     "INTERP_LEN",
     "KEYFRAMES",
     "OVERLAP",
+    "DINOv2",
+    "DPTHeadTemporal",
     "VideoDepthAnything",
     "compute_scale_and_shift",
     "get_interpolate_frames",
+    "tqdm",
 ]
 
 
@@ -77,7 +85,7 @@ class VideoDepthAnything(nn.Module):
         self.encoder = encoder_name(encoder)
         self.config = config
         self.metric = metric
-        self.pretrained = DinoVisionTransformer(config)
+        self.pretrained = DINOv2(encoder)
         self.head = DPTHeadTemporal(
             config.embed_dim, config.features, use_bn, config.out_channels, use_clstoken, num_frames, pe
         )
@@ -89,7 +97,7 @@ class VideoDepthAnything(nn.Module):
             images: (N, 3, H, W) normalised RGB, H and W multiples of 14.
         """
         grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
-        return self.head.encode(self.pretrained(images), grid)
+        return self.head.encode(self.forward_features(images.unsqueeze(0)), grid)
 
     def decode(
         self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = MAX_FRAMES
@@ -106,15 +114,13 @@ class VideoDepthAnything(nn.Module):
         """
         return decode(self.head, window, slots, frames_at_once)
 
+    @torch.no_grad()
     def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
-        """Streaming's counterpart of `decode`: depth of a video's next frame. Not differentiable.
+        """Streaming's counterpart of `decode`: depth (B, H, W) float32 of a video's next frame.
 
         Args:
             features: of one frame of N = B videos.
             memory: what is kept of the frames before; a new one for a new video. The frame is added to it.
-
-        Returns:
-            (B, H, W) float32.
         """
         return step(self.head, features, memory)
 
@@ -129,32 +135,37 @@ class VideoDepthAnything(nn.Module):
             (B, T, H, W) float32, >= 0. Relative models: affine-invariant inverse depth; metric models: metres.
         """
         length = frames.shape[1]
-        window = self.encode(frames.flatten(0, 1)).split_clips(length)
+        grid = (frames.shape[-2] // PATCH_SIZE, frames.shape[-1] // PATCH_SIZE)
+        window = self.head.encode(self.forward_features(frames), grid).split_clips(length)
         return torch.cat(list(self.decode(window, range(length), micro_batch_size)), dim=1)
 
-    def forward_features(self, frames: Tensor) -> tuple[TokenMap, ...]:
+    def forward_features(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
         """The encoder's half of `forward`, as the original cuts it.
 
         Args:
-            frames: (B, T, 3, H, W) normalised RGB, H and W multiples of 14.
+            x: (B, T, 3, H, W) normalised RGB, H and W multiples of 14.
 
         Returns:
             Four pairs of patch tokens (B * T, h * w, C) and class token (B * T, C).
         """
-        return tuple(self.pretrained(frames.flatten(0, 1)))
+        chosen = self.intermediate_layer_idx[self.encoder]
+        return self.pretrained.get_intermediate_layers(x.flatten(0, 1), chosen, return_class_token=True)
 
     def forward_depth(
-        self, features: Sequence[tuple[Tensor, Tensor]], x_shape: Sequence[int], cached_hidden_state_list: None = None
+        self,
+        features: Sequence[tuple[Tensor, ...]],
+        x_shape: Sequence[int],
+        cached_hidden_state_list: Sequence[Tensor] | None = None,
     ) -> tuple[Tensor, list[Tensor]]:
-        """The head's half of `forward`.
+        """The head's half of `forward`, or a stream's next frame.
 
         Args:
             features: what `forward_features` returns.
             x_shape: (B, T, 3, H, W) of the frames.
-            cached_hidden_state_list: None, as for `DPTHeadTemporal.forward`.
+            cached_hidden_state_list: as for `DPTHeadTemporal.forward`.
 
         Returns:
-            (B, T, H, W) float32 as from `forward`, and an empty list in place of the original's states.
+            (B, T, H, W) float32 as from `forward`, and the eight states that `DPTHeadTemporal.forward` returns.
         """
         batch, length, _, height, width = x_shape
         grid = (height // PATCH_SIZE, width // PATCH_SIZE)
@@ -171,6 +182,9 @@ class VideoDepthAnything(nn.Module):
     ) -> tuple[npt.NDArray[np.float32], float]:
         """Depth of a whole video at once. For long videos take `video_depth_anything.offline.infer_depth`.
 
+        `forward`, `forward_features` and `pretrained.get_intermediate_layers` are called where a program has replaced
+        them; each frame of each window then goes through a `forward` that is not ours.
+
         Args:
             frames: N frames (H, W, 3) RGB, 0..255: an array, a tensor, or any series of frames.
             target_fps: handed through.
@@ -183,10 +197,17 @@ class VideoDepthAnything(nn.Module):
 
         Raises:
             TypeError: if `frames` is a path.
-            ValueError: if there are no frames, one is unusable, or the model lies on another device.
+            ValueError: if there are no frames, one is unusable, the weights are in half precision, or the model lies on
+                another device.
             NonFiniteError: if a frame has no finite depth at all.
         """
-        depths = list(infer_depth(self, frames, input_size, self.execution(device, fp32, input_size)))
+        execution = self.execution(device, fp32, input_size)
+        network = _WholeWindows(self) if "forward" in self.replaced_parts("forward", "forward_features") else self
+        maps = infer_depth(network, frames, input_size, execution)
+        depths: list[DepthMap] = []
+        for _ in tqdm(range(0, len(frames), STEP)) if isinstance(frames, Sized) else ():
+            depths += islice(maps, STEP)
+        depths += maps
         if not depths:
             raise ValueError("the video has no frames")
         return np.stack(depths), target_fps
@@ -202,9 +223,39 @@ class VideoDepthAnything(nn.Module):
             input_size: shorter side of the network's input in pixels, if it is known.
 
         Raises:
-            ValueError: if `device` is another one than the model's.
+            ValueError: if `device` is another one than the model's, or the weights are in half precision.
         """
-        own = next(self.parameters()).device
-        if device is not None and torch.device(device).type != own.type:
-            raise ValueError(f"the model is on {own}, not on {device}; move it there with model.to({str(device)!r})")
-        return choose_execution(own, "fp32" if fp32 else "auto", input_size=input_size)
+        weight = next(self.parameters())
+        if device is not None and torch.device(device).type != weight.device.type:
+            own = f"the model is on {weight.device}, not on {device}"
+            raise ValueError(f"{own}; move it there with model.to({str(device)!r})")
+        if weight.dtype != torch.float32:
+            half = str(weight.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"the weights are {half}; call model.float(): layers that gain by half precision run in it all the same"
+            )
+        return choose_execution(weight.device, "fp32" if fp32 else "auto", input_size=input_size)
+
+    def replaced_parts(self, *methods: str) -> list[str]:
+        """Which of these methods, and of the encoder's, a program has replaced on this object or in its own class."""
+        known = {name: getattr(VideoDepthAnything, name) for name in methods}
+        names = [name for name in methods if name in vars(self) or getattr(type(self), name) != known[name]]
+        if "get_intermediate_layers" in vars(self.pretrained):
+            names.append("pretrained.get_intermediate_layers")
+        if names:
+            logger.debug("replaced by the calling program, and called as it is: %s", ", ".join(names))
+        return names
+
+
+class _WholeWindows:
+    """A network for `infer_depth` that computes each window by the model's `forward`; its features are the images."""
+
+    def __init__(self, model: VideoDepthAnything) -> None:
+        self.metric = model.metric
+        self._model = model
+
+    def encode(self, images: Tensor) -> FrameFeatures:
+        return FrameFeatures(images, images, images, images)
+
+    def decode(self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int) -> Iterator[Tensor]:
+        yield self._model.forward(torch.stack([features.map1 for features in window], dim=1))[:, list(slots)].float()

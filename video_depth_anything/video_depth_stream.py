@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
@@ -18,11 +18,11 @@ from .device import Execution, choose_execution
 from .finite import FiniteWatch, count_non_finite
 from .network import StreamNetwork
 from .offline import resize_depth
-from .temporal_memory import AttentionMemory, TemporalMemory
+from .temporal_memory import OLDEST, AttentionMemory, StateMemory, TemporalMemory
 from .transform import as_frame, network_size, prepare, preprocess
 from .windows import INFER_LEN, INTERP_LEN, KEYFRAMES, OVERLAP
 
-# The classes; and what users of the original import from here, which lives in `windows` and `alignment`.
+# The classes, and what users of the original import from here.
 __all__ = [
     "INFER_LEN",
     "INTERP_LEN",
@@ -43,15 +43,22 @@ class DepthStream:
     later frame and its scale may drift. Time and memory per frame do not grow with the video.
 
     Args:
-        model: network whose weights lie on the device of `execution`; they must not change while the stream lives.
-        input_size: shorter side of the network's input in pixels; rounded to multiples of 14.
+        model: network whose weights lie on the device of `execution`; they must not change while the stream lives. Or
+            what `load_network` returns, whose input size and execution are then the defaults.
+        input_size: shorter side of the network's input in pixels, rounded to multiples of 14; None is 518.
         execution: device and precision; None takes the model's device in its usual precision.
     """
 
-    def __init__(self, model: StreamNetwork, input_size: int = 518, execution: Execution | None = None) -> None:
-        self.input_size = input_size
-        self.execution = execution or choose_execution(next(model.parameters()).device)
-        self._model = model
+    def __init__(
+        self, model: StreamNetwork | Any, input_size: int | None = None, execution: Execution | None = None
+    ) -> None:
+        loaded: Any = model
+        if hasattr(loaded, "network"):
+            input_size, execution = input_size or loaded.input_size, execution or loaded.execution
+            loaded = loaded.network
+        self.input_size = 518 if input_size is None else input_size
+        self.execution = execution or choose_execution(next(loaded.parameters()).device)
+        self._model: StreamNetwork = loaded
         self.reset()
 
     def reset(self) -> None:
@@ -131,57 +138,53 @@ class DepthStream:
             return self._model.step(self._model.encode(image), self._memory)
 
 
-def _state(read: Callable[[VideoDepthAnything], Any], meaning: str) -> Any:
-    """An attribute of the original's class that shows something of the stream, and that users assign to reset it."""
+class FrameTransform:
+    """From a frame to the network's input, for frames of the first one's size.
 
-    def assign(model: VideoDepthAnything, value: object) -> None:
-        if value is not None and value != -1 and value != []:
-            raise ValueError("a stream can be reset, by None, -1 or [], but not set; see reset_stream()")
-        model.reset_stream()
+    Takes and returns a dictionary whose "image" is (H, W, 3) RGB from 0 to 1, then (3, h, w), both float32.
+    """
 
-    return property(read, assign, doc=f"{meaning} Assigning None, -1 or [] forgets the video, as `reset_stream` does.")
+    def __init__(self, frame_size: tuple[int, int], input_size: int) -> None:
+        self.input_size = input_size
+        self._size = network_size(*frame_size, input_size)
+
+    def __call__(self, sample: dict[str, Any]) -> dict[str, Any]:
+        frame = np.asarray(sample["image"], np.float32) * np.float32(255)
+        return {**sample, "image": preprocess(frame, self._size)}
 
 
 class VideoDepthAnything(video_depth.VideoDepthAnything):
-    """The network with one stream of its own, as the original's class of this name had. The weights are the same.
+    """The network with the state of one stream in plain attributes, as the original's class of this name has them.
 
-    Only `infer_video_depth_one` uses that stream, a plain attribute that no checkpoint sees. For more than one video,
-    or a network shared by several threads, take a `DepthStream` each.
+    A program may read, save, restore, copy, delete or clear them between frames, so that one object serves several
+    videos. A new video begins where `transform` is None, `id` is -1, or one of the lists is empty. For programs of your
+    own, take a `DepthStream` for each video.
+
+    Attributes:
+        transform: `FrameTransform`; None before the first frame, like the frame's height and width.
+        id: number of the latest frame, from 0.
+        frame_id_list: numbers of the frames remembered.
+        frame_cache_list: what is remembered of each: the states that `DPTHeadTemporal.forward` returns.
+        gap: how many frames back the one lies that takes part besides frame 0 and the latest.
     """
 
-    _stream: DepthStream | None = None
+    gap = OLDEST
+    frame_height: int | None = None
+    frame_width: int | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reset_stream()
 
     def reset_stream(self) -> None:
         """Forget the video; the next frame is the first of another one."""
-        self._stream = None
-
-    transform = _state(lambda model: model._transform(), "From a frame to the network's input; None before the first.")
-    id = _state(lambda model: model._frames_seen() - 1, "Number of the latest frame, from 0; -1 before the first.")
-    frame_id_list = _state(lambda model: model._held_frames(), "Numbers of the frames remembered, as the original's.")
-    frame_cache_list = _state(
-        lambda model: model._stream.memories() if model._stream else [],
-        "What each temporal attention remembers; not a list of frames as the original's.",
-    )
-    frame_height = _state(lambda model: model._frame_size()[0], "Height of the frames; None before the first.")
-    frame_width = _state(lambda model: model._frame_size()[1], "Width of the frames; None before the first.")
-
-    def _frames_seen(self) -> int:
-        return self._stream.frames_seen if self._stream else 0
-
-    def _frame_size(self) -> tuple[int, int] | tuple[None, None]:
-        return (self._stream.frame_size if self._stream else None) or (None, None)
-
-    def _transform(self) -> Callable[..., npt.NDArray[Any]] | None:
-        size = self._stream.frame_size if self._stream else None
-        if self._stream is None or size is None:
-            return None
-        return partial(preprocess, size=network_size(*size, self._stream.input_size))
-
-    def _held_frames(self) -> list[int]:
-        """A list that grows until frame 10, then loses its second entry with every frame."""
-        latest = self._frames_seen() - 1
-        numbers = [0] * (INFER_LEN if latest >= 0 else 0) + list(range(1, latest + 1))
-        return numbers[:1] + numbers[1 + max(latest - 10, 0) :]
+        self.transform: FrameTransform | None = None
+        self.id = -1
+        self.frame_id_list: list[int] = []
+        self.frame_cache_list: list[Sequence[Tensor]] = []
+        self.frame_height = self.frame_width = None
+        self._watch = FiniteWatch()
+        self._widened: Execution | None = None
 
     def infer_video_depth_one(
         self,
@@ -190,11 +193,13 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
         device: str | torch.device | None = None,
         fp32: bool = False,
     ) -> DepthMap:
-        """Depth of the next frame of the one video this object sees; `reset_stream` starts another.
+        """Depth of the next frame of the video that the attributes hold.
+
+        `forward_features` and `pretrained.get_intermediate_layers` are called where a program has replaced them.
 
         Args:
             frame: (H, W, 3) RGB, 0..255, as for `DepthStream.step`.
-            input_size: shorter side of the network's input in pixels.
+            input_size: shorter side of the network's input in pixels; later frames of a video take the first one's.
             device: where the model is; None asks the model.
             fp32: compute in float32 throughout; else in the device's usual precision.
 
@@ -203,21 +208,34 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
 
         Raises:
             TypeError: if the frame is a path.
-            ValueError: if the frame cannot be used, the model lies on another device, or input size, device or
-                precision are not those of the frames before.
+            ValueError: if the frame cannot be used, the weights are in half precision, or the model lies on another
+                device.
             NonFiniteError: if the frame has no finite depth at all.
         """
         execution = self.execution(device, fp32)
-        if self._stream is None:
-            self._stream = DepthStream(self, input_size, execution)
-        began = (self._stream.input_size, self._stream.execution)
-        if began != (input_size, execution):
-            raise ValueError(
-                f"the video began with {_settings(*began)}, not {_settings(input_size, execution)}; "
-                "call reset_stream() before another one"
-            )
-        return self._stream.step(frame)
-
-
-def _settings(input_size: int, execution: Execution) -> str:
-    return f"input size {input_size} on {execution.device} in {execution.autocast_dtype or torch.float32}"
+        transform, height, width = self.transform, self.frame_height, self.frame_width
+        if not (transform and height and width and self.id >= 0 and self.frame_cache_list and self.frame_id_list):
+            self.replaced_parts("forward_features")
+            self.reset_stream()
+            transform = None
+        stream = DepthStream(self, transform.input_size if transform else input_size, execution)
+        past: list[Sequence[Tensor]] = []
+        if transform and height and width:
+            past = [*self.frame_cache_list[:2], *self.frame_cache_list[3 - INFER_LEN :]]
+            stream.frame_size = (height, width)
+        memory = stream._memory = StateMemory(past, self.id + 1)
+        stream._watch, stream._running = self._watch, self._widened or execution
+        depth = stream.step(frame)
+        self._widened = stream._running if stream._running != execution else None
+        self.id += 1
+        if transform:
+            self.frame_cache_list.append(memory.states())
+            self.frame_id_list.append(self.id)
+        else:
+            size = (depth.shape[0], depth.shape[1])
+            self.frame_height, self.frame_width = size
+            self.transform = FrameTransform(size, input_size)
+            self.frame_cache_list, self.frame_id_list = [memory.states()] * INFER_LEN, [0] * INFER_LEN
+        if self.id + INFER_LEN > self.gap + 1:
+            del self.frame_id_list[1:2], self.frame_cache_list[1:2]
+        return depth

@@ -80,7 +80,7 @@ def count_work(encoder: str, size: tuple[int, int]) -> Work:
     with torch.device("meta"):
         model = VideoDepthAnything(encoder).eval().requires_grad_(False)
         image = torch.empty(1, 3, *size)
-    _, counter = count(lambda: model.pretrained(image))
+    _, counter = count(lambda: model.encode(image))
     # Attention is the one place of the encoder where both factors depend on the image: batched, or fused.
     kinds = counter.get_flop_counts()["Global"].items()
     attention = sum(flops for kind, flops in kinds if "bmm" in str(kind) or "scaled_dot_product" in str(kind))

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .. import decoding
 from ..config import PATCH_SIZE
 from ..frame_features import FrameFeatures
-from ..motion_module import MotionModule
+from ..motion_module.motion_module import TemporalModule
 from ..temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
 from ..video_depth import VideoDepthAnything
 
@@ -59,7 +59,8 @@ class PiecewiseNetwork(ABC):
         position = self._positions[grid]
 
         def function(images: Tensor) -> FrameFeatures:
-            return head.encode(encoder(images, position), grid)
+            taps = encoder.get_intermediate_layers(images, encoder.taps, return_class_token=True, position=position)
+            return head.encode(taps, grid)
 
         return function
 
@@ -98,8 +99,8 @@ class PiecewiseNetwork(ABC):
         padded = torch.cat((pixels, pixels.new_zeros(missing, *pixels.shape[1:]))) if missing else pixels
         return self._run(f"mix{index}", self._motion_module(index).temporal_transformer.mix, padded)[0][: len(pixels)]
 
-    def _motion_module(self, index: int) -> MotionModule:
-        return cast(MotionModule, self._model.head.motion_modules[index])
+    def _motion_module(self, index: int) -> TemporalModule:
+        return cast(TemporalModule, self._model.head.motion_modules[index])
 
     def motion_step(
         self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries

@@ -1,8 +1,11 @@
-"""Parts of the encoder under the names that users of the original import; they live in `..dinov2`."""
+"""Parts of the encoder, under the names and with the arguments of DINOv2 (Oquab et al., arXiv:2304.07193)."""
 
 from __future__ import annotations
 
-from ..dinov2 import Block, LayerScale, Mlp, PatchEmbed
 from .attention import Attention, MemEffAttention
+from .block import Block, NestedTensorBlock
+from .layer_scale import LayerScale
+from .mlp import Mlp
+from .patch_embed import PatchEmbed
 
-__all__ = ["Attention", "Block", "LayerScale", "MemEffAttention", "Mlp", "PatchEmbed"]
+__all__ = ["Attention", "Block", "LayerScale", "MemEffAttention", "Mlp", "NestedTensorBlock", "PatchEmbed"]

@@ -67,7 +67,10 @@ class WindowModule(nn.Module):
         length = frames.shape[1]
         h, w = frames.shape[-2] // PATCH_SIZE, frames.shape[-1] // PATCH_SIZE
         head = self.model.head
-        taps = self.model.pretrained(frames[0], self.positions(h, w))
+        encoder = self.model.pretrained
+        taps = encoder.get_intermediate_layers(
+            frames[0], encoder.taps, return_class_token=True, position=self.positions(h, w)
+        )
         map1, map2, map3, map4 = head.encode(taps, (h, w))
         path, skip = head.coarse(self._mix(0, map3), self._mix(1, map4))
         path = self._mix(3, head.fine(self._mix(2, path), skip))
@@ -103,6 +106,8 @@ class StepModule(nn.Module):
     written there before the next one.
     """
 
+    position: Tensor
+
     def __init__(self, model: VideoDepthAnything, size: tuple[int, int]) -> None:
         super().__init__()
         self.model = model
@@ -118,7 +123,8 @@ class StepModule(nn.Module):
         return [(RING + 1, *shape) for shape in modules for _ in range(2 * NUM_ATTENTIONS)]
 
     def forward(self, image: Tensor, frame: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        taps = self.model.pretrained(image, self.position)
+        encoder = self.model.pretrained
+        taps = encoder.get_intermediate_layers(image, encoder.taps, return_class_token=True, position=self.position)
         memory = OpenMemory(self.model.head, frame, state)
         depth = decoding.step(self.model.head, self.model.head.encode(taps, self.grid), memory)
         return (depth, *memory.kept())
@@ -154,11 +160,12 @@ class OpenAttentionMemory(AttentionMemory):
     def __init__(self, attention: Any, frame: Tensor, keys: Tensor, values: Tensor) -> None:
         super().__init__()
         self.keys, self.values = keys, values
+        self.tables = (torch.empty(0), torch.empty(0))  # positions are added in `attend`
         self._attention = attention
         self._frame = frame
         self.written: tuple[Tensor, Tensor] = (keys[0], values[0])
 
-    def write(self, entry: int | Tensor, key: Tensor, value: Tensor) -> None:
+    def write(self, entries: ContextEntries, key: Tensor, value: Tensor) -> None:
         self.written = (key, value)
 
     def attend(self, query: Tensor, entries: ContextEntries) -> Tensor:

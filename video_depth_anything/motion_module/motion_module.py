@@ -1,6 +1,6 @@
 """Motion modules: self-attention along time, for every pixel of a feature map on its own.
 
-Attribute names are fixed by the public checkpoints (`head.motion_modules.*`).
+Names of modules and parameters are fixed by the public checkpoints (`head.motion_modules.*`).
 Shapes: B clips, T frames, C channels, h x w pixels of the map, P pixels of all clips.
 """
 
@@ -8,13 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..temporal_memory import NUM_ATTENTIONS, NUM_HEADS, AttentionMemory, ContextEntries
+from ..config import check_published
+from ..temporal_memory import (
+    NUM_ATTENTIONS,
+    NUM_HEADS,
+    AttentionMemory,
+    ContextEntries,
+    StateAttention,
+    by_heads,
+)
+from .attention import CrossAttention, FeedForward
 
 # Length of the position tables, hence the most frames one window can hold.
 MAX_FRAMES = 32
@@ -24,83 +32,67 @@ NUM_GROUPS = 32
 # A CPU wants them near its cache: a window of vits at 280 then takes the modules 0.87 s and not 1.16, in float32.
 MAX_CHUNK_ELEMENTS = 1 << 24
 MAX_CHUNK_ELEMENTS_CPU = 1 << 22
+# Arguments of the original's module, and the values that the published networks have.
+PUBLISHED = {
+    "num_attention_heads": NUM_HEADS,
+    "num_transformer_block": 1,
+    "num_attention_blocks": NUM_ATTENTIONS,
+    "norm_num_groups": NUM_GROUPS,
+    "temporal_max_len": MAX_FRAMES,
+    "pos_embedding_type": "ape",
+}
 
 
-def sinusoid_table(length: int, channels: int) -> Tensor:
-    """Sinusoidal position table (1, length, channels), float32; even channels sine, odd ones cosine.
+class Past(NamedTuple):
+    """What a stream remembers: a memory of each attention, and which entries take part, the new frame's own last."""
 
-    Source: Vaswani et al., arXiv:1706.03762, section 3.5.
+    memories: Sequence[AttentionMemory]
+    entries: ContextEntries
+
+
+class PositionalEncoding(nn.Module):
+    """Adds a sinusoidal position to each frame of (P, T, C); the table is a buffer that the checkpoints carry.
+
+    Source: Vaswani et al., arXiv:1706.03762, section 3.5; even channels sine, odd ones cosine.
     """
-    # On the CPU first: on the meta device, where networks are built to be loaded, PyTorch would import its compiler.
-    position = torch.arange(length, dtype=torch.float32, device="cpu").unsqueeze(1)
-    even = torch.arange(0, channels, 2, dtype=torch.float32, device="cpu")
-    angle = position * torch.exp(even * (-math.log(10000.0) / channels))
-    table = torch.stack((torch.sin(angle), torch.cos(angle)), dim=2).flatten(1).unsqueeze(0)
-    return table.to(torch.get_default_device())
-
-
-class PositionTable(nn.Module):
-    """Holder of the fixed position table, a buffer that the checkpoints carry."""
 
     pe: Tensor
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, d_model: int, dropout: float = 0.0, max_len: int = MAX_FRAMES) -> None:
         super().__init__()
-        self.register_buffer("pe", sinusoid_table(MAX_FRAMES, channels))
+        self.dropout = nn.Dropout(dropout)
+        # On the CPU first: on the meta device PyTorch would import its compiler, seconds at each start.
+        position = torch.arange(max_len, dtype=torch.float32, device="cpu").unsqueeze(1)
+        even = torch.arange(0, d_model, 2, dtype=torch.float32, device="cpu")
+        angle = position * torch.exp(even * (-math.log(10000.0) / d_model))
+        table = torch.stack((torch.sin(angle), torch.cos(angle)), dim=2).flatten(1).unsqueeze(0)
+        self.register_buffer("pe", table.to(torch.get_default_device()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.dropout(x + self.pe[:, : x.shape[1]].to(x.dtype))
 
 
-class TemporalAttention(nn.Module):
+class TemporalAttention(CrossAttention):
     """Self-attention over the T frames of one pixel."""
 
     def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.to_q = nn.Linear(dim, dim, bias=False)
-        self.to_k = nn.Linear(dim, dim, bias=False)
-        self.to_v = nn.Linear(dim, dim, bias=False)
-        self.to_out = nn.ModuleList([nn.Linear(dim, dim)])
-        self.pos_encoder = PositionTable(dim)
+        super().__init__(dim, heads=NUM_HEADS, dim_head=dim // NUM_HEADS)
+        self.pos_encoder = PositionalEncoding(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
-        pixels, frames, dim = x.shape
-        x = x + self.pos_encoder.pe[:, :frames].to(x.dtype)
-        heads = (pixels, frames, NUM_HEADS, dim // NUM_HEADS)
-        q, k, v = (proj(x).view(heads).transpose(1, 2) for proj in (self.to_q, self.to_k, self.to_v))
-        x = F.scaled_dot_product_attention(q, k, v)  # (P, heads, T, C / heads)
-        return self.to_out[0](x.transpose(1, 2).reshape(pixels, frames, dim))
+    def forward(self, x: Tensor, states: list[Tensor] | None = None) -> Tensor:  # type: ignore[override]
+        if states is not None:
+            states.append(torch.cat((self.to_k(x), self.to_v(x)), -1))
+        return super().forward(self.pos_encoder(x))
 
     def step(self, x: Tensor, memory: AttentionMemory, entries: ContextEntries) -> Tensor:
         """One new frame (P, C): written into the last of the entries, it attends to all of them."""
         table = self.pos_encoder.pe[0].to(x.dtype)
-        key, value = self.to_k(x), self.to_v(x)
-        if len(entries) == 1:
-            memory.start(key, value, self.to_k(table), self.to_v(table))
-        else:
-            memory.write(entries[-1], key, value)
+        if memory.tables is None or len(entries) == 1:
+            key_table, value_table = (by_heads(project(table).float()) for project in (self.to_k, self.to_v))
+            memory.tables = key_table.contiguous(), value_table.contiguous()
+        memory.write(entries, self.to_k(x), self.to_v(x))
         query = self.to_q(x + table[len(entries) - 1])
         return self.to_out[0](memory.attend(query, entries).to(query.dtype))
-
-
-class GatedProjection(nn.Module):
-    """GEGLU: one projection to value and gate, value * gelu(gate) (Shazeer, arXiv:2002.05202)."""
-
-    def __init__(self, dim: int, inner_dim: int) -> None:
-        super().__init__()
-        self.proj = nn.Linear(dim, 2 * inner_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        value, gate = self.proj(x).chunk(2, dim=-1)
-        return value * F.gelu(gate)
-
-
-class FeedForward(nn.Module):
-    """Gated two-layer perceptron; the identity keeps the checkpoints' numbering `net.0`, `net.2`."""
-
-    def __init__(self, dim: int) -> None:
-        super().__init__()
-        self.net = nn.Sequential(GatedProjection(dim, 4 * dim), nn.Identity(), nn.Linear(4 * dim, dim))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.net(x)
 
 
 class TemporalBlock(nn.Module):
@@ -113,15 +105,15 @@ class TemporalBlock(nn.Module):
         self.ff = FeedForward(dim)
         self.ff_norm = nn.LayerNorm(dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, states: list[Tensor] | None = None) -> Tensor:
         for attention, norm in zip(self.attention_blocks, self.norms):
-            x = x + attention(norm(x))
+            x = x + attention(norm(x), states)
         return x + self.ff(self.ff_norm(x))
 
-    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries) -> Tensor:
+    def step(self, x: Tensor, past: Past) -> Tensor:
         """The same for one new frame, (P, C) to (P, C)."""
-        for attention, norm, memory in zip(self.attention_blocks, self.norms, memories):
-            x = x + cast(TemporalAttention, attention).step(norm(x), memory, entries)
+        for attention, norm, memory in zip(self.attention_blocks, self.norms, past.memories):
+            x = x + cast(TemporalAttention, attention).step(norm(x), memory, past.entries)
         return x + self.ff(self.ff_norm(x))
 
 
@@ -134,24 +126,27 @@ class TemporalTransformer(nn.Module):
         self.proj_in = nn.Linear(channels, channels)
         self.transformer_blocks = nn.ModuleList([TemporalBlock(channels)])
         self.proj_out = nn.Linear(channels, channels)
-        # An untrained motion module is the identity: training starts from the per-frame model.
-        nn.init.zeros_(self.proj_out.weight)
-        nn.init.zeros_(self.proj_out.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, states: list[Tensor] | None = None) -> Tensor:
+        """(B, T, C, h, w) to the same shape; `states` takes keys and values (P, T, 2C) of each attention."""
         frames, channels = x.shape[1:3]
         widest = frames * 8 * channels  # elements per pixel in the GEGLU's projection
         limit = MAX_CHUNK_ELEMENTS_CPU if x.device.type == "cpu" else MAX_CHUNK_ELEMENTS
-        return self.mix_chunks(x, self.mix, max(limit // widest, 1))
+        kept: list[list[Tensor]] = []
+
+        def mix(pixels: Tensor) -> Tensor:
+            if states is None:
+                return self.mix(pixels)
+            kept.append([])
+            return self.mix(pixels, kept[-1])
+
+        mixed = self.mix_chunks(x, mix, max(limit // widest, 1))
+        if states is not None:
+            states.extend(torch.cat(parts) for parts in zip(*kept))
+        return mixed
 
     def mix_chunks(self, x: Tensor, mix: Callable[[Tensor], Tensor], pixels_at_once: int) -> Tensor:
-        """All but `mix` itself, which is given so that another backend can compute it.
-
-        Args:
-            x: (B, T, C, h, w).
-            mix: what the method of that name does.
-            pixels_at_once: most pixels that it is given.
-        """
+        """All but `mix` itself, which another backend may compute, for (B, T, C, h, w)."""
         batch, frames, channels, height, width = x.shape
         pixels = self.norm(x.flatten(0, 1)).permute(0, 2, 3, 1).reshape(batch, frames, -1, channels)
         pixels = pixels.transpose(1, 2).flatten(0, 1)  # (P, T, C)
@@ -159,39 +154,72 @@ class TemporalTransformer(nn.Module):
         mixed = mixed.unflatten(0, (batch, -1)).transpose(1, 2).unflatten(2, (height, width))  # (B, T, h, w, C)
         return x + mixed.permute(0, 1, 4, 2, 3)
 
-    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries) -> Tensor:
-        # One frame is a small part of what its memory holds, so its pixels need no chunks.
+    def mix(self, pixels: Tensor, states: list[Tensor] | None = None) -> Tensor:
+        """The transformer without its norm and residual: (P, T, C) to the same shape, each pixel on its own."""
+        return self.proj_out(self.transformer_blocks[0](self.proj_in(pixels), states))
+
+    def step(self, x: Tensor, past: Past) -> Tensor:
+        """One new frame, (B, C, h, w) to the same shape. It is small beside its memory, so it needs no chunks."""
         batch, channels, height, width = x.shape
         pixels = self.proj_in(self.norm(x).permute(0, 2, 3, 1).reshape(-1, channels))  # (P, C)
-        for block in self.transformer_blocks:
-            pixels = cast(TemporalBlock, block).step(pixels, memories, entries)
+        pixels = cast(TemporalBlock, self.transformer_blocks[0]).step(pixels, past)
         return x + self.proj_out(pixels).view(batch, height, width, channels).permute(0, 3, 1, 2)
 
-    def mix(self, pixels: Tensor) -> Tensor:
-        """The transformer without its norm and residual: (P, T, C) to the same shape, each pixel on its own."""
-        pixels = self.proj_in(pixels)
-        for block in self.transformer_blocks:
-            pixels = block(pixels)
-        return self.proj_out(pixels)
 
+class TemporalModule(nn.Module):
+    """One temporal transformer of the head.
 
-class MotionModule(nn.Module):
-    """One temporal transformer of the head. (B, T, C, h, w) to the same shape, T at most `MAX_FRAMES`."""
+    Args:
+        in_channels: C.
+        zero_initialize: whether the untrained module is the identity, so that training starts from the per-frame model.
+        published: the original's other arguments, with the values of `PUBLISHED`.
+    """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, in_channels: int, zero_initialize: bool = True, **published: object) -> None:
         super().__init__()
-        self.temporal_transformer = TemporalTransformer(channels)
+        check_published(published, PUBLISHED)
+        self.temporal_transformer = TemporalTransformer(in_channels)
+        if zero_initialize:
+            nn.init.zeros_(self.temporal_transformer.proj_out.weight)
+            nn.init.zeros_(self.temporal_transformer.proj_out.bias)
 
-    def forward(self, x: Tensor) -> Tensor:
-        if x.shape[1] > MAX_FRAMES:
-            raise ValueError(f"a window holds at most {MAX_FRAMES} frames, got {x.shape[1]}")
-        return self.temporal_transformer(x)
-
-    def step(self, x: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries) -> Tensor:
-        """One new frame of B clips, (B, C, h, w) to the same shape.
+    def forward(
+        self,
+        input_tensor: Tensor,
+        encoder_hidden_states: None = None,
+        attention_mask: None = None,
+        cached_hidden_state_list: Past | Sequence[Tensor] | None = None,
+        keep_states: bool = True,
+    ) -> tuple[Tensor, list[Tensor]]:
+        """Mix the frames of a window, or a new frame with those before.
 
         Args:
-            memories: of this module's attentions; the new frame is written into the last of `entries`.
-            entries: as `TemporalMemory.next_entries` gives them.
+            input_tensor: (B, C, T, h, w), T <= 32; T = 1 if there are cached states.
+            encoder_hidden_states: None; there is nothing else to attend to.
+            attention_mask: None.
+            cached_hidden_state_list: what a stream remembers; or states (P, n, 2C) of each attention, n <= 31.
+            keep_states: whether a window's states are returned.
+
+        Returns:
+            (B, C, T, h, w), and the frames' states (P, T, 2C): keys and values without positions, of each attention.
+            None are returned where a stream remembers them.
+
+        Raises:
+            ValueError: if there are more than 32 frames, or several after cached states.
         """
-        return self.temporal_transformer.step(x, memories, entries)
+        past, length = cached_hidden_state_list, input_tensor.shape[2]
+        before = (len(past.entries) - 1 if isinstance(past, Past) else past[0].shape[1]) if past else 0
+        if before + length > MAX_FRAMES:
+            raise ValueError(f"a window holds at most {MAX_FRAMES} frames, got {before + length}")
+        if not past:
+            states: list[Tensor] = []
+            frames = input_tensor.transpose(1, 2)
+            mixed = self.temporal_transformer(frames, states if keep_states else None)
+            return mixed.transpose(1, 2), states
+        if length != 1:
+            raise ValueError(f"one frame at a time follows cached states, got {length}")
+        held = [] if isinstance(past, Past) else [StateAttention([x]) for x in past]
+        if not isinstance(past, Past):
+            past = Past(held, range(before + 1))
+        mixed = self.temporal_transformer.step(input_tensor.squeeze(2), past)
+        return mixed.unsqueeze(2), [memory.state for memory in held]

@@ -1,1 +1,1 @@
-"""A package that only holds names which users of the original import."""
+"""Blocks of the head, and preprocessing in steps, at the original's import paths."""

@@ -13,9 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from starter import dinov2_from_onnx as tool
-from training.start import save_checkpoint
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.errors import OutputError
 
 if TYPE_CHECKING:
     from onnx import ModelProto, NodeProto
@@ -161,13 +159,11 @@ def test_converted_layers_compute_what_the_graph_computes(export: ToyExport, tmp
         np.testing.assert_allclose(theirs[f"/backbone/encoder/layer.1/{path}/Add_out"], x, rtol=1e-4, atol=1e-5)
 
 
-def test_half_precision_and_a_mask_token(export: ToyExport, tmp_path: Path) -> None:
-    export.tensors["backbone.embeddings.mask_token"] = torch.full((1, WIDTH), 2.0)
+def test_half_precision(export: ToyExport, tmp_path: Path) -> None:
     export.tensors = {name: t.half() if t.is_floating_point() else t for name, t in export.tensors.items()}
     converted = tool.encoder_state_dict(export.save(tmp_path))
     assert {tensor.dtype for tensor in converted.values()} == {torch.float32}
     assert torch.equal(converted["pretrained.norm.bias"], toy_state()["pretrained.norm.bias"].half().float())
-    assert torch.equal(converted["pretrained.mask_token"], torch.full((1, WIDTH), 2.0))
 
 
 @pytest.mark.parametrize(
@@ -196,53 +192,6 @@ def test_weight_on_the_left_is_not_taken_for_one_on_the_right(export: ToyExport,
         tool.encoder_state_dict(export.save(tmp_path))
 
 
-def test_two_candidates_for_a_position_embedding(export: ToyExport, tmp_path: Path) -> None:
-    export.add("Concat", "/backbone/embeddings/Concat_2", "onnx::Concat_decoder", "/decoder/Reshape_out", axis=1)
-    with pytest.raises(ValueError, match="more than one tensor"):
-        tool.encoder_state_dict(export.save(tmp_path))
-
-
-@pytest.mark.parametrize(
-    ("name", "shape", "message"),
-    [
-        ("backbone.encoder.layer.1.norm1.weight", [WIDTH + 1], "blocks.1.norm1.weight"),
-        ("backbone.encoder.layer.0.layer_scale1.lambda1", [], "blocks.0.ls1.gamma"),
-        ("onnx::Reshape_backbone/embeddings", [1, GRID * GRID, WIDTH - 1], "pos_embed"),
-        ("onnx::Reshape_backbone/embeddings", [1, GRID * GRID + 1, WIDTH], "pos_embed"),
-    ],
-)
-def test_shapes_that_disagree(export: ToyExport, name: str, shape: list[int], message: str, tmp_path: Path) -> None:
-    export.tensors[name] = torch.ones(shape)
-    with pytest.raises(ValueError, match=message):
-        tool.encoder_state_dict(export.save(tmp_path))
-
-
-def test_merge_replaces_the_encoder_and_nothing_else() -> None:
-    full = {"head.w": torch.ones(2), "pretrained.a": torch.ones(3)}
-    merged = tool.merge_encoder(full, {"pretrained.a": torch.zeros(3)})
-    assert {name: tensor.tolist() for name, tensor in merged.items()} == {"head.w": [1, 1], "pretrained.a": [0, 0, 0]}
-    for shapes, message in (
-        ({}, "missing: pretrained.a"),
-        ({"pretrained.a": 3, "pretrained.c": 1}, "extra: pretrained.c"),
-        ({"pretrained.a": 4}, r"wrong shape: pretrained.a \(4,\) for \(3,\)"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            tool.merge_encoder(full, {name: torch.ones(size) for name, size in shapes.items()})
-
-
-def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    output = tmp_path / "weights.pth"
-    output.write_bytes(b"old")
-    monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OutputError, match="disk full"):
-        save_checkpoint({"a": torch.ones(1)}, output, half=False)
-    assert output.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [output]
-
-
 def test_package_not_installed(failure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(tool, "PACKAGE", "package_that_nobody_has")
     line = failure("--output", tmp_path / "out.pth")
@@ -250,21 +199,12 @@ def test_package_not_installed(failure: Run, monkeypatch: pytest.MonkeyPatch, tm
     assert not any(tmp_path.iterdir())
 
 
-def test_package_without_the_file(failure: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "hollow_package").mkdir()
-    (tmp_path / "hollow_package" / "__init__.py").write_text("raise RuntimeError('must not be imported')\n")
-    monkeypatch.syspath_prepend(tmp_path)
-    monkeypatch.setattr(tool, "PACKAGE", "hollow_package")
-    line = failure()
-    assert all(part in line for part in ("--onnx", tool.FILE_IN_PACKAGE.name, tool.REMEDY))
-
-
 def test_unusable_file(export: ToyExport, failure: Run, tmp_path: Path) -> None:
     path, output = tmp_path / "model.onnx", tmp_path / "out.pth"
-    assert "no such file" in failure("--onnx", path, "--output", output)
+    assert f"--onnx {path}" in failure("--onnx", path, "--output", output)
     # The last one is a ViT, but a smaller one than the model's.
-    contents = {b"no protobuf\n": "cannot be read as ONNX", b"": "it lacks backbone.embeddings.cls_token"}
-    for content, reason in {**contents, export.model().SerializeToString(): "missing: pretrained.blocks.10."}.items():
+    contents = {b"no protobuf\n": "cannot be read as ONNX", b"": "lacks backbone.embeddings.cls_token"}
+    for content, reason in {**contents, export.model().SerializeToString(): "keys differ"}.items():
         path.write_bytes(content)
         line = failure("--onnx", path, "--output", output)
         assert all(part in line for part in (f"--onnx {path}", reason, tool.REMEDY))
