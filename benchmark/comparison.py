@@ -55,14 +55,7 @@ class SystemScene:
 def evaluate_systems(
     opened: Sequence[Sequence[SystemSequence]], max_depth: float, alignment: Alignment, advance: Callable[[], None]
 ) -> list[SystemScene]:
-    """Measure all systems on all scenes; what a system has no prediction for is left out of its results.
-
-    Args:
-        opened: for each scene all systems.
-        max_depth: metres.
-        alignment: see `SequenceFit`.
-        advance: called after each frame, in each of two passes.
-    """
+    """Measure all systems on all scenes; what a system has no prediction for is left out of its results."""
     return [
         SystemScene(name, sequence, evaluate_scene(sequence, max_depth, alignment, advance))
         for systems in opened
@@ -72,12 +65,7 @@ def evaluate_systems(
 
 
 def comparison_table(metrics: dict[str, dict[str, float]], missing: dict[str, int]) -> Table:
-    """A row for each system; where they differ, a star marks the best of each column.
-
-    Args:
-        metrics: by system and name.
-        missing: number of missing predictions by system.
-    """
+    """A row for each system; where they differ, a star marks the best of each column."""
     columns = [name for name in COLUMNS if any(name in found for found in metrics.values())]
     rows = [["", *(COLUMNS[name][0] for name in columns), "missing"]]
     for system, found in metrics.items():
@@ -98,14 +86,7 @@ def write_table(path: Path, table: Table, title: str) -> None:
 
 
 def plot_curves(path: Path, scenes: Sequence[SystemScene], images: Sequence[str], title: str) -> None:
-    """Write a picture of AbsRel and delta1 over the frames of a scene, a line for each system.
-
-    Args:
-        path: where to.
-        scenes: one scene, by system.
-        title: above the picture.
-        images: names of all frames in order; a line has a gap where a frame was not measured.
-    """
+    """Plot AbsRel and delta1 over a scene's frames, a line for each system, with gaps at frames without a metric."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -131,15 +112,7 @@ def plot_curves(path: Path, scenes: Sequence[SystemScene], images: Sequence[str]
 
 
 def disparity_range(sequence: DepthSequence, max_depth: float) -> tuple[float, float]:
-    """Range of true disparity that colours span, from a few frames of a scene.
-
-    Args:
-        sequence: the scene.
-        max_depth: metres.
-
-    Returns:
-        Low and high, 1/metres.
-    """
+    """Range of true disparity that colours span, in 1/metres, from a few frames of a scene."""
     samples = []
     for index in np.unique(np.linspace(0, len(sequence) - 1, 8).astype(int)).tolist():
         truth = sequence.pair(index)[0]
@@ -211,17 +184,7 @@ class _Tiles:
 
 
 def write_grid(path: Path, frames: Iterator[Image], fps: Fraction, advance: Callable[[], None]) -> None:
-    """Write frames of one size as a video; nothing stays if that fails.
-
-    Args:
-        path: where to.
-        frames: (H, W, 3) uint8 RGB.
-        fps: frames a second.
-        advance: called after each frame.
-
-    Raises:
-        OutputError: if it cannot be written.
-    """
+    """Write frames of one size as a video; nothing stays if that fails."""
     writer: VideoWriter | None = None
     try:
         for frame in frames:

@@ -62,11 +62,7 @@ def _entry(frame: Frame) -> dict[str, object]:
 
 
 def read_index(path: Path) -> dict[str, list[Scene]]:
-    """Scenes by dataset.
-
-    Raises:
-        InputError: if the file is missing or not an index.
-    """
+    """Scenes by dataset."""
     if not path.is_file():
         raise InputError(f"index file {path} not found; dataset_extract_*.py writes it beside the extracted images")
     try:
@@ -88,15 +84,7 @@ def _frame(entry: dict[str, Any]) -> Frame:
 
 
 def scenes_of(path: Path, dataset: str) -> list[Scene]:
-    """Scenes of one dataset in an index file.
-
-    Args:
-        path: the file.
-        dataset: key in it.
-
-    Raises:
-        InputError: if there are none.
-    """
+    """Scenes of one dataset in an index file."""
     indexed = read_index(path)
     if not indexed.get(dataset):
         raise InputError(f"{path} has no scenes of {dataset!r}, only of {', '.join(indexed) or 'nothing'}")
@@ -104,13 +92,7 @@ def scenes_of(path: Path, dataset: str) -> list[Scene]:
 
 
 def prediction_path(infer_path: Path, place: str, image: str) -> Path:
-    """Where the prediction for an image of the index lies.
-
-    Args:
-        infer_path: folder of all predictions.
-        place: folder in it, as a rule of the dataset's name.
-        image: as the index has it.
-    """
+    """Where the prediction for an image of the index lies."""
     return (infer_path / place / image).with_suffix(".npy")
 
 

@@ -132,19 +132,7 @@ def sintel_png(depth: npt.NDArray[np.float32]) -> npt.NDArray[np.uint16]:
 
 
 def place(source: Path, target: Path, mode: int, crop: CropImage | None, link: bool) -> None:
-    """Put an image at its place: as it is if there is nothing to crop, else cropped.
-
-    Args:
-        source: the image file.
-        target: where to.
-        mode: OpenCV's, to read it with.
-        crop: what is done to it; None for nothing.
-        link: make a symbolic link where nothing is done to it.
-
-    Raises:
-        InputError: if it cannot be read.
-        OutputError: if it cannot be written.
-    """
+    """Put an image at its place: as it is if there is nothing to crop, else cropped."""
     if crop is not None:
         image = read_image(source, mode)
         part = crop(image, source)
@@ -161,18 +149,7 @@ def place(source: Path, target: Path, mode: int, crop: CropImage | None, link: b
 
 
 def read_image(path: Path, mode: int) -> Array:
-    """Image as OpenCV reads it.
-
-    Args:
-        path: the file.
-        mode: OpenCV's.
-
-    Returns:
-        Colour (H, W, 3) uint8 in the order BGR, or depth (H, W) uint16.
-
-    Raises:
-        InputError: if it cannot be read.
-    """
+    """Colour (H, W, 3) uint8 in the order BGR, or depth (H, W) uint16, by OpenCV's `mode`."""
     image = cv2.imread(str(path), mode)
     if image is None:
         raise InputError(f"{path}: not an image that can be read")
@@ -180,15 +157,7 @@ def read_image(path: Path, mode: int) -> Array:
 
 
 def write_image(path: Path, image: Array) -> None:
-    """Write an image, whole or not at all.
-
-    Args:
-        path: where to; the ending says how.
-        image: in OpenCV's order of colours.
-
-    Raises:
-        OutputError: if it cannot be written.
-    """
+    """Write an image, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as partial:
         quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == ".jpg" else []

@@ -57,17 +57,7 @@ class SceneResult:
 
 
 def fit_sequence(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> ScaleShift:
-    """The scale and shift of a scene.
-
-    Args:
-        sequence: ground truth and predictions.
-        max_depth: metres.
-        alignment: see `SequenceFit`.
-        advance: called after each frame.
-
-    Raises:
-        InputError: if there is nothing to fit to.
-    """
+    """The scale and shift of a scene; `advance` is called after each frame."""
     fit = SequenceFit(alignment)
     for index in range(len(sequence)):
         truth, disparity = sequence.pair(index)
@@ -104,17 +94,7 @@ class _PairMetrics:
 
 
 def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, advance: Advance) -> SceneResult:
-    """Align a scene and measure it, in two passes over its files.
-
-    Args:
-        sequence: ground truth and predictions.
-        max_depth: metres.
-        alignment: see `SequenceFit`.
-        advance: called after each frame, in each pass.
-
-    Raises:
-        InputError: if there is nothing to measure, or a file is missing or damaged.
-    """
+    """Align a scene and measure it, in two passes over its files; `max_depth` in metres."""
     fit = fit_sequence(sequence, max_depth, alignment, advance)
     frames: list[FrameMetrics | None] = []
     pairs = _PairMetrics()
@@ -135,18 +115,7 @@ def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, a
 def evaluate_scene_tae(
     sequence: Sequence, entry: TaeSet, alignment: Alignment, source: PredictionSource, advance: Advance
 ) -> SceneResult:
-    """Align a scene and measure its temporal alignment error.
-
-    Args:
-        sequence: ground truth and predictions.
-        entry: the set.
-        alignment: see `SequenceFit`.
-        source: says which protocol.
-        advance: called after each frame, in each of two passes.
-
-    Raises:
-        InputError: if a frame has no camera or pose.
-    """
+    """Align a scene and measure its temporal alignment error."""
     fit = fit_sequence(sequence, entry.max_depth, alignment, advance)
     cameras, poses = [], []
     for frame in sequence.frames:
@@ -171,17 +140,7 @@ def evaluate_scene_tae(
 def open_sequences(
     scenes: Iterable[Scene], root: Path, entry: EvaluationSet, source: PredictionSource
 ) -> list[Sequence]:
-    """Scenes with their predictions; complaints about missing ones come before any work is done.
-
-    Args:
-        scenes: of the index file.
-        root: its folder.
-        entry: the set.
-        source: the predictions.
-
-    Raises:
-        InputError: if predictions are missing and that is not allowed.
-    """
+    """Scenes with their predictions; complaints about missing ones come before any work is done."""
     return [Sequence(scene, root, entry.dataset, entry.crop, source) for scene in scenes]
 
 

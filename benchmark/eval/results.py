@@ -106,24 +106,14 @@ def _without_nan(metrics: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def published(evaluation: str, alignment: str) -> list[dict[str, Any]]:
-    """Published results: rows of benchmark/published.json.
-
-    Args:
-        evaluation: name of the set.
-        alignment: what they were made with.
-    """
+    """Published results: rows of benchmark/published.json."""
     content = json.loads(PUBLISHED.read_text())
     rows = [r for r in content["results"] if r["evaluation"] == evaluation and r["alignment"] == alignment]
     return [row | {"from": content["sources"][row["source"]]} for row in rows]
 
 
 def result_table(result: Result, per_scene: bool = False) -> Table:
-    """Head and rows: the mean, and what others published.
-
-    Args:
-        result: of one set.
-        per_scene: whether there is also a row for each scene.
-    """
+    """Head and rows: the mean, and what others published."""
     columns = [name for name in COLUMNS if name in result.metrics()]
     rows = [["", *(COLUMNS[name][0] for name in columns)]]
     if per_scene:

@@ -20,27 +20,13 @@ Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
 
 
 def prediction_note(infer_path: Path, entry: EvaluationSet, index: Path) -> dict[str, Any] | None:
-    """Settings that infer.py noted beside its predictions.
-
-    Args:
-        infer_path: folder of all predictions.
-        entry: the set.
-        index: the index file.
-
-    Returns:
-        The settings and versions, None without a note.
-    """
+    """Settings that infer.py noted beside its predictions."""
     provenance = read_provenance(provenance_path(infer_path, entry.dataset, index))
     return provenance.settings | {"versions at inference": provenance.versions} if provenance is not None else None
 
 
 def prediction_kind(wanted: str, note: dict[str, Any] | None) -> Kind:
-    """What predictions are.
-
-    Args:
-        wanted: as the user says: "disparity", "depth", or "auto" for what is noted.
-        note: from `prediction_note`.
-    """
+    """Whether predictions are disparity or depth; "auto" is what infer.py noted, disparity without a note."""
     if wanted == "auto":
         return "depth" if note is not None and note.get("metric") else "disparity"
     return "depth" if wanted == "depth" else "disparity"

@@ -54,26 +54,13 @@ def provenance_path(infer_path: Path, dataset: str, index: Path) -> Path:
 
 
 def predictions_place(infer_path: Path, dataset: str, index: Path) -> str:
-    """Name of the folder in `infer_path` that holds the predictions for an index file.
-
-    Args:
-        infer_path: folder of all predictions.
-        dataset: key in the index file.
-        index: the file.
-
-    Returns:
-        What the note beside them says; the dataset's name without one.
-    """
+    """Folder in `infer_path` of an index file's predictions: what their note says, else the dataset's name."""
     note = read_provenance(provenance_path(infer_path, dataset, index))
     return (note.place if note is not None else "") or dataset
 
 
 def read_provenance(path: Path) -> Provenance | None:
-    """Provenance in a file, None if there is none: other systems' predictions come without.
-
-    Raises:
-        InputError: if it is damaged.
-    """
+    """Provenance in a file, None if there is none: other systems' predictions come without."""
     if not path.exists():
         return None
     try:
@@ -92,15 +79,7 @@ def versions() -> dict[str, str]:
 
 
 def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
-    """Images of a scene one by one: (H, W, 3) uint8 RGB.
-
-    Args:
-        root: folder of the index file.
-        scene: of it.
-
-    Raises:
-        InputError: naming the image that is missing, damaged or of another size than the first.
-    """
+    """Images of a scene one by one: (H, W, 3) uint8 RGB."""
     size: tuple[int, ...] | None = None
     for frame in scene.frames:
         path = root / frame.image
@@ -209,15 +188,7 @@ def image_folders(scenes: Sequence[Scene]) -> list[str]:
 def run_scenes(
     root: Path, scenes: Sequence[Scene], predict: Predict, writer: SceneWriter, advance: Callable[[], None]
 ) -> None:
-    """Predict scenes one after the other; memory does not grow with their length.
-
-    Args:
-        root: folder of the index file.
-        scenes: in the order in which they are done.
-        predict: from a video's frames to one map a frame.
-        writer: of that index file.
-        advance: called after each frame, whether it was predicted now or earlier.
-    """
+    """Predict scenes one after the other; memory does not grow with their length."""
     for scene in scenes:
         if writer.finished(scene):
             for _ in scene.frames:

@@ -18,11 +18,7 @@ Timed = list[tuple[float, str]]
 
 
 def read_times(path: Path) -> Timed:
-    """Times in seconds and file names from a list in TUM's format, in the order of time; # begins a comment.
-
-    Raises:
-        InputError: if it is missing or not such a list.
-    """
+    """Times in seconds and file names from a list in TUM's format, in the order of time; # begins a comment."""
     try:
         lines = [line.split() for line in path.read_text().splitlines() if line.strip() and not line.startswith("#")]
         return sorted((float(time), name) for time, name, *_ in lines)
@@ -33,16 +29,7 @@ def read_times(path: Path) -> Timed:
 
 
 def pair_by_time(images: Timed, depths: Timed, max_difference: float = MAX_DIFFERENCE) -> list[tuple[str, str]]:
-    """Pairs of images and depths; the nearest times are paired first, and each name is used at most once.
-
-    Args:
-        images: times and names.
-        depths: times and names, in the order of time.
-        max_difference: seconds between the two of a pair.
-
-    Returns:
-        Pairs of names in the order of the images' times.
-    """
+    """Pairs of images and depths; the nearest times are paired first, and each name is used at most once."""
     times = [time for time, _ in depths]
     candidates = []
     for i, (time, _) in enumerate(images):

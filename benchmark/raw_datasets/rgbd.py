@@ -10,13 +10,7 @@ from benchmark.rgbd import RgbdFolder, open_rgbd_folder
 
 
 def rgbd_scenes(root: Path, names: Sequence[str] | None = None, num_frames: int | None = None) -> Iterator[RawScene]:
-    """Recordings in a folder, or the folder itself if it is one.
-
-    Args:
-        root: the folder.
-        names: of the recordings that are wanted; None for all.
-        num_frames: take no more of each; None for all.
-    """
+    """Recordings in a folder, or the folder itself if it is one."""
     is_recording = (root / "rgb").is_dir()
     for path in [root] if is_recording else scene_folders(root, "folders with rgb/ and depth/", names):
         recording = open_rgbd_folder(path)

@@ -48,31 +48,14 @@ class RawScene:
 
 
 def folder(path: Path, what: str) -> Path:
-    """The path, if it is a folder.
-
-    Args:
-        path: of the folder.
-        what: it should hold.
-
-    Raises:
-        InputError: saying what should have been there.
-    """
+    """The path, if it is a folder; if not, the error tells `what` it should hold."""
     if not path.is_dir():
         raise InputError(f"{path} not found; it should hold {what} (--root names the folder it was unpacked in)")
     return path
 
 
 def scene_folders(root: Path, what: str, names: Sequence[str] | None = None) -> list[Path]:
-    """Folders of scenes, in the order of their names.
-
-    Args:
-        root: what they lie in.
-        what: it should hold.
-        names: of those that are wanted; None for all.
-
-    Raises:
-        InputError: naming those that are missing, or if there is none.
-    """
+    """Folders of scenes, in the order of their names."""
     folder(root, what)
     found = sorted((p for p in root.iterdir() if p.is_dir() and not p.name.startswith(".")), key=lambda p: p.name)
     if names is not None:
@@ -86,15 +69,7 @@ def scene_folders(root: Path, what: str, names: Sequence[str] | None = None) -> 
 
 
 def files(path: Path, pattern: str) -> list[Path]:
-    """Files in a folder that match, frame2 before frame10.
-
-    Args:
-        path: the folder.
-        pattern: for names.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """Files in a folder that match, frame2 before frame10."""
     found = sorted((p for p in path.glob(pattern) if not p.name.startswith(".")), key=natural_key)
     if not found:
         raise InputError(f"{path}: no {pattern} there; unpack the dataset as benchmark/README.md says")
@@ -102,11 +77,7 @@ def files(path: Path, pattern: str) -> list[Path]:
 
 
 def read_matrix(path: Path) -> npt.NDArray[np.float64]:
-    """A matrix (4, 4) of numbers in a text file; infinities are let through.
-
-    Raises:
-        InputError: if it is missing or something else.
-    """
+    """A matrix (4, 4) of numbers in a text file; infinities are let through."""
     try:
         matrix = np.loadtxt(path, dtype=np.float64)
     except (OSError, ValueError) as error:

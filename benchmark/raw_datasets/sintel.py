@@ -16,11 +16,7 @@ TAG = 202021.25
 
 
 def read_dpt(path: Path) -> npt.NDArray[np.float32]:
-    """Depth (H, W) float32 in metres from a .dpt file: tag, width and height, then rows, little-endian.
-
-    Raises:
-        InputError: if the file is not such a one.
-    """
+    """Depth (H, W) float32 in metres from a .dpt file: tag, width and height, then rows, little-endian."""
     data = path.read_bytes()
     tag = np.frombuffer(data[:4], "<f4")
     width, height = np.frombuffer(data[4:12], "<i4").tolist() if len(data) >= 12 else (0, 0)
@@ -30,11 +26,7 @@ def read_dpt(path: Path) -> npt.NDArray[np.float32]:
 
 
 def read_cam(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Intrinsics (3, 3) and camera-to-world pose (4, 4) from a .cam file, which holds world-to-camera.
-
-    Raises:
-        InputError: if the file is not such a one.
-    """
+    """Intrinsics (3, 3) and camera-to-world pose (4, 4) from a .cam file, which holds world-to-camera."""
     data = path.read_bytes()
     if len(data) != 4 + 8 * 21 or float(np.frombuffer(data[:4], "<f4")[0]) != TAG:
         raise InputError(f"{path}: not a Sintel .cam file, or cut short")
@@ -46,13 +38,7 @@ def read_cam(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float6
 
 
 def sintel_scenes(root: Path, render_pass: str = "clean", names: Sequence[str] | None = None) -> Iterator[RawScene]:
-    """Scenes of the folder that both archives were unpacked in.
-
-    Args:
-        root: that folder.
-        names: of the scenes that are wanted; None for all.
-        render_pass: "clean", as published, or "final", with motion blur and atmosphere.
-    """
+    """Scenes of the folder that both archives were unpacked in; the pass "final" has motion blur and atmosphere."""
     base = root / "training" if (root / "training").is_dir() else root
     depths, cameras = (folder(base / part, "MPI-Sintel-depth-training") for part in ("depth", "camdata_left"))
     for scene in scene_folders(folder(base / render_pass, "MPI-Sintel-complete"), "scenes", names):

@@ -5,31 +5,22 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmark.speed.flags import Variant
+from benchmark.speed.memory import wait_for_peak
 from video_depth_anything.errors import InputError
 
 CHILD = Path(__file__).with_name("against_child.py")
-OFFLINE_FILE = Path("video_depth_anything", "video_depth.py")
-STREAM_FILE = Path("video_depth_anything", "video_depth_stream.py")
-
-
-def check_tree(path: Path | None, file: Path) -> None:
-    """See that a tree has the file whose class is to be measured.
-
-    Args:
-        path: root of the tree; None, if none is to be measured, is right.
-        file: in it.
-
-    Raises:
-        InputError: if it has not.
-    """
-    if path is not None and not (path / file).is_file():
-        raise InputError(f"--against {path}: there is no {file}; name the root of a checkout of the original")
+FILES = {
+    False: Path("video_depth_anything", "video_depth.py"),
+    True: Path("video_depth_anything/video_depth_stream.py"),
+}
 
 
 class Against:
@@ -37,44 +28,44 @@ class Against:
 
     Args:
         path: root of the tree.
-        file: the module wanted of it, checked first.
-        settings: encoder, checkpoint, device, input_size, threads.
+        streaming: whether its stream is wanted, or its inference of whole clips.
+        settings: encoder, checkpoint, device and input_size; threads, None for PyTorch's default.
 
     Raises:
-        InputError: if the tree lacks the file or fails.
+        InputError: if the tree lacks the class or fails.
     """
 
-    def __init__(self, path: Path, file: Path, **settings: Any) -> None:
-        check_tree(path, file)
-        self.path = path
+    def __init__(self, path: Path, streaming: bool, **settings: Any) -> None:
+        if not (path / FILES[streaming]).is_file():
+            raise InputError(f"--against {path}: {FILES[streaming]} not found; name the root of a checkout")
+        self._path = path
         command = [sys.executable, str(CHILD), str(path)]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         settings["checkpoint"] = str(Path(settings["checkpoint"]).resolve())
-        self._ask("setup", **settings)
+        self._ask("setup", streaming=streaming, **settings)
 
-    def offline(self, frames: npt.NDArray[np.uint8], fp32: bool) -> tuple[float, npt.NDArray[np.float32]]:
-        """Seconds for a clip (N, H, W, 3), and its depth (N, H, W)."""
-        seconds, depths = self._ask("offline", frames=frames, fp32=fp32)
-        return seconds, np.asarray(depths, dtype=np.float32)
-
-    def stream(self, frame: npt.NDArray[np.uint8], fp32: bool) -> tuple[float, npt.NDArray[np.float32]]:
-        """Seconds for the next frame (H, W, 3) of a stream, and its depth (H, W); a stream for each precision."""
-        seconds, depth = self._ask("stream", frame=frame, fp32=fp32)
+    def infer(self, frames: npt.NDArray[np.uint8], fp32: bool) -> tuple[float, npt.NDArray[np.float32]]:
+        """Seconds for a clip (N, H, W, 3) or the next frame (H, W, 3) of a stream, and its depth without the 3."""
+        seconds, depth = self._ask("infer", frames=frames, fp32=fp32)
         return seconds, np.asarray(depth, dtype=np.float32)
 
-    def half(self, streaming: bool) -> str:
-        """The precision that the tree takes for `fp32=False`: `bf16`, `fp16`, or `fp32` where it knows better."""
-        return str(self._ask("half", streaming=streaming))
+    def half(self) -> str:
+        """The precision that the tree takes for `fp32=False`: `bf16`, `fp16`, or `fp32` if it does not."""
+        return str(self._ask("half"))
 
-    def peak_mib(self) -> float:
-        """Peak resident memory of the process."""
-        return self._ask("peak") / (2**20 if sys.platform == "darwin" else 2**10)
+    def precisions(self, variants: Sequence[Variant]) -> dict[str, bool]:
+        """Precisions to measure the tree in beside some variants, with its flag `fp32`."""
+        found = {"fp32": True} if any(variant.precision == "fp32" for variant in variants) else {}
+        if any(variant.precision != "fp32" for variant in variants):
+            found.setdefault(self.half(), False)
+        return found
 
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
+    def close(self) -> float:
+        """End the process; returns its peak resident memory in MiB."""
+        assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait()
+        self._process.stdout.close()
+        return wait_for_peak(self._process)
 
     def _ask(self, method: str, **arguments: Any) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None
@@ -84,7 +75,7 @@ class Against:
             kind, result = pickle.load(self._process.stdout)
         except (EOFError, BrokenPipeError) as error:
             code = self._process.wait()
-            raise InputError(f"--against {self.path}: its process ended with exit code {code}") from error
+            raise InputError(f"--against {self._path}: its process ended with exit code {code}") from error
         if kind == "error":
-            raise InputError(f"--against {self.path}: {result}")
+            raise InputError(f"--against {self._path}: {result}")
         return result

@@ -8,6 +8,7 @@ Requests come as pickles on standard input, answers go as pickles to what was st
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import sys
@@ -24,44 +25,29 @@ DIMENSIONS: dict[str, dict[str, Any]] = {
 
 
 class OtherTree:
-    """The networks of the other tree: one for offline, one for each stream."""
+    """The other tree's networks: one for whole clips, or a stream for each precision."""
 
-    def __init__(self) -> None:
-        self._settings: dict[str, Any] = {}
-        self._offline: Any = None
-        self._streams: dict[bool, Any] = {}
-
-    def setup(self, **settings: Any) -> None:
-        """Take encoder, checkpoint, device, input_size and threads (None: as torch likes)."""
+    def setup(self, streaming: bool, threads: int | None, **settings: Any) -> None:
+        """Take encoder, checkpoint, device and input_size."""
         import torch
 
-        self._settings = settings
-        if settings["threads"] is not None:
-            torch.set_num_threads(settings["threads"])
+        self._streaming, self._settings = streaming, settings
+        self._networks: dict[bool, Any] = {}
+        if threads is not None:
+            torch.set_num_threads(threads)
 
-    def offline(self, frames: Any, fp32: bool) -> tuple[float, Any]:
-        """Seconds for the clip, and its depth (N, H, W)."""
-        if self._offline is None:
-            from video_depth_anything.video_depth import VideoDepthAnything
-
-            self._offline = self._load(VideoDepthAnything)
+    def infer(self, frames: Any, fp32: bool) -> tuple[float, Any]:
+        """Seconds for a clip (N, H, W, 3) or a stream's next frame (H, W, 3), and its depth."""
+        network = self._network(fp32 and self._streaming)
         size, device = self._settings["input_size"], self._settings["device"]
         start = time.perf_counter()
-        depths, _ = self._offline.infer_video_depth(frames, 24, input_size=size, device=device, fp32=fp32)
-        return time.perf_counter() - start, depths
-
-    def stream(self, frame: Any, fp32: bool) -> tuple[float, Any]:
-        """Seconds for the next frame, and its depth (H, W); the two precisions are streams of their own."""
-        if fp32 not in self._streams:
-            from video_depth_anything.video_depth_stream import VideoDepthAnything
-
-            self._streams[fp32] = self._load(VideoDepthAnything)
-        size, device = self._settings["input_size"], self._settings["device"]
-        start = time.perf_counter()
-        depth = self._streams[fp32].infer_video_depth_one(frame, input_size=size, device=device, fp32=fp32)
+        if self._streaming:
+            depth = network.infer_video_depth_one(frames, input_size=size, device=device, fp32=fp32)
+        else:
+            depth, _ = network.infer_video_depth(frames, 24, input_size=size, device=device, fp32=fp32)
         return time.perf_counter() - start, depth
 
-    def half(self, streaming: bool) -> str:
+    def half(self) -> str:
         """In which precision the tree computes with `fp32=False`: the type of what the first convolution is given."""
         import numpy as np
         import torch
@@ -75,28 +61,23 @@ class OtherTree:
                     seen.append(args[0].dtype)
                 return function(*args, **(kwargs or {}))
 
-        frames = np.zeros((1, 28, 28, 3), np.uint8)
+        frame = np.zeros((28, 28, 3), np.uint8)
         with Convolutions():
-            if streaming:
-                self.stream(frames[0], fp32=False)
-                self._streams.clear()  # the next frame is a video's first
-            else:
-                self.offline(frames, fp32=False)
+            self.infer(frame if self._streaming else frame[None], fp32=False)
+        if self._streaming:
+            self._networks.clear()  # the next frame is a video's first
         return {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(seen[0], "fp32")
 
-    def peak(self) -> int:
-        """Peak resident memory of this process as the operating system counts it."""
-        import resource
+    def _network(self, key: bool) -> Any:
+        if key not in self._networks:
+            import torch
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    def _load(self, network: Any) -> Any:
-        import torch
-
-        model = network(**DIMENSIONS[self._settings["encoder"]])
-        state = torch.load(self._settings["checkpoint"], map_location="cpu", weights_only=True)
-        model.load_state_dict(state, strict=True)
-        return model.to(self._settings["device"]).eval()
+            module = f"video_depth_anything.video_depth{'_stream' if self._streaming else ''}"
+            model = importlib.import_module(module).VideoDepthAnything(**DIMENSIONS[self._settings["encoder"]])
+            state = torch.load(self._settings["checkpoint"], map_location="cpu", weights_only=True)
+            model.load_state_dict(state, strict=True)
+            self._networks[key] = model.to(self._settings["device"]).eval()
+        return self._networks[key]
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Test everything on an NVIDIA GPU, then measure it: one command, under 8 minutes, no network.
 #
-#   bash benchmark/speed/gpu.sh [FLAGS of benchmark/speed/gpu.py] | tee gpu.md
+#   bash benchmark/speed/gpu.sh [FLAGS of benchmark/speed/roofline.py] | tee gpu.md
 #
 # Needs this repository, whole, and a Python with a PyTorch built for CUDA, numpy, opencv-python-headless, pillow,
 # tqdm, filelock and pytest; PYTHON=... names it. For --compile, which is tested too: Triton and a C compiler. With
@@ -35,7 +35,8 @@ tests=$?
 echo
 echo "# Speed on the GPU"
 echo
-timeout --kill-after 10 180 "$PYTHON" benchmark/speed/gpu.py "$@"
+timeout --kill-after 10 180 "$PYTHON" benchmark/speed/roofline.py --device cuda --encoders vits vitb vitl \
+  --input_sizes 280 518 --variants torch:fp16 --side 8192 --kernel_seconds 0.05 --seconds 150 "$@"
 tables=$?
 [ "$tests" = 0 ] || exit "$tests"
 exit "$tables"

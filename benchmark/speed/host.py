@@ -12,29 +12,38 @@ size, repeated to the length wanted, and encoded by x264's defaults. A first run
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import chain, cycle, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+import av
+import cv2
+import numpy as np
+
 from benchmark.speed import flags
+from benchmark.speed.clip import video_frames
+from benchmark.speed.report import print_header, print_heading, print_row
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import limit, positive_int
-
-if TYPE_CHECKING:
-    from video_depth_anything.outputs.run_outputs import RunOutputs
-    from video_depth_anything.video.frame import DepthMap, Image
-    from video_depth_anything.video.source import VideoSource
-
+from video_depth_anything.outputs.colormap import Colorizer, color_table
+from video_depth_anything.outputs.options import CameraOptions, OutputOptions
+from video_depth_anything.outputs.plan import OutputPlan
+from video_depth_anything.outputs.run_outputs import RunOutputs
+from video_depth_anything.pipelines.driver import by_windows, run_video
+from video_depth_anything.pipelines.stop import Stop
+from video_depth_anything.transform import network_size, preprocess
+from video_depth_anything.video.frame import DepthMap, Frame, Image
+from video_depth_anything.video.source import Selection, VideoSource, open_video
+from video_depth_anything.windows import STEP
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "assets" / "example_videos" / "box.mp4"
@@ -44,7 +53,7 @@ TITLES = ("stage", "ms a frame", "frames a second", "core ms a frame")
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = flags.parser_for(__doc__)
+    parser = flags.parser_for(__doc__, repeats=3)
     sizes = "sizes of the source (default: 960x540 1920x1080)"
     default = [(540, 960), (1080, 1920)]
     parser.add_argument("--sizes", type=flags.frame_size, nargs="+", default=default, metavar="WxH", help=sizes)
@@ -53,44 +62,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--codec", default="libx264", help="as --codec of run.py (default: libx264)")
     parser.add_argument("--input_video", type=Path, default=EXAMPLE, help="where frames are taken from")
     parser.add_argument("--frames", type=positive_int, default=200, help="length of the clip (default: 200)")
-    flags.add_repeats_argument(parser, 3)
     return parser.parse_args()
-
-
-@dataclass
-class Cost:
-    """What a stage took, each time.
-
-    Attributes:
-        seconds: of the clock.
-        core_seconds: of processor time, also of processes that it started.
-    """
-
-    seconds: list[float] = field(default_factory=list)
-    core_seconds: list[float] = field(default_factory=list)
-
-    def measure(self, work: Callable[[], object]) -> None:
-        """Do the work once."""
-        cores, start = sum(os.times()[:4]), time.perf_counter()
-        work()
-        self.seconds.append(time.perf_counter() - start)
-        self.core_seconds.append(sum(os.times()[:4]) - cores)
-
-
-def there_and_back(index: int, count: int) -> int:
-    """Which of `count` things is shown at `index`: 0, 1, .., count - 1, count - 2, .., 1, 0, 1, .."""
-    step = index % max(2 * count - 2, 1)
-    return min(step, 2 * count - 2 - step) if count > 1 else 0
 
 
 def make_clip(path: Path, args: argparse.Namespace, size: tuple[int, int]) -> None:
     """Encode the clip at `size` (height, width) with x264's defaults, whatever those of our own writer are."""
-    import av
-    import cv2
-    import numpy as np
-
-    from benchmark.speed.clip import video_frames
-
     with av.open(str(path), "w") as output:
         stream = output.add_stream("libx264", rate=24, options={"crf": "18"})
         stream.width, stream.height, stream.pix_fmt = size[1], size[0], "yuv420p"
@@ -100,161 +76,121 @@ def make_clip(path: Path, args: argparse.Namespace, size: tuple[int, int]) -> No
         output.mux(stream.encode(None))
 
 
-def free_maps(frames: list[Image]) -> list[DepthMap]:
-    """Maps that look like the frames' disparity: nearer at the bottom, smooth, with edges where frames have some."""
-    import cv2
-    import numpy as np
-
-    maps = []
-    for frame in frames:
-        gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        smooth = cv2.bilateralFilter(cv2.resize(gray, None, fx=0.25, fy=0.25), 9, 40, 9)
-        ramp = np.linspace(0, 300, frame.shape[0], dtype=np.float32)[:, None]
-        maps.append(np.asarray(cv2.resize(smooth, gray.shape[::-1]), dtype=np.float32) + ramp)
-    return maps
+def free_map(frame: Image) -> DepthMap:
+    """A map that looks like a frame's disparity: nearer at the bottom, smooth, with edges where the frame has some."""
+    gray = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
+    smooth = cv2.bilateralFilter(cv2.resize(gray, None, fx=0.25, fy=0.25), 9, 40, 9)
+    ramp = np.linspace(0, 300, frame.shape[0], dtype=np.float32)[:, None]
+    return np.asarray(cv2.resize(smooth, gray.shape[::-1]), dtype=np.float32) + ramp
 
 
-@dataclass(frozen=True)
 class HostRun:
-    """The parts of a run over one clip.
+    """The parts of a run over one clip of `size` (height, width), which is made in `folder`."""
 
-    Attributes:
-        clip: the video.
-        folder: for outputs.
-        args: of the command line.
-        frames: the clip's first frames, in memory.
-        maps: depth of them.
-    """
+    def __init__(self, args: argparse.Namespace, size: tuple[int, int], folder: Path) -> None:
+        self._args = args
+        self._clip = folder / f"clip_{size[0]}.mp4"
+        self._folder = folder / "outputs"
+        make_clip(self._clip, args, size)
+        source = open_video(self._clip, Selection(args.max_res, max_len=HELD))
+        self.frames: list[Image] = list(source)
+        source.close()
+        self.maps = [free_map(frame) for frame in self.frames]
 
-    clip: Path
-    folder: Path
-    args: argparse.Namespace
-    frames: list[Image]
-    maps: list[DepthMap]
+    def shown(self) -> Iterator[tuple[Image, DepthMap]]:
+        """As many frames as the clip has, with depth: those that are held, there and back."""
+        held = list(zip(self.frames, self.maps))
+        return islice(cycle(chain(held, held[-2:0:-1])), self._args.frames)
 
     def read(self) -> None:
         """Decode the clip, and scale its frames."""
         source = self._source()
         count = sum(1 for _ in source)
         source.close()
-        assert count == self.args.frames, f"{count} frames were read"
+        assert count == self._args.frames, f"{count} frames were read"
 
     def preprocess(self) -> None:
         """Make the network's input of as many frames."""
-        for index in range(self.args.frames):
-            self._prepare(self.frames[there_and_back(index, len(self.frames))])
+        for frame, _ in self.shown():
+            self._prepare(frame)
 
     def color(self) -> None:
         """Colour as many maps, over a range that is known before."""
-        from video_depth_anything.outputs.colormap import Colorizer, color_table
-
         colorize = Colorizer(0.0, 555.0, color_table("inferno"))
-        for index in range(self.args.frames):
-            colorize(self.maps[there_and_back(index, len(self.maps))])
+        for _, depth in self.shown():
+            colorize(depth)
 
-    def write(self, save: tuple[str, ...]) -> None:
+    def write(self, *save: str) -> None:
         """Write as many frames and maps to the real outputs, from memory."""
-        from video_depth_anything.video.frame import Frame
-
         source = self._source()
         outputs = self._outputs(source, save)
         duration = float(1 / source.fps)
-        for index in range(self.args.frames):
-            shown = there_and_back(index, len(self.frames))
-            outputs.write(Frame(self.frames[shown], index * duration, duration, depth=self.maps[shown]))
+        for index, (frame, depth) in enumerate(self.shown()):
+            outputs.write(Frame(frame, index * duration, duration, depth=depth))
         outputs.close()
         source.close()
 
-    def run(self, save: tuple[str, ...]) -> None:
+    def run(self, *save: str) -> None:
         """Everything at once, as the command does it."""
-        from video_depth_anything.pipelines.driver import by_windows, run_video
-        from video_depth_anything.pipelines.stop import Stop
-
         source = self._source()
         outputs = self._outputs(source, save)
         summary = run_video(source.timed(), by_windows(self._infer), outputs, lambda *_: None, Stop())
         source.close()
-        assert summary.frames == self.args.frames, f"{summary.frames} frames were written"
+        assert summary.frames == self._args.frames, f"{summary.frames} frames were written"
 
     def _infer(self, frames: Iterator[Image]) -> Iterator[DepthMap]:
         """Depth as it comes offline, for many frames at a time; the network's input is made and thrown away."""
-        from video_depth_anything.windows import STEP
-
-        done = 0
+        shown = self.shown()
         while window := list(islice(frames, STEP)):
             for frame in window:
                 self._prepare(frame)
-            for _ in window:
-                yield self.maps[there_and_back(done, len(self.maps))]
-                done += 1
+            yield from (depth for _, depth in islice(shown, len(window)))
 
     def _prepare(self, frame: Image) -> None:
-        from video_depth_anything.transform import network_size, preprocess
-
-        preprocess(frame, network_size(frame.shape[0], frame.shape[1], self.args.input_size))
+        preprocess(frame, network_size(frame.shape[0], frame.shape[1], self._args.input_size))
 
     def _source(self) -> VideoSource:
-        from video_depth_anything.video.source import Selection, open_video
-
-        return open_video(self.clip, Selection(self.args.max_res))
+        return open_video(self._clip, Selection(self._args.max_res))
 
     def _outputs(self, source: VideoSource, save: tuple[str, ...]) -> RunOutputs:
-        from video_depth_anything.outputs.options import CameraOptions, OutputOptions
-        from video_depth_anything.outputs.plan import OutputPlan
-
-        options = OutputOptions(folder=self.folder, save=save, codec=self.args.codec, overwrite=True)
+        options = OutputOptions(folder=self._folder, save=save, codec=self._args.codec, overwrite=True)
         return OutputPlan(options, CameraOptions(), metric=False).open(source)
 
 
-def prepared_run(args: argparse.Namespace, size: tuple[int, int], folder: Path) -> HostRun:
-    """Make the clip of one size, and what is held in memory of it."""
-    from video_depth_anything.video.source import Selection, open_video
-
-    clip = folder / f"clip_{size[0]}.mp4"
-    make_clip(clip, args, size)
-    source = open_video(clip, Selection(args.max_res, max_len=HELD))
-    frames = list(source)
-    source.close()
-    return HostRun(clip, folder / "outputs", args, frames, free_maps(frames))
-
-
-def measure(run: HostRun, repeats: int) -> dict[str, Cost]:
-    """What each stage costs alone, and the whole path; they take turns."""
+def measure(run: HostRun, repeats: int) -> dict[str, list[tuple[float, float]]]:
+    """What each stage costs alone, and the whole path, in turns: seconds of the clock, and of all cores."""
     stages: dict[str, Callable[[], object]] = {
         "reading": run.read,
         "preprocessing": run.preprocess,
         "colouring": run.color,
-        "writing `src`": partial(run.write, ("src",)),
-        "writing `vis`, colouring included": partial(run.write, ("vis",)),
-        "**in all, `src vis`**": partial(run.run, ("src", "vis")),
-        "**in all, `vis`**": partial(run.run, ("vis",)),
+        "writing `src`": partial(run.write, "src"),
+        "writing `vis`, colouring included": partial(run.write, "vis"),
+        "**in all, `src vis`**": partial(run.run, "src", "vis"),
+        "**in all, `vis`**": partial(run.run, "vis"),
     }
-    costs = {name: Cost() for name in stages}
-    run.run(("src", "vis"))
+    costs: dict[str, list[tuple[float, float]]] = {name: [] for name in stages}
+    run.run("src", "vis")
     for _ in range(repeats):
         for name, work in stages.items():
-            costs[name].measure(work)
+            cores, start = sum(os.times()[:4]), time.perf_counter()
+            work()
+            costs[name].append((time.perf_counter() - start, sum(os.times()[:4]) - cores))
     return costs
 
 
 def main() -> int:
     args = parse_arguments()
-    import logging
-    from statistics import median
-
-    from benchmark.speed.report import print_header, print_heading, print_row
-
     logging.getLogger().setLevel(logging.WARNING)
     print_heading(f"Host: {args.frames} frames, input size {args.input_size}, medians of {args.repeats}")
     for size in args.sizes:
         with tempfile.TemporaryDirectory() as folder:
-            run = prepared_run(args, size, Path(folder))
+            run = HostRun(args, size, Path(folder))
             height, width = run.frames[0].shape[:2]
             print(f"Source {size[1]}x{size[0]}, processed {width}x{height}\n")
             costs = measure(run, args.repeats)
         print_header(TITLES)
         for name, cost in costs.items():
-            each, cores = (1e3 * median(found) / args.frames for found in (cost.seconds, cost.core_seconds))
+            each, cores = 1e3 * np.median(cost, axis=0) / args.frames
             print_row((name, f"{each:.2f}", f"{1e3 / each:.1f}", f"{cores:.2f}"))
         print()
     return 0

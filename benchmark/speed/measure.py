@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 Depths = npt.NDArray[np.float32]
-# After each turn: threads that the last one has woken look for work for a while before they sleep.
+# After each turn: threads that it has woken look for work for a while before they sleep.
 PAUSE_SECONDS = 0.02
 
 
@@ -20,8 +20,8 @@ class Contender:
 
     Attributes:
         name: as it is printed.
-        precision: "fp32", "bf16" or "fp16".
-        yardstick: whether it works in the original's order, so that the others are compared with it.
+        precision: "fp32", "bf16", "fp16" or "int8".
+        yardstick: whether it is the other tree, with which the rest is compared.
         work: does the work once and returns seconds and depth.
         seconds: of all turns.
         depths: of the last turn.
@@ -47,32 +47,30 @@ class Contender:
 
 
 def take_turns(contenders: Sequence[Contender], frames: npt.NDArray[np.uint8], repeats: int) -> None:
-    """Each once, then each once more, ..: what the machine does in the meantime hits all alike.
-
-    Every second round goes backwards, so that nobody always follows the same one.
-
-    Args:
-        contenders: in the order of the first round.
-        frames: the clip (N, H, W, 3) uint8.
-        repeats: turns of each.
-    """
+    """Each once, then each once more, so that other load hits all alike; every second round goes backwards."""
     for turn in range(repeats):
         for contender in contenders[:: 1 if turn % 2 == 0 else -1]:
             contender.take_turn(frames)
 
 
-def reference_of(contenders: Sequence[Contender], precision: str | None = None) -> Contender | None:
-    """What the others are compared with: the first yardstick (another tree stands before ours) of that precision.
+def reference_of(contenders: Sequence[Contender]) -> Contender:
+    """What depth is compared with: the first in fp32, other trees before ours; the first of all if none is."""
+    ordered = sorted(contenders, key=lambda contender: (contender.precision != "fp32", not contender.yardstick))
+    return ordered[0]
+
+
+def speedups(contender: Contender, contenders: Sequence[Contender], first: int = 0) -> list[str]:
+    """Cells: how many times as fast as the other tree in fp32, and in the same precision; blank without one.
 
     Args:
-        contenders: all that take turns.
-        precision: that of the reference. Without one: float32 if there is any, and of what is no yardstick the first if
-            there is none.
+        first: turn from which on medians count.
     """
-    if precision is not None:
-        return next((c for c in contenders if c.yardstick and c.precision == precision), None)
-    exact = [c for c in contenders if c.precision == "fp32"]
-    return next((c for c in exact if c.yardstick), (exact or list(contenders))[0])
+    cells = []
+    for precision in ("fp32", contender.precision):
+        other = next((c for c in contenders if c.yardstick and c.precision == precision), None)
+        own = np.median(contender.seconds[first:])
+        cells.append(f"{np.median(other.seconds[first:]) / own:.2f}" if other is not None else "")
+    return cells
 
 
 @dataclass
@@ -86,11 +84,7 @@ class Difference:
     reference_squares: float = 0.0
 
     def add(self, depth: Depths, reference: Depths) -> None:
-        """Take more maps of one shape.
-
-        Raises:
-            ValueError: if the shapes differ.
-        """
+        """Take more maps; raises ValueError if the shapes differ."""
         if depth.shape != reference.shape:
             raise ValueError(f"depth {depth.shape} cannot be compared with {reference.shape}")
         difference = depth.astype(np.float64) - reference

@@ -1,128 +1,229 @@
 #!/usr/bin/env python3
-"""How near to the machine's limit offline inference comes, as Markdown tables.
+"""How near to the machine's limit inference comes, offline and streaming, on a CPU or a GPU, as Markdown tables.
 
-    python benchmark/speed/roofline.py --input_size 518 --variants torch:fp32 torch:bf16
+    python benchmark/speed/roofline.py --input_sizes 280 518 --variants torch:fp32 openvino:bf16
+    python benchmark/speed/roofline.py --device cuda --encoders vits vitb vitl --variants torch:fp16 --seconds 150
 
 The limit is the machine's own: the best rate of a few large matrix products and convolutions, measured now. The
-operations are counted, see flops.py. Ideal time is operations over that rate; the fraction is of it that a variant
-reaches on the same clip. Weights are random unless a checkpoint is named.
+operations are counted, see counted.py; "of the limit" is the time that they take at that rate, over the time taken.
+"Host share" is the part in which the device has nothing to do; launches are how often the host starts kernels, copies
+or recorded graphs for a frame; on a CPU PyTorch's operators stand for them. The peak is of tensors on a GPU. Weights
+are random. gpu.sh runs this with its tests.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
 from benchmark.speed import flags
+from benchmark.speed.clip import take_frames
+from benchmark.speed.counted import Work, count_work
+from benchmark.speed.kernels import copy_bandwidth, least_seconds, openvino_kernels, torch_kernels
+from benchmark.speed.report import print_header, print_heading, print_row
+from benchmark.speed.variants import Networks, execution_of, resolve, timed_clip
+from benchmark.speed.weights import checkpoint_file
+from video_depth_anything import DepthStream, Execution
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_float, positive_int
+from video_depth_anything.config import DEVICES, ENCODERS
+from video_depth_anything.device import resolve_device
+from video_depth_anything.network import Network
+from video_depth_anything.transform import network_size
+from video_depth_anything.windows import STEP
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    import torch
-
-    from benchmark.speed.flops import Work
-    from benchmark.speed.measure import Contender
+# How the names of CUDA's functions begin that give the device something to do.
+LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMemsetAsync")
+# A clip of n windows: the last one is full enough to matter, so each costs the same.
+FRAMES_OF_LAST = 10
+# Of a stream under the profiler, which takes long to read what it has noted.
+PROFILED_FRAMES = 10
+WORK = "encoder|input size|encoder, GFLOP|of that, attention|head, once a frame|mixing of 32|rendering"
+WORK += "|per output frame|per streamed frame"
+RUNS = "encoder|input size|variant|way|ms a frame|GFLOP/s|of the limit|host share|launches|peak, MiB"
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = flags.offline_parser(__doc__)
-    what = "how long each kernel is repeated (default: 0.5)"
-    parser.add_argument("--seconds", type=positive_float, default=0.5, help=what)
-    parser.add_argument("--copy_mib", type=positive_int, default=256, help="size of the copied block (default: 256)")
+    parser = flags.parser_for(__doc__, size="960x540")
+    parser.add_argument("--encoders", choices=ENCODERS, nargs="+", default=["vits"])
+    parser.add_argument("--input_sizes", type=positive_int, nargs="+", default=[518], metavar="PIXELS")
+    default = [flags.Variant("auto", "auto")]
+    parser.add_argument("--variants", type=flags.variant, nargs="+", default=default, metavar="BACKEND:PRECISION")
+    parser.add_argument("--device", choices=DEVICES, default="auto")
+    parser.add_argument("--windows", type=positive_int, default=2, help="of each clip offline (default: 2)")
+    what = "frames of a stream that count, after its memory is full (default: 40)"
+    parser.add_argument("--stream_frames", type=positive_int, default=40, metavar="FRAMES", help=what)
+    parser.add_argument("--warm_up", type=positive_int, default=42, help="frames of a stream before (default: 42)")
+    parser.add_argument("--side", type=positive_int, default=2048, help="of the largest matrices (default: 2048)")
+    parser.add_argument("--kernel_seconds", type=positive_float, default=0.3, help="for each kernel (default: 0.3)")
+    parser.add_argument("--seconds", type=positive_float, default=1e9, help="begin nothing new after so long")
     return parser.parse_args()
 
 
-def print_peaks(precisions: Iterable[str], device: torch.device, seconds: float) -> dict[str, float]:
-    """Measure the kernels; returns the best rate of each precision in GFLOP/s."""
-    from benchmark.speed.peak import least_seconds, openvino_kernels, torch_kernels
-    from benchmark.speed.report import print_header, print_row
-
-    best = {}
+def print_kernels(precisions: list[str], device: torch.device, args: argparse.Namespace) -> dict[str, float]:
+    """Measure what the device can do; returns the best rate of each precision in GFLOP/s."""
+    best: dict[str, float] = {}
     print_header(("kernel", "library", "precision", "GFLOP/s"))
     for precision in precisions:
-        sources = {"torch": torch_kernels(precision, device)}
+        kernels = [("torch", kernel) for kernel in torch_kernels(precision, device, args.side)]
         if device.type == "cpu":
-            sources["openvino"] = openvino_kernels(precision)
-        rates = []
-        for library, kernels in sources.items():
-            for kernel in kernels:
-                rates.append(1e-9 * kernel.flops / least_seconds(kernel.run, seconds, device))
-                print_row((kernel.name, library, precision, f"{rates[-1]:.1f}"))
-        best[precision] = max(rates)
+            kernels += [("openvino", kernel) for kernel in openvino_kernels(precision)]
+        for library, kernel in kernels:
+            rate = 1e-9 * kernel.flops / least_seconds(kernel.run, args.kernel_seconds)
+            best[precision] = max(best.get(precision, 0), rate)
+            print_row((kernel.name, library, precision, f"{rate:.1f}"))
+    mebibytes = 1024 if device.type == "cuda" else 256
+    print(f"\nCopying: {copy_bandwidth(mebibytes, args.kernel_seconds, device):.1f} GB/s, read and written.\n")
     return best
 
 
-def print_work(work: Work) -> None:
-    from benchmark.speed.report import print_header, print_row
+@dataclass
+class Run:
+    """One way through one network: seconds and launches a frame, seconds the device is busy, MiB of its memory."""
 
-    print_header(("part", "GFLOP"))
-    rows = {
-        "encoder, one frame": work.encoder,
-        "of that, attention": work.attention,
-        "head before the motion modules, one frame": work.head_frame,
-        "mixing of a window of 32": work.mixing,
-        "rendering of one frame": work.rendering,
-        "per output frame, each frame encoded once": work.per_output_frame,
-        "per output frame, each window encoded whole": work.per_output_frame_original,
-        "per streamed frame": work.per_streamed_frame,
-    }
-    for name, value in rows.items():
-        print_row((name, f"{value:.3f}"))
+    way: str
+    seconds: float
+    busy: float
+    launches: float
+    peak_mib: float
 
 
-def print_fractions(contenders: Sequence[Contender], work: Work, peaks: dict[str, float], frames: int) -> None:
-    from benchmark.speed.report import print_header, print_row
+def union_seconds(spans: list[tuple[float, float]]) -> float:
+    """Seconds that spans (start, end) in microseconds cover together."""
+    covered, end = 0.0, float("-inf")
+    for start, stop in sorted(spans):
+        covered += max(stop - max(start, end), 0.0)
+        end = max(end, stop)
+    return covered / 1e6
 
-    print_header(("variant", "ms per frame", "ideal ms", "GFLOP/s", "of the best"))
-    for contender in contenders:
-        ideal = work.of_clip(frames) / peaks[contender.precision]  # seconds
-        cells = [contender.name, f"{1e3 * contender.median / frames:.1f}", f"{1e3 * ideal / frames:.1f}"]
-        rate = work.of_clip(frames) / contender.median
-        print_row([*cells, f"{rate:.1f}", f"{ideal / contender.median:.3f}"])
-    print(f"\nOf {frames} frames, {work.of_clip(frames) / frames:.3f} GFLOP each. A variant that does more than is")
-    print("needed (plain, the original) gets credit for what is needed only.")
+
+def profiled(work: Callable[[], object], execution: Execution) -> tuple[float, int]:
+    """Do the work under PyTorch's profiler: seconds in which at least one kernel or copy runs, and launches.
+
+    The profiler slows the host down, but not the kernels. It knows nothing of OpenVINO's.
+    """
+    if execution.openvino_device is not None:
+        return 0.0, 0
+    on_gpu = execution.device.type == "cuda"
+    with profile(activities=[ProfilerActivity.CUDA if on_gpu else ProfilerActivity.CPU], acc_events=True) as recorded:
+        work()
+        if on_gpu:
+            torch.cuda.synchronize(execution.device)
+    events = list(recorded.events() or [])
+    if on_gpu:
+        done = [event for event in events if event.device_type.name == "CUDA"]
+        launches = sum(event.device_type.name == "CPU" and event.name.startswith(LAUNCHES) for event in events)
+    else:
+        done = [event for event in events if event.cpu_parent is None and event.name.startswith("aten::")]
+        launches = len(done)
+    return union_seconds([(event.time_range.start, event.time_range.end) for event in done]), launches
+
+
+def reset_peak(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_mib(device: torch.device) -> float:
+    return torch.cuda.max_memory_allocated(device) / 2**20 if device.type == "cuda" else float("nan")
+
+
+def run_offline(network: Network, execution: Execution, input_size: int, args: argparse.Namespace) -> Run:
+    """Whole clips, each from the first frame read to the last depth on the host; the median of three."""
+    frames = take_frames(None, args.size, STEP * args.windows + FRAMES_OF_LAST)
+    work = partial(timed_clip, network, input_size, execution, frames)
+    work()  # libraries choose their kernels
+    reset_peak(execution.device)
+    seconds = float(np.median([work()[0] for _ in range(3)]))
+    peak = peak_mib(execution.device)
+    busy, launches = profiled(work, execution)
+    return Run("offline", seconds / len(frames), busy / len(frames), launches / len(frames), peak)
+
+
+def run_stream(way: str, network: Network, execution: Execution, input_size: int, args: argparse.Namespace) -> Run:
+    """A stream whose memory is full, frame by frame."""
+    frames = take_frames(None, args.size, args.warm_up + args.stream_frames + PROFILED_FRAMES)
+    reset_peak(execution.device)
+    stream = DepthStream(network, input_size, execution)
+    seconds = []
+    for frame in frames[:-PROFILED_FRAMES]:
+        start = time.perf_counter()
+        stream.step(frame)
+        seconds.append(time.perf_counter() - start)
+    peak = peak_mib(execution.device)
+    busy, launches = profiled(lambda: [stream.step(frame) for frame in frames[-PROFILED_FRAMES:]], execution)
+    median = float(np.median(seconds[args.warm_up :]))
+    return Run(way, median, busy / PROFILED_FRAMES, launches / PROFILED_FRAMES, peak)
+
+
+def runs(network: Network, execution: Execution, input_size: int, args: argparse.Namespace) -> Iterator[Run]:
+    """Offline, streaming, and on CUDA streaming as one recorded graph."""
+    yield run_offline(network, execution, input_size, args)
+    one = replace(execution, frames_at_once=1)
+    yield run_stream("streaming", network, one, input_size, args)
+    if execution.device.type == "cuda" and not execution.compile:
+        yield run_stream("streaming, recorded graph", network, replace(one, compile=True), input_size, args)
+
+
+def print_run(
+    run: Run, cells: list[object], work: Work, best: float | None, in_torch: bool, args: argparse.Namespace
+) -> None:
+    frames = STEP * args.windows + FRAMES_OF_LAST
+    gigaflop = work.of_clip(frames) / frames if run.way == "offline" else work.per_streamed_frame
+    cells += [run.way, f"{1e3 * run.seconds:.2f}", f"{gigaflop / run.seconds:.1f}"]
+    cells.append(f"{gigaflop / run.seconds / best:.3f}" if best is not None else "")
+    cells += [f"{max(1 - run.busy / run.seconds, 0):.2f}", f"{run.launches:.0f}"] if in_torch else ["", ""]
+    print_row([*cells, "" if np.isnan(run.peak_mib) else f"{run.peak_mib:.0f}"])
 
 
 def main() -> int:
     args = parse_arguments()
-    from benchmark.speed.against import OFFLINE_FILE, check_tree
-
-    check_tree(args.against, OFFLINE_FILE)
-    import torch
-
-    from benchmark.speed.clip import take_frames
-    from benchmark.speed.contenders import offline_contenders, other_device, warm_up
-    from benchmark.speed.flops import count_work
-    from benchmark.speed.measure import take_turns
-    from benchmark.speed.peak import copy_bandwidth
-    from benchmark.speed.report import print_header, print_heading, print_row
-    from video_depth_anything.transform import network_size
-
-    device = torch.device(other_device(args.device))
-    frames = take_frames(args.input_video, args.size, args.frames)
-    size = network_size(frames.shape[1], frames.shape[2], args.input_size)
-    work = count_work(args.encoder, size)
-    print_heading(f"Roofline: {args.encoder}, network input {size[1]}x{size[0]}, {device}")
-    with offline_contenders(args) as contenders:
-        peaks = print_peaks(dict.fromkeys(c.precision for c in contenders), device, args.seconds)
-        print(f"\nCopying: {copy_bandwidth(args.copy_mib, args.seconds, device):.1f} GB/s, read and written.\n")
-        print_work(work)
-        print()
-        print_header(("precision", "best GFLOP/s", "ideal ms per output frame", "ideal ms per streamed frame"))
-        for precision, peak in peaks.items():
-            ideals = (1e3 * gigaflop / peak for gigaflop in (work.per_output_frame, work.per_streamed_frame))
-            print_row((precision, f"{peak:.1f}", *(f"{ideal:.1f}" for ideal in ideals)))
-        print()
-        warm_up(contenders, frames)
-        take_turns(contenders, frames, args.repeats)
-    print_fractions(contenders, work, peaks, len(frames))
+    start = time.monotonic()
+    device = resolve_device(flags.torch_device(args.device))
+    variants = resolve(args.variants, args.device)
+    print_heading(f"Roofline: on {device}, frames of {args.size[1]}x{args.size[0]}")
+    precisions = dict.fromkeys(variant.precision for variant in variants if variant.precision != "int8")
+    best = print_kernels(list(precisions), device, args)
+    works = {}
+    print_header(WORK.split("|"))
+    for encoder, input_size in itertools.product(args.encoders, args.input_sizes):
+        works[encoder, input_size] = work = count_work(encoder, network_size(args.size[0], args.size[1], input_size))
+        parts = (work.encoder, work.attention, work.head_frame, work.mixing, work.rendering)
+        numbers = (*parts, work.per_output_frame, work.per_streamed_frame)
+        print_row((encoder, input_size, *(f"{number:.3f}" for number in numbers)))
+    print()
+    left_out = []
+    print_header(RUNS.split("|"))
+    for encoder in args.encoders:
+        with checkpoint_file(None, encoder) as checkpoint:
+            networks = Networks(encoder, checkpoint)
+            for variant in variants:
+                network = networks.network(execution_of(variant, args.device))
+                for input_size in args.input_sizes:
+                    if time.monotonic() - start > args.seconds:
+                        left_out.append(f"{encoder} at {input_size} by {variant.name}")
+                        continue
+                    execution = execution_of(variant, args.device, input_size)
+                    for run in runs(network, execution, input_size, args):
+                        cells: list[object] = [encoder, input_size, variant.name]
+                        in_torch = execution.openvino_device is None
+                        print_run(run, cells, works[encoder, input_size], best.get(variant.precision), in_torch, args)
+    if left_out:
+        print(f"\nLeft out, since {args.seconds:g} s were over: {', '.join(left_out)}.")
     return 0
 
 

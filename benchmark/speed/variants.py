@@ -1,110 +1,137 @@
-"""From the name of a variant to something that computes depth: the one place that knows the backends."""
+"""From the names of variants to what takes turns; the one place that knows the backends."""
 
 from __future__ import annotations
 
+import argparse
+import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
+import numpy as np
 import torch
 
+from benchmark.speed.against import Against
 from benchmark.speed.clip import Frame
-from benchmark.speed.flags import COMPILED, PLAIN, Variant
-from benchmark.speed.plain import PlainNetwork
-from benchmark.speed.plain_inference import PlainStream, infer_plain
-from video_depth_anything import Execution, VideoDepthAnything, choose_execution, infer_depth, load_backend, load_model
-from video_depth_anything.alignment import DepthMap
-from video_depth_anything.backends.load import calibrate_network
+from benchmark.speed.flags import COMPILED, Variant, torch_device
+from benchmark.speed.measure import Contender, Depths
+from benchmark.speed.weights import checkpoint_file
+from video_depth_anything import DepthStream, Execution, VideoDepthAnything, choose_execution, infer_depth, load_model
+from video_depth_anything.backends.load import calibrate_network, load_backend
+from video_depth_anything.device import resolve_device
+from video_depth_anything.network import Network
 from video_depth_anything.pipelines.setup import calibration_frames
-
-# Depth of a clip (N, H, W, 3), map by map.
-Infer = Callable[[Frame], Iterable[DepthMap]]
-
-
-def precision_name(execution: Execution) -> str:
-    """`fp32`, `bf16`, `fp16` or `int8`, whatever name led there."""
-    if execution.int8:
-        return "int8"
-    return {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[execution.autocast_dtype]
-
-
-class Models:
-    """The weights that all variants are made from, loaded once for each device that one of them computes on.
-
-    Args:
-        device: what `--device` says; a backend may take `auto` differently from another.
-    """
-
-    def __init__(self, encoder: str, checkpoint: Path, device: str) -> None:
-        self.device = device
-        self._encoder = encoder
-        self._checkpoint = checkpoint
-        self._loaded: dict[torch.device, VideoDepthAnything] = {}
-
-    def on(self, device: torch.device) -> VideoDepthAnything:
-        """The network with its weights on that device."""
-        if device not in self._loaded:
-            self._loaded[device] = load_model(self._encoder, checkpoint=self._checkpoint, device=device)
-        return self._loaded[device]
 
 
 def execution_of(variant: Variant, device: str, input_size: int | None = None) -> Execution:
-    """Where and how a variant computes; `input_size` as for `choose_execution`.
-
-    Raises:
-        DeviceError: if its backend, its precision or the device is not to be had.
-    """
-    backend = "torch" if variant.backend in (PLAIN, COMPILED) else variant.backend
+    """Where and how a variant computes; raises DeviceError if that is not available."""
+    backend = "torch" if variant.backend == COMPILED else variant.backend
     return choose_execution(device, variant.precision, backend, variant.backend == COMPILED, input_size)
 
 
 def resolve(variants: Iterable[Variant], device: str) -> list[Variant]:
-    """The variants with the backend and the precision that `auto` means, each once.
-
-    Raises:
-        DeviceError: as `execution_of`.
-    """
-    return list(dict.fromkeys(_resolve(variant, execution_of(variant, device)) for variant in variants))
-
-
-def _resolve(variant: Variant, execution: Execution) -> Variant:
-    backend = variant.backend
-    if backend == "auto":
+    """The variants with the backend and the precision that `auto` means, each once."""
+    found: dict[Variant, None] = {}
+    for variant in variants:
+        execution = execution_of(variant, device)
         backend = "torch" if execution.openvino_device is None else "openvino"
-    return Variant(backend, precision_name(execution))
+        precision = {None: "fp32", torch.bfloat16: "bf16", torch.float16: "fp16"}[execution.autocast_dtype]
+        resolved = Variant(
+            backend if variant.backend == "auto" else variant.backend, "int8" if execution.int8 else precision
+        )
+        found[resolved] = None
+    return list(found)
 
 
-def load_network(variant: Variant, model: VideoDepthAnything, execution: Execution) -> Any:
-    """The network of a variant: its methods are those of `VideoDepthAnything`, unless it is plain.
+class Networks:
+    """The networks of all variants, from weights that are loaded once for each device."""
+
+    def __init__(self, encoder: str, checkpoint: Path) -> None:
+        self._encoder = encoder
+        self._checkpoint = checkpoint
+        self._models: dict[torch.device, VideoDepthAnything] = {}
+
+    def network(self, execution: Execution) -> Network:
+        """The network as `execution` wants it computed."""
+        if execution.device not in self._models:
+            # On the CPU: `load_backend` sends a GPU the weights in the type that it needs.
+            self._models[execution.device] = load_model(self._encoder, checkpoint=self._checkpoint, device="cpu")
+        network = load_backend(self._models[execution.device], execution)
+        calibrate_network(network, execution, calibration_frames)
+        return network
+
+
+class TimedStream:
+    """A stream that also notes how many seconds each frame's encoding and its step took.
+
+    A stream that is recorded as one CUDA graph has no such parts; the notes stay empty.
+    """
+
+    def __init__(self, network: Network, input_size: int, execution: Execution) -> None:
+        self.encoding: list[float] = []
+        self.stepping: list[float] = []
+        self._device = execution.device
+        parts = SimpleNamespace(
+            encode=partial(self._timed, self.encoding, network.encode),
+            step=partial(self._timed, self.stepping, network.step),
+        )
+        recorded = execution.compile and execution.device.type == "cuda"
+        self.stream = DepthStream(network if recorded else cast(Any, parts), input_size, execution)
+
+    def next_depth(self, frame: Frame) -> tuple[float, Depths]:
+        """Seconds for the next frame (H, W, 3) as a whole, and its depth (H, W)."""
+        start = time.perf_counter()
+        depth = self.stream.step(frame)
+        return time.perf_counter() - start, depth
+
+    def _timed(self, times: list[float], work: Callable[..., Any], *inputs: Any) -> Any:
+        start = time.perf_counter()
+        result = work(*inputs)
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        times.append(time.perf_counter() - start)
+        return result
+
+
+def timed_clip(network: Network, input_size: int, execution: Execution, frames: Frame) -> tuple[float, Depths]:
+    """Seconds for a clip (N, H, W, 3), and its depth (N, H, W)."""
+    start = time.perf_counter()
+    depths = np.stack(list(infer_depth(network, frames, input_size, execution)))
+    return time.perf_counter() - start, depths
+
+
+@contextlib.contextmanager
+def contenders(
+    args: argparse.Namespace, streaming: bool = False
+) -> Iterator[tuple[list[Contender], dict[str, TimedStream]]]:
+    """What takes turns: the other tree if one is named, whose process ends with the context, then our variants.
 
     Args:
-        variant: what is wanted.
-        model: as `load_model` gives it, on the device of `execution`; left as it is.
-        execution: from `execution_of`.
+        args: variants, against, encoder, checkpoint, device and input_size.
+        streaming: whether turns are frames of a stream or whole clips; if so, our streams by name come too.
     """
-    if variant.backend == PLAIN:
-        return PlainNetwork(model.state_dict(), model.config, model.metric)
-    network = load_backend(model, execution)
-    calibrate_network(network, execution, calibration_frames)
-    return network
-
-
-def offline(variant: Variant, models: Models, input_size: int) -> Infer:
-    """Offline inference with a variant; the network is loaded now."""
-    execution = execution_of(variant, models.device, input_size)
-    model = models.on(execution.device)
-    network = load_network(variant, model, execution)
-    if isinstance(network, PlainNetwork):
-        return lambda frames: infer_plain(network, frames, input_size, execution)
-
-    def infer(frames: Frame) -> Iterator[DepthMap]:
-        return infer_depth(network, frames, input_size, execution)
-
-    return infer
-
-
-def streaming(variant: Variant, models: Models) -> tuple[Any, Execution]:
-    """The network of one stream, `encode` and `step` as `DepthStream` calls them, and how it computes."""
-    execution = execution_of(variant, models.device)
-    network = load_network(variant, models.on(execution.device), execution)
-    return (PlainStream(network) if isinstance(network, PlainNetwork) else network), execution
+    variants = resolve(args.variants, args.device)
+    found: list[Contender] = []
+    streams: dict[str, TimedStream] = {}
+    with contextlib.ExitStack() as stack:
+        checkpoint = stack.enter_context(checkpoint_file(args.checkpoint, args.encoder))
+        if args.against is not None:
+            device = resolve_device(torch_device(args.device)).type
+            settings = {"encoder": args.encoder, "checkpoint": checkpoint, "input_size": args.input_size}
+            tree = Against(args.against, streaming, **settings, device=device, threads=torch.get_num_threads())
+            stack.callback(tree.close)
+            for precision, fp32 in tree.precisions(variants).items():
+                found.append(Contender(f"against:{precision}", precision, True, partial(tree.infer, fp32=fp32)))
+        networks = Networks(args.encoder, checkpoint)
+        for variant in variants:
+            execution = execution_of(variant, args.device, None if streaming else args.input_size)
+            network = networks.network(execution)
+            work = partial(timed_clip, network, args.input_size, execution)
+            if streaming:
+                streams[variant.name] = TimedStream(network, args.input_size, execution)
+                work = streams[variant.name].next_depth  # type: ignore[assignment]
+            found.append(Contender(variant.name, variant.precision, False, work))
+        yield found, streams

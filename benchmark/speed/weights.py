@@ -9,7 +9,6 @@ so that a benchmark of memory does not.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import subprocess
 import sys
@@ -21,15 +20,13 @@ from typing import TYPE_CHECKING
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
-from video_depth_anything.config import ENCODERS
 from video_depth_anything.errors import CheckpointError
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
 
 
-def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
     """Normal noise, scaled so that activations neither vanish nor explode."""
     import torch
 
@@ -47,7 +44,7 @@ def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator)
     return noise / noise[0].numel() ** 0.5
 
 
-def random_state_dict(encoder: str) -> dict[str, Tensor]:
+def random_state_dict(encoder: str) -> dict[str, torch.Tensor]:
     """Weights of a variant by the checkpoints' names, the same ones each time; float32."""
     import torch
 
@@ -63,11 +60,7 @@ def random_state_dict(encoder: str) -> dict[str, Tensor]:
 
 @contextlib.contextmanager
 def checkpoint_file(given: Path | None, encoder: str) -> Iterator[Path]:
-    """The checkpoint that was named, or a temporary one with random weights, drawn by another process.
-
-    Raises:
-        CheckpointError: if the one that was named is not there.
-    """
+    """The checkpoint that was named, or a temporary one with random weights, drawn by another process."""
     if given is not None:
         if not given.is_file():
             raise CheckpointError(f"{given}: no such checkpoint; check --checkpoint")
@@ -79,15 +72,7 @@ def checkpoint_file(given: Path | None, encoder: str) -> Iterator[Path]:
         yield path
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", choices=ENCODERS)
-    parser.add_argument("output", type=Path)
-    args = parser.parse_args()
+if __name__ == "__main__":
     import torch
 
-    torch.save(random_state_dict(args.encoder), args.output)
-
-
-if __name__ == "__main__":
-    main()
+    torch.save(random_state_dict(sys.argv[1]), sys.argv[2])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch.utils.benchmark import Timer
 
 from benchmark.speed.report import version
 
@@ -27,32 +28,31 @@ class Kernel(NamedTuple):
     run: Callable[[], object]
 
 
-def torch_kernels(precision: str, device: torch.device) -> Iterator[Kernel]:
-    """Linear layers, the same as 1x1 convolutions (which take another path on a CPU), and 3x3 convolutions."""
+def torch_kernels(precision: str, device: torch.device, side: int) -> Iterator[Kernel]:
+    """Linear layers, the same as 1x1 convolutions (which take another path on a CPU), and 3x3 convolutions.
+
+    The last one is a product of two square matrices of that side, which fills a GPU.
+    """
 
     def draw(*shape: int) -> torch.Tensor:
-        return torch.randn(shape, device=device).to(DTYPES[precision])
+        x = torch.randn(shape, device=device).to(DTYPES[precision])
+        return x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
 
     for rows, width, out in LINEARS:
-        x, weight = draw(rows, width), draw(out, width)
         flops = 2 * rows * width * out
-        yield Kernel(f"linear {rows}x{width}x{out}", flops, partial(F.linear, x, weight))
-        maps = draw(1, width, rows, 1).to(memory_format=torch.channels_last)
-        kernel = draw(out, width, 1, 1).to(memory_format=torch.channels_last)
-        yield Kernel(f"conv 1x1 {rows}x{width}x{out}", flops, partial(F.conv2d, maps, kernel))
+        yield Kernel(f"linear {rows}x{width}x{out}", flops, partial(F.linear, draw(rows, width), draw(out, width)))
+        convolve = partial(F.conv2d, draw(1, width, rows, 1), draw(out, width, 1, 1))
+        yield Kernel(f"conv 1x1 {rows}x{width}x{out}", flops, convolve)
     for channels, height, width in CONVOLUTIONS:
-        maps = draw(1, channels, height, width).to(memory_format=torch.channels_last)
-        kernel = draw(channels, channels, 3, 3).to(memory_format=torch.channels_last)
-        flops = 18 * channels * channels * height * width
-        name = f"conv 3x3 {channels}x{height}x{width}"
-        yield Kernel(name, flops, partial(F.conv2d, maps, kernel, padding=1))
+        convolve = partial(F.conv2d, draw(1, channels, height, width), draw(channels, channels, 3, 3), padding=1)
+        yield Kernel(f"conv 3x3 {channels}x{height}x{width}", 18 * channels * channels * height * width, convolve)
+    yield Kernel(f"linear {side}x{side}x{side}", 2 * side**3, partial(F.linear, draw(side, side), draw(side, side)))
 
 
 def openvino_kernels(precision: str) -> Iterator[Kernel]:
     """The same linear layers and 3x3 convolutions, compiled by OpenVINO for the CPU; none where it is not installed."""
     if version("openvino") is None or precision == "fp16":
         return
-    import numpy as np
     import openvino as ov
     from openvino import opset13 as ops
 
@@ -75,30 +75,17 @@ def openvino_kernels(precision: str) -> Iterator[Kernel]:
     for channels, height, width in CONVOLUTIONS:
         filters = ops.constant(rng.standard_normal((channels, channels, 3, 3), dtype=np.float32))
         run = compiled((1, channels, height, width), ops.convolution, filters=filters, **padding)
-        flops = 18 * channels * channels * height * width
-        yield Kernel(f"conv 3x3 {channels}x{height}x{width}", flops, run)
+        yield Kernel(f"conv 3x3 {channels}x{height}x{width}", 18 * channels * channels * height * width, run)
 
 
-def least_seconds(run: Callable[[], object], seconds: float, device: torch.device) -> float:
-    """Shortest of the times that a kernel takes while it is repeated for so long, at least once after a first one."""
-    times: list[float] = []
-    run()
-    while not times or sum(times) < seconds:
-        _wait(device)
-        start = time.perf_counter()
-        run()
-        _wait(device)
-        times.append(time.perf_counter() - start)
-    return min(times)
+def least_seconds(run: Callable[[], object], seconds: float) -> float:
+    """Shortest of the times that a kernel takes while it is repeated for so long; the device is waited for."""
+    timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+    return min(timer.blocked_autorange(min_run_time=seconds).times)
 
 
 def copy_bandwidth(mebibytes: int, seconds: float, device: torch.device) -> float:
-    """Bytes read and written per second, in GB/s, of copying a block much larger than the caches."""
+    """GB/s that are read and written by copying a block much larger than the caches."""
     source = torch.ones(mebibytes << 20, dtype=torch.uint8, device=device)
     target = torch.zeros_like(source)
-    return 2e-9 * source.nbytes / least_seconds(lambda: target.copy_(source), seconds, device)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    return 2e-9 * source.nbytes / least_seconds(lambda: target.copy_(source), seconds)
