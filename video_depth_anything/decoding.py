@@ -65,9 +65,12 @@ def decode(
     path = motion(3, path)
     for start in range(0, len(slots), frames_at_once):
         chosen = list(slots[start : start + frames_at_once])
+        first, end = chosen[0], chosen[-1] + 1
+        # A list as an index would be copied to the device, which the host waits for.
+        shown = path[:, first:end] if chosen == list(range(first, end)) else stack_frames([path[:, s] for s in chosen])
         map2 = stack_frames([window[slot].map2 for slot in chosen])
         map1 = stack_frames([window[slot].map1 for slot in chosen])
-        (maps,) = _per_frame(head.refine, len(chosen), path[:, chosen], map2, map1)
+        (maps,) = _per_frame(head.refine, len(chosen), shown, map2, map1)
         yield _per_frame(head.finish, len(chosen), maps)[0]
 
 

@@ -174,9 +174,18 @@ class HostCopy:
         self._copied: torch.cuda.Event | None = None
         self._maps = list(maps)
         if maps and maps[0].device.type == "cuda" and torch.cuda.is_available():
-            self._maps = [torch.empty_like(x, device="cpu", pin_memory=True).copy_(x, non_blocking=True) for x in maps]
-            self._copied = torch.cuda.Event()
-            self._copied.record()
+            device = maps[0].device
+            # A stream of its own, of the maps' device, so that kernels queued later do not wait for the copy.
+            stream = torch.cuda.Stream(device)
+            stream.wait_stream(torch.cuda.current_stream(device))
+            with torch.cuda.stream(stream):
+                self._maps = [
+                    torch.empty_like(x, device="cpu", pin_memory=True).copy_(x, non_blocking=True) for x in maps
+                ]
+                self._copied = torch.cuda.Event()
+                self._copied.record(stream)
+            for x in maps:
+                x.record_stream(stream)  # its memory is not given to others before the copy is done
 
     @property
     def ready(self) -> bool:
@@ -184,11 +193,13 @@ class HostCopy:
         return self._copied is None or self._copied.query()
 
     def wait(self) -> Iterator[DepthMap]:
-        """The maps (H, W) float32."""
-        if self._copied is not None:
-            self._copied.synchronize()
-        for x in self._maps:
-            yield x.cpu().numpy()
+        """The maps (H, W) float32, once. What was pinned is copied out and used again by the next window."""
+        if self._copied is None:
+            yield from (x.cpu().numpy() for x in self._maps)
+            return
+        self._copied.synchronize()
+        while self._maps:
+            yield self._maps.pop(0).numpy().copy()
 
 
 def join_windows(

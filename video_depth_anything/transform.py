@@ -126,8 +126,10 @@ def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
     if images.shape[-2:] != size:
         # The same kernel as OpenCV's bicubic one: Keys' with a = -0.75, edges repeated, no antialiasing.
         images = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=False)
-    mean, std = (torch.from_numpy(x).to(images.device).view(1, 3, 1, 1) for x in (MEAN, STD))
-    return images.sub_(mean).div_(std).contiguous()
+    # Numbers and no tensors: those would be copied to the device, which the host waits for.
+    for channel, mean, std in zip(images.unbind(1), MEAN.tolist(), STD.tolist()):
+        channel.sub_(mean).div_(std)
+    return images.contiguous()
 
 
 def prepare(frames: Sequence[Image], size: tuple[int, int], device: torch.device) -> Tensor:
@@ -149,4 +151,5 @@ def prepare(frames: Sequence[Image], size: tuple[int, int], device: torch.device
     stacked = torch.from_numpy(np.stack(frames))
     if device.type == "cuda" and torch.cuda.is_available():
         stacked = stacked.pin_memory()
-    return preprocess_tensor(stacked.to(device, non_blocking=True), size)
+    # On MPS memory that is not pinned would be read after it is gone.
+    return preprocess_tensor(stacked.to(device, non_blocking=device.type == "cuda"), size)

@@ -256,7 +256,7 @@ def count_work(encoder: str, size: tuple[int, int]) -> Work:
             return counter.flops - before
 
         image = torch.empty(1, 3, *size)
-        encoder_only = count(lambda: model.pretrained(image))
+        encoder_only = count(lambda: model.forward_features(image.unsqueeze(0)))
         attention = counter.attention
         both = count(lambda: model.encode(image))
         features, memory = model.encode(image), TemporalMemory()
@@ -274,8 +274,8 @@ def main() -> int:
     parser.add_argument("--input_sizes", type=positive_int, nargs="+", default=[280, 518], metavar="PIXELS")
     parser.add_argument("--precisions", choices=("fp16", "bf16", "fp32"), nargs="+", default=["fp16", "fp32"])
     parser.add_argument("--frames_at_once", type=positive_int, nargs="+", default=[8, 4, 1], metavar="N")
-    what = "where the work is counted, which need not be there; the code differs by it (default: cuda)"
-    parser.add_argument("--device", choices=("cuda", "mps", "cpu"), default="cuda", help=what)
+    what = "what the work is counted for, which need not be there; the code differs by it (default: cuda)"
+    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help=what)
     args = parser.parse_args()
     print_heading(f"Counted on {args.device}: frames of {args.size[1]}x{args.size[0]}")
     print_header(TITLES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -22,24 +23,48 @@ class CompiledNetwork(PiecewiseNetwork):
 
     Args:
         model: network with its weights.
-        compiler: `torch.compile`'s backend.
+        compiler: `torch.compile`'s backend, or its name.
     """
 
     # The motion modules' widest activation: 512 MiB in half precision for vits, less than a window's features.
     pixels_at_once = 1 << 14
 
-    def __init__(self, model: VideoDepthAnything, compiler: str = "inductor") -> None:
+    def __init__(self, model: VideoDepthAnything, compiler: str | Callable[..., Any] = "inductor") -> None:
         super().__init__(model)
         self._compiler = compiler
-        self._compiled: dict[tuple[object, ...], Callable[..., Any]] = {}
+        # By piece, number of frames, and the shapes of one frame's inputs.
+        self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def _pixels_at_once(self, total: int) -> int:
         return math.ceil(total / math.ceil(total / self.pixels_at_once))  # the parts are as equal as they can be
 
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
-        # One compiled function for each shape: torch.compile gives up after a few shapes of one function.
-        key = (name, *(tuple(x.shape) for x in inputs))
+        count = len(inputs[0])
+        size = self._group_size(name, inputs)
+        if size > count:  # a video's last group, filled up
+            inputs = tuple(torch.cat((x, x[-1:].expand(size - count, *x.shape[1:]))) for x in inputs)
+        key = (name, size, *(tuple(x.shape[1:]) for x in inputs))
         if key not in self._compiled:
-            self._compiled[key] = torch.compile(function, dynamic=False, backend=self._compiler)
-        result = self._compiled[key](*inputs)
-        return tuple(result) if isinstance(result, tuple) else (result,)
+            self._compiled[key] = torch.compile(_own_code(function), dynamic=False, backend=self._compiler)
+        try:
+            result = self._compiled[key](*inputs)
+        except (MemoryError, RuntimeError):
+            del self._compiled[key]  # should memory be short, smaller groups must not be filled up to this one
+            raise
+        outputs = tuple(result) if isinstance(result, tuple) else (result,)
+        return tuple(x[:count] for x in outputs) if size > count else outputs
+
+    def _group_size(self, name: str, inputs: tuple[Tensor, ...]) -> int:
+        """How many frames to compute: as many as came, or the next larger group that is compiled; one stays one."""
+        count, shapes = len(inputs[0]), tuple(tuple(x.shape[1:]) for x in inputs)
+        compiled = [key[1] for key in self._compiled if key[0] == name and key[2:] == shapes and key[1] >= count]
+        return min(compiled, default=count) if count > 1 else count
+
+
+def _own_code(function: PieceFunction) -> Callable[..., Any]:
+    """The function with a code object of its own: torch.compile gives up after eight shapes of one code object."""
+
+    def call(*inputs: Tensor) -> Any:
+        return function(*inputs)
+
+    return FunctionType(call.__code__.replace(), call.__globals__, call.__name__, None, call.__closure__)

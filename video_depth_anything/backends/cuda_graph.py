@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from threading import Lock
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from ..temporal_memory import TemporalMemory
 
 # Libraries choose their kernels and allocate their workspaces in the first calls, which a recording must not contain.
 WARM_UP = 3
+# CUDA records one graph at a time in a process, whatever the device.
+RECORDING = Lock()
 
 
 class RecordedStep:
@@ -40,7 +43,9 @@ class RecordedStep:
         torch.cuda.current_stream(image.device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
         # Another thread may allocate or wait meanwhile; it is not what is recorded, so it must not end the recording.
-        with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+        # Without a stream of the image's device PyTorch would record on one of the device that is current.
+        recording = torch.cuda.graph(self._graph, stream=side, capture_error_mode="thread_local")
+        with RECORDING, torch.cuda.device(image.device), recording:
             self._depth = run(self._image)
         # Recording runs nothing on the device, so only the count on the host has advanced.
         memory.frames_seen = frame

@@ -9,13 +9,28 @@ from torch import Tensor, nn
 # Users of the original set this to switch xformers off; there is nothing to switch off here.
 XFORMERS_AVAILABLE = False
 QUERIES_AT_ONCE = 256
+# Metal ends the process at a buffer of 4 GiB, and PyTorch keeps all scores of a call in one there.
+MAX_SCORE_BYTES_MPS = 1 << 31
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
     """Scaled dot-product attention of (N, heads, length, width) in the way that is fastest on the device."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.is_grad_enabled():
         return _attend_in_blocks(q, k, v)
+    if q.device.type == "mps":
+        return attend_in_groups(q, k, v, MAX_SCORE_BYTES_MPS, dropout)
     return F.scaled_dot_product_attention(q, k, v, dropout_p=dropout)
+
+
+def attend_in_groups(q: Tensor, k: Tensor, v: Tensor, max_bytes: int, dropout: float = 0.0) -> Tensor:
+    """Attention of as many images, or heads of one image, at once as have scores within so many bytes of float32."""
+    heads = max(max_bytes // (4 * q.shape[2] * k.shape[2]), 1)
+    images = max(heads // q.shape[1], 1)
+    groups = []
+    for group in zip(*(x.split(images) for x in (q, k, v))):
+        parts = zip(*(x.split(heads, dim=1) for x in group))
+        groups.append(torch.cat([F.scaled_dot_product_attention(*part, dropout_p=dropout) for part in parts], dim=1))
+    return torch.cat(groups)
 
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
