@@ -28,8 +28,11 @@ def attend_in_groups(q: Tensor, k: Tensor, v: Tensor, max_bytes: int, dropout: f
     images = max(heads // q.shape[1], 1)
     groups = []
     for group in zip(*(x.split(images) for x in (q, k, v))):
-        parts = zip(*(x.split(heads, dim=1) for x in group))
-        groups.append(torch.cat([F.scaled_dot_product_attention(*part, dropout_p=dropout) for part in parts], dim=1))
+        parts = [
+            F.scaled_dot_product_attention(*part, dropout_p=dropout)  # type: ignore[misc]
+            for part in zip(*(x.split(heads, dim=1) for x in group))
+        ]
+        groups.append(torch.cat(parts, dim=1))
     return torch.cat(groups)
 
 
