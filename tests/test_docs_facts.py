@@ -15,6 +15,7 @@ import video_depth_anything
 from video_depth_anything.cli.arguments import run_parser
 from video_depth_anything.cli.main import COMMANDS
 from video_depth_anything.cli.page import page_parser
+from video_depth_anything.cli.reference import reference
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -103,3 +104,12 @@ def test_bundled_files_are_small() -> None:
     for name in tracked:
         limit = 60e6 if name.startswith("assets/checkpoints/") else 5e6
         assert (ROOT / name).stat().st_size <= limit, name
+
+
+def test_the_generated_reference_has_every_flag() -> None:
+    text = reference()
+    for name in ("run", "stream", "app"):
+        shown = flags_of(help_of(sys.executable, "-m", "video_depth_anything", name))
+        assert shown <= {flag.replace("-", "_") for flag in re.findall(r"`(--[a-z][a-z0-9_-]+)`", text)} | {"__help"}
+    assert "| `--max_len` | `-1` | frames at most, -1: all |" in text
+    assert text.count("`--input_size`") == 1

@@ -22,6 +22,15 @@ def model(checkpoint: Path) -> vda.VideoDepthAnything:
     return vda.from_pretrained(checkpoint, device="cpu")
 
 
+def moving_frames() -> np.ndarray:
+    return np.random.default_rng(5).integers(0, 255, (70, 14, 28, 3), np.uint8)
+
+
+@pytest.fixture(scope="module")
+def whole(checkpoint: Path) -> np.ndarray:
+    return vda.infer(moving_frames(), model=vda.from_pretrained(checkpoint, device="cpu"), input_size=14).depths
+
+
 def test_a_file_and_frames_give_the_same(model: vda.VideoDepthAnything, make_video: MakeVideo) -> None:
     clip = make_video("clip.mp4", count=5)
     frames, _ = read_video_frames(clip)
@@ -138,3 +147,21 @@ def test_numbers_of_every_kind_mean_the_same(model: vda.VideoDepthAnything, capl
     images = [Image.fromarray(frame[..., 0].astype(np.uint16) * 257) for frame in gray]
     assert images[0].mode == "I;16"
     np.testing.assert_array_equal(vda.infer(images, **options).depths, vda.infer(gray, **options).depths)
+
+
+@pytest.mark.parametrize("part", ["40-45", "44", "0-2", "68-99"])
+def test_frames_that_are_done_again_are_those_of_the_whole_run(
+    model: vda.VideoDepthAnything, whole: np.ndarray, part: str
+) -> None:
+    """To the last bit: windows are aligned to those before, and faded into the next, which begins with frame 46."""
+    frames = moving_frames()
+    again = vda.infer(frames, model=model, input_size=14, frames=part).depths
+    first, _, last = part.partition("-")
+    np.testing.assert_array_equal(again, whole[int(first) : int(last or first) + 1])
+
+
+def test_frames_that_are_not_there(model: vda.VideoDepthAnything) -> None:
+    with pytest.raises(InputError, match="--frames"):
+        vda.infer(moving_frames()[:3], model=model, input_size=14, frames="3-5")
+    with pytest.raises(UsageError, match="frames: '5-3'"):
+        vda.infer(moving_frames()[:3], model=model, frames="5-3")

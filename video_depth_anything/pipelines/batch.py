@@ -98,13 +98,21 @@ class Batch:
 
     def compute(self, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
         """Run an input that is open."""
+        chosen = self.options.selection.frames
+        if chosen is not None:
+            alike = "" if self.streaming is None or not self.streaming.realtime else "; --realtime skips other frames"
+            logger.info("frames %s: those before are computed too, for the depth of a whole run%s", chosen, alike)
         cuts = CutDetector() if self.options.reset_on_cut else None
         self.network.prepare(source.size, streaming=self.streaming is not None)
         if self.streaming is not None:
             return self._stream(self.streaming, source, outputs, label, cuts)
         depths = by_windows(partial(self.network.infer, check=self.stop.check), cuts)
-        with self.show(source.expected, label) as advance:
-            return run_video(source.timed(), depths, outputs, advance, self.stop)
+        with self.show(self.total(source), label) as advance:
+            return run_video(source.timed(), depths, outputs, advance, self.stop, place=source.place)
+
+    def total(self, source: VideoSource) -> int | None:
+        """How many frames will be computed, as far as that is known."""
+        return source.expected if self.options.selection.frames is None else None
 
     def _stream(
         self,
@@ -121,8 +129,9 @@ class Batch:
             outputs.add(Window(info, style))
         newest = Newest(source.timed(), not is_live(source.location), self.stop.wait) if options.realtime else None
         depths = by_frames(self.network.new_stream(), cuts)
-        with self.show(source.expected, label) as advance:
-            summary = run_video(newest or source.timed(), depths, outputs, advance, self.stop, live=True)
+        with self.show(self.total(source), label) as advance:
+            frames = newest or source.timed()
+            summary = run_video(frames, depths, outputs, advance, self.stop, live=True, place=source.place)
         if options.latency and summary.took:
             middle, late = (1000 * value for value in np.percentile(summary.took, (50, 95)))
             logger.info("latency, from a frame to its outputs: p50 %.1f ms, p95 %.1f ms", middle, late)

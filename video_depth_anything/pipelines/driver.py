@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
 
-from ..errors import BrokenOffError
+from ..errors import BrokenOffError, InputError
 from ..outputs.base import Finished
 from ..outputs.run_outputs import RunOutputs
 from ..video.frame import DepthMap, Frame, Image
@@ -37,6 +37,7 @@ def run_video(
     on_progress: Progress,
     stop: Stop,
     live: bool = False,
+    place: Callable[[Frame, int], int] = lambda *_: 0,
 ) -> RunSummary:
     """Compute the depth of a video and write its outputs.
 
@@ -50,13 +51,17 @@ def run_video(
         on_progress: told how far it is.
         stop: ends the run between two frames, and while it waits for one.
         live: read a frame only when it is wanted, and write it before the next one is read.
+        place: where a frame lies, after so many others: below 0 before those to be written, above 0 behind them.
+
+    Raises:
+        InputError: if no frame is to be written.
     """
     start = time.monotonic()
     reading = prefetch(frames, 0 if live else READ_AHEAD, stop)
     writing = BackgroundConsumer(outputs.write, 0 if live else WRITE_BEHIND)
     waiting: deque[tuple[Frame, float]] = deque()
     took: deque[float] = deque(maxlen=LATENCY_FRAMES)
-    taken, done, interrupted = 0, 0, False
+    taken, done, written, interrupted = 0, 0, 0, False
     broken: BrokenOffError | None = None
 
     def read() -> Iterator[Frame]:
@@ -76,12 +81,17 @@ def run_video(
         try:
             for depth in depths(read()):
                 frame, begun = waiting.popleft()
-                frame.depth = depth
+                where = place(frame, done)
                 done += 1
-                writing.put(frame)
-                took.append(time.monotonic() - begun)
+                if where == 0:
+                    frame.depth = depth
+                    written += 1
+                    writing.put(frame)
+                    took.append(time.monotonic() - begun)
                 on_progress(taken, done)
                 stop.check()
+                if where > 0:
+                    break
             # A source that waits ends early where it is told to, as if there were no more frames.
             stop.check()
         except Finished:
@@ -90,13 +100,15 @@ def run_video(
             interrupted = True
         finally:
             reading.close()  # type: ignore[attr-defined]
+        if done > written == 0 and not interrupted:
+            raise InputError("the input has none of the --frames asked for")
         writing.finish()
         outputs.close(interrupted or broken is not None)
     except BaseException:
         writing.cancel()
         outputs.abort()
         raise
-    return RunSummary(done, time.monotonic() - start, interrupted, tuple(took), broken)
+    return RunSummary(written, time.monotonic() - start, interrupted, tuple(took), broken)
 
 
 def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: CutDetector | None = None) -> Depths:

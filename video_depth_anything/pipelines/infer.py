@@ -155,7 +155,7 @@ def infer(
 
         network.prepare(opened.size)
         depths = by_windows(partial(network.infer, check=ending.check), cuts)
-        summary = run_video(opened.timed(), depths, written, advance, ending)
+        summary = run_video(opened.timed(), depths, written, advance, ending, place=opened.place)
     if summary.broken is not None:
         raise summary.broken
     kind: DepthKind = "depth_metres" if network.metric else "disparity"

@@ -118,9 +118,9 @@ class SharedBatch:
             def infer(frames: Iterator[Image]) -> Iterator[DepthMap]:
                 return self.batch.network.join(windows.in_order(windows_read(frames)))
 
-            with self.batch.show(source.expected, label) as advance:
+            with self.batch.show(self.batch.total(source), label) as advance:
                 # A flag of its own: where the run ends, windows are kept to go on from, and outputs are not.
-                return run_video(source.timed(), by_windows(infer), outputs, advance, Stop())
+                return run_video(source.timed(), by_windows(infer), outputs, advance, Stop(), place=source.place)
 
     def _begin(self, one: Input, source: VideoSource, spool: WindowSpool) -> list[int]:
         """Make the spool ready and return the windows that a run before has left."""

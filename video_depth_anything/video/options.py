@@ -25,17 +25,41 @@ def frame_rate(text: str) -> Fraction | None:
 
 
 @dataclass(frozen=True)
+class FrameRange:
+    """From the first number to the last one, both included."""
+
+    first: int
+    last: int
+
+    def __str__(self) -> str:
+        return f"{self.first}-{self.last}"
+
+    @classmethod
+    def parse(cls, text: str) -> FrameRange:
+        """From "1050-1080", or from one number."""
+        first, dash, last = text.partition("-")
+        found = [int(number) for number in (first, last if dash else first) if number.isdecimal()]
+        if len(found) < 2 or found[0] > found[1]:
+            raise BadValue(f"{text!r} is not a number, nor two rising ones such as 1050-1080")
+        return cls(*found)
+
+
+@dataclass(frozen=True)
 class Selection:
     """Which frames of an input are wanted, how large, and how images are understood.
 
-    target_fps: None: all frames. start, end: seconds from the first frame; end None: to the end.
+    frames: those that are written; the depth of the others is computed too, as theirs depends on it. target_fps: None:
+    all frames. start, end: seconds from the first frame; end None: to the end.
     """
 
     max_res: int = option(-1, "longer side at most, -1: any", resolution, metavar="PIXELS")
-    target_fps: Fraction | None = option(None, "frames a second, -1: all (default: -1)", frame_rate, metavar="FPS")
+    target_fps: Fraction | None = option(None, "frames a second, -1: all", frame_rate, metavar="FPS")
     max_len: int = option(-1, "frames at most, -1: all", limit, metavar="FRAMES")
     start: float = option(0.0, "leave out what comes before", seconds, metavar="SECONDS")
     end: float | None = option(None, "leave out what comes from there on", seconds, metavar="SECONDS")
+    frames: FrameRange | None = option(
+        None, "redo these alone: numbers of a sequence, counts of a video", FrameRange.parse, metavar="FIRST-LAST"
+    )
     image_fps: float = option(24.0, "rate of images", positive_float, metavar="FPS")
     colorspace: Colorspace = option(
         "auto",

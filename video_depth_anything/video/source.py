@@ -75,10 +75,10 @@ class VideoSource:
         pixel_aspect: width over height of the pixels that come out; always 1, since frames are stretched.
         source_fps: mean frame rate of the input.
         fps: nominal frame rate of what comes out; the times of the frames tell the true one.
-        expected: how many frames will come, as far as the input can be believed; None if it does not say.
+        expected: how many frames will be written, as far as the input can be believed; None if it does not say.
         reader: name of the decoder in use.
         images: the files, where it is made of images.
-        first_time: `source_time` of the first frame that came out; None before, and for inputs without a clock.
+        first_time: `source_time` of the first frame that is written; None before, and for inputs without a clock.
 
     Args:
         location: for messages.
@@ -98,6 +98,7 @@ class VideoSource:
         self.name = output_name(Path(location).stem) if name is None else name
         self.reader = reader.name
         self.first_time: float | None = None
+        self._begin: float | None = None
         self._selection = selection
         self._max_len = selection.max_len if selection.max_len > 0 else None
         self._reader = reader
@@ -130,6 +131,8 @@ class VideoSource:
         if seconds is None:
             return self._max_len
         kept = max(round((seconds - Fraction(start)) * self.fps), 1)
+        if self._selection.frames is not None:
+            kept = min(kept, self._selection.frames.last - self._selection.frames.first + 1)
         return kept if self._max_len is None else min(kept, self._max_len)
 
     def timed(self) -> Iterator[Frame]:
@@ -158,6 +161,23 @@ class VideoSource:
         if first is not None:
             raise InputError(f"{printable(self.location)} has no frame after --start {chosen.start:g} seconds")
 
+    def place(self, frame: Frame, count: int) -> int:
+        """Where a frame lies, after `count` others: below 0 before those to be written, above 0 behind them.
+
+        A frame that is to be written gets its number, and its time from the first such.
+        """
+        chosen = self._selection.frames
+        if chosen is None:
+            return 0
+        number = frame.numbered(count)
+        if not chosen.first <= number <= chosen.last:
+            return number - chosen.first
+        if self._begin is None:
+            self._begin, self.first_time = frame.time, frame.source_time
+        frame.number = number
+        frame.time -= self._begin
+        return 0
+
     @property
     def joints(self) -> Sequence[Joint]:
         """Where recordings were joined in the input, as far as it was read."""
@@ -167,7 +187,13 @@ class VideoSource:
     def copyable(self) -> bool:
         """Whether the input is a file whose packets, in MP4, show just the frames that came out so far."""
         chosen = self._selection
-        whole = chosen.start <= 0 and chosen.end is None and self._max_len is None and self.fps == self.source_fps
+        whole = (
+            chosen.start <= 0
+            and chosen.end is None
+            and chosen.frames is None
+            and self._max_len is None
+            and self.fps == self.source_fps
+        )
         return whole and self.size == self.source_size and getattr(self._reader, "copyable", False)
 
     def __iter__(self) -> Iterator[Image]:
