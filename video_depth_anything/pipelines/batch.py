@@ -49,13 +49,9 @@ class Batch:
     streaming: StreamingOptions | None = None
 
     def run(self, inputs: Sequence[Input]) -> int:
-        """Run all inputs.
+        """Run all inputs; return 0, 1 if some of several failed, 130 if the user ended the run.
 
-        Returns:
-            The exit code: 0, 1 if some of several failed, 130 if the user ended the run.
-
-        Raises:
-            Whatever a single input raises; with several, nothing.
+        What a single input raises comes out; of several, failures are reported at the end.
         """
         failed: list[str] = []
         for number, one in enumerate(inputs, start=1):
@@ -71,15 +67,9 @@ class Batch:
         return report_failures(failed, len(inputs))
 
     def run_one(self, one: Input, label: str = "", process: Process | None = None) -> bool:
-        """Run one input and return whether the user interrupted it.
+        """Run one input, by `process` or `compute`, and return whether the user interrupted it.
 
-        Args:
-            one: the input.
-            label: stands before its name where progress is shown.
-            process: takes the place of `compute`.
-
-        Raises:
-            BrokenOffError: if it broke off, after its outputs were closed as those of an interrupted run.
+        Where it broke off, BrokenOffError comes after its outputs were closed as those of an interrupted run.
         """
         if self.options.resume and self.plan.is_finished(one):
             logger.info("%s: finished before, skipped", one.location)

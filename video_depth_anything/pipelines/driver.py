@@ -112,11 +112,9 @@ def run_video(
 
 
 def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: CutDetector | None = None) -> Depths:
-    """Depth of a whole video, each shot of it as if it were a video of its own.
+    """Depth of a whole video, each shot of it that `cuts` finds as if it were a video of its own.
 
-    Args:
-        infer: from a shot's images to one map each, in order.
-        cuts: finds where shots begin; None takes the whole video as one.
+    infer: from a shot's images to one (H, W) map each, in order.
     """
 
     def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:

@@ -41,17 +41,10 @@ class SharedBatch:
     ranks: Ranks
 
     def run(self, inputs: Sequence[Input]) -> int:
-        """Run all inputs and return the exit code: 0, or 1 on rank 0 if some of several failed.
+        """Run all inputs, the same on all ranks, and return the exit code: 0, or 1 on rank 0 if some of several failed.
 
         At least as many inputs as ranks: each goes to one rank, longest first. Fewer: one after the other, the windows
         of each shared out; rank 0 aligns them and writes the outputs.
-
-        Args:
-            inputs: the same on all ranks.
-
-        Raises:
-            RankError: if the run ends before, here or on another rank.
-            Exception: whatever a single input raises.
         """
         failed: list[str] = []
         whole = len(inputs) >= self.ranks.size
@@ -151,16 +144,7 @@ class SharedBatch:
 
 
 def check_space(folder: Path, windows: float, outputs: float) -> None:
-    """Refuse what does not fit.
-
-    Args:
-        folder: of the outputs.
-        windows: bytes that the spool still needs.
-        outputs: bytes that the outputs need.
-
-    Raises:
-        OutputError: naming what is needed and what is free.
-    """
+    """Refuse bytes that do not fit beside each other."""
     free = shutil.disk_usage(folder).free
     if windows + outputs > free:
         raise OutputError(

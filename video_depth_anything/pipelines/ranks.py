@@ -35,14 +35,7 @@ class RunEnded(RankError):
 
 
 class Ranks:
-    """One process's view of all of them. All ranks call `agree`, `gather` and `meet` in the same order.
-
-    Args:
-        store: shared by all ranks.
-        rank: this process's number, from 0.
-        size: how many there are.
-        stop: ends this process's work.
-    """
+    """One process's view of all of them. All ranks call `agree`, `gather` and `meet` in the same order."""
 
     def __init__(self, store: Store, rank: int, size: int, stop: Stop) -> None:
         self.rank = rank
@@ -82,11 +75,7 @@ class Ranks:
         return self._stored(lambda: self._store.get(key).decode() if self._store.check([key]) else None)
 
     def wait(self, key: str) -> str:
-        """What a rank sets, as soon as it has.
-
-        Raises:
-            RunEnded: if the run ends before.
-        """
+        """What a rank sets, as soon as it has."""
         while (value := self.get(key)) is None:
             self.check()
             self._stop.wait(POLL_SECONDS)
@@ -113,11 +102,7 @@ class Ranks:
         self.set(f"{key}/done/{ticket}", "")
 
     def check(self) -> None:
-        """Do nothing, or end the work in hand.
-
-        Raises:
-            RunEnded: if this process was told to end, or any rank has failed.
-        """
+        """Raise `RunEnded` if this process was told to end, or any rank has failed."""
         try:
             self._stop.check()
         except Stopped as stopped:
@@ -131,11 +116,7 @@ class Ranks:
         return f"rank {self.rank} ({socket.gethostname()})"
 
     def last_word(self, error: Exception) -> BaseException:
-        """What this rank ends with: the first one to fail says why, the others end in silence.
-
-        Args:
-            error: what has ended this rank's work: its own error, or `RunEnded`.
-        """
+        """What this rank ends with after an error: the first to fail says why, others are silent."""
         line = user_line(error)
         if isinstance(error, (RunEnded, Stopped)):
             torchrun = ", as torchrun does when another rank has died" if str(error) == "SIGTERM" else ""

@@ -22,12 +22,7 @@ THERE, NONE = "there", "none"
 
 
 def run_length(frames: int | None, ranks: int) -> int:
-    """How many windows in a row one rank computes: as even as can be, at most `LONGEST_RUN`.
-
-    Args:
-        frames: as many as the input is believed to have; None if it does not say.
-        ranks: how many share them.
-    """
+    """How many windows in a row one rank computes, of so many frames: as even as can be, at most `LONGEST_RUN`."""
     if frames is None:
         return USUAL_RUN
     windows = -(-frames // NEW_SLOTS)
@@ -39,14 +34,8 @@ class SharedWindows:
     """One rank's view of them. A rank takes runs that no other has taken, and computes one window after the other.
 
     A window is written to the spool while the next one is computed, and announced when it is there. The folder itself
-    is never asked, since network disks show new files late.
-
-    Args:
-        ranks: who shares them.
-        key: of the input, for what they tell each other.
-        run: how many windows a rank takes in a row; the same on all ranks.
-        spool: where finished windows lie.
-        source: computes this rank's windows.
+    is never asked, since network disks show new files late. `key` names the input in what ranks tell each other; all of
+    them have the same `run`, the number of windows that a rank takes in a row.
     """
 
     def __init__(self, ranks: Ranks, key: str, run: int, spool: WindowSpool, source: RawWindows) -> None:
@@ -76,13 +65,7 @@ class SharedWindows:
         return False
 
     def in_order(self, numbers: Iterable[int]) -> Iterator[DepthMap]:
-        """The raw windows `numbers`, whoever computes them; while one is missing this rank computes others.
-
-        Raises:
-            RunEnded: if the run ends, here or on another rank.
-            RankError: if no rank finishes a window any more.
-            InputError: if a rank finds fewer windows in the video.
-        """
+        """The raw windows `numbers`, whoever computes them; while one is missing this rank computes others."""
         for index in numbers:
             self._ranks.check()
             latest, since = None, time.monotonic()

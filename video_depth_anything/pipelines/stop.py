@@ -26,11 +26,7 @@ class Stop:
         self._reason = ""
 
     def set(self, reason: str = "stopped") -> None:
-        """Ask for the end.
-
-        Args:
-            reason: who asks; the first one stays.
-        """
+        """Ask for the end; the first reason stays."""
         self._reason = self._reason or reason
         self._event.set()
 
@@ -39,23 +35,12 @@ class Stop:
         return self._event.is_set()
 
     def check(self) -> None:
-        """Do nothing, or end the work in hand.
-
-        Raises:
-            Stopped: if the end was asked for.
-        """
+        """Raise `Stopped` if the end was asked for."""
         if self._event.is_set():
             raise Stopped(self._reason)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep, but not past the end.
-
-        Args:
-            seconds: how long, at most.
-
-        Returns:
-            Whether the end was asked for.
-        """
+        """Sleep so long, or until the end is asked for; whether it was."""
         return self._event.wait(seconds)
 
 

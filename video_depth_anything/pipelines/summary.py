@@ -22,25 +22,16 @@ class RunSummary:
     took: tuple[float, ...] = ()
     broken: BrokenOffError | None = None
 
-    @property
-    def rate(self) -> float:
-        """Frames per second."""
-        return self.frames / self.seconds if self.seconds > 0 else 0.0
-
     def line(self, written: Sequence[str], checkpoint: str) -> str:
-        """The closing line.
-
-        Args:
-            written: names of the outputs.
-            checkpoint: name of the weights.
-        """
+        """The closing line, with the names of the outputs and of the weights."""
         if self.interrupted and not self.frames:
             return "interrupted: no depth was finished, so nothing was written"
         state = "interrupted: " if self.interrupted else "" if self.broken is None else "broken off: "
+        rate = self.frames / max(self.seconds, 1e-9)
         count = f"{self.frames} frame{'' if self.frames == 1 else 's'}"
         return (
             f"{state}wrote {', '.join(written) or 'no files'}: {count} in {self.seconds:.1f} s, "
-            f"{self.rate:.2f} frames/s, peak memory {peak_memory()}, checkpoint {checkpoint}"
+            f"{rate:.2f} frames/s, peak memory {peak_memory()}, checkpoint {checkpoint}"
         )
 
 

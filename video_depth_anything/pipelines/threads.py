@@ -19,25 +19,14 @@ POLL_SECONDS = 0.1
 JOIN_SECONDS = 1.0
 
 
-class _End:
-    """Last item of a queue; carries the error that ended it."""
-
-    def __init__(self, error: BaseException | None) -> None:
-        self.error = error
-
-
 def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterator[T]:
-    """Iterate in a thread of its own, so that reading overlaps with work, and a wait can be ended.
-
-    Args:
-        items: iterated by the thread; its errors come out here.
-        ahead: how many items the thread may be in front of what was asked for; 0 reads on demand.
-        stop: ends a wait for the next item.
+    """Iterate in a thread of its own, `ahead` items in front of what was asked for; 0: on demand.
 
     Raises:
-        Stopped: if `stop` is set while an item is waited for.
+        Stopped: if `stop` is set while an item is waited for. Whatever `items` raises.
     """
-    results: SimpleQueue[T | _End] = SimpleQueue()
+    # An item; or none, and what ended them.
+    results: SimpleQueue[tuple[list[T], BaseException | None]] = SimpleQueue()
     permits = threading.Semaphore(ahead)
     ended = threading.Event()
 
@@ -46,31 +35,31 @@ def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterat
         iterator = iter(items)
         try:
             while permits.acquire() and not ended.is_set():
-                results.put(next(iterator))
+                results.put(([next(iterator)], None))
         except StopIteration:
             pass
         except BaseException as raised:
             error = raised
-        results.put(_End(error))
+        results.put(([], error))
 
     thread = threading.Thread(target=work, name="reader", daemon=True)
     thread.start()
     try:
         while True:
             permits.release()
-            item = _taken(results, stop)
-            if isinstance(item, _End):
-                if item.error is not None:
-                    raise item.error
+            found, error = _taken(results, stop)
+            if error is not None:
+                raise error
+            if not found:
                 return
-            yield item
+            yield found[0]
     finally:
         ended.set()
         permits.release()
         thread.join(JOIN_SECONDS)
 
 
-def _taken(results: SimpleQueue[T | _End], stop: Stop | None) -> T | _End:
+def _taken(results: SimpleQueue[T], stop: Stop | None) -> T:
     while True:
         try:
             return results.get(timeout=POLL_SECONDS)
@@ -80,13 +69,9 @@ def _taken(results: SimpleQueue[T | _End], stop: Stop | None) -> T | _End:
 
 
 class BackgroundConsumer(Generic[T]):
-    """Calls a function on items in a thread, in order.
+    """Calls `consume` on items in a thread, in order; `behind` of them may wait, 0: `put` calls it itself.
 
     An error ends it: later items are not consumed, and the error comes out of the next `put`, or of `finish`.
-
-    Args:
-        consume: called on each item.
-        behind: how many items may wait; 0 consumes each in `put`, without a thread.
     """
 
     def __init__(self, consume: Callable[[T], None], behind: int) -> None:

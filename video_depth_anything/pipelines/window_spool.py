@@ -32,12 +32,8 @@ class WindowSpool:
     """A hidden folder beside the outputs: `settings.json`, and `000000.f32` and so on.
 
     Each of these is raw float32 (n, H, W), then its CRC-32. It has its name only when it is whole, so several processes
-    may write, one file each. The outputs of the same name, which one run at a time can open, guard the folder.
-
-    Args:
-        folder: of the outputs; shared by all machines.
-        name: of the input.
-        size: (H, W) of its depth.
+    may write, one file each. The outputs of the same name, which one run at a time can open, guard the folder. It is
+    shared by all machines.
     """
 
     def __init__(self, folder: Path, name: str, size: tuple[int, int]) -> None:
@@ -47,12 +43,8 @@ class WindowSpool:
     def begin(self, settings: Mapping[str, Any], keep: bool) -> list[int]:
         """Make the folder ready and return the windows that are there already and unharmed, rising.
 
-        Args:
-            settings: all that changes a raw window, the input included. Windows made with others are removed.
-            keep: whether to go on from windows that are there.
-
-        Raises:
-            OSError: if the folder cannot be made.
+        `settings` are all that changes a raw window, the input included: windows made with others are removed, and all
+        where they are not to be kept.
         """
         path = self.folder / "settings.json"
         settings = json.loads(json.dumps(settings))
@@ -61,7 +53,8 @@ class WindowSpool:
         except (OSError, ValueError):
             same = False
         if same:
-            return [index for index in self._numbers() if self._is_whole(index)]
+            there = sorted(int(found.stem) for found in self.folder.glob("[0-9]*.f32"))
+            return [index for index in there if self._is_whole(index)]
         self.remove()
         self.folder.mkdir()
         with whole_file(path) as partial:
@@ -69,11 +62,7 @@ class WindowSpool:
         return []
 
     def write(self, index: int, window: DepthMap) -> None:
-        """Keep a window (n, H, W).
-
-        Raises:
-            OutputError: if the folder is not there: the machines do not share it.
-        """
+        """Keep a window (n, H, W)."""
         self._check_shared()
         values = np.ascontiguousarray(window, dtype="<f4")
         with whole_file(self._path(index)) as partial, partial.open("wb") as file:
@@ -81,12 +70,7 @@ class WindowSpool:
             file.write(_checksum(values))
 
     def read(self, index: int) -> DepthMap:
-        """A window that a rank has written.
-
-        Raises:
-            OutputError: if the folder is not there, or the window was damaged on its way.
-            OSError: if the file is not there.
-        """
+        """A window that a rank has written; OutputError if it was damaged on its way."""
         self._check_shared()
         content = np.fromfile(self._path(index), dtype=np.uint8)
         values, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
@@ -106,9 +90,6 @@ class WindowSpool:
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.f32"
-
-    def _numbers(self) -> list[int]:
-        return sorted(int(found.stem) for found in self.folder.glob("[0-9]*.f32"))
 
     def _is_whole(self, index: int) -> bool:
         """A crash of the machine may leave a file that was renamed before its content reached the disk."""
