@@ -44,11 +44,13 @@ def test_missing_file_names_the_script(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     text = message("vitb")
     assert str(Path("checkpoints/video_depth_anything_vitb.pth")) in text
-    assert "get_weights.sh vitb" in text
+    assert "vda weights vitb" in text
     text = message("vits", metric=True)
     assert str(Path("checkpoints/metric_video_depth_anything_vits.pth")) in text
-    assert "get_weights.sh metric_vits" in text
+    assert "vda weights metric_vits" in text
     assert "nowhere.pth" in message(checkpoint="nowhere.pth")
+    with pytest.raises(CheckpointError, match=r"^--metric: .*`vda weights metric_vits`.*metric_vitb or metric_vitl"):
+        choose_weights(metric=True)
 
 
 def test_public_name_in_the_checkpoint_folder(
@@ -72,9 +74,9 @@ def test_the_starter_serves_while_no_public_checkpoint_is_there(
         assert choose_weights("vits") == ("vits", starter)
     assert [record.levelname for record in caplog.records] == ["INFO", "WARNING"]
     assert "using the starter checkpoint starter_vits.pth" in caplog.text
-    with pytest.raises(CheckpointError, match=r"get_weights\.sh vitb"):
+    with pytest.raises(CheckpointError, match=r"vda weights vitb"):
         choose_weights("vitb")
-    with pytest.raises(CheckpointError, match=r"get_weights\.sh metric_vitl"):
+    with pytest.raises(CheckpointError, match=r"vda weights metric_vits"):
         choose_weights(metric=True)
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "video_depth_anything_vits.pth").symlink_to(checkpoint)

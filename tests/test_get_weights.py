@@ -62,8 +62,8 @@ def test_default_is_what_the_original_fetches(
     for encoder in ("vits", "vitl"):
         assert Path(f"checkpoints/video_depth_anything_{encoder}.pth").read_bytes() == small[encoder]
     out = capsys.readouterr().out
-    assert "checkpoints/video_depth_anything_vits.pth: used by `run.py --encoder vits`\n" in out
-    assert "checkpoints/video_depth_anything_vitl.pth: used by `run.py --encoder vitl`\n" in out
+    assert "checkpoints/video_depth_anything_vits.pth: used by `vda run --encoder vits`\n" in out
+    assert "checkpoints/video_depth_anything_vitl.pth: used by `vda run --encoder vitl`\n" in out
 
 
 def test_all_into_another_folder_with_licences(
@@ -153,7 +153,7 @@ def test_script_runs_the_command_where_python_is(hub: Hub, tmp_path: Path) -> No
     clone.environment["PYTHON"] = sys.executable
     result = clone("vits")
     assert result.returncode == 0, result.stderr
-    assert "used by `run.py --encoder vits`" in result.stdout
+    assert "used by `vda run --encoder vits`" in result.stdout
     assert names(clone.checkpoints) == ["video_depth_anything_vits.pth"]
     assert (clone.checkpoints / "video_depth_anything_vits.pth").read_bytes() == CONTENT
     assert clone("--list").stdout.count("\n") == 6

@@ -123,7 +123,7 @@ def test_mistakes_end_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) 
     flags = ("--output_dir", out, *SMALL)
     line = one_line(run("--input_video", clip, *flags, "--encoder", "vitb", cwd=tmp_path))
     assert "checkpoints/video_depth_anything_vitb.pth" in line
-    assert "get_weights.sh vitb" in line
+    assert "vda weights vitb" in line
     line = one_line(run("--input_video", "none.mp4", "--checkpoint", checkpoint, *flags))
     assert line == "error: input video none.mp4 not found"
     (tmp_path / "bad.mp4").write_bytes(b"bad")

@@ -226,7 +226,7 @@ def test_arguments() -> None:
 
 def test_without_checkpoints_it_says_so(tmp_path: Path) -> None:
     for flags, said in (
-        (["--encoder", "vitb"], "get_weights.sh vitb"),
+        (["--encoder", "vitb"], "vda weights vitb"),
         (["--checkpoint", "none.pth"], "checkpoint none.pth not found"),
     ):
         command = [sys.executable, str(ROOT / "app.py"), *flags, "--device", "cpu"]

@@ -42,13 +42,10 @@ def find_checkpoint(encoder: EncoderName, metric: bool, checkpoint: str | Path |
     if path.is_dir():
         raise CheckpointError(f"checkpoint {path} is a folder; name the file in it")
     if checkpoint is not None:
-        raise CheckpointError(
-            f"checkpoint {path} not found; check --checkpoint, or leave it out and run get_weights.sh"
-        )
+        raise CheckpointError(f"checkpoint {path} not found; check --checkpoint, or leave it out and run `vda weights`")
     name = f"{'metric_' if metric else ''}{encoder}"
     raise CheckpointError(
-        f"checkpoint {path} not found; fetch it with `vda weights {name}` or `bash get_weights.sh {name}`, "
-        "or name a file with --checkpoint"
+        f"checkpoint {path} not found; fetch it with `vda weights {name}`, or name a file with --checkpoint"
     )
 
 
@@ -88,11 +85,14 @@ def choose_weights(
     if not metric and name in (None, STARTER_ENCODER) and STARTER.is_file():
         # A surprise only to those who named the encoder.
         level = logging.INFO if name is None else logging.WARNING
-        said = (
-            "using the starter checkpoint %s, a small demo model; `vda weights` or get_weights.sh fetches better ones"
-        )
+        said = "using the starter checkpoint %s, a small demo model; `vda weights` fetches better ones"
         logger.log(level, said, STARTER.name)
         return STARTER_ENCODER, STARTER
+    if name is None and metric:
+        raise CheckpointError(
+            f"--metric: {CHECKPOINT_DIR}/ holds no metric weights; fetch the smallest with `vda weights metric_vits`, "
+            "a better one with metric_vitb or metric_vitl, or name a file with --checkpoint"
+        )
     name = name or DEFAULT_ENCODER
     return name, find_checkpoint(name, metric)
 

@@ -97,7 +97,7 @@ def _use(entry: Weights, folder: Path) -> str:
     flags = f"--encoder {entry.encoder}{' --metric' if entry.metric else ''}"
     # Only the folder `checkpoints` is searched.
     named = "" if folder.name == "checkpoints" else f" --checkpoint {path}"
-    return f"{path}: used by `run.py {flags}{named}`"
+    return f"{path}: used by `vda run {flags}{named}`"
 
 
 @contextmanager
