@@ -70,6 +70,7 @@ def _quoted(word: str) -> str:
 def links(page: str) -> list[tuple[str, str]]:
     """(file, heading) that a page links to within the repository; either may be empty."""
     prose = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    prose = re.sub(r"`[^`\n]*`", "code", prose)
     found = re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", prose)
     return [(target, heading) for target, heading in found]
 
