@@ -165,3 +165,36 @@ def test_frames_that_are_not_there(model: vda.VideoDepthAnything) -> None:
         vda.infer(moving_frames()[:3], model=model, input_size=14, frames="3-5")
     with pytest.raises(UsageError, match="frames: '5-3'"):
         vda.infer(moving_frames()[:3], model=model, frames="5-3")
+
+
+@pytest.mark.parametrize("numbered", [True, False])
+def test_frames_that_are_done_again_join_the_others(
+    model: vda.VideoDepthAnything, make_video: MakeVideo, tmp_path: Path, numbered: bool
+) -> None:
+    """Of a sequence by their numbers, of a video by their counts; the value range stays that of the whole run."""
+    source: Path | str = make_video("clip.mp4", count=12, height=28, width=28)
+    first = 1001 if numbered else 0
+    if numbered:
+        for number, image in enumerate(read_video_frames(source)[0], start=1001):
+            Image.fromarray(image).save(tmp_path / f"plate.{number}.png")
+        source = str(tmp_path / "plate.%04d.png")
+    options: dict[str, Any] = {"model": model, "input_size": 28, "output_dir": tmp_path / "out"}
+    vda.infer(source, save=["exr", "png16", "npz"], **options)
+    (folder,) = (tmp_path / "out").glob("*_depths_png16")
+    (exr,) = (tmp_path / "out").glob("*_depths_exr")
+    before = {path: path.read_bytes() for path in [*folder.glob("*.png"), *exr.iterdir()]}
+    assert len(before) == 24
+    part = [path for path in sorted(before) if int(path.stem[-4:]) - first in (5, 6, 7)]
+    assert len(part) == 6
+    for path in part:
+        path.write_bytes(b"to be done again")
+    (archive,) = (tmp_path / "out").glob("*.npz")
+    whole = archive.read_bytes()
+    found = vda.infer(source, save=["exr", "png16", "npz"], frames=f"{first + 5}-{first + 7}", **options)
+    for path, data in before.items():
+        assert path.read_bytes() == data, path
+    assert archive.read_bytes() == whole
+    (other,) = [path for path in found.files if path.suffix == ".npz"]
+    with np.load(other) as saved, np.load(archive) as kept:
+        np.testing.assert_array_equal(saved["depths"], kept["depths"][5:8])
+        np.testing.assert_array_equal(saved["timestamps"], kept["timestamps"][5:8])

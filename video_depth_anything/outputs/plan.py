@@ -17,6 +17,7 @@ from ..errors import OutputError, UsageError
 from ..video.copying import Original
 from ..video.inputs import Input
 from ..video.names import printable
+from ..video.options import FrameRange
 from ..video.sequences import numbered
 from ..video.sound import AudioTrack
 from ..video.sound_streams import NO_SOUND
@@ -67,6 +68,7 @@ class OutputPlan:
         start: seconds of every input that are left out at its beginning; its sound begins there too.
         provenance: of the numbers; `dataclasses.replace` adds it when the weights are known.
         settings: all that changes what is written, for the record of the run; added likewise.
+        frames: those that are written; None: all.
         save: the formats, in order.
         style: how depth is shown.
 
@@ -81,6 +83,7 @@ class OutputPlan:
     start: float = 0.0
     provenance: Provenance | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
+    frames: FrameRange | None = None
     save: tuple[str, ...] = field(init=False)
     style: VisStyle = field(init=False)
 
@@ -212,6 +215,9 @@ class OutputPlan:
                 f"cannot write to {self.folder}: {error.strerror}; choose another --output_dir"
             ) from error
         run = replace(run, name=staging.name, ends=run.ends or self._range_of_whole(source, staging.earlier))
+        if self.frames is not None and self._late() and run.ends is None:
+            text = "%s span the depth of frames %s alone; --depth_range LOW HIGH gives them another range of values"
+            logger.warning(text, ", ".join(self._late()), self.frames)
         try:
             self._check_disk(source)
             writers = self._make_writers(source, replace(run, folder=staging.path))
@@ -229,10 +235,14 @@ class OutputPlan:
         if whole.span is None or whole.ends is None:
             return None
         numbers = [part.number for part in map(numbered, source.images) if part is not None]
-        if numbers:
+        step = 1 / float(source.fps)
+        if numbers and self.frames is not None:
+            part = Span(max(self.frames.first, numbers[0]), min(self.frames.last, numbers[-1]) + 1, 1, True)
+        elif self.frames is not None:
+            part = Span(self.start + self.frames.first * step, self.start + (self.frames.last + 1) * step, step, True)
+        elif numbers:
             part = Span(numbers[0], numbers[-1] + 1, 1, True)
         elif source.expected is not None:
-            step = 1 / float(source.fps)
             part = Span(self.start, self.start + source.expected * step, step, True)
         else:
             return None

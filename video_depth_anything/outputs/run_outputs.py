@@ -79,7 +79,7 @@ class RunOutputs:
     def _count(self, frame: Frame) -> None:
         """Note which part of the source is done."""
         self._seen.update(frame.depth)
-        if frame.number is not None:
+        if frame.number is not None and frame.source_time is None:
             begin, step = float(frame.number), 1.0
         else:
             begin = self._run.start + frame.time if frame.source_time is None else frame.source_time

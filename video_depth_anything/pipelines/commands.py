@@ -94,14 +94,12 @@ def _prepare(
         hint = example if files[0].parent.name == "example_videos" else ""
         raise InputError(f"input video {files[0]} not found{hint}")
     # What cannot be written is found out before the weights are read.
-    plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
+    chosen = options.selection
+    plan = OutputPlan(options.outputs, options.camera, options.model.metric, chosen.start, frames=chosen.frames)
     plan.check_inputs(inputs)
     if options.reset_on_cut:
         CutDetector()  # fails now, if at all
     network = load_network(options.model, [str(one.path) for one in inputs if one.path])
-    model = replace(
-        options.model, encoder=network.encoder, checkpoint=network.checkpoint, input_size=network.input_size
-    )
-    settings = replace(options, model=model).settings(streaming)
+    settings = replace(options, model=network.named(options.model)).settings(streaming)
     plan = replace(plan, provenance=network.provenance(), settings=settings)
     return Batch(options, plan, network, stop, show, say, streaming)

@@ -131,7 +131,11 @@ def infer(
     network = _network(model, chosen.model, options)
     kinds = formats([save] if isinstance(save, str) else list(save))
     outputs = replace(chosen.outputs, save=kinds)
-    plan = OutputPlan(outputs, chosen.camera, network.metric, chosen.selection.start, network.provenance())
+    settings = replace(chosen, model=network.named(chosen.model), outputs=outputs).settings()
+    selection = chosen.selection
+    plan = OutputPlan(
+        outputs, chosen.camera, network.metric, selection.start, network.provenance(), settings, selection.frames
+    )
     kept, ending, last = _Kept(), stop or Stop(), 0
     cuts = CutDetector() if chosen.reset_on_cut else None
     if isinstance(source, (str, Path)):
@@ -139,10 +143,10 @@ def infer(
         if len(inputs) > 1:
             raise InputError(f"{source} names {len(inputs)} videos; name one")
         plan.check_inputs(inputs)
-        opened = inputs[0].open(chosen.selection, chosen.limits)
+        opened = inputs[0].open(selection, chosen.limits)
     else:
         count = len(source) if isinstance(source, Sized) else None
-        opened = open_frames(_images(source), chosen.selection, name, count)
+        opened = open_frames(_images(source), selection, name, count)
     with closing(opened), plan.open(opened) as written:
         if not kinds:
             written.add(kept)

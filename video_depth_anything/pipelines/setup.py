@@ -79,6 +79,11 @@ class LoadedNetwork:
         """What `infer` gives, from the raw windows of a video in order."""
         return join_windows(windows, self.metric, self.execution.device)
 
+    def named(self, options: ModelOptions) -> ModelOptions:
+        """The options with what was chosen for them."""
+        size, metric = self.input_size, self.metric
+        return replace(options, encoder=self.encoder, metric=metric, checkpoint=self.checkpoint, input_size=size)
+
     def provenance(self) -> Provenance:
         """Where the depth comes from, for the outputs to say."""
         software, weights = f"video-depth-anything {__version__}", self.checkpoint

@@ -98,7 +98,7 @@ class VideoSource:
         self.name = output_name(Path(location).stem) if name is None else name
         self.reader = reader.name
         self.first_time: float | None = None
-        self._begin: float | None = None
+        self._placed = False
         self._selection = selection
         self._max_len = selection.max_len if selection.max_len > 0 else None
         self._reader = reader
@@ -164,7 +164,7 @@ class VideoSource:
     def place(self, frame: Frame, count: int) -> int:
         """Where a frame lies, after `count` others: below 0 before those to be written, above 0 behind them.
 
-        A frame that is to be written gets its number, and its time from the first such.
+        A frame that is to be written gets its number.
         """
         chosen = self._selection.frames
         if chosen is None:
@@ -172,10 +172,9 @@ class VideoSource:
         number = frame.numbered(count)
         if not chosen.first <= number <= chosen.last:
             return number - chosen.first
-        if self._begin is None:
-            self._begin, self.first_time = frame.time, frame.source_time
+        if not self._placed:
+            self._placed, self.first_time = True, frame.source_time
         frame.number = number
-        frame.time -= self._begin
         return 0
 
     @property
