@@ -31,7 +31,7 @@ from video_depth_anything.outputs.vis_range import VisRange
 from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.inputs import expand_inputs
-from video_depth_anything.video.source import VideoSource, open_video
+from video_depth_anything.video.source import VideoSource, open_images, open_video
 
 SIZE = (12, 18)
 # Nearer from frame to frame, so that each has a range of its own.
@@ -130,7 +130,6 @@ def test_png16_has_one_scale_a_video_unless_asked(tmp_path: Path, source: VideoS
 
 
 def test_where_the_numbers_come_from_and_standard_attributes(tmp_path: Path, source: VideoSource) -> None:
-    source.pixel_aspect = Fraction(16, 11)
     write(replace(plan(tmp_path, *NUMERIC), start=3600.5), source, frames(first=1001))
     names = [f"frame_{n:05d}" for n in (1001, 1003, 1005, 1007, 1009)]
     assert [path.stem for path in sorted((tmp_path / "clip_depths_exr").iterdir())] == names
@@ -138,13 +137,33 @@ def test_where_the_numbers_come_from_and_standard_attributes(tmp_path: Path, sou
     header = OpenEXR.File(str(tmp_path / "clip_depths_exr" / "frame_01005.exr")).header()
     assert "timeCode" not in header
     assert header["framesPerSecond"] == Fraction(24)
-    assert header["pixelAspectRatio"] == pytest.approx(16 / 11)
+    assert header["pixelAspectRatio"] == 1
     facts = {"software": PROVENANCE.software, "checkpoint": "some_vits.pth", "checkpoint_sha256": "ab" * 32}
     mappings = [tmp_path / "clip_depths16.json", tmp_path / "clip_depths_png16" / "mapping.json"]
     with np.load(tmp_path / "clip_depths.npz") as archive:
         found = [{name: str(archive[name]) for name in facts}]
     for told in (header, *(json.loads(path.read_text()) for path in mappings), *found):
         assert {name: told[name] for name in facts} == facts
+
+
+def test_numbers_keep_the_pixels_of_a_plate(tmp_path: Path) -> None:
+    """Twice as wide as high; pictures for people are stretched."""
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, "pixelAspectRatio": 2.0}
+    plate = np.random.default_rng(2).random((12, 9)).astype(np.float32)
+    OpenEXR.File(header, dict.fromkeys("RGB", plate)).write(str(tmp_path / "clip.exr"))
+    source = open_images([tmp_path / "clip.exr"])
+    assert source.size == SIZE
+    write(plan(tmp_path / "out", "src", "vis", *NUMERIC, metric=True), source, frames()[:1])
+    expected = DEPTHS[0].reshape(12, 9, 2).mean(axis=2)
+    with np.load(tmp_path / "out" / "clip_depths.npz") as archive:
+        np.testing.assert_allclose(archive["depths"][0], expected, rtol=1e-6)
+        assert float(archive["pixel_aspect"]) == 2
+    file = OpenEXR.File(str(tmp_path / "out" / "clip_depths_exr" / "frame_00000.exr"), separate_channels=True)
+    np.testing.assert_allclose(file.channels()["Z"].pixels, expected, rtol=1e-6)
+    assert file.header()["pixelAspectRatio"] == 2
+    assert file.header()["focal_x"] == pytest.approx(470.4 / 2)
+    for name, size in (("clip_src.mp4", SIZE), ("clip_vis.mp4", SIZE), ("clip_depths16.mkv", (12, 9))):
+        assert open_video(tmp_path / "out" / name).source_size == size
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 64), (64, 1), (3, 17)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import signal
@@ -203,6 +204,20 @@ def test_the_range_of_the_whole_or_the_one_asked_for(tmp_path: Path, source: Vid
     other = replace(planned, settings={"encoder": "vitl"})
     run(other, source, 3)
     np.testing.assert_allclose(np.load(out / "clip_part_depths.npz")["depths"][:, 0, 0], [0, 0.5, 1], atol=1e-6)
+
+
+def test_file_systems_without_locks(
+    tmp_path: Path, source: VideoSource, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refused)
+    run(plan(tmp_path / "out"), source, 2)
+    assert everything(tmp_path / "out") == DONE
+    assert "has no file locks" in caplog.text
+    run(plan(tmp_path / "out"), source, 3)
+    assert depths(tmp_path / "out") == 3
 
 
 def test_an_output_folder_that_is_removed_is_noticed_at_the_next_frame(tmp_path: Path, source: VideoSource) -> None:

@@ -46,7 +46,7 @@ class RunInfo:
         source_size: (H, W) of the input's frames.
         fps: nominal rate of the frames.
         start: seconds of the input before the first frame.
-        pixel_aspect: width of a pixel over its height.
+        pixel_aspect: of the source's pixels, width over height. Frames are stretched, numbers keep the source's pixels.
         provenance: of the numbers; None: not known.
         options: what is written.
         camera: of point clouds, and which points are wanted.
@@ -80,12 +80,19 @@ class RunInfo:
     @property
     def values(self) -> Values:
         """What numeric outputs write."""
-        return Values(self.kind, "raw" if self.ends is None else self.options.depth, self.ends)
+        return Values(self.kind, "raw" if self.ends is None else self.options.depth, self.ends, self.grid)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(H, W) of the numbers."""
+        (height, width), aspect = self.size, self.pixel_aspect
+        return (height, max(round(width / aspect), 1)) if aspect >= 1 else (max(round(height * aspect), 1), width)
 
     def facts(self) -> dict[str, str | float]:
         """What the numbers are and where they come from, as outputs say it."""
         origin = {} if self.provenance is None else self.provenance.facts()
-        return {**self.values.facts(), **origin}
+        aspect = {} if self.pixel_aspect == 1 else {"pixel_aspect": self.pixel_aspect}
+        return {**self.values.facts(), **origin, **aspect}
 
 
 class OutputWriter(Protocol):

@@ -58,7 +58,8 @@ class ExrFrames(_FrameFiles):
         self._attributes = {**run.facts(), "source": run.source, "fps": float(run.fps), "framesPerSecond": fps}
         self._attributes["pixelAspectRatio"] = float(run.pixel_aspect)
         if run.kind == "depth_metres":
-            self._attributes |= vars(processed_intrinsics(run.camera, run.source_size, run.size)[0])
+            intrinsics, _ = processed_intrinsics(run.camera, run.source_size, run.size)
+            self._attributes |= vars(intrinsics.scaled(run.size, run.grid))
 
     def write(self, frame: Frame) -> None:
         import OpenEXR

@@ -46,7 +46,7 @@ class NpzArchive:
     def _header(self, count: int) -> bytes:
         """Of the array; equally long for any number of frames that a file can hold."""
         header = io.BytesIO()
-        shape = (count, *self._run.size)
+        shape = (count, *self._run.grid)
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
         return header.getvalue()
 

@@ -14,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -44,7 +45,8 @@ def held(path: Path, patience: float = 0.0) -> Iterator[bool | None]:
     lock = FileLock(path, thread_local=False)
     state: bool | None = True
     try:
-        lock.acquire(timeout=patience)
+        with warnings.catch_warnings(action="ignore"):  # where it takes the mere presence of the file for a lock
+            lock.acquire(timeout=patience)
     except Timeout:
         state = False
     except (OSError, NotImplementedError) as error:

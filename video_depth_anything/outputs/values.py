@@ -23,14 +23,20 @@ class Values:
         kind: what the depth is.
         form: raw, or 0 to 1 over `ends`, smallest value first (normalized) or last (inverted).
         ends: lowest and highest value of the video; None where it is not known, and then the form is raw.
+        grid: (H, W) of the numbers; None: that of the depth.
     """
 
     kind: DepthKind
     form: DepthForm = "raw"
     ends: tuple[float, float] | None = None
+    grid: tuple[int, int] | None = None
 
     def __call__(self, depth: DepthMap) -> DepthMap:
-        """(H, W) float32 to the same; NaN and infinite pixels stay so."""
+        """(H, W) float32 to the numbers; NaN and infinite pixels stay so."""
+        if self.grid not in (None, depth.shape):
+            import cv2
+
+            depth = cv2.resize(depth, self.grid[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         if self.form == "raw":
             return depth
         assert self.ends is not None

@@ -96,7 +96,7 @@ class Depth16Video(VideoOutput):
         self._mapping = run.path("_depths16.json")
         self._values = run.values
         self._scale = self._values.mapping()
-        super().__init__(run, "_depths16.mkv", run.size, pixels="gray16le")
+        super().__init__(run, "_depths16.mkv", run.grid, pixels="gray16le")
 
     def write(self, frame: Frame) -> None:
         self.append(to_16_bit(self._values(frame.depth), *self._scale), frame)

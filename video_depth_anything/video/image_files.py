@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -134,11 +135,24 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
     for channel in range(3):
         values[y0:y1, x0:x1, channel] = planes[channel % len(planes)][y0 - top : y1 - top, x0 - left : x1 - left]
     picture = displayed(values, "linear" if colorspace == "auto" else colorspace)
-    aspect = Fraction(float(header.get("pixelAspectRatio", 1.0))).limit_denominator(1000)
-    rows, columns = square_size(height, width, aspect)
+    rows, columns = square_size(height, width, _pixel_aspect(header))
     if (rows, columns) == (height, width):
         return picture
     return np.asarray(cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+
+
+def pixel_aspect(path: Path) -> Fraction:
+    """Width over height of an image's pixels, where its format says so."""
+    if path.suffix.lower() != ".exr":
+        return Fraction(1)
+    import OpenEXR
+
+    with _unicode_path(path) as name, OpenEXR.File(name, header_only=True) as file:
+        return _pixel_aspect(file.header())
+
+
+def _pixel_aspect(header: Mapping[str, Any]) -> Fraction:
+    return Fraction(float(header.get("pixelAspectRatio", 1.0))).limit_denominator(1000)
 
 
 def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:

@@ -72,7 +72,7 @@ class VideoSource:
         name: what its outputs are called.
         source_size: (H, W) of the input's frames as they are shown, that is upright and with square pixels.
         size: (H, W) of the frames that come out.
-        pixel_aspect: width over height of the pixels that come out; always 1, since frames are stretched.
+        pixel_aspect: width over height of the pixels of an image; frames are stretched, so that theirs are square.
         source_fps: mean frame rate of the input.
         fps: nominal frame rate of what comes out; the times of the frames tell the true one.
         expected: how many frames will be written, as far as the input can be believed; None if it does not say.
@@ -244,11 +244,12 @@ def open_images(
     Raises:
         InputError: if the first cannot be read.
     """
+    from .image_files import pixel_aspect
     from .images import ImageReader
 
     reader = ImageReader(paths, selection.image_fps, selection.colorspace, limits)
     source = VideoSource(location or str(paths[0]), selection, reader, name)
-    source.images = tuple(paths)
+    source.images, source.pixel_aspect = tuple(paths), pixel_aspect(paths[0])
     return source
 
 
