@@ -134,7 +134,7 @@ def test_what_a_page_shows_runs(page: str, place: Path) -> None:
     written = {path.relative_to(place).as_posix() for path in place.rglob("*")}
     if page == "README.md":
         assert {"outputs/clip_src.mp4", "outputs/clip_vis.mp4"} <= written
-        assert {"outputs/plates_depths_exr/plate.1001.exr", "outputs/plates_depths_exr/plate.1002.exr"} <= written
+        assert {"outputs/plate_depths_exr/plate.1001.exr", "outputs/plate_depths_exr/plate.1002.exr"} <= written
     if page == "docs/guide/streaming.md":
         assert (place / "depth.raw").stat().st_size == 3 * 360 * 640 * 2
         assert len(list(_frames(place / "colours.mp4"))) == 3

@@ -95,7 +95,7 @@ def test_patterns_with_numbers_and_brackets(tmp_path: Path) -> None:
     for pattern in ("p_1*.png", "p_%04d.png", "p_1???.png", "p_1[01]*.png"):
         one = only(folder / pattern)
         assert [path.name for path in one.images][::4] == ["p_1001.png", "p_1105.png"], pattern
-        assert one.name == "seq [v2]"
+        assert one.name == "p"
     assert len(only(folder).images) == 6
     with pytest.raises(InputError, match="no file matches"):
         expand_inputs([str(folder / "q_%04d.png")])

@@ -162,6 +162,14 @@ def test_sequences_keep_their_numbers_and_digits(tmp_path: Path) -> None:
     assert names == {"000007.exr", "000008.exr", "x_9.exr", "x_10.exr", "x_11.exr"}
 
 
+def test_two_sequences_in_one_folder(tmp_path: Path) -> None:
+    for prefix in ("bg.", "fg."):
+        plates(tmp_path / "two", prefix, range(1001, 1004))
+        run_images(tmp_path / "out", str(tmp_path / "two" / f"{prefix}%04d.png"))
+    found = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").glob("*/*")}
+    assert found == {f"{name}_depths_exr/{name}.{number}.exr" for name in ("bg", "fg") for number in range(1001, 1004)}
+
+
 def test_another_source_of_the_same_name(
     make_video: MakeVideo, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
