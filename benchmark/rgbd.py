@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import logging
+import re
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -11,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from video_depth_anything.errors import InputError
-from video_depth_anything.video.inputs import IMAGE_ENDINGS
+from video_depth_anything.video.sequences import images_among
 
+logger = logging.getLogger(__name__)
 MILLIMETRES = 1000.0
+MOST_NAMED = 8  # files in one line
 
 
 @dataclass(frozen=True)
@@ -56,34 +61,69 @@ class RgbdFolder:
         """
         return _read(self.depths[index], cv2.IMREAD_UNCHANGED).astype(np.float32) / np.float32(self.units_per_metre)
 
+    def part(self, frames: slice) -> RgbdFolder:
+        """Some of the frames."""
+        poses = None if self.poses is None else self.poses[frames]
+        return replace(self, images=self.images[frames], depths=self.depths[frames], poses=poses)
+
 
 def open_rgbd_folder(path: Path) -> RgbdFolder:
     """Read a recording's lists and numbers; images are read later.
 
-    Images and depths are paired by sorted name. `meta.json` may give `depth_png_units_per_metre`; 1000 without it.
+    Frames are in natural order. An image and its depth have one name, or the same numbers where no names match; files
+    without a partner are left out, which one warning tells. `poses.txt` has a pose for each image in rgb/, or for each
+    pair. `meta.json` may give `depth_png_units_per_metre`; 1000 without it.
 
     Raises:
         InputError: if a part is missing or damaged, naming it.
     """
-    images, depths = (_listed(path / part) for part in ("rgb", "depth"))
-    if len(images) != len(depths):
-        raise InputError(f"{path}: {len(images)} images in rgb/ but {len(depths)} in depth/; they must be pairs")
+    everything = _listed(path / "rgb")
+    images, depths = _pairs(path, everything, _listed(path / "depth"))
     intrinsics = _numbers(path / "intrinsics.txt", 9).reshape(-1, 3, 3)
     if len(intrinsics) != 1:
         raise InputError(f"{path / 'intrinsics.txt'}: must hold one 3x3 matrix")
     poses = None
     if (path / "poses.txt").exists():
         poses = _numbers(path / "poses.txt", 16).reshape(-1, 4, 4)
-        if len(poses) != len(images):
-            raise InputError(f"{path / 'poses.txt'}: {len(poses)} poses for {len(images)} images")
+        if len(poses) == len(everything):
+            poses = poses[[everything.index(image) for image in images]]
+        elif len(poses) != len(images):
+            raise InputError(f"{path / 'poses.txt'}: {len(poses)} poses for {len(everything)} images")
     return RgbdFolder(path, images, depths, intrinsics[0], poses, _units_per_metre(path / "meta.json"))
 
 
 def _listed(folder: Path) -> tuple[Path, ...]:
-    files = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_ENDINGS) if folder.is_dir() else []
+    files = images_among(folder.iterdir()) if folder.is_dir() else ()
     if not files:
         raise InputError(f"{folder}: no images there; an RGB-D folder holds rgb/, depth/ and intrinsics.txt")
-    return tuple(files)
+    return files
+
+
+def _pairs(path: Path, images: tuple[Path, ...], depths: tuple[Path, ...]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+    """The images and depths that belong together."""
+    keys: tuple[Callable[[Path], Hashable], ...] = (lambda file: file.stem, _numbers_in)
+    for key in keys:
+        depth_of, image_of = ({key(file): file for file in files} for files in (depths, images))
+        alone = [file for file in images if key(file) not in depth_of]
+        alone += [file for file in depths if key(file) not in image_of]
+        if len(alone) == len(images) + len(depths):
+            continue
+        for files, by_key in ((images, image_of), (depths, depth_of)):
+            twice = next((file for file in files if by_key[key(file)] != file), None)
+            if twice is not None:
+                raise InputError(f"{twice}: has the same name or number as {by_key[key(twice)].name}")
+        if alone:
+            named = ", ".join(str(file.relative_to(path)) for file in alone[:MOST_NAMED])
+            more = f" and {len(alone) - MOST_NAMED} more" if len(alone) > MOST_NAMED else ""
+            logger.warning("%s: left out for want of a partner: %s%s", path, named, more)
+        paired = tuple(file for file in images if key(file) in depth_of)
+        return paired, tuple(depth_of[key(file)] for file in paired)
+    raise InputError(f"{path}: no image in rgb/ has the name or number of one in depth/; pairs must")
+
+
+def _numbers_in(path: Path) -> Hashable:
+    """By which frame-000012.color.png and frame-000012.depth.png are a pair."""
+    return tuple(map(int, re.findall(r"\d+", path.stem))) or path
 
 
 def _numbers(path: Path, group: int) -> npt.NDArray[np.float64]:

@@ -160,7 +160,7 @@ READERS: dict[str, Callable[[Path], Iterator[RawScene]]] = {
         ("scannet", f"{SCANNET_SCENE}/intrinsic", "intrinsic_depth.txt"),
         ("nyuv2", f"{NYUV2_SCENE}/depth/3.png", "depth/3.png"),
         ("nyuv2", NYUV2_SCENE, f"lacks {NYUV2_SCENE}; --scenes"),
-        ("rgbd", f"{SCENES['rgbd']}/depth/00003.png", "12 images in rgb/ but 11 in depth/"),
+        ("rgbd", f"{SCENES['rgbd']}/depth", "no images there"),
     ],
 )
 def test_what_is_missing_is_named(native_sets: Path, tmp_path: Path, dataset: str, removed: str, message: str) -> None:
@@ -175,6 +175,14 @@ def test_what_is_missing_is_named(native_sets: Path, tmp_path: Path, dataset: st
         extract(dataset, READERS[dataset](root), tmp_path / "out")
     # An index that lists what is not there would make trouble later.
     assert not list((tmp_path / "out").rglob("*.json"))
+
+
+def test_a_recording_lacking_one_depth_is_extracted_in_right_pairs(native_sets: Path, tmp_path: Path) -> None:
+    shutil.copytree(native_sets / "rgbd", tmp_path / "root")
+    (tmp_path / "root" / SCENES["rgbd"] / "depth" / "00003.png").unlink()
+    (scene,) = rgbd_scenes(tmp_path / "root")
+    assert [frame.image.stem for frame in scene.frames] == [f"{n:05d}" for n in range(12) if n != 3]
+    assert all(frame.image.stem == frame.depth.stem for frame in scene.frames)
 
 
 def test_the_scenes_of_the_protocol_are_asked_for_in_one_line(native_sets: Path, tmp_path: Path) -> None:
