@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import random
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from recipes import golden_json
 from safetensors.torch import save_file
 from torch import Tensor
 
-from video_depth_anything.checkpoint import checkpoint_sha256, choose_weights, load_model, read_state_dict
+from video_depth_anything.checkpoint import choose_weights, load_checkpoint, load_model, read_state_dict
 from video_depth_anything.errors import CheckpointError
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -231,11 +232,8 @@ def test_weights_that_are_no_finite_numbers(
     assert f"{path}: head.projects.0.bias" in text and said in text
 
 
-def test_sha256(tmp_path: Path) -> None:
-    path = tmp_path / "abc"
-    path.write_bytes(b"abc")
-    # The example of FIPS 180-2.
-    assert checkpoint_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+def test_the_hash_of_a_file_comes_with_its_weights(checkpoint: Path) -> None:
+    assert load_checkpoint("vits", False, checkpoint, "cpu")[1] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
 
 def test_truncated_download(tmp_path: Path, checkpoint: Path) -> None:

@@ -14,7 +14,8 @@ from weights_server import Hub, Served, describing
 
 from video_depth_anything import checkpoint as checkpoints
 from video_depth_anything.checkpoint import from_pretrained
-from video_depth_anything.errors import CheckpointError
+from video_depth_anything.cli.weights import main as weights_command
+from video_depth_anything.errors import CheckpointError, OutputError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -47,6 +48,18 @@ def test_public_names_are_fetched_once(
         assert model.metric and same(model, golden_model)
     assert len(hub.fetched(entry)) == 1
     assert Path("checkpoints", "metric_video_depth_anything_vits.pth").read_bytes() == content
+
+
+def test_weights_of_ones_own_under_a_public_name_are_kept(hub: Hub, checkpoint: Path) -> None:
+    own = Path("checkpoints", "video_depth_anything_vits.pth")
+    own.parent.mkdir()
+    own.write_bytes(checkpoint.read_bytes())
+    with pytest.raises(OutputError, match=r"is kept: .*from_pretrained\('checkpoints/video_depth_anything_vits.pth'\)"):
+        from_pretrained("vits", device="cpu")
+    assert weights_command(["vits", "--yes"]) == 2
+    assert own.read_bytes() == checkpoint.read_bytes()
+    assert not hub.requests
+    assert from_pretrained(own, device="cpu").encoder == "vits"
 
 
 @pytest.mark.parametrize("file", ["model.safetensors", "weights.pth"])

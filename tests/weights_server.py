@@ -29,6 +29,9 @@ class Served:
     status: int = 200
     content_type: str = "application/octet-stream"
     pause: float = 0.0  # seconds slept per 16 KiB
+    trickle: float = 0.0  # seconds slept per byte, of which each answer has a few hundred
+    no_length: bool = False
+    reason: str | None = None  # of the status
 
 
 @dataclass(frozen=True)
@@ -64,22 +67,23 @@ class Handler(BaseHTTPRequestHandler):
         elif not path.startswith("/storage"):
             self.send_redirect(served, path)
         elif served.status != 200:
-            self.send_page(served.status, body)
+            self.send_page(served.status, body, served.reason)
         else:
             self.send_file(served, body)
 
-    def send_whole(self, content: bytes, content_type: str, body: bool, status: int = 200) -> None:
-        self.send_response(status)
+    def send_whole(
+        self, content: bytes, content_type: str, body: bool, status: int = 200, reason: str | None = None
+    ) -> None:
+        self.send_response(status, reason)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if body:
             self.wfile.write(content)
 
-    def send_page(self, status: int, body: bool) -> None:
-        self.send_whole(
-            b"<html><body>Something went wrong here.</body></html>", "text/html; charset=utf-8", body, status
-        )
+    def send_page(self, status: int, body: bool, reason: str | None = None) -> None:
+        page = b"<html><body>Something went wrong here.</body></html>"
+        self.send_whole(page, "text/html; charset=utf-8", body, status, reason)
 
     def send_listing(self, repository: str, body: bool) -> None:
         start = f"/{repository}/resolve/main/"
@@ -114,7 +118,8 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", served.content_type)
         self.send_header("X-Repo-Commit", COMMIT)  # the hub's client looks here after a redirect to the same host
         self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-        self.send_header("Content-Length", str(len(content) - start))
+        if not served.no_length:
+            self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if body:
             self.send_body(served, start)
@@ -126,7 +131,10 @@ class Handler(BaseHTTPRequestHandler):
         if served.silent_at is not None:
             end = min(end, served.silent_at)
         try:
-            for at in range(start, end, 16384):
+            for at in range(start, start + 400) if served.trickle else ():
+                self.wfile.write(served.content[at : at + 1])
+                time.sleep(served.trickle)
+            for at in range(start, 0 if served.trickle else end, 16384):
                 self.wfile.write(served.content[at : min(at + 16384, end)])
                 time.sleep(served.pause)
             if served.silent_at is not None:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor
 
-from .config import ENCODERS, MODEL_CONFIGS, EncoderName, checkpoint_name, get_config
+from .config import ENCODERS, MODEL_CONFIGS, EncoderName, checkpoint_name, encoder_name
 from .device import resolve_device
-from .errors import CheckpointError
+from .errors import CheckpointError, OutputError
 from .video_depth import VideoDepthAnything
-from .weights import CATALOGUE, bundled, fetch, file_kind
-from .weights import checkpoint_sha256 as checkpoint_sha256
+from .weights import CATALOGUE, bundled, fetch, file_kind, kept, one_line
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ def public_checkpoints() -> list[tuple[EncoderName, bool]]:
 def choose_weights(
     encoder: str | None = None, metric: bool = False, checkpoint: str | Path | None = None
 ) -> tuple[EncoderName, Path]:
-    """Encoder and weights for what the user asked for; says in one line what was chosen where it was not named.
+    """Encoder and weights for what the user asked for; logs what was chosen where it was not named.
 
     Args:
         encoder: None: that of `checkpoint` if one is named; else the largest public one in ./checkpoints, and the
@@ -69,12 +69,10 @@ def choose_weights(
     Raises:
         CheckpointError: if there are none. ValueError: if the encoder is unknown.
     """
-    if encoder is not None:
-        get_config(encoder)
-    name: EncoderName | None = next((e for e in ENCODERS if e == encoder), None)
+    name = None if encoder is None else encoder_name(encoder)
     if checkpoint is not None:
         path = find_checkpoint(name or DEFAULT_ENCODER, metric, checkpoint)
-        return name or guess_encoder(_tensors(path, mmap=True)) or DEFAULT_ENCODER, path
+        return name or guess_encoder(_tensors(path, path)) or DEFAULT_ENCODER, path
     there = [found for found, predicts_metres in public_checkpoints() if predicts_metres == metric]
     if name in there:
         return name, find_checkpoint(name, metric)
@@ -105,26 +103,27 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: if the file is not a checkpoint, is damaged, or holds anything but tensors by name.
     """
+    with path.open("rb") as file:
+        return _checked_tensors(path, file)
+
+
+def _checked_tensors(path: Path, file: BinaryIO) -> dict[str, Tensor]:
     if file_kind(path) == "zip":
-        damaged = _damaged_entry(path)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                # torch checks no sums, and reads an entry that bears the mark of a DOS folder as empty memory.
+                folders = [entry.filename for entry in archive.infolist() if entry.external_attr & 0x10]
+                damaged = archive.testzip() or next(iter(folders), None)
+        except Exception as error:  # whatever a damaged zip makes of Python's reader
+            raise _unreadable(path, "damaged, or not a file of plain tensors") from error
         if damaged is not None:
             raise _unreadable(path, f"damaged at {damaged}; fetch or copy it again")
-    return _tensors(path)
+    file.seek(0)
+    return _tensors(path, file)
 
 
-def _damaged_entry(path: Path) -> str | None:
-    """The first file in a zip that is not as it was written, if any; torch does not look."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            # torch reads an entry that bears the mark of a DOS folder as empty memory.
-            folders = [entry.filename for entry in archive.infolist() if entry.external_attr & 0x10]
-            return archive.testzip() or next(iter(folders), None)
-    except Exception as error:  # whatever a damaged zip makes of Python's reader
-        raise _unreadable(path, "damaged, or not a file of plain tensors") from error
-
-
-def _tensors(path: Path, mmap: bool = False) -> dict[str, Tensor]:
-    """What the file holds, unchecked; with `mmap` only what is looked at is read."""
+def _tensors(path: Path, source: BinaryIO | Path) -> dict[str, Tensor]:
+    """What the file holds, unchecked; from a path only what is looked at is read."""
     kind = file_kind(path)
     content: Any
     if kind is None:
@@ -140,7 +139,8 @@ def _tensors(path: Path, mmap: bool = False) -> dict[str, Tensor]:
 
             content = load_file(path, device="cpu")
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=mmap and kind == "zip")
+            lazily = kind == "zip" and isinstance(source, Path)
+            content = torch.load(source, map_location="cpu", weights_only=True, mmap=lazily)
     except ImportError as error:
         raise CheckpointError(f"checkpoint {path} needs a package: pip install safetensors") from error
     except MemoryError:
@@ -173,38 +173,59 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
         CheckpointError: saying which encoder the weights are for, or how many keys differ, with the first of them, or
             which weights are no finite floating-point numbers.
     """
+    same = sum(1 for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape)
+    differing = len(set(state_dict) | set(expected)) - same
     found = guess_encoder(state_dict)
     if found is not None and found != encoder:
-        differing = _num_differing(state_dict, expected)
         raise CheckpointError(
             f"this is a {found} checkpoint, not {encoder} ({differing} keys differ); use --encoder {found}"
         )
-    problems = []
-    for kind, keys in (
-        ("missing", [k for k in expected if k not in state_dict]),
-        ("foreign", [k for k in state_dict if k not in expected]),
-        ("of another shape", [k for k in expected if k in state_dict and state_dict[k].shape != expected[k].shape]),
-    ):
-        if keys:
-            problems.append(f"{len(keys)} {kind} (first: {keys[0]})")
-    if problems:
-        total = _num_differing(state_dict, expected)
+    if differing:
+        kinds = {
+            "missing": [k for k in expected if k not in state_dict],
+            "foreign": [k for k in state_dict if k not in expected],
+            "of another shape": [k for k in expected if k in state_dict and state_dict[k].shape != expected[k].shape],
+        }
+        problems = ", ".join(f"{len(keys)} {kind} (first: {keys[0]})" for kind, keys in kinds.items() if keys)
         raise CheckpointError(
-            f"not a {encoder} checkpoint of Video Depth Anything: {total} keys differ: {', '.join(problems)}"
+            f"not a {encoder} checkpoint of Video Depth Anything: {differing} keys differ: {problems}"
         )
     for key, value in state_dict.items():
         if value.is_meta or value.layout != torch.strided or not value.is_floating_point():
             kind = "no values" if value.is_meta else str(value.dtype).removeprefix("torch.")
             raise CheckpointError(f"{key} holds {kind}; weights must be plain floating-point tensors")
-        if not value.float().isfinite().all():
-            raise CheckpointError(
-                f"{key} holds values that are not finite (NaN or infinity); the weights are of no use"
-            )
+        if not value.isfinite().all():
+            raise CheckpointError(f"{key} holds values that are not finite (NaN or infinity); the weights are useless")
 
 
-def _num_differing(state_dict: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> int:
-    same = sum(1 for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape)
-    return len(set(state_dict) | set(expected)) - same
+def load_checkpoint(
+    encoder: EncoderName, metric: bool, path: Path, device: str | torch.device = "auto"
+) -> tuple[VideoDepthAnything, str]:
+    """Build a model with the weights of a file, ready for inference; the file is opened once.
+
+    Returns:
+        The model, and the file's SHA-256 in hexadecimal digits.
+
+    Raises:
+        CheckpointError: if the weights do not fit. DeviceError: if the device is not available.
+    """
+    target = resolve_device(device)
+    with path.open("rb") as file:
+        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        # Contents that are known by their hash are whole.
+        whole = any(sha256 == entry.sha256 for entry in CATALOGUE)
+        state_dict = _tensors(path, file) if whole else _checked_tensors(path, file)
+    # Weights are assigned, not copied into freshly drawn ones: loading takes no time and no second copy.
+    with torch.device("meta"):
+        model = VideoDepthAnything(encoder, metric=metric)
+    try:
+        check_state_dict(state_dict, encoder, model.state_dict())
+    except CheckpointError as error:
+        raise CheckpointError(f"checkpoint {path}: {error}") from None
+    model.load_state_dict({k: v.float() for k, v in state_dict.items()}, strict=True, assign=True)
+    # Convolutions on token maps, which come out of the encoder channels-last, need no copies then.
+    return model.to(target).to(memory_format=torch.channels_last).eval().requires_grad_(False), sha256
 
 
 def load_model(
@@ -223,19 +244,9 @@ def load_model(
         CheckpointError: if there are no fitting weights. DeviceError: if the device is not available.
         ValueError: if the encoder is unknown.
     """
-    target = resolve_device(device)
+    resolve_device(device)
     name, path = choose_weights(encoder, metric, checkpoint)
-    # Weights are assigned, not copied into freshly drawn ones: loading takes no time and no second copy.
-    with torch.device("meta"):
-        model = VideoDepthAnything(name, metric=metric)
-    state_dict = read_state_dict(path)
-    try:
-        check_state_dict(state_dict, name, model.state_dict())
-    except CheckpointError as error:
-        raise CheckpointError(f"checkpoint {path}: {error}") from None
-    model.load_state_dict({k: v.float() for k, v in state_dict.items()}, strict=True, assign=True)
-    # Convolutions on token maps, which come out of the encoder channels-last, need no copies then.
-    return model.to(target).to(memory_format=torch.channels_last).eval().requires_grad_(False)
+    return load_checkpoint(name, metric, path, device)[0]
 
 
 def from_pretrained(
@@ -251,13 +262,16 @@ def from_pretrained(
         device: "auto", "cuda", "mps", "cpu", or a torch device.
 
     Raises:
-        CheckpointError: if there are no such weights, or they cannot be had.
+        CheckpointError: if there are no such weights, or they cannot be fetched.
+        OutputError: if another file has the public checkpoint's name, or it cannot be written.
         DeviceError: if the device is not available.
     """
     text = str(name)
     public = next((entry for entry in CATALOGUE if text in (entry.name, entry.repository)), None)
     if public is not None:
-        path = fetch(public, CHECKPOINT_DIR)
+        path = CHECKPOINT_DIR / public.file
+        if not path.is_file():
+            fetch(public, CHECKPOINT_DIR)
     elif Path(name).exists() or isinstance(name, Path) or text.endswith((".pth", ".pt", ".safetensors")):
         path = find_checkpoint(DEFAULT_ENCODER, bool(metric), name)
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", text):
@@ -269,7 +283,11 @@ def from_pretrained(
         # Of a path only the file's own name counts, not the folders it lies in.
         named = path.name if path == Path(name) else f"{text}/{path.name}"
         metric = "metric" in named.lower()
-    return load_model(None, metric, path, device)
+    encoder, _ = (public.encoder, path) if public is not None else choose_weights(None, metric, path)
+    model, sha256 = load_checkpoint(encoder, metric, path, device)
+    if public is not None and sha256 != public.sha256:
+        raise OutputError(kept(path, public))
+    return model
 
 
 def _from_hub(repository: str) -> Path:
@@ -287,9 +305,6 @@ def _from_hub(repository: str) -> Path:
             if len(fitting) == 1:
                 return Path(huggingface_hub.hf_hub_download(repository, fitting[0], endpoint=endpoint))
     except Exception as error:  # its own kinds, those of its HTTP library, the system's
-        raise CheckpointError(f"{repository} cannot be fetched from the hub: {_first_line(error)}") from error
+        reason = str(error).strip() or type(error).__name__
+        raise CheckpointError(f"{repository} cannot be fetched from the hub: {one_line(reason)}") from error
     raise CheckpointError(f"{repository} does not hold just one .safetensors or .pth file; fetch one and name its path")
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -24,10 +24,13 @@ Progress = Callable[[int], None]
 # The clip that comes with the project, for `bundled`.
 EXAMPLE = "example_videos/box.mp4"
 ENDPOINT = "https://huggingface.co"
-# A server that says nothing for so long is given up, in seconds.
+# Seconds after which a silent server is given up.
 TIMEOUT = 30.0
 # Attempts in a row that bring nothing new.
 ATTEMPTS = 4
+# Bytes a second: a server that is slower over a minute has broken off.
+LEAST_RATE = 5_000
+PATIENCE = 60.0
 _REPOSITORIES = {"vits": "Video-Depth-Anything-Small", "vitb": "Video-Depth-Anything-Base"}
 _REPOSITORIES["vitl"] = "Video-Depth-Anything-Large"
 _PIECE = 1 << 20
@@ -91,15 +94,6 @@ def bundled(relative: str) -> Path:
     return installed if installed.exists() else package.parent / "assets" / relative
 
 
-def checkpoint_sha256(path: Path) -> str:
-    """SHA-256 of a file in hexadecimal digits, read piece by piece."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
 def file_kind(path: Path) -> Literal["zip", "safetensors"] | None:
     """What a file is by its content: a zip as PyTorch saves it, safetensors, or None for anything else."""
     with path.open("rb") as file:
@@ -118,6 +112,7 @@ def fetch(
     on_progress: Progress | None = None,
     timeout: float = TIMEOUT,
     pause: float = 1.0,
+    patience: float = PATIENCE,
 ) -> Path:
     """Fetch a checkpoint unless it is there and whole; proxies named in the environment are used.
 
@@ -130,22 +125,23 @@ def fetch(
         on_progress: called with the number of bytes that are there, now and then.
         timeout: seconds after which a silent server is given up.
         pause: seconds before another attempt; doubled with each that brings nothing.
+        patience: seconds over which a server must keep the least rate.
 
     Raises:
-        CheckpointError: if the file cannot be had, or is not the expected one. OutputError: if it cannot be written.
+        CheckpointError: if the file cannot be fetched, or is not the expected one.
+        OutputError: if it cannot be written, or another file has its name: that one is kept.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _alone(folder / f".{weights.file}.lock", weights.name):
             path = folder / weights.file
             if path.is_file():
-                problem = mismatch(path, weights)
-                if problem is None:
-                    logger.info("%s: already there: %s (SHA-256 verified)", weights.name, path)
-                    return path
-                logger.warning("%s is not the public checkpoint (%s); fetching it", path, problem)
+                if mismatch(path, weights) is not None:
+                    raise OutputError(kept(path, weights))
+                logger.info("%s: already there: %s (SHA-256 verified)", weights.name, path)
+                return path
             part = path.with_name(f"{path.name}.part")
-            _download(weights, part, on_progress or (lambda _: None), timeout, pause)
+            _download(weights, part, on_progress or (lambda _: None), timeout, pause, patience)
             part.replace(path)
             logger.info("%s: done: %s (SHA-256 verified)", weights.name, path)
             return path
@@ -158,10 +154,24 @@ def mismatch(path: Path, weights: Weights) -> str | None:
     size = path.stat().st_size
     if size != weights.size:
         return f"expected {weights.size} bytes, found {size}"
-    found = checkpoint_sha256(path)
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != weights.sha256:
         return f"expected SHA-256 {weights.sha256}, found {found}"
     return None if file_kind(path) else "neither a PyTorch zip nor a safetensors file"
+
+
+def kept(path: Path, weights: Weights) -> str:
+    """Why a file of that name is not replaced, and the two ways out."""
+    return (
+        f"{path} is not the public checkpoint {weights.name}, so it is kept: name it to use it "
+        f"(--checkpoint {path}, or from_pretrained({str(path)!r})), or move it away to fetch {weights.name}"
+    )
+
+
+def one_line(text: str) -> str:
+    """What a server said, as part of a line: without control characters, and not long."""
+    return "".join(c if c.isprintable() else " " for c in text)[:200].strip()
 
 
 @contextmanager
@@ -184,8 +194,14 @@ def _alone(lock_file: Path, name: str) -> Iterator[None]:
 class _BrokenOff(Exception):
     """The transfer failed in a way that another attempt may mend."""
 
+    def __init__(self, text: str, least: float = 0) -> None:
+        super().__init__(text)
+        self.least = least  # bytes that an attempt must have brought to be worth more than four others
 
-def _download(weights: Weights, part: Path, on_progress: Progress, timeout: float, pause: float) -> None:
+
+def _download(
+    weights: Weights, part: Path, on_progress: Progress, timeout: float, pause: float, patience: float
+) -> None:
     """Fill `part` until it is the expected file, in several attempts."""
     address = weights.address()
     if not address.startswith(("http://", "https://")):
@@ -196,9 +212,9 @@ def _download(weights: Weights, part: Path, on_progress: Progress, timeout: floa
         start = part.stat().st_size if part.exists() else 0
         try:
             if start < weights.size:
-                _transfer(address, part, start, weights.size, on_progress, timeout)
+                _transfer(address, part, start, weights.size, on_progress, timeout, patience)
         except _BrokenOff as error:
-            grown = part.exists() and part.stat().st_size > start
+            grown = part.exists() and part.stat().st_size - start > error.least
             failures = 1 if grown else failures + 1
             if failures == ATTEMPTS:
                 raise CheckpointError(f"{weights.name}: {error}; run the command again to continue") from error
@@ -216,8 +232,10 @@ def _download(weights: Weights, part: Path, on_progress: Progress, timeout: floa
         logger.info("%s: the partial file does not belong to this checkpoint; starting over", weights.name)
 
 
-def _transfer(address: str, part: Path, start: int, size: int, on_progress: Progress, timeout: float) -> None:
-    """Append to `part` what the server sends from byte `start` on."""
+def _transfer(
+    address: str, part: Path, start: int, size: int, on_progress: Progress, timeout: float, patience: float
+) -> None:
+    """Append to `part` what the server sends from byte `start` on, `size` bytes in all at most."""
     with _answer(address, start, timeout) as response:
         if response.headers.get_content_type() == "text/html":
             raise CheckpointError(f"{address} answered with a web page instead of the file")
@@ -226,11 +244,19 @@ def _transfer(address: str, part: Path, start: int, size: int, on_progress: Prog
         length = response.length
         if length is not None and start + length != size:
             raise CheckpointError(f"{address} is not the expected file: expected {size} bytes, found {start + length}")
+        since, before = time.monotonic(), start
         with part.open("ab" if start else "wb") as file:
             while piece := _read(response, address, start):
-                file.write(piece)
+                file.write(piece[: size - start])
                 start += len(piece)
+                if start > size:
+                    raise CheckpointError(f"{address} is not the expected file: more than {size} bytes came; stopped")
                 on_progress(start)
+                if time.monotonic() - since > patience:
+                    least = LEAST_RATE * patience
+                    if start - before < least:
+                        raise _BrokenOff(f"{address} sends less than {LEAST_RATE // 1000} kB a second", least)
+                    since, before = time.monotonic(), start
     if start < size:
         raise _BrokenOff(f"the transfer from {address} broke off at {start} of {size} bytes")
 
@@ -246,18 +272,19 @@ def _answer(address: str, start: int, timeout: float) -> http.client.HTTPRespons
     except urllib.error.HTTPError as error:
         if error.code in (408, 429) or error.code >= 500:
             raise _BrokenOff(f"{address} answered HTTP {error.code}") from error
-        raise CheckpointError(f"{address} answered HTTP {error.code} {error.reason}") from error
+        raise CheckpointError(f"{address} answered HTTP {error.code} {one_line(str(error.reason))}") from error
     except (ValueError, http.client.InvalidURL) as error:
-        raise CheckpointError(f"{address} is not an address ({error}); check HF_ENDPOINT") from error
+        raise CheckpointError(f"{address} is not an address ({one_line(str(error))}); check HF_ENDPOINT") from error
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenOff(f"no answer from {address} ({getattr(error, 'reason', None) or error})") from error
+        reason = one_line(str(getattr(error, "reason", None) or error))
+        raise _BrokenOff(f"no answer from {address} ({reason})") from error
 
 
 def _read(response: http.client.HTTPResponse, address: str, done: int) -> bytes:
     try:
         return response.read1(_PIECE)
     except (OSError, http.client.HTTPException) as error:
-        raise _BrokenOff(f"the transfer from {address} broke off at {done} bytes ({error})") from error
+        raise _BrokenOff(f"the transfer from {address} broke off at {done} bytes ({one_line(str(error))})") from error
 
 
 def megabytes(size: int) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .. import weights
-from ..errors import UserError
+from ..errors import OutputError, UserError
 from ..weights import Progress, Weights
 from .console import run_script
 from .parser import Parser
@@ -26,7 +26,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "vda weights") -> int:
         prog: what the command is called in its messages.
 
     Returns:
-        0 if all that was asked for is there, 1 if something could not be fetched or the user declined.
+        0 if all that was asked for is there, 1 if something could not be fetched or the user declined, 2 if a file
+        could not be written, or is another one and was kept.
     """
     args = _parse(argv, prog)
     return run_script(lambda: _run(args))
@@ -40,7 +41,7 @@ def _run(args: argparse.Namespace) -> int:
     wanted = [entry for entry in chosen if not (args.folder / entry.file).is_file()]
     if wanted and not args.yes and not _agreed(wanted, args.folder):
         return 1
-    failed = []
+    failed, code = [], 1
     for entry in chosen:
         try:
             with _bar(entry) as on_progress:
@@ -48,11 +49,12 @@ def _run(args: argparse.Namespace) -> int:
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             failed.append(entry.name)
+            code = 2 if isinstance(error, OutputError) else code
         else:
             print(_use(entry, args.folder))
     if failed:
         print(f"{len(failed)} of {len(chosen)} failed: {' '.join(failed)}", file=sys.stderr)
-    return 1 if failed else 0
+    return code if failed else 0
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:

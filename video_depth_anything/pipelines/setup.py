@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..alignment import DepthMap
 from ..backends.load import calibrate_network, load_backend, prepare_network
-from ..checkpoint import STARTER, checkpoint_sha256, choose_weights, load_model
+from ..checkpoint import STARTER, choose_weights, load_checkpoint
 from ..config import EncoderName
 from ..device import Execution, choose_execution
 from ..network import Network
@@ -41,6 +41,7 @@ class LoadedNetwork:
         metric: whether depth is in metres.
         checkpoint: where the weights came from; None where a program brought them.
         input_size: shorter side of the network's input in pixels.
+        sha256: of the checkpoint's file.
     """
 
     network: Network
@@ -49,6 +50,7 @@ class LoadedNetwork:
     metric: bool
     checkpoint: Path | None
     input_size: int
+    sha256: str = ""
 
     def prepare(self, frame_size: tuple[int, int], streaming: bool = False) -> None:
         """Do what would make the first frame of a video wait, with a line.
@@ -89,7 +91,7 @@ class LoadedNetwork:
         software, weights = f"video-depth-anything {__version__}", self.checkpoint
         if weights is None:
             return Provenance(software, "weights of the calling program", "")
-        return Provenance(software, weights.name, checkpoint_sha256(weights))
+        return Provenance(software, weights.name, self.sha256)
 
     def new_stream(self) -> DepthStream:
         """Streaming state of a new video."""
@@ -115,11 +117,12 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
     execution = choose_execution(options.device, options.precision, options.backend, options.compile, input_size)
     if options.frames_at_once is not None:
         execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
-    network = load_backend(load_model(encoder, options.metric, checkpoint, "cpu"), execution)
+    model, sha256 = load_checkpoint(encoder, options.metric, checkpoint, "cpu")
+    network = load_backend(model, execution)
     calibrate_network(network, execution, lambda: calibration_frames(videos))
     if execution.openvino_device is None:
         network = RetryingNetwork(network, execution.frames_at_once)
-    return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, input_size)
+    return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, input_size, sha256)
 
 
 def usual_input_size(checkpoint: Path) -> int:
