@@ -37,7 +37,7 @@ def run_video(
     on_progress: Progress,
     stop: Stop,
     live: bool = False,
-    place: Callable[[Frame, int], int] = lambda *_: 0,
+    place: Callable[[Frame, int], int] | None = None,
 ) -> RunSummary:
     """Compute the depth of a video and write its outputs.
 
@@ -81,7 +81,7 @@ def run_video(
         try:
             for depth in depths(read()):
                 frame, begun = waiting.popleft()
-                where = place(frame, done)
+                where = 0 if place is None else place(frame, done)
                 done += 1
                 if where == 0:
                     frame.depth = depth
@@ -117,12 +117,15 @@ def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: Cut
     infer: from a shot's images to one (H, W) map each, in order.
     """
 
+    if cuts is None:
+        return lambda frames: infer(frame.image for frame in frames)
+
     def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:
         shots = 0
 
         def shot_of(frame: Frame) -> int:
             nonlocal shots
-            shots += cuts is not None and cuts.is_cut(frame)
+            shots += cuts.is_cut(frame)
             return shots
 
         for _, shot in groupby(frames, key=shot_of):

@@ -47,7 +47,14 @@ def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterat
     try:
         while True:
             permits.release()
-            found, error = _taken(results, stop)
+            result = None
+            while result is None:
+                try:
+                    result = results.get(timeout=POLL_SECONDS)
+                except Empty:
+                    if stop is not None:
+                        stop.check()
+            found, error = result
             if error is not None:
                 raise error
             if not found:
@@ -57,15 +64,6 @@ def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterat
         ended.set()
         permits.release()
         thread.join(JOIN_SECONDS)
-
-
-def _taken(results: SimpleQueue[T], stop: Stop | None) -> T:
-    while True:
-        try:
-            return results.get(timeout=POLL_SECONDS)
-        except Empty:
-            if stop is not None:
-                stop.check()
 
 
 class BackgroundConsumer(Generic[T]):
