@@ -25,7 +25,7 @@ from video_depth_anything.pipelines.driver import run_video
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.summary import RunSummary
 from video_depth_anything.video.frame import DepthMap, Frame
-from video_depth_anything.video.realtime import Newest, is_live
+from video_depth_anything.video.realtime import Newest
 from video_depth_anything.video.writer import VideoWriter
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -186,10 +186,3 @@ def test_realtime_hands_errors_on() -> None:
 
     with pytest.raises(ValueError, match="camera gone"):
         list(Newest(source(), paced=False))
-
-
-def test_live_sources() -> None:
-    assert is_live("0")
-    assert is_live("rtsp://host/stream")
-    assert not is_live("http://host/clip.mp4")
-    assert not is_live("clip.mp4")

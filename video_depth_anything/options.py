@@ -45,7 +45,7 @@ class Option:
         """
         if value is None or value == self.default or is_dataclass(value):
             return value
-        if isinstance(self.default, bool):
+        if isinstance(self.default, bool) or self.parse is bool:
             if not isinstance(value, bool):
                 raise BadValue(f"{value!r} is neither True nor False")
             return value

@@ -59,6 +59,9 @@ def add_option(group: Any, option: Option) -> None:
     if isinstance(option.default, bool):
         group.add_argument(*flags, dest=option.name, action="store_true", help=option.help)
         return
+    if option.parse is bool:
+        group.add_argument(*flags, dest=option.name, action=argparse.BooleanOptionalAction, help=option.help)
+        return
     settings: dict[str, Any] = {"dest": option.name, "default": option.default, "help": option.help}
     settings |= {"choices": option.choices, "metavar": option.metavar, "nargs": option.nargs}
     if option.name == "save":

@@ -29,6 +29,7 @@ from .record import RunRecord, Span, is_output, record_of, source_of, state_of
 from .registry import FORMATS
 from .run_outputs import RunOutputs
 from .staging import Staging, remove_abandoned
+from .vis_range import VisRange
 from .visualiser import VisStyle
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class Source(Protocol):
     """What outputs ask of the video that they are made from; `video.source.VideoSource` is one."""
 
     location: str
+    address: str
+    live: bool
     name: str
     images: Sequence[Path]
     size: tuple[int, int]
@@ -178,8 +181,7 @@ class OutputPlan:
             # Some file systems take upper and lower case for the same.
             if is_output(other.name.casefold(), path.name.casefold(), self.save):
                 raise OutputError(
-                    f"the outputs of {other.location} would overwrite the input {one.location}; "
-                    "choose another --output_dir"
+                    f"the outputs of {other.shown} would overwrite the input {one.shown}; choose another --output_dir"
                 )
 
     def open(self, source: Source) -> RunOutputs:
@@ -191,6 +193,10 @@ class OutputPlan:
             OutputError: if the folder cannot be made, the disk is too full, another run writes the same outputs, files
                 would be replaced that no earlier run wrote, or a format cannot hold frames of that size.
         """
+        if self.options.vis_range.kind == "auto":
+            # A source without an end has no range of the whole video; what it shows is written as it comes.
+            span = VisRange("percentile" if source.live else "video")
+            return replace(self, options=replace(self.options, vis_range=span)).open(source)
         run = self.run_info(source)
         if not self.save:
             return RunOutputs(run)
@@ -204,8 +210,8 @@ class OutputPlan:
         wanted = RunRecord(
             self.folder,
             source.name,
-            source_of(source.location, source.images),
-            state_of(source.location, source.images),
+            source_of(source.address, source.images, source.live),
+            state_of(source.address, source.images),
             dict(self.settings),
         )
         try:
@@ -296,7 +302,7 @@ class OutputPlan:
         """The input's sound, if it is wanted and can be used: it never costs the depth."""
         if not self.options.keep_audio or not any(FORMATS[name].sound for name in self.save):
             return None
-        audio = AudioTrack(source.location, self.start, lambda: source.first_time, lambda: source.joints)
+        audio = AudioTrack(source.address, self.start, lambda: source.first_time, lambda: source.joints)
         reason = audio.check()
         if reason is not None:
             level = logging.INFO if reason == NO_SOUND else logging.WARNING  # a silent video is nothing to warn of

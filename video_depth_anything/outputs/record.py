@@ -16,8 +16,8 @@ from typing import NamedTuple
 
 from ..files import whole_file
 from ..options import options_of
+from ..video.containers import is_address
 from ..video.names import printable
-from ..video.realtime import is_live
 from ..video.sequences import numbered
 from .options import CameraOptions, OutputOptions
 from .registry import FORMATS
@@ -136,7 +136,7 @@ def record_of(folder: Path, name: str, source: str) -> RunRecord:
     raise AssertionError("names never end")
 
 
-def source_of(location: str, images: Sequence[Path] = ()) -> str:
+def source_of(location: str, images: Sequence[Path] = (), live: bool = False) -> str:
     """What tells a source from others: the absolute path of a file, folder or sequence, or an address.
 
     All parts of one numbered sequence are one source, every recording of a live source is another one.
@@ -149,12 +149,14 @@ def source_of(location: str, images: Sequence[Path] = ()) -> str:
         return str((images[0].parent if len(images) > 1 else images[0]).resolve())
     if os.path.lexists(location):
         return str(Path(location).resolve())
-    started = f" at {time.time():.3f}" if is_live(location) else ""
+    started = f" at {time.time():.3f}" if live else ""
     return printable(location) + started
 
 
 def state_of(location: str, images: Sequence[Path] = ()) -> list[list[str | int]]:
     """Name, size and time of change of each file of an input; an address has its name alone."""
+    if is_address(location):
+        return [[printable(location)]]
     state: list[list[str | int]] = []
     for path in images or (Path(location),):
         try:

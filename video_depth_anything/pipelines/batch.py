@@ -10,12 +10,12 @@ from functools import partial
 
 import numpy as np
 
-from ..errors import INTERRUPTED, user_line
+from ..errors import INTERRUPTED, BrokenOffError, user_line
 from ..outputs.display import RawOutput, Window
 from ..outputs.plan import OutputPlan
 from ..outputs.run_outputs import RunOutputs
 from ..video.inputs import Input
-from ..video.realtime import Newest, is_live
+from ..video.realtime import Newest
 from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
 from .driver import Progress, by_frames, by_windows, run_video
@@ -72,7 +72,7 @@ class Batch:
         Where it broke off, BrokenOffError comes after its outputs were closed as those of an interrupted run.
         """
         if self.options.resume and self.plan.is_finished(one):
-            logger.info("%s: finished before, skipped", one.location)
+            logger.info("%s: finished before, skipped", one.shown)
             return False
         with (
             closing(one.open(self.options.selection, self.options.limits)) as source,
@@ -84,7 +84,7 @@ class Batch:
         weights = "" if self.plan.provenance is None else self.plan.provenance.checkpoint
         self.say(summary.line(outputs.written(), weights))
         if summary.broken is not None:
-            raise summary.broken
+            raise BrokenOffError(f"{summary.broken}; the {summary.frames} frames before are kept") from summary.broken
         return summary.interrupted
 
     def compute(self, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
@@ -118,14 +118,16 @@ class Batch:
             outputs.add(RawOutput(info, style, options.raw, times=options.times))
         if options.show:
             outputs.add(Window(info, style))
-        newest = Newest(source.timed(), not is_live(source.location), self.stop.wait) if options.realtime else None
+        newest = Newest(source.timed(), not source.live, self.stop.wait) if options.realtime else None
         depths = by_frames(self.network.new_stream(), cuts)
         with self.show(self.total(source), label) as advance:
             frames = newest or source.timed()
             summary = run_video(frames, depths, outputs, advance, self.stop, live=True, place=source.place)
         if options.latency and summary.took:
-            middle, late = (1000 * value for value in np.percentile(summary.took, (50, 95)))
-            logger.info("latency, from a frame to its outputs: p50 %.1f ms, p95 %.1f ms", middle, late)
+            for since, seconds in (("a frame is taken", summary.took), ("it was captured", summary.ages)):
+                if seconds:
+                    middle, late = (1000 * value for value in np.percentile(seconds, (50, 95)))
+                    logger.info("latency, from when %s to its outputs: p50 %.1f ms, p95 %.1f ms", since, middle, late)
         if newest is not None:
             logger.info("%d frames skipped, %d processed", newest.dropped, summary.frames)
         return summary
@@ -135,7 +137,7 @@ def failure_line(one: Input, error: Exception) -> str:
     """Log in a line, which is returned, that an input failed; with a traceback if that is a bug, or with `-v`."""
     line = user_line(error)
     if line is None:
-        line = f"{one.location}: {type(error).__name__}: {error}"
+        line = f"{one.shown}: {type(error).__name__}: {error}"
         logger.error("%s", line, exc_info=error)
     else:
         logger.debug("%s", type(error).__name__, exc_info=error)

@@ -7,9 +7,7 @@ from dataclasses import replace
 
 from ..errors import InputError, UsageError
 from ..outputs.plan import OutputPlan
-from ..outputs.vis_range import VisRange
 from ..video.inputs import Input, expand_inputs, listed
-from ..video.realtime import is_live
 from ..video.scene_cuts import CutDetector
 from .batch import Batch, Show
 from .multi_device import SharedBatch
@@ -71,10 +69,6 @@ def run_streaming(
     """
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
-        if options.outputs.vis_range.kind == "auto":
-            live = any(is_live(one.location) for one in found)
-            span = VisRange("percentile" if live else "video")
-            options = replace(options, outputs=replace(options.outputs, vis_range=span))
         return _prepare(options, found, show, say, stop, streaming).run(found)
 
 

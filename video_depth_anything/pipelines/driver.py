@@ -61,6 +61,7 @@ def run_video(
     writing = BackgroundConsumer(outputs.write, 0 if live else WRITE_BEHIND)
     waiting: deque[tuple[Frame, float]] = deque()
     took: deque[float] = deque(maxlen=LATENCY_FRAMES)
+    ages: deque[float] = deque(maxlen=LATENCY_FRAMES)
     taken, done, written, interrupted = 0, 0, 0, False
     broken: BrokenOffError | None = None
 
@@ -87,7 +88,10 @@ def run_video(
                     frame.depth = depth
                     written += 1
                     writing.put(frame)
-                    took.append(time.monotonic() - begun)
+                    now = time.monotonic()
+                    took.append(now - begun)
+                    if frame.arrived is not None:
+                        ages.append(now - frame.arrived)
                 on_progress(taken, done)
                 stop.check()
                 if where > 0:
@@ -108,7 +112,7 @@ def run_video(
         writing.cancel()
         outputs.abort()
         raise
-    return RunSummary(written, time.monotonic() - start, interrupted, tuple(took), broken)
+    return RunSummary(written, time.monotonic() - start, interrupted, tuple(took), broken, tuple(ages))
 
 
 def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: CutDetector | None = None) -> Depths:

@@ -98,7 +98,7 @@ class SharedBatch:
     def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
         # A stream that cannot be read twice is one rank's.
         if one.path is None:
-            logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.location)
+            logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.shown)
             return self.batch.compute(source, outputs, label)
         spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
         found = self._begin(one, source, spool)
@@ -124,7 +124,7 @@ class SharedBatch:
         }
         found = spool.begin({**self.batch.plan.settings, **what}, self.batch.options.resume)
         if found:
-            logger.info("%s: %d windows were computed before", one.location, len(found))
+            logger.info("%s: %d windows were computed before", one.shown, len(found))
         if source.expected is not None:
             missing = spooled_bytes(source.expected, source.size) - spooled_bytes(1, source.size) * len(found)
             outputs = sum(self.batch.plan.bytes_per_frame(source.size).values()) * source.expected

@@ -14,6 +14,7 @@ class RunSummary:
     """Frames written, seconds taken, and whether the user ended the run early.
 
     took: seconds from a frame to its outputs, of the latest frames of a stream. broken: says how the input broke off.
+    ages: seconds from when a live source gave a frame to its outputs.
     """
 
     frames: int
@@ -21,6 +22,7 @@ class RunSummary:
     interrupted: bool
     took: tuple[float, ...] = ()
     broken: BrokenOffError | None = None
+    ages: tuple[float, ...] = ()
 
     def line(self, written: Sequence[str], checkpoint: str) -> str:
         """The closing line, with the names of the outputs and of the weights."""

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from fractions import Fraction
 from itertools import chain
 
 from ..errors import InputError
 from .frame import Frame, Image
+from .reader import Reader
 from .timing import as_rate
 
 
-class ArrayReader:
+class ArrayReader(Reader):
     """Frames in memory at a constant rate; iterated once.
 
     Args:
@@ -31,7 +31,7 @@ class ArrayReader:
         if first is None:
             raise InputError("the video has no frames")
         self._images = chain((first,), images)
-        self.fps: Fraction = as_rate(fps)
+        self.fps = as_rate(fps)
         self.expected_frames = count
 
     def __iter__(self) -> Iterator[Frame]:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from fractions import Fraction
 
 import numpy as np
 
 from ..errors import InputError
 from .frame import Frame
+from .reader import Reader
 from .timing import as_rate
 
 # What a camera that does not tell its rate is taken to have.
 USUAL_FPS = 30.0
 
 
-class CameraReader:
+class CameraReader(Reader):
     """Reads a camera by its number, through OpenCV; times are when frames came.
 
     Raises:
@@ -24,6 +24,7 @@ class CameraReader:
     """
 
     name = "camera"
+    live = made_up_clock = True
 
     def __init__(self, location: str) -> None:
         import cv2
@@ -33,8 +34,7 @@ class CameraReader:
         if not self._capture.isOpened():
             raise InputError(f"there is no camera number {location}, or another program uses it")
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
-        self.fps: Fraction = as_rate(fps if 0 < fps < 1000 else USUAL_FPS)
-        self.expected_frames: int | None = None
+        self.fps = as_rate(fps if 0 < fps < 1000 else USUAL_FPS)
 
     def __iter__(self) -> Iterator[Frame]:
         start = time.monotonic()

@@ -98,13 +98,15 @@ def _mode_of(location: str) -> int:
     return mode
 
 
-def reading_error(location: str, error: Exception, timeout: float = TIMEOUT) -> InputError:
+def reading_error(location: str, error: Exception, timeout: float = TIMEOUT, begun: bool = False) -> InputError:
     """An error of the library, of the operating system, or `TimeoutError` as one line that names the input."""
     import av
 
     if isinstance(error, (av.error.ExitError, TimeoutError)):
         return InputError(f"cannot read {printable(location)}: nothing came for {timeout:g} seconds")
     reason = getattr(error, "strerror", None) or str(error)
+    if begun:
+        return InputError(f"{printable(location)} broke off: {reason}")
     if isinstance(error, av.error.InvalidDataError):
         reason = "no video stream in it"
     elif isinstance(error, (av.error.ArgumentError, av.error.DemuxerNotFoundError)):

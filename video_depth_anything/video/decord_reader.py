@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
-from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
 from .files import FileReader
 from .frame import Frame
+from .reader import Reader
 from .timing import as_rate
 
 # Mean difference of the first pictures, of 255, up to which two decoders show the same.
@@ -25,7 +25,7 @@ class DecordError(Exception):
     """decord cannot read this file, or not rightly."""
 
 
-class DecordReader:
+class DecordReader(Reader):
     """Reads a file through decord.
 
     Raises:
@@ -49,12 +49,12 @@ class DecordReader:
             self._video: Any = decord.VideoReader(location, ctx=decord.cpu(0))
             spans = self._video.get_frame_timestamp(range(len(self._video)))
             self._times, self._ends = spans[:, 0], spans[:, 1]
-            self.fps: Fraction = as_rate(float(self._video.get_avg_fps()), len(self._times))
+            self.fps = as_rate(float(self._video.get_avg_fps()), len(self._times))
             picture = self._video[0].asnumpy()
             self._video.seek(0)
         except (self._failure, RuntimeError, IndexError, ValueError) as error:
             raise DecordError("decord cannot open it") from error
-        self.expected_frames: int | None = len(self._times)
+        self.expected_frames = len(self._times)
         if self._times[0] < 0 or (np.diff(self._times) <= 0).any():
             raise DecordError("decord gives it times that do not rise from zero")
         if first is None or picture.shape != first.image.shape:

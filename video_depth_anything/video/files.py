@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
@@ -17,8 +17,10 @@ from .filters import deinterlaced
 from .frame import Frame
 from .headers import USUAL_RATE, can_copy, check_size, claimed_end, plausible_rate, rate_of, video_stream
 from .names import printable
+from .reader import Reader
+from .realtime import is_live
 from .sound_streams import plays_between
-from .stream_clock import Joint, StreamClock
+from .stream_clock import StreamClock
 from .timing import as_rate
 
 if TYPE_CHECKING:
@@ -45,15 +47,8 @@ class Stamp(NamedTuple):
     duration: float
 
 
-class FileReader:
+class FileReader(Reader):
     """Decodes the video of a file or an address; iterated once.
-
-    Attributes:
-        name: for messages.
-        fps: mean frame rate: the one it states, if that can be true, or the one its time stamps show.
-        expected_frames: the best guess, for progress; None if the input does not say.
-        copyable: whether the packets of the file, in MP4, show just what was decoded of it so far.
-        joints: where recordings were joined, as far as it was read.
 
     Raises:
         InputError: if it is missing, refused by `limits`, or holds no video; while iterating, if it cannot be decoded.
@@ -62,8 +57,9 @@ class FileReader:
 
     name = "PyAV"
 
-    def __init__(self, location: str, limits: Limits = USUAL_LIMITS) -> None:
+    def __init__(self, location: str, limits: Limits = USUAL_LIMITS, live: bool | None = None) -> None:
         self._location = location
+        self._chosen_live = live
         self._limits = limits
         # The library must not be closed while another thread reads: whoever is last closes.
         self._busy = threading.Lock()
@@ -74,7 +70,6 @@ class FileReader:
         self._first_dts: int | None = None
         self._late = 0.0
         self._still_until = 0.0
-        self.joints: Sequence[Joint] = ()
         self._container = open_container(location, limits)
         try:
             self._stream = video_stream(self._container, location)
@@ -89,7 +84,6 @@ class FileReader:
         from av.stream import Discard
 
         stream = self._stream
-        stream.thread_type = "AUTO"
         # Without it, H.264 that is cropped at the left keeps columns that are not to be shown.
         stream.codec_context.flags |= Flags.unaligned
         self._is_file = Path(self._location).is_file()
@@ -104,16 +98,22 @@ class FileReader:
         rates = stream.average_rate, stream.guessed_rate, stream.base_rate
         # Of a bare stream, the average is the library's default and the guess is what its headers say.
         stated = plausible_rate(*((rates[1], *rates) if flags & NO_TIMES else rates))
+        has_length = bool(self._container.duration or stream.duration)
+        self.live = is_live(self._location, has_length, self._chosen_live)
+        self.made_up_clock = self.live and bool(flags & NO_TIMES)
+        # Frames that are decoded in several threads come out later.
+        stream.thread_type = "SLICE" if self.live else "AUTO"
         self._frames = self._decoded(stated or USUAL_RATE)
-        if stated is None:
+        if stated is None and not self.live:
             head = list(islice(self._frames, RATE_SAMPLE))
             stated = rate_of([stamp.time for _, stamp in head])
             self._frames = chain(head, self._frames)
+        stated = stated or USUAL_RATE
         self._start = self._in_file(stream.start_time)
         self._claimed = claimed_end(self._container, stream, self._start)
         frames = None if self._claimed is None else round((self._claimed - self._start) * stated)
         self.fps = as_rate(float(stated), frames)
-        self.expected_frames: int | None = frames or stream.frames or None
+        self.expected_frames = frames or stream.frames or None
         size = self._container.size if self._container.format.name == "mpegts" else None
         if size is not None and self.expected_frames is not None and self.expected_frames > size / TS_PACKET:
             self.expected_frames = None  # the file is not large enough for them
@@ -129,6 +129,9 @@ class FileReader:
         count, first = 0, 0.0
         for frame, stamp in deinterlaced(self._frames):
             image = converter.picture(frame)
+            if self.live:
+                yield Frame(image, *stamp, source_time=stamp.time)
+                continue
             self.copyable = self.copyable and converter.orientation == UPRIGHT
             if held is None:
                 first = stamp.time
@@ -137,13 +140,15 @@ class FileReader:
                 yield held
             held = Frame(image, *stamp, source_time=stamp.time)
             count += 1
+        if self._broken is not None and not self._is_file:
+            if held is not None:
+                yield held
+            raise BrokenOffError(str(self._broken)) from self._broken
         if held is None:
             return
         if not self.joints and self._still_until > held.end:
             held.duration = self._still_until - held.time
         yield held
-        if self._broken is not None and not self._is_file:
-            raise BrokenOffError(f"{self._broken}; the {count} frames before are kept") from self._broken
         self._tell_of_damage(count, first, held.end)
 
     def close(self) -> None:
@@ -193,7 +198,7 @@ class FileReader:
         try:
             packet = next(packets, None)
         except (av.FFmpegError, OSError) as error:
-            self._broken = reading_error(self._location, error, self._limits.timeout)
+            self._broken = reading_error(self._location, error, self._limits.timeout, begun=self._packets > 0)
             if not self._packets:
                 raise self._broken from error
             if self._is_file:

@@ -25,6 +25,7 @@ class Frame:
         source_time: when it is shown by the source's own clock, in which 0 is where the earliest of its streams begins,
             picture or sound; None if the input has no clock.
         depth: (H, W) float32, empty until it has been computed.
+        arrived: when a live source gave it, by `time.monotonic`; None of others.
     """
 
     image: Image
@@ -33,6 +34,7 @@ class Frame:
     number: int | None = None
     source_time: float | None = None
     depth: DepthMap = field(default_factory=_NO_DEPTH.view)
+    arrived: float | None = None
 
     @property
     def end(self) -> float:

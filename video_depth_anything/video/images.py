@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from itertools import chain
 from pathlib import Path
 
@@ -15,13 +14,14 @@ from .deep_images import ImageError, Page
 from .frame import Frame
 from .image_files import read_pages, told_size
 from .names import printable
+from .reader import Reader
 from .sequences import frame_numbers, gaps, numbered
 from .timing import as_rate
 
 logger = logging.getLogger(__name__)
 
 
-class ImageReader:
+class ImageReader(Reader):
     """Reads image files as frames; iterated once.
 
     A single file gives all its frames or pages; of several files each gives its first. Several that are numbered keep
@@ -47,8 +47,8 @@ class ImageReader:
         self._colorspace = colorspace
         self._limits = limits
         self._numbers = frame_numbers(paths)
-        self.fps: Fraction = as_rate(image_fps)
-        self.expected_frames: int | None = len(paths)
+        self.fps = as_rate(image_fps)
+        self.expected_frames = len(paths)
         self._pages = self._pages_of(paths[0])
         try:
             self._first = next(self._pages)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from ..errors import InputError
 from .containers import USUAL_LIMITS, Limits, is_address
 from .names import output_name, printable
 from .sequences import IMAGE_ENDINGS, frame_numbers, images_among, is_image, is_pattern, matching, natural_key, numbered
-from .source import Selection, VideoSource, open_images, open_video
+from .source import Selection, VideoSource, live_or_not, open_images, open_video
 
 __all__ = ["IMAGE_ENDINGS", "Input", "expand_inputs", "listed", "natural_key"]
 
@@ -38,6 +39,11 @@ class Input:
     fault: str = ""
 
     @property
+    def shown(self) -> str:
+        """The location for messages and records, without secrets."""
+        return printable(self.location)
+
+    @property
     def path(self) -> Path | None:
         """Where it lies on a disk, to be read again at will; None for a camera or a network address."""
         return None if self.camera or is_address(self.location) else Path(self.location)
@@ -57,7 +63,8 @@ class Input:
         if self.camera:
             from .cameras import CameraReader
 
-            return VideoSource(self.location, selection, CameraReader(self.location), self.name)
+            camera = live_or_not(lambda: CameraReader(self.location), self.location, selection.reconnect)
+            return VideoSource(self.location, selection, camera, self.name)
         if not self.images:
             return open_video(self.location, selection, self.name, limits)
         return open_images(self.images, selection, self.location, self.name, limits)
@@ -77,9 +84,11 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
     inputs: list[Input] = []
     groups = _grouped(listed(arguments))
     for group in groups:
-        is_camera = cameras and len(group) == 1 and group[0].isdecimal()
+        device = re.fullmatch(r"/dev/video(\d+)" if sys.platform == "linux" else "$^", group[0])
+        is_camera = len(group) == 1 and (device is not None or (cameras and group[0].isdecimal()))
+        number = device[1] if device is not None else group[0]
         try:
-            expanded = [Input(f"camera{group[0]}", group[0], camera=True)] if is_camera else _expand(group)
+            expanded = [Input(f"camera{number}", number, camera=True)] if is_camera else _expand(group)
         except InputError as error:
             if len(groups) == 1:
                 raise

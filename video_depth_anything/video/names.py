@@ -10,9 +10,21 @@ from pathlib import Path
 MAX_NAME = 200
 
 
+def public_location(location: str) -> str:
+    """A location as it may be shown and stored: an address loses user, password, query and fragment."""
+    scheme, separator, rest = location.partition("://")
+    if not separator or not scheme.replace("+", "").isalnum():
+        return location
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def printable(location: str | Path) -> str:
-    """A path as it can be shown anywhere, in one line: bytes that are no UTF-8 become \\xe9, a new line \\x0a."""
-    text = os.fsencode(location).decode("utf-8", "backslashreplace")
+    """A location as it can be shown anywhere, in one line.
+
+    Bytes that are no UTF-8 become \\xe9, a new line \\x0a; what is secret in an address is left out.
+    """
+    text = os.fsencode(public_location(os.fspath(location))).decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 

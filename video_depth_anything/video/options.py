@@ -61,6 +61,10 @@ class Selection:
         None, "redo these alone: numbers of a sequence, counts of a video", FrameRange.parse, metavar="FIRST-LAST"
     )
     image_fps: float = option(24.0, "rate of images", positive_float, metavar="FPS")
+    live: bool | None = option(
+        None, "whether frames come when they come; left out: yes where there is no length and no file", bool
+    )
+    reconnect: bool = option(False, "open a live source again that went away", compared=False)
     colorspace: Colorspace = option(
         "auto",
         "what images hold; auto: linear for EXR, else as usual",

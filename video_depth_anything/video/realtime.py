@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, repeat
+from pathlib import Path
 
+from ..errors import InputError
 from .frame import Frame
+from .reader import Reader
+
+logger = logging.getLogger(__name__)
 
 # Seconds between looks at whether the consumer has gone: a wait without end could not be interrupted on Windows.
 GLANCE = 0.5
+# Seconds before a source that went away is opened again, time after time.
+WAITS = (1, 2, 4, 8, 15, 30)
+# Seconds that a live frame is taken to be shown at most.
+LONGEST = 1.0
 
 
 class Newest:
@@ -59,8 +70,10 @@ class Newest:
         start = time.monotonic()
         try:
             for frame in self._frames:
-                if self._paced and self._paused(start + frame.time):
-                    break
+                if self._paced:
+                    frame.arrived = start + frame.time
+                    if self._paused(frame.arrived):
+                        break
                 with self._changed:
                     if self._stop.is_set():
                         break
@@ -83,6 +96,80 @@ class Newest:
         return self._stop.is_set()
 
 
-def is_live(location: str) -> bool:
-    """Whether frames come when they come: a camera's number, or an address that streams."""
-    return location.isdecimal() or location.startswith(("rtsp://", "rtmp://", "udp://"))
+def is_live(location: str, has_length: bool, chosen: bool | None = None) -> bool:
+    """Whether frames come when they come: what has no length and is no regular file, unless the user knows better.
+
+    Args:
+        location: of the input.
+        has_length: whether its header says how long it is.
+        chosen: --live or --no-live; None if neither was given.
+    """
+    return not has_length and not Path(location).is_file() if chosen is None else chosen
+
+
+class LiveReader(Reader):
+    """A reader of a live source: stamps frames, and opens a source again that went away.
+
+    Args:
+        reader: open, and not iterated yet; `made_up_clock` tells whether its times are not the source's own.
+        name: of the source, for messages.
+        reopened: opens it again; None: the end of the source is the end.
+    """
+
+    def __init__(self, reader: Reader, name: str, reopened: Callable[[], Reader] | None = None) -> None:
+        self.name, self.fps, self.expected_frames = reader.name, reader.fps, None
+        self.joints, self.live = reader.joints, True
+        self._reader = reader
+        self._source = name
+        self._reopened = reopened
+        self._closed = threading.Event()
+
+    def __iter__(self) -> Iterator[Frame]:
+        usual = float(1 / self.fps)
+        last: Frame | None = None
+        while True:
+            by_arrival = self._reader.made_up_clock
+            offset: float | None = None
+            try:
+                for frame in self._reader:
+                    now = frame.arrived = time.monotonic()
+                    stamp = now if by_arrival else frame.time
+                    if offset is None:
+                        # What comes after a pause is as much later as it came later.
+                        pause = 0.0 if last is None or last.arrived is None else max(now - last.arrived, usual)
+                        offset = (0.0 if last is None else last.time + pause) - stamp
+                    frame.time = stamp + offset
+                    frame.source_time = None if by_arrival else frame.source_time
+                    # Until the next one comes, which nobody waits for, it is taken to be shown as long as the last one.
+                    frame.duration = usual if last is None else min(max(frame.time - last.time, 1e-3), LONGEST)
+                    last = frame
+                    yield frame
+                reason = "it ended"
+            except InputError as error:
+                if self._reopened is None or last is None:
+                    raise
+                reason = str(error)
+            if self._reopened is None or self._closed.is_set() or not self._opened_again(reason):
+                return
+
+    def _opened_again(self, reason: str) -> bool:
+        """Wait until the source is there again; whether it is, or the run has ended meanwhile."""
+        assert self._reopened is not None
+        self._reader.close()
+        for wait in chain(WAITS, repeat(WAITS[-1])):
+            logger.warning("%s: %s; it is opened again in %g seconds", self._source, reason, wait)
+            if self._closed.wait(wait):
+                return False
+            try:
+                self._reader = self._reopened()
+            except InputError as error:
+                reason = str(error)
+                continue
+            logger.warning("%s is back", self._source)
+            return True
+        return False
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._closed.set()
+        self._reader.close()

@@ -3,41 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import InputError
 from .arrays import ArrayReader
+from .containers import is_address
 from .frame import Frame, Image
-from .names import output_name, printable
+from .names import output_name, printable, public_location
 from .options import USUAL_LIMITS, Limits
 from .options import Selection as Selection
+from .reader import Reader
+from .realtime import LiveReader
 from .sequences import is_image
 from .stream_clock import Joint
 from .timing import SAME_RATE, choose_frames
 
 logger = logging.getLogger(__name__)
-
-
-class Reader(Protocol):
-    """A decoder at work on one input; iterated once.
-
-    Attributes:
-        name: for messages.
-        fps: mean frame rate.
-        expected_frames: the best guess, for progress; None if there is none.
-    """
-
-    name: str
-    fps: Fraction
-    expected_frames: int | None
-
-    def __iter__(self) -> Iterator[Frame]: ...
-
-    def close(self) -> None: ...
 
 
 def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:
@@ -68,7 +52,9 @@ class VideoSource:
     """A video as a stream of frames; iterated once.
 
     Attributes:
-        location: file or address.
+        location: file or address, without secrets.
+        address: the same with its secrets, to open it a second time.
+        live: whether frames come when they come.
         name: what its outputs are called.
         source_size: (H, W) of the input's frames as they are shown, that is upright and with square pixels.
         size: (H, W) of the frames that come out.
@@ -94,7 +80,8 @@ class VideoSource:
     images: Sequence[Path] = ()
 
     def __init__(self, location: str | Path, selection: Selection, reader: Reader, name: str | None = None) -> None:
-        self.location = str(location)
+        self.location, self.address = public_location(str(location)), str(location)
+        self.live = reader.live
         self.name = output_name(Path(location).stem) if name is None else name
         self.reader = reader.name
         self.first_time: float | None = None
@@ -145,7 +132,8 @@ class VideoSource:
             return
         chosen = self._selection
         decoded = chain((first,), self._frames)
-        frames = choose_frames(decoded, float(self.source_fps), chosen.target_fps, chosen.start, chosen.end)
+        hold = 0 if self.live else 2
+        frames = choose_frames(decoded, float(self.source_fps), chosen.target_fps, chosen.start, chosen.end, hold)
         try:
             for frame in islice(frames, self._max_len):
                 if self.first_time is None:
@@ -180,7 +168,7 @@ class VideoSource:
     @property
     def joints(self) -> Sequence[Joint]:
         """Where recordings were joined in the input, as far as it was read."""
-        return getattr(self._reader, "joints", ())
+        return self._reader.joints
 
     @property
     def copyable(self) -> bool:
@@ -193,7 +181,7 @@ class VideoSource:
             and self._max_len is None
             and self.fps == self.source_fps
         )
-        return whole and self.size == self.source_size and getattr(self._reader, "copyable", False)
+        return whole and self.size == self.source_size and self._reader.copyable
 
     def __iter__(self) -> Iterator[Image]:
         return (frame.image for frame in self.timed())
@@ -222,7 +210,19 @@ def open_video(
         return open_images([path], selection, str(location), name, limits)
     from .files import FileReader
 
-    return VideoSource(location, selection, FileReader(str(location), limits), name)
+    def opened() -> FileReader:
+        return FileReader(str(location), limits, selection.live)
+
+    return VideoSource(location, selection, live_or_not(opened, str(location), selection.reconnect), name)
+
+
+def live_or_not(opened: Callable[[], Reader], location: str, reconnect: bool) -> Reader:
+    """A reader, whose frames are stamped as they come where its source is live."""
+    reader = opened()
+    if not reader.live:
+        return reader
+    again = reconnect and (is_address(location) or location.isdecimal())
+    return LiveReader(reader, printable(location), opened if again else None)
 
 
 def open_images(

@@ -69,18 +69,20 @@ def choose_frames(
     target_fps: Fraction | None = None,
     start: float = 0.0,
     end: float | None = None,
+    hold: int = 2,
 ) -> Iterator[Frame]:
     """The frames of a time span, thinned out by their times so that what is kept plays as long as what was read.
 
     Times count from the first frame kept. With a target rate below the source's, kept frame k is the one nearest to
-    k / rate and is shown then; its duration lasts until the next kept one. Two frames are held back, to know whether
-    the last one fits.
+    k / rate and is shown then; its duration lasts until the next kept one.
 
     Args:
         frames: in rising order of time.
         source_fps: mean rate of the source.
         target_fps: frames a second to keep; None: all.
         start, end: seconds from the first frame; end None: to the end.
+        hold: frames that are held back where they are thinned out: 2 to know whether the last one fits; 0 where nobody
+            can wait for the next one.
     """
     rate = target_fps or Fraction(source_fps)
     thinned = rate < source_fps * (1 - SAME_RATE)
@@ -109,8 +111,12 @@ def choose_frames(
         if abs(frame.time - slots * period) < (1 - NEAREST) * near + ROUNDED:
             frame.time = float(slots / rate)
         slots += 1
+        if not hold:
+            frame.duration = period
+            yield frame
+            continue
         held.append(frame)
-        if len(held) > 2:
+        if len(held) > hold:
             yield _until(held.pop(0), held[0].time)
     if len(held) > 1 and seen - (slots - 1) * period < LAST_FRAME * period:
         held.pop()

@@ -166,6 +166,7 @@ class UploadSource:
     """
 
     pixel_aspect = Fraction(1)
+    live = False
     # Its sound comes from its decoder too, which joins it.
     joints = ()
     # The visitor's packets are opened by the decoder alone.
@@ -174,7 +175,7 @@ class UploadSource:
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
         # Outputs carry it: the visitor's name for the file, not this machine's, and short enough to be added to.
-        self.location = video.name
+        self.location = self.address = video.name
         self.name = os.fsencode(video.stem)[:LONGEST_NAME].decode(errors="ignore")
         rate = selection.target_fps
         wanted = {"max_res": selection.max_res, "target_fps": None if rate is None else str(rate)}
