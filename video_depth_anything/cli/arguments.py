@@ -24,7 +24,7 @@ GROUPS: dict[str, tuple[type, ...]] = {
     "streaming; an input may also be a camera's number": (StreamingOptions,),
 }
 
-INPUTS = "videos, folders or patterns of images, addresses, - for a list on standard input; left out: an example"
+INPUTS = "videos, folders or patterns of images, addresses, - for a list on standard input; default: an example"
 EXAMPLES = {
     False: (
         ("clip.mp4", "videos in outputs/"),
@@ -75,7 +75,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("model")
     for option in options_of(ModelOptions):
         add_option(group, option)
-    group.add_argument("--fp32", action="store_true", help="the same as --precision fp32, and stronger")
+    group.add_argument("--fp32", action="store_true", help="the same as --precision fp32, which it overrides")
 
 
 def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
@@ -106,9 +106,9 @@ def run_parser(prog: str, description: str | None, streaming: bool = False) -> P
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
-    """How much is said."""
-    parser.add_argument("-q", "--quiet", action="store_true", help="say warnings and errors alone")
-    parser.add_argument("-v", "--verbose", action="store_true", help="say more, and show tracebacks")
+    """How much is printed."""
+    parser.add_argument("-q", "--quiet", action="store_true", help="print warnings and errors only")
+    parser.add_argument("-v", "--verbose", action="store_true", help="print more, and tracebacks")
 
 
 def inputs_of(args: argparse.Namespace) -> list[str]:

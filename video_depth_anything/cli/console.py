@@ -29,11 +29,11 @@ class _Messages(logging.Handler):
         from tqdm import tqdm
 
         prefix = "" if record.levelno <= logging.INFO else f"{record.levelname.lower()}: "
-        text = f"{prefix}{one_line(record.getMessage())}"
+        text = f"{prefix}{escaped(record.getMessage())}"
         if record.exc_info:
             text += "\n" + logging.Formatter().formatException(record.exc_info)
         with suppress(OSError, ValueError):
-            tqdm.write(printable(text), file=sys.stderr)
+            tqdm.write(encodable(text), file=sys.stderr)
 
 
 class Console:
@@ -67,15 +67,15 @@ class Console:
 def show(line: str, stream: TextIO | None) -> None:
     """Print a line; a stream that is closed, or whose reader has gone away, ends nothing."""
     with suppress(OSError, ValueError):
-        print(printable(one_line(line)), file=stream, flush=True)
+        print(encodable(escaped(line)), file=stream, flush=True)
 
 
-def one_line(text: str) -> str:
+def escaped(text: str) -> str:
     """The text with control characters shown as escapes: names of files hold line ends, and commands to terminals."""
     return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in text)
 
 
-def printable(text: str) -> str:
+def encodable(text: str) -> str:
     """The text with what the console cannot write replaced: names of files are in any encoding."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     return text.encode(encoding, errors="backslashreplace").decode(encoding, errors="replace")
@@ -94,7 +94,7 @@ def _bar(total: int | None, name: str) -> Iterator[Progress]:
     from tqdm import tqdm
 
     finished = 0
-    with tqdm(total=total, desc=printable(name), **BAR, file=sys.stderr) as bar:
+    with tqdm(total=total, desc=encodable(name), **BAR, file=sys.stderr) as bar:
 
         def advance(taken: int, done: int) -> None:
             nonlocal finished

@@ -61,7 +61,7 @@ class OutputOptions:
         Path("outputs"), "for the results", Path, name="output_dir", short="-o", metavar="FOLDER", compared=False
     )
     save: tuple[str, ...] | None = option(
-        None, "left out: src and vis, with --metric also ply", formats, nargs="+", metavar="FORMAT"
+        None, "default: src and vis, with --metric also ply", formats, nargs="+", metavar="FORMAT"
     )
     layout: Layout = option(
         "depth",
@@ -70,7 +70,7 @@ class OutputOptions:
         name="vis",
         choices=("depth", "compare"),
     )
-    colormap: str = option("inferno", "matplotlib's name of the colours", metavar="NAME")
+    colormap: str = option("inferno", "a colour map of matplotlib", metavar="NAME")
     grayscale: bool = option(False, "depth video in gray instead of colours")
     vis_range: VisRange = option(
         VisRange(),
@@ -107,13 +107,13 @@ class CameraOptions:
 
     focal_x: float | None = option(
         None,
-        "left out: 470.4 of the processed frame, which is wrong for almost every camera",
+        "default: 470.4 of the processed frame, which is wrong for almost every camera",
         positive_float,
         name="focal-length-x",
         metavar="PIXELS",
     )
     focal_y: float | None = option(
-        None, "left out: the same as x", positive_float, name="focal-length-y", metavar="PIXELS"
+        None, "default: the same as x", positive_float, name="focal-length-y", metavar="PIXELS"
     )
     fov: float | None = option(None, "horizontal field of view instead", field_of_view, metavar="DEGREES")
     principal_point: tuple[float, float] | None = option(

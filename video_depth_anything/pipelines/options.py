@@ -1,4 +1,4 @@
-"""What a run is told, as data: the command line, the page and `vda.infer` make it, `--resume` compares it."""
+"""The options of a run, as data: the command line, the page and `vda.infer` make them, `--resume` compares them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ModelOptions:
 
     encoder: str | None = option(
         None,
-        "left out: that of --checkpoint, or the largest there",
+        "default: that of --checkpoint, or the largest available",
         choices=ENCODERS,
     )
     metric: bool = option(False, "metric weights: depth in metres, point clouds")
@@ -90,12 +90,12 @@ class StreamingOptions:
         name="stdout_times",
         metavar="FILE",
     )
-    latency: bool = option(False, "say in how many milliseconds frames were done")
+    latency: bool = option(False, "print how many milliseconds frames took")
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Everything that a run of several inputs is told, but the inputs."""
+    """All options of a run."""
 
     model: ModelOptions = ModelOptions()
     selection: Selection = Selection()

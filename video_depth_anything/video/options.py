@@ -56,9 +56,9 @@ class Selection:
     target_fps: Fraction | None = option(None, "frames a second, -1: all", frame_rate, metavar="FPS")
     max_len: int = option(-1, "frames at most, -1: all", limit, metavar="FRAMES")
     start: float = option(0.0, "leave out what comes before", seconds, metavar="SECONDS")
-    end: float | None = option(None, "leave out what comes from there on", seconds, metavar="SECONDS")
+    end: float | None = option(None, "leave out what comes after", seconds, metavar="SECONDS")
     frames: FrameRange | None = option(
-        None, "redo these alone: numbers of a sequence, counts of a video", FrameRange.parse, metavar="FIRST-LAST"
+        None, "write only these: numbers of a sequence, counts of a video", FrameRange.parse, metavar="FIRST-LAST"
     )
     image_fps: float = option(24.0, "rate of images", positive_float, metavar="FPS")
     live: bool | None = option(
@@ -97,7 +97,7 @@ class Limits:
     )
     timeout: float = option(
         TIMEOUT,
-        "how long an input may say nothing",
+        "how long an input may be silent",
         positive_float,
         metavar="SECONDS",
         compared=False,
