@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
 from dataclasses import replace
@@ -178,3 +179,20 @@ def test_a_reader_that_has_gone_away_ends_nothing(make_video: MakeVideo, tmp_pat
         assert shown(tmp_path / "outputs") == {"gone_src.mp4", "gone_vis.mp4"}
         for path in (tmp_path / "outputs").iterdir():
             path.unlink()
+
+
+def test_resume_compares_the_command_and_its_flags(
+    make_video: MakeVideo, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_video("clip.mp4", count=1)
+    words = [clip, "-o", tmp_path / "out", "--checkpoint", checkpoint, "--save", "npz", "--resume", *SMALL]
+    last = ("stream", "--realtime")
+    logger = logging.getLogger()
+    handlers, level = logger.handlers, logger.level
+    try:
+        for finished, *command in ((False, "run"), (False, "stream"), (False, *last), (True, *last)):
+            assert main([*command, *map(str, words)]) == 0
+            assert ("finished before, skipped" in capsys.readouterr().err) == finished, command
+    finally:
+        logger.handlers = handlers
+        logger.setLevel(level)
