@@ -49,7 +49,7 @@ def test_constants() -> None:
     import video_depth_anything.video_depth_stream as stream
 
     assert (stream.INFER_LEN, stream.OVERLAP, stream.INTERP_LEN) == (32, 10, 8)
-    assert list(stream.KEYFRAMES) == [0, 12, *range(24, 32)]
+    assert [0, 12, *range(24, 32)] == stream.KEYFRAMES
 
 
 def test_switching_xformers_off_changes_nothing(golden_model: VideoDepthAnything) -> None:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,7 @@ from torch import Tensor, nn
 from video_depth_anything import video_depth, video_depth_stream
 from video_depth_anything.video_depth import VideoDepthAnything
 
+ROOT = Path(__file__).resolve().parents[1]
 Depths = npt.NDArray[np.float32]
 STATE = ("transform", "frame_id_list", "frame_cache_list", "id", "frame_height", "frame_width")
 
@@ -367,3 +372,37 @@ def test_layers_alone() -> None:
     assert torch.equal(module(torch.ones(1, 64, 2, 2, 2), None)[0], torch.ones(1, 64, 2, 2, 2))
     with pytest.raises(ValueError, match="num_attention_heads=4"):
         TemporalModule(in_channels=64, num_attention_heads=4)
+
+
+# Functions beside the network.
+
+
+def test_float_masks_are_weights() -> None:
+    """Against NumPy's weighted fit, whose weights are the square roots."""
+    from utils.util import compute_scale, compute_scale_and_shift
+
+    rng = np.random.default_rng(0)
+    prediction, noise, weights = rng.random((3, 40, 50))
+    target = 2 * prediction + 0.5 + noise * (prediction > 0.5)
+    weights[:10] = 0
+    slope, offset = np.polyfit(prediction.ravel(), target.ravel(), 1, w=np.sqrt(weights).ravel())
+    np.testing.assert_allclose(compute_scale_and_shift(prediction, target, weights), (slope, offset), rtol=1e-9)
+    scale = (weights * prediction * target).sum() / (weights * prediction**2).sum()
+    np.testing.assert_allclose(compute_scale(prediction, target, weights), scale, rtol=1e-12)
+    whole = compute_scale_and_shift(prediction, target, np.ones_like(weights))
+    np.testing.assert_allclose(whole, compute_scale_and_shift(prediction, target, weights >= 0), rtol=1e-12)
+
+
+def test_a_folder_of_ones_own_beside_utils(tmp_path: Path) -> None:
+    """A program's own utils/mytools.py and loss/mine.py are found with the original's names beside them."""
+    for file, name in (("utils/mytools.py", "TOOL"), ("loss/mine.py", "MINE")):
+        (tmp_path / file).parent.mkdir()
+        (tmp_path / file).write_text(f"{name} = 1")
+    code = (
+        "from utils.mytools import TOOL; from utils.dc_utils import ensure_even; from utils.util import compute_scale;"
+        "from loss.mine import MINE; from loss.loss import VideoDepthLoss; print(TOOL + MINE)"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])}
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    assert result.stdout == "2\n"

@@ -19,25 +19,23 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.floating]
 DepthMap = npt.NDArray[np.float32]
+Weights = npt.NDArray[np.float64]
 
 # Weights of the new window in the cross-fade.
 FADE_WEIGHTS: tuple[float, ...] = tuple(i / (INTERP_LEN - 1) for i in range(INTERP_LEN))
 
 
 def compute_scale(prediction: Array, target: Array, mask: npt.ArrayLike) -> float:
-    """Fit s of s * prediction = target by least squares.
+    """Fit s of s * prediction = target by least squares; 1 if the prediction is zero wherever it counts.
 
     Args:
         prediction: of any shape and float type.
         target: of the same shape.
-        mask: of the same shape, bool or 0/1; the pixels that count.
-
-    Returns:
-        The scale; 1 if the prediction is zero wherever it counts.
+        mask: of the same shape, bool for the pixels that count, or their weights.
     """
-    p, t = _masked(prediction, target, mask)
-    a00 = float(p @ p)
-    return float(p @ t) / a00 if a00 > 0 else 1.0
+    p, t, weighted, _ = _counting(prediction, target, mask)
+    a00 = float(weighted @ p)
+    return float(weighted @ t) / a00 if a00 > 0 else 1.0
 
 
 def compute_scale_and_shift(
@@ -48,9 +46,7 @@ def compute_scale_and_shift(
     The sums are taken in float64: in float32 a constant prediction does not always give a zero determinant.
 
     Args:
-        prediction: of any shape and float type.
-        target: of the same shape.
-        mask: of the same shape, bool or 0/1; the pixels that count.
+        prediction, target, mask: as for `compute_scale`.
         scale_only: fit s alone; b is 0.
 
     Returns:
@@ -63,9 +59,9 @@ def compute_scale_and_shift(
 
 def fit_scale_and_shift(prediction: Array, target: Array, mask: npt.ArrayLike) -> tuple[float, float] | None:
     """As `compute_scale_and_shift`, but None where the system is singular."""
-    p, t = _masked(prediction, target, mask)
-    a00, a01, a11 = float(p @ p), float(p.sum()), float(p.size)
-    b0, b1 = float(p @ t), float(t.sum())
+    p, t, weighted, weight = _counting(prediction, target, mask)
+    a00, a01, a11 = float(weighted @ p), float(weighted.sum()), float(p.size if weight is None else weight.sum())
+    b0, b1 = float(weighted @ t), float(t.sum() if weight is None else weight @ t)
     det = a00 * a11 - a01 * a01
     # By the Cauchy-Schwarz inequality det >= 0, and rounding leaves about eps * a00 * a11 of it.
     if det <= np.finfo(np.float64).eps * max(p.size, 1) * a00 * a11:
@@ -73,9 +69,17 @@ def fit_scale_and_shift(prediction: Array, target: Array, mask: npt.ArrayLike) -
     return (a11 * b0 - a01 * b1) / det, (a00 * b1 - a01 * b0) / det
 
 
-def _masked(prediction: Array, target: Array, mask: npt.ArrayLike) -> tuple[npt.NDArray[np.float64], ...]:
-    valid = np.asarray(mask, dtype=bool)
-    return np.asarray(prediction)[valid].astype(np.float64), np.asarray(target)[valid].astype(np.float64)
+def _counting(
+    prediction: Array, target: Array, mask: npt.ArrayLike
+) -> tuple[Weights, Weights, Weights, Weights | None]:
+    """In float64, of the pixels that count: prediction, target, prediction times weight, and weight if it is not 1."""
+    given = np.asarray(mask)
+    valid = given != 0
+    p, t = np.asarray(prediction)[valid].astype(np.float64), np.asarray(target)[valid].astype(np.float64)
+    if given.dtype == bool:
+        return p, t, p, None
+    weight = given[valid].astype(np.float64)
+    return p, t, weight * p, weight
 
 
 def get_interpolate_frames(frame_list_pre: Sequence[Array], frame_list_post: Sequence[Array]) -> list[Array]:

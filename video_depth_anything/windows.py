@@ -11,7 +11,7 @@ INFER_LEN = 32
 OVERLAP = 10
 STEP = INFER_LEN - OVERLAP
 # Slots of a window that the next one shows in its slots 0..9.
-KEYFRAMES = (0, 12, 24, 25, 26, 27, 28, 29, 30, 31)
+KEYFRAMES = [0, 12, 24, 25, 26, 27, 28, 29, 30, 31]
 # The first slots, whose depth is known from before, give scale and shift.
 ALIGN_LEN = 2
 # The rest of the overlap is cross-faded.
