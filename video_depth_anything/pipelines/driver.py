@@ -59,43 +59,18 @@ def run_video(
     start = time.monotonic()
     reading = prefetch(frames, 0 if live else READ_AHEAD, stop)
     writing = BackgroundConsumer(outputs.write, 0 if live else WRITE_BEHIND)
-    waiting: deque[tuple[Frame, float]] = deque()
+    way = _Way(on_progress, stop, place)
     took: deque[float] = deque(maxlen=LATENCY_FRAMES)
     ages: deque[float] = deque(maxlen=LATENCY_FRAMES)
-    taken, done, written, interrupted = 0, 0, 0, False
-    broken: BrokenOffError | None = None
-
-    def read() -> Iterator[Frame]:
-        nonlocal taken, broken
-        try:
-            for frame in reading:
-                stop.check()
-                taken += 1
-                waiting.append((frame, time.monotonic()))
-                on_progress(taken, done)
-                yield frame
-        except BrokenOffError as error:
-            # The frames before are computed as if the video ended there.
-            broken = error
-
+    interrupted = False
     try:
         try:
-            for depth in depths(read()):
-                frame, begun = waiting.popleft()
-                where = 0 if place is None else place(frame, done)
-                done += 1
-                if where == 0:
-                    frame.depth = depth
-                    written += 1
-                    writing.put(frame)
-                    now = time.monotonic()
-                    took.append(now - begun)
-                    if frame.arrived is not None:
-                        ages.append(now - frame.arrived)
-                on_progress(taken, done)
-                stop.check()
-                if where > 0:
-                    break
+            for frame, begun in way.joined(depths(way.taken_from(reading))):
+                writing.put(frame)
+                now = time.monotonic()
+                took.append(now - begun)
+                if frame.arrived is not None:
+                    ages.append(now - frame.arrived)
             # A source that waits ends early where it is told to, as if there were no more frames.
             stop.check()
         except Finished:
@@ -104,15 +79,55 @@ def run_video(
             interrupted = True
         finally:
             reading.close()  # type: ignore[attr-defined]
-        if done > written == 0 and not interrupted:
+        if way.done > way.written == 0 and not interrupted:
             raise InputError("the input has none of the --frames asked for")
         writing.finish()
-        outputs.close(interrupted or broken is not None)
+        outputs.close(interrupted or way.broken is not None)
     except BaseException:
         writing.cancel()
         outputs.abort()
         raise
-    return RunSummary(written, time.monotonic() - start, interrupted, tuple(took), broken, tuple(ages))
+    return RunSummary(way.written, time.monotonic() - start, interrupted, tuple(took), way.broken, tuple(ages))
+
+
+class _Way:
+    """The frames between reader and writers, and how far they are."""
+
+    def __init__(self, on_progress: Progress, stop: Stop, place: Callable[[Frame, int], int] | None) -> None:
+        self.taken = self.done = self.written = 0
+        self.broken: BrokenOffError | None = None
+        self._waiting: deque[tuple[Frame, float]] = deque()
+        self._on_progress = on_progress
+        self._stop = stop
+        self._place = place
+
+    def taken_from(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Frames on their way to the network; they wait here for their depth."""
+        try:
+            for frame in frames:
+                self._stop.check()
+                self.taken += 1
+                self._waiting.append((frame, time.monotonic()))
+                self._on_progress(self.taken, self.done)
+                yield frame
+        except BrokenOffError as error:
+            # The frames before are computed as if the video ended there.
+            self.broken = error
+
+    def joined(self, depths: Iterator[DepthMap]) -> Iterator[tuple[Frame, float]]:
+        """The frames to be written, with their depth, and when they were taken."""
+        for depth in depths:
+            frame, begun = self._waiting.popleft()
+            where = 0 if self._place is None else self._place(frame, self.done)
+            self.done += 1
+            if where == 0:
+                frame.depth = depth
+                self.written += 1
+                yield frame, begun
+            self._on_progress(self.taken, self.done)
+            self._stop.check()
+            if where > 0:
+                return
 
 
 def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: CutDetector | None = None) -> Depths:
