@@ -222,7 +222,7 @@ class OutputPlan:
             ) from error
         run = replace(run, name=staging.name, ends=run.ends or self._range_of_whole(source, staging.earlier))
         if self.frames is not None and self._late() and run.ends is None:
-            text = "%s span the depth of frames %s alone; --depth_range LOW HIGH gives them another range of values"
+            text = "%s: the range of values is that of frames %s alone; --depth_range LOW HIGH sets another one"
             logger.warning(text, ", ".join(self._late()), self.frames)
         try:
             self._check_disk(source)

@@ -53,7 +53,7 @@ class DepthVideo(Generic[Found]):
         fps: frames a second.
         files: what was saved.
         checkpoint: name of the weights.
-        interrupted: whether it was stopped early.
+        interrupted: whether it was stopped early, or the source broke off.
     """
 
     depths: Found
@@ -161,11 +161,12 @@ def infer(
         depths = by_windows(partial(network.infer, check=ending.check), cuts)
         summary = run_video(opened.timed(), depths, written, advance, ending, place=opened.place)
     if summary.broken is not None:
-        raise summary.broken
+        logger.warning("%s", summary.broken)
     kind: DepthKind = "depth_metres" if network.metric else "disparity"
     found = None if kinds else kept.stacked(opened.size)
     weights = "" if network.checkpoint is None else network.checkpoint.name
-    return DepthVideo(found, kind, float(opened.fps), written.files(), weights, summary.interrupted)
+    early = summary.interrupted or summary.broken is not None
+    return DepthVideo(found, kind, float(opened.fps), written.files(), weights, early)
 
 
 def _chosen(given: dict[str, Any]) -> RunOptions:
