@@ -184,3 +184,13 @@ def test_sound_of_an_unknown_codec_is_told_from_none(tmp_path: Path) -> None:
     path = recording(tmp_path / "a.mkv", (1.0,), 2)
     path.write_bytes(path.read_bytes().replace(b"A_AAC", b"A_XYZ"))
     assert AudioTrack(str(path)).check() == "its codec is not known here"
+
+
+def test_sound_that_begins_late_is_found(tmp_path: Path) -> None:
+    """FLV has no list of its streams, and five megabytes of picture come before the first sound."""
+    noise = "nullsrc=s=320x240:r=25:d=4,geq=lum='random(1)*255':cb=128:cr=128"
+    sound = ("-itsoffset", "3", "-f", "lavfi", "-i", "aevalsrc=0.5*sin(6283*t)*between(t\\,0.2\\,0.3):s=44100:d=1")
+    path = tmp_path / "late.flv"
+    run_ffmpeg("-f", "lavfi", "-i", noise, *sound, "-c:v", "libx264", "-preset", "ultrafast", "-qp", "1", path)
+    assert AudioTrack(str(path)).check() is None
+    np.testing.assert_allclose(beeps(rewritten(path, tmp_path / "out.mp4")), [3.2], atol=0.06)

@@ -6,9 +6,10 @@ import os
 import select
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ..errors import InputError
@@ -37,19 +38,22 @@ def is_address(location: str) -> bool:
     return bool(separator) and scheme.lower() != "file" and scheme.replace("+", "").isalnum() and len(scheme) > 1
 
 
-def open_container(location: str, limits: Limits = USUAL_LIMITS) -> InputContainer:
+def open_container(
+    location: str, limits: Limits = USUAL_LIMITS, options: Mapping[str, str] = MappingProxyType({})
+) -> InputContainer:
     """Open a file, address, pipe or device for demuxing.
 
     Args:
         location: a path, which may hold colons and bytes that are no UTF-8, or an address such as http://host/a.mp4.
         limits: what the input may ask for.
+        options: of FFmpeg, to be added.
 
     Raises:
         InputError: if it is missing, silent, refused by `limits`, or in no known format.
     """
     import av
 
-    options = {"max_pixels": str(limits.max_pixels)}
+    options = {**options, "max_pixels": str(limits.max_pixels)}
     if is_address(location):
         if not limits.trusted:
             raise InputError(f"{printable(location)} is an address; only files are read here")

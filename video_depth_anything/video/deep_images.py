@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,11 +13,15 @@ import numpy.typing as npt
 from .colorspaces import Colorspace, displayed
 
 # Tags of TIFF, its code for floats, and the colours that are read: gray from white or from black, RGB, palette, LogLuv.
-BITS, PHOTOMETRIC, SAMPLES, PLANAR, FORMAT = 258, 262, 277, 284, 339
+WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, PLANAR, FORMAT = 256, 257, 258, 262, 277, 284, 339
 FLOAT = 3
 WHITE_IS_ZERO = 0
 KNOWN_PHOTOMETRICS = {0, 1, 2, 3, 32844, 32845}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Headers of Radiance and of float maps (PFM), which OpenCV would believe whatever they say.
+TOLD_SIZE = re.compile(
+    rb"(?s)#\?.*?\n\n[-+]Y (?P<height>\d+) [-+]X (?P<width>\d+)|P[Ff]\s+(?P<columns>\d+)\s+(?P<rows>\d+)"
+)
 # Markers of JPEG 2000's code stream, from which the first channel's bits are 40 bytes away.
 CODE_STREAM, TO_BITS = b"\xff\x4f\xff\x51", 42
 DPX_TRANSFER_OFFSET = 801
@@ -38,11 +42,13 @@ class Page(NamedTuple):
         image: (H, W, 3) uint8 RGB.
         seconds: how long it is shown; None if the file does not say.
         total: how many pictures the file claims to hold.
+        note: for the user, once.
     """
 
     image: Picture
     seconds: float | None = None
     total: int = 1
+    note: str = ""
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -77,28 +83,34 @@ def is_deep(image: Any, path: Path) -> bool:
     return image.mode in ("I", "F") or image.mode.startswith("I;")
 
 
-def read_deep(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[Page]:
+def read_deep(path: Path, colorspace: Colorspace, max_pixels: int, pages: int = 1) -> Iterator[Page]:
     """The pictures of such a file, 8 bits of them.
 
     Args:
         path: the file.
         colorspace: what its numbers mean; "auto" is "srgb".
         max_pixels: height times width at most.
+        pages: how many it claims to hold.
 
     Raises:
         ImageError: with the reason.
     """
-    data = path.read_bytes()
-    if not data:
+    if not path.stat().st_size:
         raise ImageError("it is empty")
-    is_tiff = data.startswith(TIFF_STARTS)
-    if CODE_STREAM in data[: 1 << 16] or (is_tiff and _mistaken_by_opencv(data)):
+    # Mapped, so that of a file of many pages only the one that is read is in memory.
+    data = np.memmap(path, np.uint8, "r")
+    head = data[: 1 << 16].tobytes()
+    is_tiff = head.startswith(TIFF_STARTS)
+    told = TOLD_SIZE.match(head)
+    if told is not None:
+        check_pixels(int(told["width"] or told["columns"]), int(told["height"] or told["rows"]), max_pixels)
+    if CODE_STREAM in head or (is_tiff and _mistaken_by_opencv(path, max_pixels)):
         yield Page(through_ffmpeg(path, colorspace, max_pixels))
     else:
-        yield from _through_opencv(np.frombuffer(data, np.uint8), is_tiff, colorspace, max_pixels)
+        yield from _through_opencv(data, is_tiff, pages, colorspace, max_pixels)
 
 
-def _mistaken_by_opencv(data: bytes) -> bool:
+def _mistaken_by_opencv(path: Path, max_pixels: int) -> bool:
     """Whether OpenCV would give wrong pixels of a TIFF: where channels lie apart, or 0 is white.
 
     Raises:
@@ -106,10 +118,12 @@ def _mistaken_by_opencv(data: bytes) -> bool:
     """
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
-    file = io.BytesIO(data)
-    tags = ImageFileDirectory_v2(file.read(16 if b"+" in data[:4] else 8))
-    file.seek(tags.next)
-    tags.load(file)
+    with path.open("rb") as file:
+        start = file.read(16)
+        tags = ImageFileDirectory_v2(start if b"+" in start[:4] else start[:8])
+        file.seek(tags.next)
+        tags.load(file)
+    check_pixels(tags.get(WIDTH, 0), tags.get(HEIGHT, 0), max_pixels)
     photometric = tags.get(PHOTOMETRIC, 1)
     if photometric not in KNOWN_PHOTOMETRICS:
         raise ImageError("its colours are not RGB (CMYK or Lab, for instance), which is read of 8 bits only")
@@ -119,30 +133,33 @@ def _mistaken_by_opencv(data: bytes) -> bool:
 
 
 def _through_opencv(
-    data: npt.NDArray[np.uint8], is_tiff: bool, colorspace: Colorspace, max_pixels: int
+    data: npt.NDArray[np.uint8], is_tiff: bool, pages: int, colorspace: Colorspace, max_pixels: int
 ) -> Iterator[Page]:
     import cv2
 
-    flags = cv2.IMREAD_UNCHANGED
-    read_all: Callable[..., Any] = cv2.imdecodemulti
-    read_one: Callable[..., Any] = cv2.imdecode
-    try:
-        pages = read_all(data, flags)[1] if is_tiff else [read_one(data, flags)]
-    except cv2.error as error:
-        raise ImageError("it does not decode") from error
-    if not pages or pages[0] is None:
-        raise ImageError("it does not decode")
-    for page in pages:
+    read_pages: Callable[..., Any] = cv2.imdecodemulti
+    size: tuple[int, ...] | None = None
+    for index in range(pages):
+        try:
+            if is_tiff:
+                page = next(iter(read_pages(data, cv2.IMREAD_UNCHANGED, range=(index, index + 1))[1]), None)
+            else:
+                page = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+        except cv2.error as error:
+            raise ImageError("it does not decode") from error
+        if page is None:
+            raise ImageError("it does not decode")
         check_pixels(page.shape[1], page.shape[0], max_pixels)
-        if page.shape[:2] != pages[0].shape[:2]:
+        if size is not None and page.shape[:2] != size:
             return
+        size = page.shape[:2]
         values = page.astype(np.float32)
         if np.issubdtype(page.dtype, np.integer):
             values /= np.iinfo(page.dtype).max
         if values.ndim == 2 or values.shape[2] < 3:
             gray = values if values.ndim == 2 else values[..., 0]
             values = np.repeat(gray[..., None], 3, axis=2)
-        yield Page(displayed(values[..., 2::-1], colorspace), total=len(pages))
+        yield Page(displayed(values[..., 2::-1], colorspace), total=pages)
 
 
 def through_ffmpeg(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:

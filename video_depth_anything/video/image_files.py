@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from .colorspaces import Colorspace, displayed
-from .conversion import square_size
+from .conversion import HLG, PQ, Converter, square_size
 from .deep_images import ImageError, Page, Picture, check_pixels, is_deep, read_deep, through_ffmpeg
 from .options import MAX_PIXELS
 
@@ -21,6 +21,10 @@ PILLOW_FORMATS = ["PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "JP
 # Formats whose further pictures are the next frames. In others they are thumbnails or the other eye.
 ANIMATED_FORMATS = {"PNG", "TIFF", "WEBP", "AVIF", "GIF"}
 ORIENTATION = 0x0112  # EXIF's
+# Milliseconds; browsers take shorter delays of animations for mistakes, and show such frames for the usual time.
+SHORTEST_DELAY, USUAL_DELAY = 10, 100
+# The box of AVIF and HEIF that tells colours: primaries, transfer and matrix by their H.273 codes, two bytes each.
+NCLX = b"colrnclx"
 COLOR_LAYERS = ("rgba", "rgb", "beauty", "combined", "color")
 
 
@@ -41,7 +45,7 @@ def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MA
     """
     try:
         if path.suffix.lower() == ".exr":
-            yield Page(_read_exr(path, colorspace, max_pixels))
+            yield _read_exr(path, colorspace, max_pixels)
         elif path.suffix.lower() in (".dpx", ".cin"):
             yield Page(through_ffmpeg(path, colorspace, max_pixels))
         elif path.suffix.lower() == ".hdr":
@@ -67,6 +71,9 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
         return
     with opened as image:
         check_pixels(image.width, image.height, max_pixels)
+        if image.format in ("AVIF", "HEIF") and _is_hdr(path):
+            yield Page(_tone_mapped(path, image))
+            return
         if image.format == "PPM" and image.mode == "I":
             # Pillow scales by the largest number that the file tells, 1023 of some cameras.
             gray = np.asarray(image, dtype=np.float32)[..., None] / 65535
@@ -75,7 +82,7 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
         if is_deep(image, path):
             with suppress(ValueError):  # a layout that Pillow does not know
                 image.load()  # which notices a file that was cut off
-            yield from read_deep(path, colorspace, max_pixels)
+            yield from read_deep(path, colorspace, max_pixels, getattr(image, "n_frames", 1))
             return
         count = getattr(image, "n_frames", 1) if image.format in ANIMATED_FORMATS else 1
         size = image.size
@@ -84,11 +91,34 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
             image.load()
             if image.size != size:
                 return  # a thumbnail
-            milliseconds = image.info.get("duration") if count > 1 else None
+            delay = image.info.get("duration") if count > 1 else None
+            seconds = None if delay is None else (delay if delay > SHORTEST_DELAY else USUAL_DELAY) / 1000
             rgb = np.asarray(ImageOps.exif_transpose(image).convert("RGB"), dtype=np.uint8)
             if colorspace not in ("auto", "srgb"):
                 rgb = displayed(rgb / np.float32(255), colorspace)
-            yield Page(rgb, milliseconds / 1000 if milliseconds else None, count)
+            yield Page(rgb, seconds, count)
+
+
+def _is_hdr(path: Path) -> bool:
+    with path.open("rb") as file:
+        _, found, codes = file.read(1 << 16).partition(NCLX)
+    return bool(found) and int.from_bytes(codes[2:4], "big") in (PQ, HLG)
+
+
+def _tone_mapped(path: Path, image: Any) -> Picture:
+    """An HDR picture as FFmpeg reads it, which knows all its bits; as Pillow does where it is made of tiles."""
+    import av
+    from PIL import ImageOps
+
+    size = ImageOps.exif_transpose(image).size
+    with suppress(av.FFmpegError, StopIteration, IndexError), av.open(f"file:{path}", "r") as container:
+        found = Converter(str(path), None).picture(next(container.decode(container.streams.video[0])))
+        if found.shape[1::-1] == size:
+            return found
+    frame = av.VideoFrame.from_ndarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB")), format="rgb24")
+    codes = path.read_bytes().partition(NCLX)[2]
+    frame.color_primaries, frame.color_trc = (int.from_bytes(codes[at : at + 2], "big") for at in (0, 2))
+    return Converter(str(path), None).picture(frame)
 
 
 def told_size(path: Path) -> tuple[int, int] | None:
@@ -114,15 +144,23 @@ def _add_heif() -> None:
     pillow_heif.register_heif_opener()
 
 
-def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
+def _sides(window: Any) -> tuple[int, int]:
+    """Width and height of a window of OpenEXR: its corners, both included."""
+    width, height = (int(side) for side in np.subtract(window[1], window[0]) + 1)
+    return width, height
+
+
+def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
     """The colours of an OpenEXR file in its display window, square pixels."""
     import cv2
     import OpenEXR
 
     with _unicode_path(path) as name:
         with OpenEXR.File(name, separate_channels=True, header_only=True) as file:
-            width, height = (int(side) for side in np.subtract(*file.header()["displayWindow"][::-1]) + 1)
-            check_pixels(width, height, max_pixels)
+            width, height = _sides(file.header()["displayWindow"])
+            for header in (file.header(index) for index in range(len(file.parts))):
+                check_pixels(*_sides(header["displayWindow"]), max_pixels)
+                check_pixels(*_sides(header["dataWindow"]), max_pixels)
         with OpenEXR.File(name, separate_channels=True) as file:
             part, names = _color_part([file.channels(index) for index in range(len(file.parts))])
             header = dict(file.header(part))  # the file's own is emptied when it closes
@@ -136,9 +174,11 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
         values[y0:y1, x0:x1, channel] = planes[channel % len(planes)][y0 - top : y1 - top, x0 - left : x1 - left]
     picture = displayed(values, "linear" if colorspace == "auto" else colorspace)
     rows, columns = square_size(height, width, _pixel_aspect(header))
-    if (rows, columns) == (height, width):
-        return picture
-    return np.asarray(cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_CUBIC), dtype=np.uint8)
+    if (rows, columns) != (height, width):
+        stretched = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_CUBIC)
+        picture = np.asarray(stretched, dtype=np.uint8)
+    inside = (y1 - y0, x1 - x0) == planes[0].shape
+    return Page(picture, note="" if inside else f"what lies outside its display window ({width}x{height}) is left out")
 
 
 def pixel_aspect(path: Path) -> Fraction:

@@ -66,6 +66,8 @@ class ImageReader(Reader):
                 break  # the sequence may end here
             if told != self._first.image.shape[:2]:
                 raise self._other_size(path, told)
+        if self._first.note:
+            logger.info("%s: %s", printable(paths[0]), self._first.note)
         self._say_gaps()
 
     def __iter__(self) -> Iterator[Frame]:
@@ -76,7 +78,7 @@ class ImageReader(Reader):
             if page.image.shape != size:
                 raise self._other_size(path, page.image.shape[:2])
             number = self._numbers[index] if self._numbers is not None and index < len(self._numbers) else None
-            seconds = page.seconds or step
+            seconds = step if page.seconds is None else page.seconds
             yield Frame(page.image, time, seconds, number)
             # Of many equal steps the sum drifts.
             time = (index + 1) * step if page.seconds is None else time + seconds

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
+from urllib.request import url2pathname
 
 from ..errors import InputError
 from .containers import USUAL_LIMITS, Limits, is_address
@@ -82,7 +83,7 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
             found out when it is opened, as a missing file is. If standard input is no list.
     """
     inputs: list[Input] = []
-    groups = _grouped(listed(arguments))
+    groups = _grouped(map(_as_path, listed(arguments)))
     for group in groups:
         device = re.fullmatch(r"/dev/video(\d+)" if sys.platform == "linux" else "$^", group[0])
         is_camera = len(group) == 1 and (device is not None or (cameras and group[0].isdecimal()))
@@ -105,6 +106,15 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
     if not inputs:
         raise InputError("no inputs: the list on standard input is empty")
     return inputs
+
+
+def _as_path(argument: str) -> str:
+    """A path for a file: address, and for a `~` that no shell has replaced."""
+    if argument.lower().startswith("file://"):
+        return url2pathname(urlsplit(argument).path)
+    if argument.startswith("~") and not Path(argument).exists():
+        return os.path.expanduser(argument)  # noqa: PTH111 - keeps the name as it is where there is no such home
+    return argument
 
 
 def listed(arguments: Iterable[str]) -> Iterator[str]:

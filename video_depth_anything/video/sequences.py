@@ -11,10 +11,11 @@ from typing import NamedTuple
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
 IMAGE_ENDINGS |= {".exr", ".dpx", ".cin", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hdr", ".pfm"}
-# Longer numbers are dates and times.
+# Longer numbers, apart from zeros before them, are dates and times.
 MAX_DIGITS = 7
-# Where a pattern such as plate.%04d.exr has the number.
+# Where a pattern such as plate.%04d.exr has the number; studios write plate.####.exr and plate.@@@@.exr too.
 COUNTER = re.compile(r"%(0?\d*)d")
+STUDIO_COUNTER = re.compile(r"#+|@+")
 
 
 class Numbered(NamedTuple):
@@ -33,7 +34,7 @@ def natural_key(path: Path) -> list[tuple[int, str]]:
 def numbered(path: Path) -> Numbered | None:
     """A file's frame number, the last one of its stem; None if it has none."""
     match = re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", path.stem, re.DOTALL)
-    if match is None or len(match.group(2)) > MAX_DIGITS:
+    if match is None or len(match.group(2).lstrip("0")) > MAX_DIGITS:
         return None
     before, number, after = match.groups()
     return Numbered(str(path.parent / before) if before else f"{path.parent}/", int(number), after + path.suffix)
@@ -68,6 +69,7 @@ def matching(pattern: str) -> list[Path]:
 
     Folders that exist under that very name are taken at their word, whatever brackets they have.
     """
+    pattern = _with_counter(pattern)
     counted = re.fullmatch(r"(.*)%(0?\d*)d([^/]*)", pattern, re.DOTALL)
     if counted is not None and not COUNTER.search(counted.group(1).rpartition("/")[2]):
         return _counted(Path(counted.group(1) + "x").parent, pattern)
@@ -90,4 +92,12 @@ def _counted(folder: Path, pattern: str) -> list[Path]:
 
 def is_pattern(argument: str) -> bool:
     """Whether it names files by a pattern."""
-    return glob.has_magic(argument) or COUNTER.search(argument) is not None
+    return glob.has_magic(argument) or COUNTER.search(_with_counter(argument)) is not None
+
+
+def _with_counter(pattern: str) -> str:
+    """A studio's pattern of images as one with `%04d`."""
+    folder, slash, name = pattern.rpartition("/")
+    if not is_image(Path(name)) or COUNTER.search(name) is not None:
+        return pattern
+    return folder + slash + STUDIO_COUNTER.sub(lambda found: f"%0{len(found[0])}d", name, count=1)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError
-from .containers import is_address, open_container
+from .containers import is_address
 from .names import printable
-from .sound_streams import NO_SOUND, TRIED_PACKETS, goes_into_mp4, sound_stream
+from .sound_streams import NO_SOUND, TRIED_PACKETS, goes_into_mp4, open_sound, sound_stream
 from .stream_clock import JoinedClock, Joint
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class AudioTrack:
             silent = not is_address(self.location) and (path.is_dir() or not path.exists())
             return NO_SOUND if silent else "its source can be read only once"
         try:
-            with closing(open_container(self.location)) as container:
+            with closing(open_sound(self.location)) as container:
                 reason = "it is empty"
                 for packet in islice(container.demux(sound_stream(container)), TRIED_PACKETS):
                     try:
@@ -76,7 +76,7 @@ class AudioTrack:
                 return reason
         except InputError as error:
             return str(error)
-        except (av.FFmpegError, ValueError) as error:
+        except Exception as error:
             return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
 
     def _again(self) -> bool:
@@ -113,7 +113,7 @@ class Sound:
         self._zero = track.zero()
         self._end: float | None = None
         self._clock = JoinedClock(track.joints())
-        self._container = open_container(track.location)
+        self._container = open_sound(track.location)
         try:
             self._source = sound_stream(self._container)
             timed = self._timed()
