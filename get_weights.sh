@@ -10,7 +10,7 @@ for python in "${PYTHON:-}" "$here/.venv/bin/python" python3 python; do
   command -v "$python" >/dev/null || continue
   export PYTHONPATH=$here${PYTHONPATH:+:$PYTHONPATH}
   if "$python" -c 'import filelock, tqdm, video_depth_anything.cli.weights' 2>/dev/null; then
-    exec "$python" -m video_depth_anything.cli.weights --folder "$folder" "$@"
+    exec "$python" -m video_depth_anything.cli.weights --folder "$folder" --yes "$@"
   fi
 done
 

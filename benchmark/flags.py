@@ -32,6 +32,7 @@ def evaluation_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--infer_path", type=Path, required=True, help="folder with the predictions")
     where = "folder that dataset_extract_*.py wrote to, with a folder of each dataset in it"
     parser.add_argument("--benchmark_path", type=Path, required=True, help=where)
+    parser.add_argument("--infer_type", choices=("npy",), default="npy", help="files of the predictions; only npy")
     add_measure_arguments(parser)
     parser.add_argument("--per_scene", action="store_true", help="also a line for each scene")
     parser.add_argument("--out", type=Path, help="folder for the result files; left out: --infer_path")

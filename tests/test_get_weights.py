@@ -74,7 +74,7 @@ def test_all_into_another_folder_with_licences(
     out = capsys.readouterr().out
     assert out.count("CC-BY-NC-4.0 (non-commercial use only)") == 4 and out.count("Apache-2.0") == 2
     assert (
-        f"run.py --encoder vitb --metric --checkpoint {tmp_path / 'w' / 'metric_video_depth_anything_vitb.pth'}" in out
+        f"vda run --encoder vitb --metric --checkpoint {tmp_path / 'w' / 'metric_video_depth_anything_vitb.pth'}" in out
     )
 
 
@@ -97,6 +97,21 @@ def test_list_and_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(["vith"])
     assert caught.value.code == 2 and "unknown name 'vith'" in capsys.readouterr().err
+
+
+@needs_bash
+def test_the_originals_script_asks_nothing(hub: Hub, tmp_path: Path) -> None:
+    """At a terminal where nobody answers; the licence is printed."""
+    script = tmp_path / "get_weights.sh"
+    script.write_text(SCRIPT.read_text().replace("export PYTHONPATH=$here", f"export PYTHONPATH={ROOT}"))
+    hub.put(weights.CATALOGUE[0], Served(CONTENT))
+    _, terminal = pty.openpty()
+    environment = {**os.environ, "PYTHON": sys.executable}
+    command = ["bash", str(script), "vits"]
+    result = subprocess.run(command, stdin=terminal, env=environment, capture_output=True, text=True, check=False)
+    os.close(terminal)
+    assert len(hub.fetched(weights.CATALOGUE[0])) == 1
+    assert "licence: Apache-2.0" in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(("answer", "asked_for"), [(b"n\n", 0), (b"\n", 0), (b"y\n", 1)])

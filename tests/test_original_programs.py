@@ -406,3 +406,10 @@ def test_a_folder_of_ones_own_beside_utils(tmp_path: Path) -> None:
     command = [sys.executable, "-c", code]
     result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
     assert result.stdout == "2\n"
+
+
+def test_the_evaluations_flag_for_files() -> None:
+    from benchmark.flags import evaluation_parser
+
+    arguments = ["--infer_path", "predictions", "--benchmark_path", "benchmark", "--infer_type", "npy"]
+    assert evaluation_parser(None).parse_args(arguments).infer_type == "npy"

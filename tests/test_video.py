@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,9 +19,7 @@ from recipes import synthetic_frames
 from utils.dc_utils import read_video_frames, save_video
 from video_depth_anything.errors import InputError, OutputError
 from video_depth_anything.outputs.colormap import Colorizer, color_table
-from video_depth_anything.video.decord_reader import DecordError, DecordReader
-from video_depth_anything.video.frame import Frame
-from video_depth_anything.video.source import Selection, VideoSource, open_video, processed_size
+from video_depth_anything.video.source import Selection, open_video, processed_size
 from video_depth_anything.video.writer import VideoWriter
 
 
@@ -44,20 +42,17 @@ def test_frames_with_their_times(make_video: MakeVideo) -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "max_len", "max_res"), [("10", -1, -1), ("-1", 7, 33), ("7/2", 3, 50), ("60", 2, 64)]
+    ("target", "max_len", "max_res", "kept", "size"),
+    [("10", -1, -1, 10, (48, 64)), ("-1", 7, 33, 7, (24, 32)), ("7/2", 3, 50, 3, (38, 50)), ("60", 2, 64, 2, (48, 64))],
 )
-def test_readers_agree_on_frames_sizes_and_limits(
-    make_video: MakeVideo, target: str, max_len: int, max_res: int
+def test_frames_sizes_and_limits(
+    make_video: MakeVideo, target: str, max_len: int, max_res: int, kept: int, size: tuple[int, int]
 ) -> None:
     path = make_video(count=30, fps=Fraction(30000, 1001))
-    selection = Selection(max_res, None if target == "-1" else Fraction(target), max_len)
-    results = []
-    for source in (open_video(path, selection), VideoSource(path, selection, DecordReader(str(path)))):
-        frames = list(source.timed())
-        results.append((source.size, source.fps, [round(frame.time, 4) for frame in frames]))
-        assert {frame.image.shape for frame in frames} == {(*source.size, 3)}
-        assert source.expected == len(frames)
-    assert results[0] == results[1]
+    source = open_video(path, Selection(max_res, None if target == "-1" else Fraction(target), max_len))
+    frames = list(source.timed())
+    assert {frame.image.shape for frame in frames} == {(*source.size, 3)} == {(*size, 3)}
+    assert source.expected == len(frames) == kept
 
 
 def test_sizes() -> None:
@@ -86,16 +81,37 @@ def test_read_video_frames(make_video: MakeVideo) -> None:
     assert (len(frames), fps) == (12, 24.0)
 
 
-def test_missing_decord(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
-    import sys
+@pytest.mark.parametrize(
+    ("options", "size", "step", "fps"),
+    [
+        ({}, (54, 96), 1, 24),
+        ({"max_res": 85}, (48, 86), 1, 24),  # 85 x 47.8: rounded, then up to even sides
+        ({"max_res": 84.6, "target_fps": 10}, (48, 86), 2, 10),  # round(2.4) = 2
+        ({"max_res": 96, "target_fps": 13.5, "process_length": 3}, (54, 96), 2, 13.5),
+        ({"target_fps": 48}, (54, 96), 1, 48),
+    ],
+)
+def test_decords_frames_bit_for_bit(
+    make_video: MakeVideo, options: dict[str, Any], size: tuple[int, int], step: int, fps: float
+) -> None:
+    """As the original reads: decord's own scaler, sides that are even, every n-th frame."""
+    decord = pytest.importorskip("decord")
+    path = make_video(count=12, height=54, width=96)
+    frames, rate = read_video_frames(path, **options)
+    video = decord.VideoReader(str(path), width=size[1], height=size[0])
+    numbers = list(range(0, 12, step))[: options.get("process_length", 12)]
+    np.testing.assert_array_equal(frames, video.get_batch(numbers).asnumpy())
+    assert (frames.shape[1:3], rate) == (size, fps)
 
+
+def test_without_decord(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     path = make_video()
-    assert DecordReader(str(path)).name == "decord"
     before, _ = read_video_frames(path)
-    monkeypatch.setitem(sys.modules, "decord", None)
-    with pytest.raises(DecordError, match="not installed"):
-        DecordReader(str(path))
-    np.testing.assert_array_equal(read_video_frames(path)[0], before)
+    monkeypatch.setattr("utils.dc_utils.DECORD_AVAILABLE", False)
+    after, _ = read_video_frames(path)
+    assert np.abs(after.astype(int) - before).max() <= 3
+    small, _ = read_video_frames(path, max_res=32.0)
+    assert small.shape[1:3] == (24, 32)
 
 
 def test_gif_and_av1(tmp_path: Path, make_video: MakeVideo) -> None:
@@ -125,8 +141,7 @@ def test_display_matrix(tmp_path: Path, make_video: MakeVideo, flag: str, turn: 
     tagged = tmp_path / "tagged.mp4"
     value = ["90"] if turn == "rot" else []
     run_ffmpeg(flag, *value, "-i", plain, "-c", "copy", tagged)
-    before, _ = read_video_frames(plain)
-    after, _ = read_video_frames(tagged)
+    before, after = (np.stack(list(open_video(path))) for path in (plain, tagged))
     expected = before[:, :, ::-1] if turn == "hflip" else np.rot90(before, axes=(1, 2))
     assert after.shape == expected.shape
     assert np.abs(after.astype(int) - expected).mean() < 1
@@ -136,10 +151,9 @@ def test_variable_frame_rate_keeps_its_frames(tmp_path: Path, make_video: MakeVi
     path = tmp_path / "vfr.mp4"
     pick = r"select='not(mod(n,2))+lt(n,10)'"
     run_ffmpeg("-i", make_video(count=30), "-vf", pick, "-fps_mode", "vfr", path)
-    for source in (open_video(path), VideoSource(path, Selection(), DecordReader(str(path)))):
-        times = [frame.time for frame in source.timed()]
-        np.testing.assert_allclose(times, [n / 24 for n in range(30) if n % 2 == 0 or n < 10], atol=1e-4)
-        np.testing.assert_allclose(times, frame_times(path), atol=1e-4)
+    times = [frame.time for frame in open_video(path).timed()]
+    np.testing.assert_allclose(times, [n / 24 for n in range(30) if n % 2 == 0 or n < 10], atol=1e-4)
+    np.testing.assert_allclose(times, frame_times(path), atol=1e-4)
 
 
 def test_a_file_cut_off_is_read_as_far_as_it_goes(make_video: MakeVideo, caplog: pytest.LogCaptureFixture) -> None:
@@ -149,25 +163,6 @@ def test_a_file_cut_off_is_read_as_far_as_it_goes(make_video: MakeVideo, caplog:
         frames = list(open_video(path))
     assert 10 < len(frames) < 60
     assert "it claims 60" in caplog.text or "stops after" in caplog.text
-
-
-def test_what_decord_cannot_read_on_the_way_is_read_again(
-    make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    frames = DecordReader.__iter__
-
-    def failing(self: DecordReader) -> Iterator[Frame]:
-        for index, frame in enumerate(frames(self)):
-            if index == 5:
-                raise DecordError("decord stopped on the way")
-            yield frame
-
-    path = make_video(count=12)
-    whole, _ = read_video_frames(path)
-    monkeypatch.setattr(DecordReader, "__iter__", failing)
-    again, _ = read_video_frames(path)
-    assert len(again) == 12
-    assert np.abs(again.astype(int) - whole).max() <= 3
 
 
 @pytest.mark.parametrize("content", [b"", b"this is not a video", b"\x00\x00\x00\x18ftypmp42" + bytes(400)])
@@ -253,6 +248,9 @@ def test_save_video(tmp_path: Path) -> None:
     gray, _ = read_video_frames(tmp_path / "gray.mp4")
     np.testing.assert_allclose(gray.mean(axis=3), depths * 127.5, atol=6)
     save_video(np.ones((2, 32, 48), dtype=np.float32), tmp_path / "constant.mp4", is_depths=True)
+    save_video(depths, tmp_path / "metres.mp4", is_depths=True, grayscale=True, metric=True)
+    metres, _ = read_video_frames(tmp_path / "metres.mp4")
+    np.testing.assert_allclose(metres.mean(axis=3), 255 - depths * 127.5, atol=6)  # near is bright
     constant, _ = read_video_frames(tmp_path / "constant.mp4")
     assert constant.max() < 8  # inferno begins black
     with pytest.raises(ValueError, match="no frames"):

@@ -14,8 +14,7 @@ import numpy.typing as npt
 from video_depth_anything.errors import OutputError
 from video_depth_anything.files import whole_file
 from video_depth_anything.outputs.colormap import Colorizer
-from video_depth_anything.video.decord_reader import DecordError, DecordReader
-from video_depth_anything.video.source import Selection, VideoSource, open_video
+from video_depth_anything.video.source import Selection, open_video
 from video_depth_anything.video.timing import parse_target_fps
 
 # Whether decord is there to read with.
@@ -32,32 +31,53 @@ def ensure_even(value: int) -> int:
 
 
 def read_video_frames(
-    video_path: str | Path, process_length: int = -1, target_fps: float = -1, max_res: int = -1
+    video_path: str | Path, process_length: int = -1, target_fps: float = -1, max_res: float = -1
 ) -> tuple[npt.NDArray[np.uint8], float]:
     """Read a video into memory. `video_depth_anything.video.source.open_video` reads it as a stream.
 
-    decord reads it, as in the original; PyAV where decord is missing, fails on the file, or shows it otherwise than it
-    is meant (mirrored, HDR, interlaced, trimmed).
+    decord reads it, as in the original and with the same frames; PyAV where decord is missing or fails on the file.
 
     Args:
         video_path: of the file.
         process_length: at most so many frames are kept, -1: all.
-        target_fps: frames are chosen by time to come at this rate, -1: all. More than the file has is not possible.
-        max_res: longer side of the result at most, in pixels, -1: any.
+        target_fps: frames a second to keep, -1: all. decord takes every n-th frame, PyAV chooses by time.
+        max_res: longer side of the result at most, in pixels, -1: any. decord makes both sides even.
 
     Returns:
-        (N, H, W, 3) uint8 RGB, and their frame rate.
+        (N, H, W, 3) uint8 RGB, and their frame rate: `target_fps` if it is given.
 
     Raises:
         InputError: if the file is missing, or no frame of it decodes.
     """
-    selection = Selection(max_res, parse_target_fps(target_fps), process_length)
+    selection = Selection(round(max_res), parse_target_fps(target_fps), process_length)
+    found = _read_by_decord(str(video_path), process_length, target_fps, max_res) if DECORD_AVAILABLE else None
+    if found is not None:
+        return found
+    source = open_video(video_path, selection)
+    return np.stack(list(source)), float(source.fps)
+
+
+def _read_by_decord(
+    path: str, process_length: int, target_fps: float, max_res: float
+) -> tuple[npt.NDArray[np.uint8], float] | None:
+    """None if decord cannot read the file."""
+    import decord
+
+    decord.logging.set_level(decord.logging.QUIET)
     try:
-        source = VideoSource(video_path, selection, DecordReader(str(video_path)))
-        return np.stack(list(source)), float(source.fps)
-    except DecordError:
-        source = open_video(video_path, selection)
-        return np.stack(list(source)), float(source.fps)
+        video: Any = decord.VideoReader(path, ctx=decord.cpu(0))
+        height, width = video.get_batch([0]).shape[1:3]
+        if 0 < max_res < max(height, width):
+            scale = max_res / max(height, width)
+            height, width = (ensure_even(round(side * scale)) for side in (height, width))
+        video = decord.VideoReader(path, ctx=decord.cpu(0), width=width, height=height)
+        rate = video.get_avg_fps()
+        fps = rate if target_fps == -1 else target_fps
+        chosen = range(0, len(video), max(round(rate / fps), 1))
+        frames = video.get_batch(chosen if process_length == -1 else chosen[:process_length]).asnumpy()
+    except (decord.base.DECORDError, RuntimeError):
+        return None
+    return (frames, fps) if frames.shape[3:] == (3,) else None  # of frames of two pixels it makes other arrays
 
 
 def save_video(
@@ -66,6 +86,7 @@ def save_video(
     fps: float = 10,
     is_depths: bool = False,
     grayscale: bool = False,
+    metric: bool = False,
 ) -> None:
     """Write frames, or depth maps in colour, to a video file.
 
@@ -75,7 +96,9 @@ def save_video(
             .gif is one too. Odd sides are padded by one pixel that repeats its neighbour.
         fps: frame rate.
         is_depths: whether the frames are depth maps.
-        grayscale: whether depth is coloured gray; else with inferno. Bright is large.
+        grayscale: whether depth is coloured gray; else with inferno.
+        metric: whether the depth is in metres and near is bright, as `vda run --metric` colours it. By default large is
+            bright, as in the original.
 
     Raises:
         OutputError: if the file cannot be written.
@@ -93,7 +116,7 @@ def save_video(
     options = {"format": "FFMPEG", "fps": fps, "macro_block_size": 1, **CONTAINERS.get(suffix, {})}
     if suffix == ".gif":
         options = {"duration": 1000 / fps, "loop": 0}  # milliseconds; without end
-    pictures = iter(_colored(frames, grayscale) if is_depths else frames)
+    pictures = iter(_colored(frames, grayscale, metric) if is_depths else frames)
     first = next(pictures, None)
     if first is None:
         raise ValueError(f"no frames to write to {path}")
@@ -106,11 +129,12 @@ def save_video(
         raise OutputError(f"cannot write {path}: {str(error).strip().splitlines()[0]}") from error
 
 
-def _colored(depths: Iterable[npt.NDArray[Any]], grayscale: bool) -> Iterator[npt.NDArray[np.uint8]]:
+def _colored(depths: Iterable[npt.NDArray[Any]], grayscale: bool, metric: bool) -> Iterator[npt.NDArray[np.uint8]]:
     maps = np.asarray(depths)
     finite = maps[np.isfinite(maps)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    return map(Colorizer(low, high, None if grayscale else "inferno"), maps)
+    ends = (high, low) if metric else (low, high)
+    return map(Colorizer(*ends, None if grayscale else "inferno"), maps)
 
 
 def _padded(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
