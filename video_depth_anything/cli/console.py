@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ from ..files import let_go
 
 # How often a log file is told how far a run is.
 LOG_SECONDS = 10.0
-BAR: dict[str, Any] = {"unit": "frame", "dynamic_ncols": True, "smoothing": 0.05}
+FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
+BAR: dict[str, Any] = {"unit": "frame", "smoothing": 0.05, "bar_format": FORMAT}
 USER_ERROR = 2
 
 # Called with the numbers of frames that the network has taken, and of those whose depth is final.
@@ -93,8 +95,11 @@ def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
 def _bar(total: int | None, name: str) -> Iterator[Progress]:
     from tqdm import tqdm
 
-    finished = 0
-    with tqdm(total=total, desc=encodable(name), **BAR, file=sys.stderr) as bar:
+    start, finished = time.monotonic(), 0
+    # Terminals without a size, as some containers have them, would show nothing.
+    sized = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+    size: dict[str, Any] = {"dynamic_ncols": True} if sized else {"ncols": 80, "nrows": 24}
+    with tqdm(total=total, desc=encodable(name), **size, **BAR, file=sys.stderr) as bar:
 
         def advance(taken: int, done: int) -> None:
             nonlocal finished
@@ -102,6 +107,7 @@ def _bar(total: int | None, name: str) -> Iterator[Progress]:
             # A file's frame count is a claim; a bar beyond 100 % helps nobody.
             if bar.total is not None and taken > bar.total:
                 bar.total = None
+            bar.set_postfix_str(_time_left(bar.total, (taken + done) / 2, start), refresh=False)
             bar.update(taken - bar.n)
 
         try:
@@ -116,11 +122,10 @@ def _lines(total: int | None, name: str) -> Iterator[Progress]:
     finished = 0
 
     def line(frames: int, work: float) -> None:
-        """Taking a frame and giving its depth are about the same work."""
         rate = work / max(time.monotonic() - start, 1e-6)
         of = "" if total is None or frames > total else f"/{total}"
-        left = f", {(total - work) / rate:.0f} s left" if total is not None and 0 < work < total else ""
-        show(f"{name}: {frames}{of} frames, {rate:.2f} frames/s{left}", sys.stderr)
+        left = _time_left(total, work, start)
+        show(f"{name}: {frames}{of} frames, {rate:.2f} frames/s{', ' * bool(left)}{left}", sys.stderr)
 
     def advance(taken: int, done: int) -> None:
         nonlocal finished, said
@@ -133,6 +138,13 @@ def _lines(total: int | None, name: str) -> Iterator[Progress]:
         yield advance
     finally:
         line(finished, finished)
+
+
+def _time_left(total: int | None, work: float, start: float) -> str:
+    """The time left, where it can be told: taking a frame and giving its depth are about the same work."""
+    if total is None or not 0 < work < total:
+        return ""
+    return f"{(time.monotonic() - start) * (total - work) / work:.0f} s left"
 
 
 def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
