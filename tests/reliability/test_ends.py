@@ -36,8 +36,11 @@ def finished(tmp_path_factory: pytest.TempPathFactory, checkpoint: Path) -> Path
 
 @pytest.fixture
 def again(finished: Path, tmp_path: Path) -> Path:
-    """A copy of that folder."""
-    return Path(shutil.copytree(finished, tmp_path / "home"))
+    """A copy of that folder, whose record names its own clip."""
+    home = Path(shutil.copytree(finished, tmp_path / "home"))
+    record = home / "outputs" / ".clip_run.json"
+    record.write_text(record.read_text().replace(str(finished), str(home)))
+    return home
 
 
 def flags(checkpoint: Path) -> tuple[str | Path, ...]:
