@@ -38,6 +38,7 @@ from video_depth_anything.outputs.colormap import Colorizer, color_table
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.run_outputs import RunOutputs
+from video_depth_anything.outputs.stereo import EyeViews, disparity_of
 from video_depth_anything.pipelines.driver import by_windows, run_video
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.transform import network_size, preprocess
@@ -120,6 +121,13 @@ class HostRun:
         for _, depth in self.shown():
             colorize(depth)
 
+    def stereo(self) -> None:
+        """Make both eyes' views of as many frames, at half width."""
+        height, width = self.frames[0].shape[:2]
+        eyes = EyeViews((height, width), (height, width // 2), 0.02, 0.5)
+        for frame, depth in self.shown():
+            eyes(frame, disparity_of(depth[:, ::2], "disparity", (0.0, 555.0)))
+
     def write(self, *save: str) -> None:
         """Write as many frames and maps to the real outputs, from memory."""
         source = self._source()
@@ -163,6 +171,7 @@ def measure(run: HostRun, repeats: int) -> dict[str, list[tuple[float, float]]]:
         "reading": run.read,
         "preprocessing": run.preprocess,
         "colouring": run.color,
+        "both eyes' views for `sbs`": run.stereo,
         "writing `src`": partial(run.write, "src"),
         "writing `vis`, colouring included": partial(run.write, "vis"),
         "**in all, `src vis`**": partial(run.run, "src", "vis"),

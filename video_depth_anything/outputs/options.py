@@ -40,6 +40,22 @@ def two_numbers(words: Sequence[str]) -> tuple[float, float]:
     return x, y
 
 
+def parallax(word: str) -> float:
+    """Percent of the width; more than a few are hard to look at."""
+    value = number(word)
+    if not 0 <= value <= 20:
+        raise BadValue(f"{value:g} is not a number from 0 to 20")
+    return value
+
+
+def share(word: str) -> float:
+    """A number from 0 to 1."""
+    value = number(word)
+    if not 0 <= value <= 1:
+        raise BadValue(f"{value:g} is not a number from 0 to 1")
+    return value
+
+
 def rising_numbers(words: Sequence[str]) -> tuple[float, float]:
     """A range."""
     low, high = two_numbers(words)
@@ -74,7 +90,7 @@ class OutputOptions:
     grayscale: bool = option(False, "depth video in gray instead of colours")
     vis_range: VisRange = option(
         VisRange(),
-        "values the colours span: of the 'video', a running 'percentile', or two numbers",
+        "video, percentile or two numbers",
         VisRange.parse,
         nargs="+",
         metavar="RANGE",
@@ -86,7 +102,7 @@ class OutputOptions:
     )
     depth_range: tuple[float, float] | None = option(
         None,
-        "the lowest and highest value, instead of the video's own or of an earlier run on all of it",
+        "the value range, instead of the video's own",
         rising_numbers,
         nargs=2,
         metavar=("LOW", "HIGH"),
@@ -96,6 +112,13 @@ class OutputOptions:
         "value range of 16-bit images of relative depth",
         choices=("video", "frame"),
     )
+    stereo: Literal["half", "full", "tab", "anaglyph"] = option(
+        "half",
+        "both views in sbs",
+        choices=("half", "full", "tab", "anaglyph"),
+    )
+    stereo_depth: float = option(2.0, "largest parallax in sbs", parallax, metavar="PERCENT")
+    stereo_plane: float = option(0.5, "depth on the screen, 1 is near", share, metavar="SHARE")
     keep_audio: bool = option(False, "copy the sound into the videos")
     codec: str = option("libx264", "FFmpeg's H.264 encoder, such as h264_nvenc", metavar="NAME")
     overwrite: bool = option(False, "replace files that no earlier run wrote", compared=False)

@@ -67,6 +67,14 @@ FORMATS = {
         shows_source=lambda options: options.layout == "compare",
         sound=True,
     ),
+    "sbs": Format(
+        "stereo.StereoVideo",
+        (r"_sbs_(LR|TB|anaglyph)\.mp4",),
+        1.2,
+        whole_range=lambda options, _: options.vis_range.kind == "video",
+        shows_source=lambda _: True,
+        sound=True,
+    ),
     "npz": Format("npz.NpzArchive", (r"_depths\.npz",), 4.0, whole_range=_scaled),
     "exr": Format(
         "frame_files.ExrFrames",

@@ -110,7 +110,7 @@ def infer(
             iterable of (H, W, 3) RGB arrays or tensors, or of PIL images, all of one size. Integers range from 0 to 255
             and those of 16 bits to 65535; floats range from 0 to 255, or to 1 where the first frame does.
         model: a network that is loaded, by `load_network` or `from_pretrained`; None loads one as the options say.
-        save: formats to write: src, vis, npz, exr, png16, mkv16, ply.
+        save: formats to write: src, vis, sbs, npz, exr, png16, mkv16, ply.
         name: what outputs are called where the source is frames.
         fps: frames a second where the source is frames, or images.
         on_progress: called after each frame with the number of frames done, and of frames expected if it is known.

@@ -1,0 +1,187 @@
+"""Stereoscopic video: the views of two eyes, made from a frame and its depth.
+
+The method is depth-image-based rendering: C. Fehn, "Depth-image-based rendering (DIBR), compression and transmission
+for a new approach on 3D-TV", SPIE 5291, 2004. Pixels are shifted along their rows in proportion to disparity, by half
+of it for each eye, as for parallel cameras. Near pixels cover far ones; what they uncover is filled from the far side.
+"""
+
+from __future__ import annotations
+
+import logging
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from ..video.frame import DepthMap, Frame, Image
+from .base import RunInfo
+from .options import DepthKind
+from .stereo_tags import LEFT_RIGHT, TOP_BOTTOM, tag_stereo
+from .videos import VideoOutput
+from .visualiser import VisStyle, Visualiser
+
+logger = logging.getLogger(__name__)
+
+# Levels of disparity, at less than a tenth of a pixel from each other in full HD; 0 stands for a hole.
+NEAREST = 255
+# Disparities in neighbouring pixels that are further apart, in pixels of shift, are the edge of something.
+EDGE = 1.5
+# Nearer than this share of the largest distance, metres count as this near: disparity has no end.
+NEAREST_SHARE = 0.02
+# Of a band that is warped at once.
+ROWS = 64
+
+Levels = npt.NDArray[np.uint8]
+
+
+class EyeViews:
+    """Makes the views of both eyes.
+
+    Args:
+        frame: (H, W) of the frames.
+        size: (h, w) of a view; frames are squeezed to it.
+        parallax: of the nearest against the farthest, as a share of the width.
+        plane: which disparity, from 0 (farthest) to 1, lies on the screen.
+    """
+
+    def __init__(self, frame: tuple[int, int], size: tuple[int, int], parallax: float, plane: float) -> None:
+        self._size = size
+        # Pixels of a view by which the left eye sees a level further right; the right eye, further left.
+        shifts = parallax * size[1] / 2 * ((np.arange(NEAREST + 1) - 1) / (NEAREST - 1) - plane)
+        whole = np.floor(shifts[1:] + 0.5).astype(int)
+        # For each whole number of pixels, the first and the last level that it holds.
+        self._moves = [(int(n), int((whole < n).sum()) + 1, int((whole <= n).sum())) for n in np.unique(whole)]
+        self._shifts = [(side * shifts).astype(np.float32) for side in (1, -1)]
+        self._edge = min(EDGE * (NEAREST - 1) / (shifts[-1] - shifts[1]), NEAREST) if parallax else NEAREST
+        self._around = np.ones((1, 2 * (size[1] // 400) + 3), np.uint8)
+        # Pixels have their middles, so squeezed ones lie between those of the frame.
+        self._scale = np.float32(frame[1] / size[1])
+        self._columns = (np.arange(size[1], dtype=np.float32) + 0.5) * self._scale - 0.5
+        rows = (np.arange(size[0]) + 0.5) * (frame[0] / size[0]) - 0.5
+        self._rows = np.repeat(rows.astype(np.float32)[:, None], size[1], axis=1)
+
+    def __call__(self, image: Image, disparity: DepthMap) -> tuple[Image, Image]:
+        """The left and the right view, (h, w, 3) uint8.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            disparity: (h, w) float32, from 0 at the farthest to 1 at the nearest.
+        """
+        views = np.empty((2, *self._size, 3), np.uint8)
+        # Four channels are sampled faster than three.
+        padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
+        for top in range(0, self._size[0], ROWS):  # as many as the processor's caches hold
+            band = slice(top, top + ROWS)
+            levels = self._sharpened(self._levels(disparity[band]))
+            for view, seen, side in zip(views, self._seen(levels), (0, 1)):
+                # Where each pixel comes from, in pixels of the frame.
+                origin = np.asarray(cv2.LUT(seen, self._shifts[side]), np.float32)
+                np.multiply(origin, -self._scale, out=origin)
+                np.add(origin, self._columns, out=origin)
+                _fill_holes(origin, seen, from_left=side == 0)
+                found = cv2.remap(padded, origin, self._rows[band], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+                cv2.cvtColor(found, cv2.COLOR_RGBA2RGB, view[band])
+        return views[0], views[1]
+
+    def _seen(self, levels: Levels) -> tuple[Levels, Levels]:
+        """Which level each eye sees in every pixel, the nearest of those that come to lie there; 0 in holes."""
+        seen, width = (np.zeros_like(levels), np.zeros_like(levels)), levels.shape[1]
+        for shift, first, last in self._moves:
+            _, layer = cv2.threshold(levels, first - 1, 0, cv2.THRESH_TOZERO)
+            _, layer = cv2.threshold(layer, last, 0, cv2.THRESH_TOZERO_INV)
+            for view, by in zip(seen, (shift, -shift)):
+                part = view[:, max(by, 0) : width + min(by, 0)]
+                cv2.max(part, layer[:, max(-by, 0) : width - max(by, 0)], dst=part)
+        return seen
+
+    def _levels(self, disparity: DepthMap) -> Levels:
+        """(h, w) uint8 from 1 to 255; NaN is far."""
+        levels = cv2.addWeighted(disparity, NEAREST - 1, disparity, 0, 1, dtype=cv2.CV_8U)
+        return np.asarray(cv2.max(levels, 1), np.uint8)  # type: ignore[call-overload]
+
+    def _sharpened(self, levels: Levels) -> Levels:
+        """Without the slopes that depth has at edges, and with what is in front a pixel wider on either side."""
+        near, far = cv2.dilate(levels, self._around), cv2.erode(levels, self._around)
+        middle = cv2.addWeighted(near, 0.5, far, 0.5, 0)
+        _, edges = cv2.threshold(cv2.subtract(near, far), self._edge, NEAREST, cv2.THRESH_BINARY)
+        in_front = cv2.compare(levels, middle, cv2.CMP_GE)
+        sharp = levels.copy()
+        cv2.copyTo(far, edges, sharp)
+        cv2.copyTo(near, cv2.bitwise_and(edges, in_front), sharp)
+        return np.asarray(cv2.dilate(sharp, np.ones((1, 3), np.uint8)), np.uint8)
+
+
+def _fill_holes(origin: npt.NDArray[np.float32], levels: Levels, from_left: bool) -> None:
+    """Let holes show the last pixel of their far side again; a single one lies on a slope, between its neighbours.
+
+    Args:
+        origin: (h, w), where each pixel comes from; holes are filled in place.
+        levels: (h, w), 0 in holes.
+        from_left: on which side of holes it is farther.
+    """
+    width = origin.shape[1]
+    if cv2.countNonZero(levels) == levels.size:
+        return
+    holes = np.flatnonzero(levels == 0)
+    # Runs of neighbours in a row.
+    begins = np.concatenate(([True], (np.diff(holes) != 1) | (holes[1:] % width == 0)))
+    run = np.cumsum(begins) - 1
+    first = holes[begins]
+    last = np.append(holes[np.flatnonzero(begins)[1:] - 1], holes[-1])
+    at_left, at_right = first % width == 0, last % width == width - 1
+    flat = origin.ravel()
+    before, behind = flat[np.where(at_left, first, first - 1)], flat[np.where(at_right, last, last + 1)]
+    farther = np.where(~at_left if from_left else at_right, before, behind)
+    single = (first == last) & ~at_left & ~at_right
+    flat[holes] = np.where(single, (before + behind) / 2, farther)[run]
+
+
+def disparity_of(depth: DepthMap, kind: DepthKind, ends: tuple[float, float]) -> DepthMap:
+    """Disparity from 0 at the farthest to 1 at the nearest of a video.
+
+    Args:
+        depth: (H, W) float32.
+        kind: what it is.
+        ends: lowest and highest value of the video.
+    """
+    low, high = ends
+    if kind == "depth_metres":
+        nearest = max(low, NEAREST_SHARE * high, 1e-6)
+        depth = np.reciprocal(np.maximum(depth, np.float32(nearest)))
+        low, high = 1 / max(high, nearest), 1 / nearest
+    return np.asarray((depth - low) / (high - low if high > low else 1.0), np.float32)
+
+
+class StereoVideo(VideoOutput):
+    """`_sbs_LR.mp4` or `_sbs_TB.mp4`: both views, side by side or one above the other; headsets go by these names.
+
+    `_sbs_anaglyph.mp4`: the left view in red, the right one in green and blue.
+    """
+
+    def __init__(self, run: RunInfo) -> None:
+        options = run.options
+        layout, (height, width) = options.stereo, run.size
+        size = {"half": (height, max(width // 2, 1)), "tab": (max(height // 2, 1), width)}.get(layout, run.size)
+        self._kind, self._size, self._layout = run.kind, size, layout
+        self._views = EyeViews(run.size, size, options.stereo_depth / 100, options.stereo_plane)
+        style = VisStyle(None, options.vis_range)
+        self._range = Visualiser(run.kind, style, run.ends if options.vis_range.kind == "video" else None)
+        ending = {"tab": "_TB", "anaglyph": "_anaglyph"}.get(layout, "_LR")
+        whole = {"tab": (2 * size[0], size[1]), "anaglyph": size}.get(layout, (size[0], 2 * size[1]))
+        logger.info("stereo: at most %.1f pixels of parallax in %d", options.stereo_depth / 100 * width, width)
+        super().__init__(run, f"_sbs{ending}.mp4", whole, run.audio)
+
+    def write(self, frame: Frame) -> None:
+        ends = self._range.ends(frame)
+        depth = cv2.resize(frame.depth, self._size[::-1], interpolation=cv2.INTER_NEAREST)
+        left, right = self._views(frame.image, disparity_of(np.asarray(depth, np.float32), self._kind, ends))
+        if self._layout == "anaglyph":
+            right[..., 0] = left[..., 0]
+            self.append(right, frame)
+        else:
+            self.append(np.concatenate((left, right), axis=0 if self._layout == "tab" else 1), frame)
+
+    def close(self) -> None:
+        super().close()
+        if self._layout != "anaglyph":
+            tag_stereo(self._file.path, TOP_BOTTOM if self._layout == "tab" else LEFT_RIGHT)

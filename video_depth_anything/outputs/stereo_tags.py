@@ -1,0 +1,62 @@
+"""The box `st3d` of Google's spatial media specification, by which players know that an MP4 file is stereoscopic."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+# Bytes before the boxes that these boxes hold, behind their own size and name.
+HOLDERS = {b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"stsd": 8}
+PICTURES = {b"avc1", b"avc3", b"hvc1", b"hev1"}
+OFFSETS = {b"stco": ">u4", b"co64": ">u8"}
+TOP_BOTTOM, LEFT_RIGHT = 1, 2
+
+
+def tag_stereo(path: Path, layout: int) -> None:
+    """Note in a video file of one picture stream, whose index stands before its data, how both views lie in it.
+
+    Args:
+        path: of the file.
+        layout: TOP_BOTTOM or LEFT_RIGHT.
+    """
+    tag = _box(b"st3d", struct.pack(">IB", 0, layout))
+    tagged = path.with_name(f".tagged_{path.name}")
+    with path.open("rb") as source, tagged.open("wb") as target:
+        while head := source.read(8):
+            size, kind = struct.unpack(">I4s", head)
+            if kind == b"mdat":
+                target.write(head)
+                break
+            body = source.read(size - 8)
+            target.write(_tagged(kind, body, tag))
+        shutil.copyfileobj(source, target, 1 << 20)
+    tagged.replace(path)
+
+
+def _box(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I4s", 8 + len(body), kind) + body
+
+
+def _tagged(kind: bytes, body: bytes, tag: bytes) -> bytes:
+    """A box with the tag where it belongs, and with the places of data that it moves."""
+    if kind in HOLDERS:
+        begin = HOLDERS[kind]
+        body = body[:begin] + b"".join(_tagged(*child, tag) for child in _children(body[begin:]))
+    elif kind in PICTURES:
+        body += tag
+    elif kind in OFFSETS:
+        places = np.frombuffer(body[8:], OFFSETS[kind]) + len(tag)
+        body = body[:8] + places.astype(OFFSETS[kind]).tobytes()
+    return _box(kind, body)
+
+
+def _children(body: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while at < len(body):
+        size, kind = struct.unpack_from(">I4s", body, at)
+        yield kind, body[at + 8 : at + size]
+        at += size
