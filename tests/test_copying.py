@@ -12,8 +12,9 @@ import av
 import cv2
 import numpy as np
 import pytest
-from ffmpeg import run_ffmpeg
+from ffmpeg import ffmpeg_header, run_ffmpeg
 
+from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.colormap import color_table
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
@@ -172,3 +173,19 @@ def test_an_encoder_that_is_not_there(tmp_path: Path, caplog: pytest.LogCaptureF
     said = [record.getMessage() for record in caplog.records]
     assert said == [] or (len(said) == 1 and f"the encoder {codec} does not work here" in said[0])
     assert codec == "h264_nvenc" or said
+
+
+@pytest.mark.parametrize("codec", ["prores_ks", "dnxhd", "libvpx-vp9"])
+def test_what_mp4_players_do_not_play_is_refused(tmp_path: Path, codec: str) -> None:
+    with pytest.raises(OutputError, match=f"--codec {codec} writes .*; use an encoder of H.264 or HEVC"):
+        OutputPlan(OutputOptions(tmp_path, ("src",), codec=codec), CameraOptions(), metric=False)
+
+
+def test_hevc_has_the_tag_that_all_players_take(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "a.mp4", (64, 96), Fraction(24), codec="libx265")
+    for frame in box_frames(3, (64, 96)):
+        writer.write(frame)
+    writer.close()
+    assert "hevc" in ffmpeg_header(tmp_path / "a.mp4")
+    assert "(hvc1 / " in ffmpeg_header(tmp_path / "a.mp4")
+    assert len(list(decoded(tmp_path / "a.mp4"))) == 3

@@ -13,6 +13,7 @@ from test_media_files import difference, read
 
 from video_depth_anything.video.source import open_video
 
+MEDIA = Path(__file__).parent / "media"
 CLIP = ("-f", "lavfi", "-i", "testsrc2=s=96x64:d=1:r=25")
 
 
@@ -95,3 +96,13 @@ def test_a_still_end_lasts_as_long_as_the_file(tmp_path: Path, caplog: pytest.Lo
     assert frames[-1].end == pytest.approx(3, abs=0.05)
     assert len(frames) == len(decoded(path)) < 75
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("name", ["clap.mp4", "pixelcrop.mkv"])
+def test_cropping_by_the_container(name: str) -> None:
+    """Of 160x120, 20 columns at the left and 16 rows above and below are not shown."""
+    with closing(open_video(MEDIA / "crop" / name)) as source:
+        found = np.stack(list(source))
+    assert found.shape[1:] == (88, 140, 3)
+    assert not source.copyable
+    np.testing.assert_array_equal(found, decoded(MEDIA / "crop" / name))

@@ -22,6 +22,7 @@ from ..video.sequences import numbered
 from ..video.sound import AudioTrack
 from ..video.sound_streams import NO_SOUND
 from ..video.stream_clock import Joint
+from ..video.writer import check_codec
 from .base import Numbering, OutputWriter, RunInfo, abort_all
 from .late import LateOutputs
 from .options import CameraOptions, OutputOptions, Provenance, usual_formats
@@ -96,6 +97,8 @@ class OutputPlan:
             self._check_format(name)
         if self.options.png16_scale == "frame" and self.options.depth != "raw":
             raise UsageError(f"--depth {self.options.depth} spans the video: --png16_scale frame does not go with it")
+        if {"src", "vis"} & set(save):
+            check_codec(self.options.codec)
         try:
             style = VisStyle.chosen(self.options)
         except ValueError as error:

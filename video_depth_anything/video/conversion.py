@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import InputError
+from .filters import filter_graph
 from .names import printable
 
 if TYPE_CHECKING:
     from av import VideoFrame
+    from av.filter import Graph
 
+    from .cropping import Crop
     from .tone_mapping import ToneMapper
 
 logger = logging.getLogger(__name__)
@@ -101,12 +104,13 @@ class Converter:
     Args:
         location: for messages.
         pixel_aspect: width of a stored pixel over its height; None if square.
+        crop: what the container leaves out of every frame.
 
     Attributes:
         orientation: of the latest picture; None before the first.
     """
 
-    def __init__(self, location: str, pixel_aspect: Fraction | None) -> None:
+    def __init__(self, location: str, pixel_aspect: Fraction | None, crop: Crop | None = None) -> None:
         from av.video.reformatter import VideoReformatter
 
         # The GNU allocator takes memory from the system and gives it back for every frame, a fifth of the work, until
@@ -114,6 +118,8 @@ class Converter:
         np.empty(KEPT_BLOCK, np.uint8)
         self._location = printable(location)
         self._pixel_aspect = pixel_aspect
+        self._crop = crop
+        self._cropper: tuple[tuple[object, ...], Graph] | None = None
         self._to_rgb = VideoReformatter()
         self._to_deep_rgb = VideoReformatter()
         self._shown: tuple[int, int] | None = None
@@ -136,6 +142,8 @@ class Converter:
             self._rotation = frame.rotation
             self.orientation = orientation_of(frame)
         orientation = self.orientation
+        if self._crop is not None:
+            frame = self._cropped(frame, self._crop)
         quarter = abs(orientation[0]) + abs(orientation[3]) < abs(orientation[1]) + abs(orientation[2])
         if self._shown is None:
             stored = square_size(frame.height, frame.width, self._pixel_aspect)
@@ -153,6 +161,16 @@ class Converter:
             raise InputError(f"cannot read {self._location}: frames of {pixel_format} cannot be converted") from error
         image = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
         return image if orientation == UPRIGHT else upright(image, orientation)
+
+    def _cropped(self, frame: VideoFrame, crop: Crop) -> VideoFrame:
+        kind = frame.width, frame.height, frame.format.name
+        if self._cropper is None or self._cropper[0] != kind:
+            sides = {"w": frame.width - crop.left - crop.right, "h": frame.height - crop.top - crop.bottom}
+            where = {**sides, "x": crop.left, "y": crop.top, "exact": 1}
+            options = {name: str(value) for name, value in where.items()}
+            self._cropper = kind, filter_graph(frame, "crop", **options)
+        self._cropper[1].vpush(frame)
+        return self._cropper[1].vpull()
 
     def _mend_matrix(self, frame: VideoFrame, hdr: bool) -> None:
         """Replace a colour matrix that cannot be converted by the one that goes with the primaries."""

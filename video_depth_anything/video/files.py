@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Iterator
 from fractions import Fraction
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import BrokenOffError, InputError
 from .containers import USUAL_LIMITS, Limits, is_address, open_container, reading_error
 from .conversion import UPRIGHT, Converter, is_plain
+from .cropping import Crop, container_crop
 from .filters import deinterlaced
 from .frame import Frame
 from .headers import USUAL_RATE, can_copy, check_size, claimed_end, plausible_rate, rate_of, video_stream
@@ -21,10 +23,11 @@ from .reader import Reader
 from .realtime import is_live
 from .sound_streams import plays_between
 from .stream_clock import StreamClock
-from .timing import as_rate
+from .timing import ROUNDED, as_rate
 
 if TYPE_CHECKING:
     from av import Packet, VideoFrame, VideoStream
+    from av.container import InputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ logger = logging.getLogger(__name__)
 MAY_RESTART = 0x200
 # AVFMT_NOTIMESTAMPS: a bare stream of a codec.
 NO_TIMES = 0x80
+# Formats whose index leads to key frames, and by how many seconds more than needed is decoded, as filters look back.
+SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
+MARGIN = 1.0
 # Frames whose times tell the rate of a file that states none.
 RATE_SAMPLE = 24
 # A file counts as cut short if more than this share of what it claims, or this many frames, is missing.
@@ -57,9 +63,12 @@ class FileReader(Reader):
 
     name = "PyAV"
 
-    def __init__(self, location: str, limits: Limits = USUAL_LIMITS, live: bool | None = None) -> None:
+    def __init__(
+        self, location: str, limits: Limits = USUAL_LIMITS, live: bool | None = None, start: float = 0.0
+    ) -> None:
         self._location = location
         self._chosen_live = live
+        self._skipped = start
         self._limits = limits
         # The library must not be closed while another thread reads: whoever is last closes.
         self._busy = threading.Lock()
@@ -67,8 +76,10 @@ class FileReader(Reader):
         self._damaged = self._torn = False
         self._broken: InputError | None = None
         self._packets = 0
+        self._entry: tuple[int | None, bool] = (None, False)
         self._first_dts: int | None = None
         self._late = 0.0
+        self._counts_all = True
         self._still_until = 0.0
         self._container = open_container(location, limits)
         try:
@@ -80,17 +91,13 @@ class FileReader(Reader):
             raise
 
     def _prepare(self) -> None:
-        from av.codec.context import Flags
-        from av.stream import Discard
-
         stream = self._stream
-        # Without it, H.264 that is cropped at the left keeps columns that are not to be shown.
-        stream.codec_context.flags |= Flags.unaligned
         self._is_file = Path(self._location).is_file()
-        self.copyable = self._is_file and can_copy(stream)
-        for other in self._container.streams:
-            if other.index != stream.index:
-                other.discard = Discard.all
+        self._crop: Crop | None = None
+        if self._is_file:
+            kind, path = self._container.format.name, Path(self._location)
+            self._crop = container_crop(path, kind, stream.index, stream.width, stream.height)
+        self.copyable = self._is_file and can_copy(stream) and self._crop is None
         flags = self._container.format.flags
         # Ogg tells its length all the same.
         self._may_restart = bool(flags & MAY_RESTART) and self._container.format.name != "ogg"
@@ -101,13 +108,13 @@ class FileReader(Reader):
         has_length = bool(self._container.duration or stream.duration)
         self.live = is_live(self._location, has_length, self._chosen_live)
         self.made_up_clock = self.live and bool(flags & NO_TIMES)
-        # Frames that are decoded in several threads come out later.
-        stream.thread_type = "SLICE" if self.live else "AUTO"
+        self._set_up(self._container, stream)
         self._frames = self._decoded(stated or USUAL_RATE)
         if stated is None and not self.live:
             head = list(islice(self._frames, RATE_SAMPLE))
             stated = rate_of([stamp.time for _, stamp in head])
             self._frames = chain(head, self._frames)
+            self._skipped = 0.0
         stated = stated or USUAL_RATE
         self._start = self._in_file(stream.start_time)
         self._claimed = claimed_end(self._container, stream, self._start)
@@ -118,24 +125,47 @@ class FileReader(Reader):
         if size is not None and self.expected_frames is not None and self.expected_frames > size / TS_PACKET:
             self.expected_frames = None  # the file is not large enough for them
 
+    def _set_up(self, container: InputContainer, stream: VideoStream) -> None:
+        from av.codec.context import Flags
+        from av.stream import Discard
+
+        # Frames that are decoded in several threads come out later.
+        stream.thread_type = "SLICE" if self.live else "AUTO"
+        # Without it, H.264 that is cropped at the left keeps columns that are not to be shown.
+        stream.codec_context.flags |= Flags.unaligned
+        for other in container.streams:
+            if other.index != stream.index:
+                other.discard = Discard.all
+
     def _in_file(self, stamp: int | None) -> float:
         """A stamp of the stream in seconds since the start of the file, the earliest of all its streams."""
         return float((stamp or 0) * (self._stream.time_base or 0)) - (self._container.start_time or 0) / 1e6
 
     def __iter__(self) -> Iterator[Frame]:
         """Frames with their times in seconds since the file's start; durations last until the next one."""
-        converter = Converter(self._location, self._stream.sample_aspect_ratio)
+        converter = Converter(self._location, self._stream.sample_aspect_ratio, self._crop)
         held: Frame | None = None
-        count, first = 0, 0.0
-        for frame, stamp in deinterlaced(self._frames):
+        count, first, begin = 0, 0.0, -math.inf
+        frames = deinterlaced(self._frames)
+        if self._skipped > 0 and not self.live and (found := next(frames, None)) is not None:
+            # The first frame tells size and beginning; what is between it and the start is decoded at most.
+            yield Frame(converter.picture(found[0]), *found[1], source_time=found[1].time)
+            count, first = 1, found[1].time
+            begin = first + self._skipped - 2 * ROUNDED
+            if self._skipped > 2 * MARGIN and self._sought(begin):
+                frames = deinterlaced(self._frames)
+        for frame, stamp in frames:
+            if stamp.time < begin:
+                count += 1
+                continue
             image = converter.picture(frame)
             if self.live:
                 yield Frame(image, *stamp, source_time=stamp.time)
                 continue
             self.copyable = self.copyable and converter.orientation == UPRIGHT
-            if held is None:
+            if count == 0:
                 first = stamp.time
-            else:
+            if held is not None:
                 held.duration = stamp.time - held.time
                 yield held
             held = Frame(image, *stamp, source_time=stamp.time)
@@ -150,6 +180,42 @@ class FileReader(Reader):
             held.duration = self._still_until - held.time
         yield held
         self._tell_of_damage(count, first, held.end)
+
+    def _sought(self, seconds: float) -> bool:
+        """Go on at a key frame some time before, where decoding from there gives the same frames; whether it does."""
+        import av
+
+        if self._container.format.name not in SEEKABLE or not self._is_file or self.joints:
+            return False
+        container = open_container(self._location, self._limits)
+        before = self._container, self._stream, self._frames, self._packets
+        tick = self._stream.time_base or Fraction(1, 1000)
+        target = seconds + (self._container.start_time or 0) / 1e6
+        with self._busy:
+            stream = video_stream(container, self._location)
+            self._set_up(container, stream)
+            self._container, self._stream, self._packets = container, stream, 0
+        found = None
+        try:
+            container.seek(round((target - MARGIN) / tick), stream=stream)
+            self._frames = self._decoded(1 / Fraction(self.fps))
+            found = next(self._frames, None)
+            pts, is_key = self._entry
+            # Frames before the key frame that need earlier ones to be decoded.
+            while found is not None and pts is not None and (found[0].pts or 0) < pts:
+                found = next(self._frames, None)
+            exact = found is not None and is_key and found[0].pts == pts and found[1].time < seconds
+        except (InputError, av.FFmpegError):
+            exact = False
+        if found is not None and exact:
+            self._frames = chain((found,), self._frames)
+            self._counts_all = False
+            before[0].close()
+            return True
+        with self._busy:
+            self._container, self._stream, self._frames, self._packets = before
+        container.close()
+        return False
 
     def close(self) -> None:
         """Let go of the input; a thread that is reading it ends with the frame it is at."""
@@ -216,6 +282,8 @@ class FileReader(Reader):
             if packet.is_keyframe and self._first_dts is None:
                 self._first_dts = packet.dts
             self._torn |= packet.is_corrupt
+            if self._packets == 0:
+                self._entry = packet.pts, packet.is_keyframe
             self._packets += 1
         try:
             return self._stream.decode(None if last else packet), not last
@@ -241,6 +309,11 @@ class FileReader(Reader):
                 logger.warning(text, name, count, round(claimed))
                 return
         # Packets are marked too where recordings were joined, and there nothing is missing.
-        holes = self._torn and not self.joints and (end - first) * float(self.fps) - count > MISSING_FRAMES
+        holes = (
+            self._torn
+            and self._counts_all
+            and not self.joints
+            and (end - first) * float(self.fps) - count > MISSING_FRAMES
+        )
         if self._damaged or holes:
             logger.warning("%s is damaged: some frames are missing or wrong", name)

@@ -211,7 +211,7 @@ def open_video(
     from .files import FileReader
 
     def opened() -> FileReader:
-        return FileReader(str(location), limits, selection.live)
+        return FileReader(str(location), limits, selection.live, selection.start)
 
     return VideoSource(location, selection, live_or_not(opened, str(location), selection.reconnect), name)
 
