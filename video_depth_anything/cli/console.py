@@ -148,11 +148,7 @@ def _time_left(total: int | None, work: float, start: float) -> str:
 
 
 def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
-    """Run a command; errors that a user can cause become one line on standard error.
-
-    Args:
-        main: returns an exit code.
-        level: of the messages shown.
+    """Run a command that returns an exit code; errors that a user can cause become one line on standard error.
 
     Returns:
         The exit code: 2 after an error of the user's, 130 after an interruption.
@@ -177,7 +173,7 @@ def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
 
 
 def _drop_what_cannot_be_written() -> None:
-    """Python would try again at its end, on a full disk or without a reader, and make an exit code of it."""
+    """Python would try again at its end, on a full disk or without a reader, and change the exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

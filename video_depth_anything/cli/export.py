@@ -8,7 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..config import ENCODERS
+from ..options import options_of
+from ..pipelines.options import ModelOptions
+from .arguments import add_option
 from .console import run_script
 from .parser import Parser, positive_int
 
@@ -20,15 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "vda export") -> int:
-    """Write the network as a file.
-
-    Args:
-        argv: the words after `vda export`; None takes those of the process.
-        prog: what the command is called in its messages.
-
-    Returns:
-        0, or 2 after a mistake of the user's.
-    """
+    """Write the network as a file, as the words after `vda export` say, and return an exit code."""
     args = _parse(argv, prog)
     return run_script(lambda: _run(args))
 
@@ -41,17 +35,11 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser.add_argument("--form", choices=FORMS, default="window", help=what)
     parser.add_argument("--fp16", action="store_true", help="compute in half precision, in a file of half the size")
     parser.add_argument("--output", type=Path, metavar="FILE", help="file to write; left out: named by its content")
-    size = "size of the model; left out: that of --checkpoint, or the largest public one that is there"
-    parser.add_argument("--encoder", choices=ENCODERS, help=size)
-    parser.add_argument("--metric", action="store_true", help="use metric weights: depth in metres")
-    parser.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights instead of those in checkpoints/")
-    parser.add_argument(
-        "--input_size",
-        type=positive_int,
-        default=518,
-        metavar="PIXELS",
-        help="step, OpenVINO: shorter side of the input",
-    )
+    for option in options_of(ModelOptions):
+        if option.name in ("encoder", "metric", "checkpoint"):
+            add_option(parser, option)
+    size = "step, OpenVINO: shorter side of the input"
+    parser.add_argument("--input_size", type=positive_int, default=518, metavar="PIXELS", help=size)
     frame = "step, OpenVINO: width and height of the video's frames (default: 1920 1080)"
     parser.add_argument(
         "--frame_size", type=positive_int, nargs=2, default=(1920, 1080), metavar=("W", "H"), help=frame

@@ -106,14 +106,7 @@ def level_of(args: argparse.Namespace) -> int:
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command `vda`.
-
-    Args:
-        words: the command line after the program's name; None takes the process's own.
-
-    Returns:
-        The exit code.
-    """
+    """Run the command `vda` with these words, or the process's own, and return an exit code."""
     words = sys.argv[1:] if words is None else list(words)
     first = words[0] if words else "help"
     if first == "help" and words[1:] and words[1] in COMMANDS:
@@ -136,7 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def script(name: str, prog: str) -> NoReturn:
-    """What run.py, run_streaming.py and app.py are: a command under the original's name."""
+    """A command under the original's name: run.py, run_streaming.py, app.py."""
     if sys.argv[1:] == ["--version"]:
         sys.exit(main(["version"]))
     sys.exit(COMMANDS[name](sys.argv[1:], prog))

@@ -19,15 +19,11 @@ DEFAULT_NAMES = ("vits", "vitl")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "vda weights") -> int:
-    """Fetch public checkpoints, those that are there already excepted.
-
-    Args:
-        argv: the words after `vda weights`; None takes those of the process.
-        prog: what the command is called in its messages.
+    """Fetch the public checkpoints that the words after `vda weights` name, but those that are there.
 
     Returns:
-        0 if all that was asked for is there, 1 if something could not be fetched or the user declined, 2 if a file
-        could not be written, or is another one and was kept.
+        0 if all are there, 1 if one could not be fetched or the user declined, 2 if a file could not be written, or is
+        another one and was kept.
     """
     args = _parse(argv, prog)
     return run_script(lambda: _run(args))
@@ -82,7 +78,7 @@ def _line(entry: Weights) -> str:
 
 
 def _agreed(wanted: list[Weights], folder: Path) -> bool:
-    """Show sizes and licences, and ask once; where nobody can answer, showing them has to do."""
+    """Show sizes and licences, and ask once where somebody can answer."""
     total = weights.megabytes(sum(entry.size for entry in wanted))
     print("\n".join([f"To be fetched into {folder} ({total}):", *(f"  {_line(entry)}" for entry in wanted)]))
     if not sys.stdin.isatty():

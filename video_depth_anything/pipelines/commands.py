@@ -52,21 +52,7 @@ def run_offline(options: RunOptions, inputs: Sequence[str], show: Show, say: Cal
 def run_streaming(
     options: RunOptions, streaming: StreamingOptions, inputs: Sequence[str], show: Show, say: Callable[[str], None]
 ) -> int:
-    """Depth of videos, cameras and addresses, frame by frame.
-
-    Args:
-        options: what to do with every input.
-        streaming: what only streaming has.
-        inputs: as `expand_inputs` takes them, cameras included.
-        show: makes a context that shows how far an input is.
-        say: shows a closing line.
-
-    Returns:
-        The exit code, as `run_offline` does.
-
-    Raises:
-        UserError: as `run_offline` does.
-    """
+    """Depth of videos, cameras and addresses, frame by frame; called, and failing, as `run_offline`."""
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
         return _prepare(options, found, show, say, stop, streaming).run(found)
