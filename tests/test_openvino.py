@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +109,22 @@ def test_motion_modules_serve_all_sizes(network: OpenVinoNetwork, monkeypatch: p
     frames = synthetic_frames(2, 48, 64, seed=2)
     assert len(list(infer_depth(network, frames, 56, execution))) == 2
     assert not converted
+
+
+def test_networks_of_the_latest_two_sizes_are_kept(golden_model: VideoDepthAnything) -> None:
+    execution = choose_execution("cpu", "fp32", "openvino")
+    network = load_backend(golden_model, execution)
+    assert isinstance(network, OpenVinoNetwork)
+    first = synthetic_frames(1, 28, 28, seed=1)[0]
+    expected = DepthStream(network, 28, execution).step(first)
+    piece = network._pieces["encode", ((1, 28, 28, 3),)].compiled.result()
+    compiled = weakref.ref(piece)
+    del piece
+    for width in (42, 56):
+        DepthStream(network, 28, execution).step(synthetic_frames(1, 28, width, seed=1)[0])
+    gc.collect()
+    assert compiled() is None
+    np.testing.assert_array_equal(DepthStream(network, 28, execution).step(first), expected)
 
 
 def test_choice_of_backend() -> None:

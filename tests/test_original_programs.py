@@ -245,6 +245,47 @@ def test_progress_bar_of_the_callers(golden_model: VideoDepthAnything, monkeypat
     assert seen == [0, 22]
 
 
+# Frames and weights of other kinds.
+
+
+def test_bfloat16_frames(golden_model: VideoDepthAnything) -> None:
+    """Whole numbers up to 255 are exact in bfloat16."""
+    frames = synthetic_frames(2, 28, 28, seed=1)
+    expected, _ = golden_model.infer_video_depth(frames, input_size=28, fp32=True)
+    found, _ = golden_model.infer_video_depth(torch.from_numpy(frames).bfloat16(), input_size=28, fp32=True)
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_channels_in_front_are_told(golden_model: VideoDepthAnything, caplog: pytest.LogCaptureFixture) -> None:
+    frames = synthetic_frames(2, 28, 28, seed=1)
+    with pytest.raises(ValueError, match=r"got \(3, 28, 28\) uint8; channels come last: frame.permute\(1, 2, 0\)"):
+        golden_model.infer_video_depth(frames.transpose(0, 3, 1, 2), input_size=28)
+    golden_model.infer_video_depth(frames.astype(np.uint16) * 257, input_size=28, fp32=True)
+    assert "frames are expected to range from 0 to 255" in caplog.text
+
+
+@pytest.mark.parametrize("cast", [lambda model: model.to(torch.bfloat16), lambda model: model.half()])
+def test_half_weights_say_what_to_do(stream: Any, cast: Callable[[Any], Any]) -> None:
+    frames = synthetic_frames(1, 28, 28, seed=1)
+    model = cast(copy.deepcopy(stream))
+    for call in (lambda: model.infer_video_depth(frames, input_size=28), lambda: infer(model, frames[0])):
+        with pytest.raises(ValueError, match=r"the weights are b?float16; call model.float\(\)"):
+            call()
+
+
+def test_a_stream_over_a_loaded_network(checkpoint: Path) -> None:
+    import video_depth_anything as vda
+
+    loaded = vda.load_network(
+        vda.ModelOptions("vits", checkpoint=checkpoint, input_size=28, device="cpu", backend="torch")
+    )
+    frames = synthetic_frames(2, 28, 28, seed=1)
+    stream, expected = vda.DepthStream(loaded), loaded.new_stream()
+    assert stream.input_size == 28
+    for frame in frames:
+        np.testing.assert_array_equal(stream.step(frame), expected.step(frame))
+
+
 # Names, arguments and attributes of the network.
 
 

@@ -76,15 +76,20 @@ def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> 
         ValueError: naming the frame's number and what is wrong with it.
     """
     refuse_path(frame)
-    array = np.asarray(frame.detach().cpu() if isinstance(frame, Tensor) else frame)
+    if isinstance(frame, Tensor):
+        frame = frame.detach().cpu()
+        frame = frame.float() if frame.dtype == torch.bfloat16 else frame  # a type that NumPy does not know
+    array = np.asarray(frame)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "uif":
-        raise ValueError(f"frame {index} must be (H, W, 3) RGB numbers, got {array.shape} {array.dtype}")
+        first = array.ndim == 3 and array.shape[0] == 3
+        hint = "; channels come last: frame.permute(1, 2, 0), or transpose(1, 2, 0) in NumPy" if first else ""
+        raise ValueError(f"frame {index} must be (H, W, 3) RGB numbers, got {array.shape} {array.dtype}{hint}")
     if size is not None and array.shape[:2] != size:
         height, width = array.shape[:2]
         raise ValueError(f"frame {index} is {width}x{height}, but the video began with {size[1]}x{size[0]}")
     if array.dtype == np.uint8:
         return array
-    if size is None and 0 < array.max(initial=0) <= 1:
+    if size is None and not 1 < array.max(initial=0) <= 255 and array.any():
         logger.warning("the first frame's largest value is %g; frames are expected to range from 0 to 255", array.max())
     return array.astype(np.float32, copy=False)
 

@@ -10,6 +10,7 @@ Shapes: N images or frames, C channels, H x W pixels.
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock, RLock
@@ -37,10 +38,14 @@ logger = logging.getLogger(__name__)
 STREAMS = 2
 # Pieces whose activations are so large that those of one frame are kept, which all threads compute.
 LARGE = ("refine", "finish")
+# Input sizes whose pieces are kept: the one in use and the one before, each of these five pieces.
+KEPT_SIZES = 2
+PIECES_OF_A_SIZE = 5
 # Recording a piece needs Python, compiling does not: the encoder's, the longest, goes on beside the other pieces.
 COMPILERS = 2
 
 Array = npt.NDArray[Any]
+Shapes = tuple[tuple[int, ...], ...]
 
 
 class CompiledPiece:
@@ -100,7 +105,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
     """The pieces of a network, converted and compiled for the shapes that come up.
 
     That takes seconds at each new input size: `prepare` does it and says so, and is called by the first frame where
-    nobody has called it before.
+    nobody has called it before. Of the latest two sizes all is kept.
 
     Args:
         model: network with its weights, on the CPU; they must not change any more.
@@ -118,7 +123,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
         self._int8 = self._quantised() if execution.int8 else None
         self._core = ov.Core()
         self._compilers = ThreadPoolExecutor(COMPILERS, "compiler")
-        self._pieces: dict[tuple[object, ...], _Pending] = {}
+        self._pieces: OrderedDict[tuple[str, Shapes], _Pending] = OrderedDict()  # in the order of use
         self._prepared: set[tuple[int, int]] = set()
         self._lock = RLock()
 
@@ -195,14 +200,25 @@ class OpenVinoNetwork(PiecewiseNetwork):
         # Compiled for as many requests as the first call has: a stream's frames come one by one, a window's in pairs.
         shapes = tuple(tuple(channels_last(x).shape) for x in inputs)
         with self._lock:
-            if (name, shapes) not in self._pieces:
+            if (name, shapes) in self._pieces:
+                self._pieces.move_to_end((name, shapes))
+            else:
                 if name == "encode" and self._int8 is not None:
                     model = self._int8.at((shapes[0][1], shapes[0][2]))
                 else:
                     model = convert(self._model, function, shapes)
                 compiled = self._compilers.submit(self._compile, name, model, num_requests)
                 self._pieces[name, shapes] = _Pending(compiled, [tuple(x.shape) for x in model.outputs])
+                self._forget_other_sizes()
             return self._pieces[name, shapes]
+
+    def _forget_other_sizes(self) -> None:
+        """Let go of what was used longest ago, but for the motion modules, which serve all sizes."""
+        sized = [key for key in self._pieces if not key[0].startswith("mix")]
+        for name, shapes in sized[: max(len(sized) - KEPT_SIZES * PIECES_OF_A_SIZE, 0)]:
+            del self._pieces[name, shapes]
+            if name == "encode":
+                self._prepared.discard((shapes[0][1], shapes[0][2]))
 
     def _compile(self, name: str, model: ov.Model, num_requests: int) -> CompiledPiece:
         # Depth has more levels than half precision.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -29,7 +30,7 @@ class PiecewiseNetwork(ABC):
     def __init__(self, model: VideoDepthAnything) -> None:
         self.metric = model.metric
         self._model = model.eval().requires_grad_(False)
-        self._positions: dict[tuple[int, int], Tensor] = {}  # a small table for each input size
+        self._position = lru_cache(maxsize=2)(self._position_of)
 
     @abstractmethod
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -51,18 +52,19 @@ class PiecewiseNetwork(ABC):
         encoder, head = self._model.pretrained, self._model.head
         grid = (size[0] // PATCH_SIZE, size[1] // PATCH_SIZE)
 
-        if grid not in self._positions:
-            # A constant of the piece. (OpenVINO's bicubic resize would leave a side alone that keeps its length,
-            # whatever scale factor is asked for.)
-            with torch.inference_mode(False), torch.no_grad():
-                self._positions[grid] = encoder.position_embedding(*grid)
-        position = self._positions[grid]
+        # A constant of the piece. (OpenVINO's bicubic resize would leave a side alone that keeps its length, whatever
+        # scale factor is asked for.)
+        position = self._position(grid)
 
         def function(images: Tensor) -> FrameFeatures:
             taps = encoder.get_intermediate_layers(images, encoder.taps, return_class_token=True, position=position)
             return head.encode(taps, grid)
 
         return function
+
+    def _position_of(self, grid: tuple[int, int]) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():
+            return self._model.pretrained.position_embedding(*grid)
 
     def decode(
         self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = 1
