@@ -113,11 +113,11 @@ class Batch:
         label: str,
         cuts: CutDetector | None,
     ) -> RunSummary:
-        info, style = self.plan.run_info(source), self.plan.style
+        info = self.plan.run_info(source)
         if options.raw is not None:
-            outputs.add(RawOutput(info, style, options.raw, times=options.times))
+            outputs.add(RawOutput(info, options.raw, times=options.times))
         if options.show:
-            outputs.add(Window(info, style))
+            outputs.add(Window(info))
         newest = Newest(source.timed(), not source.live, self.stop.wait) if options.realtime else None
         depths = by_frames(self.network.new_stream(), cuts)
         with self.show(self.total(source), label) as advance:
