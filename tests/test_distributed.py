@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipes import synthetic_frames
+from recipes import num_windows, synthetic_frames, window_schedule
 from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
@@ -27,7 +27,7 @@ from video_depth_anything.pipelines.ranks import Ranks, longest_first
 from video_depth_anything.pipelines.shared_windows import LONGEST_RUN, SharedWindows, run_length
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.window_spool import WindowSpool, spooled_bytes
-from video_depth_anything.windows import INFER_LEN, frames_of_window, num_windows, window_matters, window_schedule
+from video_depth_anything.windows import INFER_LEN, frames_of_window, window_matters
 
 Frames = npt.NDArray[np.uint8]
 CPU = torch.device("cpu")
