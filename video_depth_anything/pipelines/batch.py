@@ -80,7 +80,7 @@ class Batch:
         ):
             summary = (process or self.compute)(source, outputs, label + source.name)
         if outputs.files() and not summary.interrupted and summary.broken is None:
-            WindowSpool(self.plan.folder, one.name, source.size).remove()
+            WindowSpool(self.plan.folder, one, source.size).remove()
         weights = "" if self.plan.provenance is None else self.plan.provenance.checkpoint
         self.say(summary.line(outputs.written(), weights))
         if summary.broken is not None:
