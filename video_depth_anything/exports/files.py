@@ -21,6 +21,7 @@ from ..windows import INFER_LEN
 from .modules import StepModule, WindowModule
 
 OPSET = 18
+IR_VERSION = 9
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
 # A protocol buffer holds 2 GiB at most; larger weights lie in a file beside the graph.
 MAX_WEIGHTS_INSIDE = 3 << 29
@@ -111,6 +112,8 @@ def _export(
             verbose=False,
         )
     assert program is not None
+    # No operation needs the newer format, which ONNX Runtime reads from 1.18 on only.
+    program.model.ir_version = IR_VERSION
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = sum(x.nbytes for x in module.state_dict().values())
     # All files appear together, and only when they are whole.
