@@ -12,7 +12,7 @@ STARTING := checkpoints/untrained_head_vits.pth
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo teaser starting-checkpoint test test-avx2 soak lint format system browser env clean
+.PHONY: demo docs teaser starting-checkpoint test test-avx2 soak lint format system browser env clean
 
 env: $(READY)
 
@@ -69,6 +69,10 @@ test-avx2:
 # A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/lab/reliability.md tells more.
 soak: $(READY)
 	$(RUN) -m tests.reliability.soak $(PARTS)
+
+# The pages as a site, in build/docs; a link that leads nowhere fails.
+docs: $(READY)
+	$(RUN) -m mkdocs build --strict --config-file docs/site/mkdocs.yml
 
 lint: $(READY)
 	$(RUN) -m ruff check .

@@ -43,7 +43,7 @@ def add_measure_arguments(parser: argparse.ArgumentParser) -> None:
     """How predictions are measured."""
     how = "how predictions are fitted to the ground truth, once a scene; none is for metric models"
     parser.add_argument("--alignment", choices=ALIGNMENTS, default="scale_shift", help=how)
-    what = "paper: as the published numbers were made; corrected: see benchmark/README.md"
+    what = "paper: as the published numbers were made; corrected: see docs/lab/benchmark.md"
     parser.add_argument("--protocol", choices=PROTOCOLS, default="paper", help=what)
     kind = "what the predictions are; auto: what infer.py noted, disparity where there is no note"
     parser.add_argument("--prediction", choices=("auto", "disparity", "depth"), default="auto", help=kind)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-BESIDE = ("README.md", "training/README.md", "starter/README.md", "benchmark/README.md", "benchmark/speed/README.md")
+BESIDE = ("README.md", "starter/README.md", "benchmark/speed/README.md")
 # Paths from the repository's root.
 PAGES = [*BESIDE, *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").rglob("*.md")))]
 SHELL = ("sh", "bash")

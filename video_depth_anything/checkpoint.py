@@ -237,7 +237,9 @@ def load_model(
     """Build a model with its weights, ready for inference.
 
     Args:
-        encoder, metric, checkpoint: as for `choose_weights`.
+        encoder: as for `choose_weights`.
+        metric: likewise.
+        checkpoint: likewise.
         device: "auto", "cuda", "mps", "cpu", or a torch device.
 
     Raises:

@@ -72,7 +72,7 @@ def files(path: Path, pattern: str) -> list[Path]:
     """Files in a folder that match, frame2 before frame10."""
     found = sorted((p for p in path.glob(pattern) if not p.name.startswith(".")), key=natural_key)
     if not found:
-        raise InputError(f"{path}: no {pattern} there; unpack the dataset as benchmark/README.md says")
+        raise InputError(f"{path}: no {pattern} there; unpack the dataset as docs/lab/benchmark.md says")
     return found
 
 
