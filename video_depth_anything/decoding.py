@@ -40,16 +40,10 @@ def decode(
     frames_at_once: int,
     motion: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """Depth of chosen slots of a window.
+    """Depth (B, n, 14h, 14w) float32 of chosen slots of a window, n <= frames_at_once at a time.
 
-    Args:
-        window: one `FrameFeatures` per slot, N = B clips each; at most 32.
-        slots: the slots to render; the others only take part in the mixing.
-        frames_at_once: slots that go through the per-frame pieces together, which bounds memory.
-        motion: called instead of the head's own.
-
-    Yields:
-        (B, n, 14h, 14w) float32 for the next n <= frames_at_once slots.
+    Slots that are not chosen only take part in the mixing. `frames_at_once` go through the per-frame pieces together,
+    which bounds memory. `motion` is called instead of the head's own.
     """
     motion = motion or head.motion
     # No name is kept for what has been used: these maps of all frames are the peak of a window's memory.

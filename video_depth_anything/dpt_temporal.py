@@ -17,17 +17,8 @@ from .temporal_memory import AttentionMemory, ContextEntries, StateMemory
 class DPTHeadTemporal(DPTHead):
     """Tokens of the frames of a window, or of a stream's next frame, to depth.
 
-    Args:
-        in_channels: as for `DPTHead`, like the four that follow.
-        features: width of the fusion path.
-        use_bn: False.
-        out_channels: channels of the four maps.
-        use_clstoken: False.
-        num_frames: 32; the length of the published position tables.
-        pe: "ape"; the published positions are absolute.
-
-    Raises:
-        ValueError: for other values than the published networks have.
+    Arguments are those of `DPTHead`, and two that have one value: `num_frames` is the length of the published position
+    tables, which are absolute ("ape").
     """
 
     def __init__(

@@ -37,11 +37,7 @@ def adjusted_input_size(height: int, width: int, input_size: int) -> int:
 
 
 def network_size(height: int, width: int, input_size: int) -> tuple[int, int]:
-    """Size (height, width) of the network's input for a frame: multiples of 14, the shorter side about `input_size`.
-
-    Raises:
-        ValueError: if a side or `input_size` is not positive.
-    """
+    """Size (height, width) of the network's input for a frame: multiples of 14, the shorter side about `input_size`."""
     if min(height, width, input_size) < 1:
         raise ValueError(f"frame {width}x{height} at input size {input_size}: all must be positive")
     target = adjusted_input_size(height, width, input_size)
@@ -95,15 +91,7 @@ def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> 
 
 
 def preprocess(frame: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
-    """Resize and normalise one frame.
-
-    Args:
-        frame: (H, W, 3) uint8 or float32, RGB, 0..255.
-        size: (height, width) of the result.
-
-    Returns:
-        (3, height, width) float32.
-    """
+    """Resize a frame (H, W, 3) RGB, 0..255, to `size` (height, width), and normalise it: (3, height, width) float32."""
     image = frame.astype(np.float32)
     image /= 255.0
     if image.shape[:2] != size:
@@ -118,15 +106,7 @@ def preprocess(frame: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
 
 
 def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize and normalise frames where they are: what `preprocess` does, to float32 rounding.
-
-    Args:
-        frames: (N, H, W, 3) uint8 or float32, RGB, 0..255.
-        size: (height, width) of the result.
-
-    Returns:
-        (N, 3, height, width) float32.
-    """
+    """What `preprocess` does, to float32 rounding, for frames (N, H, W, 3) where they lie: (N, 3, height, width)."""
     images = frames.permute(0, 3, 1, 2).float() / 255.0
     if images.shape[-2:] != size:
         # The same kernel as OpenCV's bicubic one: Keys' with a = -0.75, edges repeated, no antialiasing.
@@ -138,18 +118,10 @@ def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def prepare(frames: Sequence[Image], size: tuple[int, int], device: torch.device) -> Tensor:
-    """The network's input for some frames, resized and normalised.
+    """The network's input (N, 3, height, width) float32 on `device` for N frames as `as_frame` gives them.
 
     On a CPU OpenCV resizes, which is faster there and what the golden values were made with. Elsewhere the bytes are
     sent, a twelfth of the data at 1080p and `size` 518 high, and the device does the rest while the CPU goes on.
-
-    Args:
-        frames: N frames (H, W, 3) uint8 or float32, RGB, 0..255.
-        size: (height, width) of the result.
-        device: where it shall lie.
-
-    Returns:
-        (N, 3, height, width) float32.
     """
     if device.type == "cpu":
         return torch.from_numpy(np.stack([preprocess(frame, size) for frame in frames]))

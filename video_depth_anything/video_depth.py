@@ -91,11 +91,7 @@ class VideoDepthAnything(nn.Module):
         )
 
     def encode(self, images: Tensor) -> FrameFeatures:
-        """Everything that looks at one frame alone.
-
-        Args:
-            images: (N, 3, H, W) normalised RGB, H and W multiples of 14.
-        """
+        """Everything that looks at one frame alone, for images (N, 3, H, W) normalised RGB, sides multiples of 14."""
         grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
         return self.head.encode(self.forward_features(images.unsqueeze(0)), grid)
 
@@ -107,20 +103,15 @@ class VideoDepthAnything(nn.Module):
         Args:
             window: features of at most 32 frames in the order of time, each of N = B clips.
             slots: which frames of the window to render.
-            frames_at_once: frames rendered together; bounds memory.
-
-        Yields:
-            (B, n, H, W) float32, n <= frames_at_once, until all slots are done.
+            frames_at_once: how many (B, n, H, W) float32 are yielded at a time; bounds memory.
         """
         return decode(self.head, window, slots, frames_at_once)
 
     @torch.no_grad()
     def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
-        """Streaming's counterpart of `decode`: depth (B, H, W) float32 of a video's next frame.
+        """Streaming's counterpart of `decode`: depth (B, H, W) float32 of the next frame of N = B videos.
 
-        Args:
-            features: of one frame of N = B videos.
-            memory: what is kept of the frames before; a new one for a new video. The frame is added to it.
+        The frame is added to `memory`, which holds what is kept of those before; a new video needs a new one.
         """
         return step(self.head, features, memory)
 
@@ -140,14 +131,7 @@ class VideoDepthAnything(nn.Module):
         return torch.cat(list(self.decode(window, range(length), micro_batch_size)), dim=1)
 
     def forward_features(self, x: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-        """The encoder's half of `forward`, as the original cuts it.
-
-        Args:
-            x: (B, T, 3, H, W) normalised RGB, H and W multiples of 14.
-
-        Returns:
-            Four pairs of patch tokens (B * T, h * w, C) and class token (B * T, C).
-        """
+        """The encoder's half of `forward`: four pairs of patch tokens (B * T, h * w, C) and class token (B * T, C)."""
         chosen = self.intermediate_layer_idx[self.encoder]
         return self.pretrained.get_intermediate_layers(x.flatten(0, 1), chosen, return_class_token=True)
 

@@ -56,14 +56,7 @@ class CompiledPiece:
         self._lock = Lock()
 
     def __call__(self, calls: Sequence[Sequence[Tensor]]) -> tuple[Tensor, ...]:
-        """Run it once for each of `calls`.
-
-        Args:
-            calls: the inputs of each: maps (N, C, .., ..) or other tensors, on the CPU.
-
-        Returns:
-            Its outputs, those of all calls joined along the first dimension.
-        """
+        """Run it once for each list of inputs; outputs of all calls are joined along the first dimension."""
         with self._lock:
             joined: list[Array] = []
             for start in range(0, len(calls), len(self._requests)):
@@ -134,23 +127,16 @@ class OpenVinoNetwork(PiecewiseNetwork):
         return Int8Encoder(self._model, whole)
 
     def calibrate(self, frames: Callable[[], Iterable[Image]]) -> None:
-        """Make ready for int8, once for these weights; nothing is done in other precisions.
-
-        Args:
-            frames: gives (H, W, 3) RGB frames such as will come; called if the cache has no calibrated model.
-
-        Raises:
-            ValueError: if it gives none.
-        """
+        """As `load.calibrate_network`."""
         if self._int8 is not None:
             with self._lock:
                 self._int8.calibrate(frames)
 
     def prepare(self, size: tuple[int, int], frames_at_once: int = 1, window: bool = True) -> None:
-        """Make ready for an input size, with one line in the log; returns at once if that was done before.
+        """Compile the pieces for an input size (height, width) unless that was done before.
 
         Args:
-            size: (height, width) of the network's input, multiples of 14.
+            size: multiples of 14.
             frames_at_once: how many frames `encode` and `decode` will be given together.
             window: whether `decode` will be called, not only `step`.
         """

@@ -44,12 +44,9 @@ def channels_last(x: Tensor) -> Tensor:
 
 
 def convert(network: nn.Module, function: PieceFunction, shapes: Sequence[Sequence[int]]) -> ov.Model:
-    """The model of a function, for float32 inputs of static shapes. Its constants share the network's memory.
+    """The model of a function of maps (N, C, H, W), for float32 inputs of static shapes, its maps as (N, H, W, C).
 
-    Args:
-        network: holder of the weights that `function` uses, on the CPU, in evaluation mode.
-        function: from tensors, maps as (N, C, H, W), to a tensor or a tuple of them.
-        shapes: of the model's inputs, maps as (N, H, W, C). So are those of its outputs.
+    Its constants share the memory of `network`, which holds the weights that the function uses.
     """
     # Nothing of the caller's mode must get into the graph: not autocast's casts, nor tensors of inference mode.
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):

@@ -49,11 +49,9 @@ _SIZE_MARK = "constant of a size, number "
 
 
 class Int8Encoder:
-    """An encoder in eight bits, for any input size, from the one in float.
+    """An encoder in eight bits, for any input size, from what `convert` makes for images (1, H, W, 3) in float.
 
-    Args:
-        network: holder of the encoder's weights, which identify it in the cache.
-        convert: makes the model in float for an input size, with images (1, H, W, 3) as its input.
+    The weights of `network` identify it in the cache.
     """
 
     def __init__(self, network: nn.Module, convert: Callable[[Size], ov.Model]) -> None:

@@ -38,10 +38,7 @@ def resize_matrix(length: int, offset: Tensor) -> Tensor:
     """Bicubic resampling of the stored grid's side to `length` points, as a matrix (length, POSITION_GRID).
 
     What `DinoVisionTransformer.position_embedding` does with `F.interpolate`, in operations that every runtime has for
-    a length that is known only when it runs.
-
-    Args:
-        offset: what the scale factor's numerator has more than `length`; a scalar.
+    a length that is known only when it runs. The scale factor's numerator is `length` plus the scalar `offset`.
     """
     step = POSITION_GRID / (length + offset)
     position = (torch.arange(length, dtype=torch.float32) + 0.5) * step - 0.5
