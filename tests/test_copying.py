@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
@@ -189,3 +190,49 @@ def test_hevc_has_the_tag_that_all_players_take(tmp_path: Path) -> None:
     assert "hevc" in ffmpeg_header(tmp_path / "a.mp4")
     assert "(hvc1 / " in ffmpeg_header(tmp_path / "a.mp4")
     assert len(list(decoded(tmp_path / "a.mp4"))) == 3
+
+
+def run_while(clip: Path, folder: Path, change: Callable[[Path], object]) -> tuple[int, list[str]]:
+    """A run with a file to which something is done after four frames: of how many frames, and what it wrote."""
+    with closing(open_video(clip)) as source:
+        outputs = OutputPlan(OutputOptions(folder, ("src", "vis")), CameraOptions(), metric=False).open(source)
+        count = 0
+        for count, frame in enumerate(source.timed(), start=1):
+            if count == 4:
+                change(clip)
+            frame.depth = np.zeros(source.size, np.float32)
+            outputs.write(frame)
+        outputs.close()
+        return count, sorted(path.name for path in outputs.files())
+
+
+def test_a_file_that_is_replaced_in_mid_run_is_read_to_its_end(tmp_path: Path) -> None:
+    clip, other = make_clip(tmp_path / "clip.mp4", EVEN), make_clip(tmp_path / "other.mp4", EVEN[:5])
+    right = [picture for _, picture in decoded(clip)]
+    count, _ = run_while(clip, tmp_path, other.replace)
+    assert count == len(EVEN)
+    for (_, found), picture in zip(decoded(tmp_path / "clip_src.mp4"), right, strict=True):
+        np.testing.assert_array_equal(found, picture)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_a_file_that_grows_in_mid_run(tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture) -> None:
+    def grow(path: Path) -> None:
+        with path.open("ab") as file:
+            file.write(bytes(100))
+
+    clip = make_clip(tmp_path / f"clip.{ending}", EVEN)
+    assert run_while(clip, tmp_path, grow) == (len(EVEN), ["clip_src.mp4", "clip_vis.mp4"])
+    assert "changed while it was read" in caplog.text
+    assert len(list(decoded(tmp_path / "clip_src.mp4"))) == len(EVEN)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mp4"])
+def test_a_file_that_is_cut_in_mid_run_costs_only_its_copy(
+    tmp_path: Path, ending: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clip = make_clip(tmp_path / f"clip.{ending}", EVEN)
+    count, files = run_while(clip, tmp_path, lambda path: os.truncate(path, 300))
+    assert files == ["clip_vis.mp4"]
+    assert "clip_src.mp4 is left out: cannot read" in caplog.text
+    assert len(list(decoded(tmp_path / "clip_vis.mp4"))) == count

@@ -22,7 +22,7 @@ X264 = ("-c:v", "libx264", "-preset", "ultrafast", "-bf", "2", "-pix_fmt", "yuv4
 def rewritten(path: Path, out: Path) -> Path:
     """The video with its sound, as a run writes it."""
     with closing(open_video(path)) as source:
-        audio = AudioTrack(str(path), 0.0, lambda: source.first_time, lambda: source.joints)
+        audio = AudioTrack(str(path), lambda: source.first_time, lambda: source.joints)
         writer = VideoWriter(out, source.size, source.fps, audio=audio)
         for frame in source.timed():
             writer.write(frame.image, frame.time, frame.duration)

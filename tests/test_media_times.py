@@ -26,7 +26,7 @@ TIMING = MEDIA / "timing"
 def rewritten(path: Path, out: Path, start: float = 0.0, sound: bool = True) -> Path:
     """The video as a run writes it."""
     with closing(open_video(path, Selection(start=start))) as source:
-        audio = AudioTrack(str(path), start, lambda: source.first_time) if sound else None
+        audio = AudioTrack(str(path), lambda: source.first_time) if sound else None
         writer = VideoWriter(out, source.size, source.fps, audio=audio)
         for frame in source.timed():
             writer.write(frame.image, frame.time, frame.duration)

@@ -32,9 +32,11 @@ def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
 
 
 def calibrate_network(network: Network, execution: Execution, frames: Callable[[], Iterable[Image]]) -> None:
-    """Calibrate for int8, once for these weights; other precisions need nothing.
+    """Make ready for int8, once for these weights; nothing is done in other precisions.
 
-    `frames` gives (H, W, 3) RGB frames similar to the video's; it is called if no earlier run has left a calibration.
+    Args:
+        network: as `load_backend` gives it for `execution`.
+        frames: gives (H, W, 3) RGB frames such as will come; called if nothing is kept from an earlier run.
     """
     if not execution.int8:
         return
@@ -47,7 +49,16 @@ def calibrate_network(network: Network, execution: Execution, frames: Callable[[
 def prepare_network(
     network: Network, frame_size: tuple[int, int], input_size: int, execution: Execution, streaming: bool = False
 ) -> None:
-    """Compile for a video's frames (height, width) what its first frame would else wait for; PyTorch needs nothing."""
+    """Do before the first frame what would else make it wait for seconds, with one line in the log.
+
+    There is nothing to do for PyTorch. Whoever shows progress calls this before.
+
+    Args:
+        network: as `load_backend` gives it.
+        frame_size: (height, width) of the video's frames.
+        input_size: shorter side of the network's input in pixels.
+        streaming: whether frames come one by one.
+    """
     if execution.openvino_device is None:
         return
     from .openvino import OpenVinoNetwork

@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from ..video.copying import VideoCopier
 from ..video.frame import Frame
-from ..video.writer import VideoWriter
+from ..video.sound import AudioTrack
+from ..video.writer import PixelFormat, VideoWriter
 from .base import RunInfo, removed_on_error
 from .values import to_16_bit
-from .visualiser import Visualiser
+from .visualiser import VisStyle, Visualiser
 
 
 class VideoOutput:
-    """An output that is one video file; it plays as long as the frames did."""
+    """A video written as frames come; it plays as long as they did."""
 
-    def __init__(self, file: VideoWriter | VideoCopier) -> None:
-        self._file = file
+    def __init__(
+        self,
+        run: RunInfo,
+        ending: str,
+        size: tuple[int, int],
+        audio: AudioTrack | None = None,
+        pixels: PixelFormat = "rgb24",
+        table: npt.NDArray[np.uint8] | None = None,
+    ) -> None:
+        self._file = VideoWriter(run.path(ending), size, run.fps, pixels, audio, run.options.codec, table)
 
-    def append(self, picture: npt.NDArray[Any], frame: Frame) -> None:
+    def append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: Frame) -> None:
         """Add a picture in a frame's place."""
-        if isinstance(self._file, VideoCopier):
-            self._file.add(frame.time, frame.duration)
-        else:
-            self._file.write(picture, frame.time, frame.duration)
+        self._file.write(picture, frame.time, frame.duration)
 
     def close(self) -> None:
         self._file.close()
@@ -38,29 +44,42 @@ class VideoOutput:
         return [str(self._file.path)]
 
 
-class SourceVideo(VideoOutput):
+class SourceVideo:
     """`_src.mp4`: the frames as they were processed; where those are the file's own, its packets."""
 
     def __init__(self, run: RunInfo) -> None:
         path, audio, codec = run.path("_src.mp4"), run.audio, run.options.codec
+        self._file: VideoCopier | VideoWriter
         if run.original is not None:
-            super().__init__(VideoCopier(path, run.original, run.fps, audio, codec))
+            self._file = VideoCopier(path, run.original, run.fps, audio, codec)
         else:
-            super().__init__(VideoWriter(path, run.size, run.fps, audio=audio, codec=codec))
+            self._file = VideoWriter(path, run.size, run.fps, audio=audio, codec=codec)
 
     def write(self, frame: Frame) -> None:
-        self.append(frame.image, frame)
+        if isinstance(self._file, VideoCopier):
+            self._file.add(frame.time, frame.duration)
+        else:
+            self._file.write(frame.image, frame.time, frame.duration)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def abort(self) -> None:
+        self._file.abort()
+
+    def written(self) -> list[str]:
+        return [str(self._file.path)]
 
 
 class ColorVideo(VideoOutput):
     """`_vis.mp4`: depth in colours."""
 
     def __init__(self, run: RunInfo) -> None:
-        pictures = Visualiser(run.kind, run.options, run.ends)
-        self._show = pictures.levels if pictures.alone else pictures.picture
-        table = pictures.table if pictures.alone else None
-        path, size, codec = run.path("_vis.mp4"), pictures.size(run.size), run.options.codec
-        super().__init__(VideoWriter(path, size, run.fps, audio=run.audio, codec=codec, table=table))
+        style = VisStyle.chosen(run.options)
+        visualiser = Visualiser(run.kind, style, run.ends if style.range.kind == "video" else None)
+        alone = style.layout == "depth"
+        self._show = visualiser.levels if alone else visualiser.picture
+        super().__init__(run, "_vis.mp4", style.size(run.size), run.audio, table=style.table if alone else None)
 
     def write(self, frame: Frame) -> None:
         self.append(self._show(frame), frame)
@@ -77,7 +96,7 @@ class Depth16Video(VideoOutput):
         self._mapping = run.path("_depths16.json")
         self._values = run.values
         self._scale = self._values.mapping()
-        super().__init__(VideoWriter(run.path("_depths16.mkv"), run.grid, run.fps, "gray16le"))
+        super().__init__(run, "_depths16.mkv", run.grid, pixels="gray16le")
 
     def write(self, frame: Frame) -> None:
         self.append(to_16_bit(self._values(frame.depth), *self._scale), frame)

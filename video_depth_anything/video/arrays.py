@@ -12,16 +12,7 @@ from .timing import as_rate
 
 
 class ArrayReader(Reader):
-    """Frames in memory at a constant rate; iterated once.
-
-    Args:
-        frames: (H, W, 3) uint8 RGB, all of one size.
-        fps: frames a second.
-        count: how many frames will come; None if that is not known.
-
-    Raises:
-        InputError: if there are no frames.
-    """
+    """Frames in memory, (H, W, 3) uint8 RGB of one size, at a constant rate; `count` of them, if that is known."""
 
     name = "memory"
 

@@ -17,11 +17,7 @@ USUAL_FPS = 30.0
 
 
 class CameraReader(Reader):
-    """Reads a camera by its number, through OpenCV; times are when frames came.
-
-    Raises:
-        InputError: if there is none of that number, or another program uses it.
-    """
+    """Reads a camera by its number, through OpenCV; times are when frames came."""
 
     name = "camera"
     live = made_up_clock = True

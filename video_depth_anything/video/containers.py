@@ -58,8 +58,10 @@ def open_container(
         if not limits.trusted:
             raise InputError(f"{printable(location)} is an address; only files are read here")
         options |= {"protocol_whitelist": NETWORK_PROTOCOLS, "rtsp_flags": "prefer_tcp"}
+        scheme, separator, rest = location.partition("://")
+        address = scheme.lower() + separator + rest  # FFmpeg knows no RTSP://
         with readable(location, limits.timeout):
-            return av.open(location, "r", options=options, timeout=limits.timeout, metadata_errors="replace")
+            return av.open(address, "r", options=options, timeout=limits.timeout, metadata_errors="replace")
     mode = _mode_of(location)
     if stat.S_ISREG(mode) and not Path(location).stat().st_size:
         # Some that the system makes up, such as /proc/kmsg, would wait for ever.
@@ -85,11 +87,7 @@ def open_container(
 
 
 def _mode_of(location: str) -> int:
-    """File mode of what may be read: a file, a pipe or a device.
-
-    Raises:
-        InputError: if it is missing, or a folder.
-    """
+    """File mode of what may be read: a file, a pipe or a device."""
     path = Path(location)
     try:
         mode = path.stat().st_mode
@@ -113,6 +111,8 @@ def reading_error(location: str, error: Exception, timeout: float = TIMEOUT, beg
         return InputError(f"{printable(location)} broke off: {reason}")
     if isinstance(error, av.error.InvalidDataError):
         reason = "no video stream in it"
+    elif isinstance(error, av.error.ProtocolNotFoundError):
+        return InputError(f"cannot read {printable(location)}: FFmpeg as PyAV brings it does not know such addresses")
     elif isinstance(error, (av.error.ArgumentError, av.error.DemuxerNotFoundError)):
         reason = "this format is not read here"
     return InputError(f"cannot read {printable(location)}: not a video, or damaged: {reason}")
@@ -130,11 +130,7 @@ def readable(location: str, timeout: float = TIMEOUT) -> Iterator[None]:
 
 
 class PatientPipe:
-    """A pipe or device as a file object whose `read` gives up after a while of silence.
-
-    Args:
-        location: its path. timeout: seconds of silence that are borne, also before anybody writes.
-    """
+    """A pipe or device as a file object whose `read` gives up after a while of silence, also before anybody writes."""
 
     def __init__(self, location: str, timeout: float) -> None:
         self.name = location
@@ -144,11 +140,7 @@ class PatientPipe:
         self._begun = False
 
     def read(self, size: int) -> bytes:
-        """Up to `size` bytes; none at the end.
-
-        Raises:
-            TimeoutError: after the seconds of silence.
-        """
+        """Up to `size` bytes; none at the end."""
         deadline = time.monotonic() + self._timeout
         while (left := deadline - time.monotonic()) > 0:
             if not select.select([self._descriptor], [], [], left)[0]:

@@ -39,10 +39,7 @@ UPRIGHT: Orientation = (1, 0, 0, 1)
 
 
 def square_size(height: int, width: int, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    """Size (H, W) at which a stored picture has square pixels.
-
-    One side is stretched and none is squeezed, so no detail is lost; the stretched one is made even.
-    """
+    """Size (H, W) at which a stored picture has square pixels: one even side is stretched, none is squeezed."""
     if not pixel_aspect or pixel_aspect == 1 or not Fraction(1, WIDEST_PIXEL) <= pixel_aspect <= WIDEST_PIXEL:
         return height, width
     if pixel_aspect > 1:
@@ -129,11 +126,7 @@ class Converter:
         self._rotation = 0
 
     def picture(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
-        """A frame as (H, W, 3) uint8 RGB.
-
-        Raises:
-            InputError: if its pixel format cannot be converted.
-        """
+        """A frame as (H, W, 3) uint8 RGB."""
         import av
 
         if self.orientation is None or frame.rotation != self._rotation:

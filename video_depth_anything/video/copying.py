@@ -27,12 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Original:
-    """A file whose packets may be copied.
-
-    Attributes:
-        location: of the file.
-        unchanged: whether its packets show just the frames that were read of it so far.
-    """
+    """A file whose packets may be copied, and whether they show just the frames that were read of it so far."""
 
     location: Path
     unchanged: Callable[[], bool]
@@ -67,11 +62,7 @@ class VideoCopier:
         self._end = time + duration
 
     def close(self) -> None:
-        """Write the file. Where its frames cannot be read a second time it is left out with a warning.
-
-        Raises:
-            OutputError: if it cannot be written.
-        """
+        """Write the file. Where its frames cannot be read a second time it is left out with a warning."""
         import av
 
         try:

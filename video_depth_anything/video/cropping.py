@@ -25,14 +25,7 @@ class Crop(NamedTuple):
 
 
 def container_crop(path: Path, format_name: str, index: int, width: int, height: int) -> Crop | None:
-    """What a file says is to be left out of the frames of a stream; None: nothing.
-
-    Args:
-        path: the file.
-        format_name: FFmpeg's name of its format.
-        index: of the stream.
-        width, height: of its frames as they are stored.
-    """
+    """What a file says is to be left out of a stream's frames of `width` x `height`; None: nothing."""
     try:
         if "mp4" in format_name:
             found = _clean_aperture(path, index, width, height)

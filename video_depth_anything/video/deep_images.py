@@ -52,11 +52,7 @@ class Page(NamedTuple):
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
-    """Refuse images that are larger than allowed.
-
-    Raises:
-        ImageError: naming both sizes.
-    """
+    """Refuse images that are larger than allowed."""
     if width * height > max_pixels:
         raise ImageError(
             f"it has {width}x{height} pixels; {max_pixels / 1e6:.3g} million are allowed; see --max_pixels"
@@ -84,21 +80,11 @@ def is_deep(image: Any, path: Path) -> bool:
 
 
 def read_deep(path: Path, colorspace: Colorspace, max_pixels: int, pages: int = 1) -> Iterator[Page]:
-    """The pictures of such a file, 8 bits of them.
-
-    Args:
-        path: the file.
-        colorspace: what its numbers mean; "auto" is "srgb".
-        max_pixels: height times width at most.
-        pages: how many it claims to hold.
-
-    Raises:
-        ImageError: with the reason.
-    """
+    """The pictures of such a file, of which it claims to hold `pages`, as 8 bits; "auto" is "srgb"."""
     if not path.stat().st_size:
         raise ImageError("it is empty")
-    # Mapped, so that of a file of many pages only the one that is read is in memory.
-    data = np.memmap(path, np.uint8, "r")
+    # Mapped where there are many pages, so that only the one that is read is in memory.
+    data = np.memmap(path, np.uint8, "r") if pages > 1 else np.fromfile(path, np.uint8)
     head = data[: 1 << 16].tobytes()
     is_tiff = head.startswith(TIFF_STARTS)
     told = TOLD_SIZE.match(head)
@@ -111,11 +97,7 @@ def read_deep(path: Path, colorspace: Colorspace, max_pixels: int, pages: int = 
 
 
 def _mistaken_by_opencv(path: Path, max_pixels: int) -> bool:
-    """Whether OpenCV would give wrong pixels of a TIFF: where channels lie apart, or 0 is white.
-
-    Raises:
-        ImageError: if its colours or numbers are of a kind that nobody reads here.
-    """
+    """Whether OpenCV would give wrong pixels of a TIFF: where channels lie apart, or 0 is white."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     with path.open("rb") as file:
@@ -163,15 +145,7 @@ def _through_opencv(
 
 
 def through_ffmpeg(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
-    """The picture as FFmpeg reads it, which scales numbers of 10 or 12 bits and knows DPX and Cineon.
-
-    Args:
-        path: the file; of Cineon and DPX, "auto" goes by the header.
-        colorspace, max_pixels: as of `read_deep`.
-
-    Raises:
-        ImageError: with the reason.
-    """
+    """The picture as FFmpeg reads it, which scales 10 or 12 bits; of Cineon and DPX, "auto" goes by the header."""
     import av
 
     try:

@@ -20,11 +20,7 @@ USUAL_RATE = Fraction(25)
 
 
 def video_stream(container: InputContainer, location: str) -> VideoStream:
-    """The video that players show: the largest, the one marked as default before others; never a cover.
-
-    Raises:
-        InputError: if there is none.
-    """
+    """The video that players show: the largest, the one marked as default before others; never a cover."""
     from av.stream import Disposition
 
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
@@ -37,22 +33,14 @@ def video_stream(container: InputContainer, location: str) -> VideoStream:
 
 
 def check_size(width: int, height: int, limits: Limits, location: str) -> None:
-    """Refuse frames that are larger than allowed.
-
-    Raises:
-        InputError: naming both sizes.
-    """
+    """Refuse frames that are larger than allowed."""
     if width * height > limits.max_pixels:
         most = f"{limits.max_pixels / 1e6:.3g} million pixels"
         raise InputError(f"{printable(location)} has frames of {width}x{height}; {most} are allowed; see --max_pixels")
 
 
 def claimed_end(container: InputContainer, stream: VideoStream, start: float) -> float | None:
-    """When the video ends by the header, in seconds since the file's start; None if the header does not say.
-
-    Args:
-        start: when it begins.
-    """
+    """When the video ends by the header, in seconds since the file's start; None if the header does not say."""
     if stream.duration and stream.time_base:
         return start + float(stream.duration * stream.time_base)
     # Matroska's statistics tags.

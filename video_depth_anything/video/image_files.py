@@ -196,11 +196,7 @@ def _pixel_aspect(header: Mapping[str, Any]) -> Fraction:
 
 
 def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:
-    """Which part of an OpenEXR file holds its colours, and the names of their channels: three, or one for gray.
-
-    Args:
-        parts: the names of each part's channels.
-    """
+    """Which part of an OpenEXR file holds its colours, and the names of their channels: three, or one for gray."""
     for part, channels_of_part in enumerate(parts):
         layers: dict[str, dict[str, str]] = {}
         for name in channels_of_part:

@@ -127,11 +127,7 @@ def listed(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def _standard_input() -> str:
-    """All of standard input, without a byte-order mark; bytes that are no UTF-8 stay what they are in names.
-
-    Raises:
-        InputError: if it is no list of names.
-    """
+    """All of standard input, without a byte-order mark; bytes that are no UTF-8 stay what they are in names."""
     stream = getattr(sys.stdin, "buffer", None)
     if stream is None:
         return sys.stdin.read().removeprefix("\ufeff")

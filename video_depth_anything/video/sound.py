@@ -44,15 +44,12 @@ class AudioTrack:
 
     Attributes:
         location: file or address it comes from.
-        start: seconds after that file's first picture at which the video begins.
-        begins: tells the `source_time` of the video's first frame once it is known, which is more exact than `start`;
-            `lambda: source.first_time` of a `VideoSource`.
+        begins: tells the `source_time` of the video's first frame once it is known, `VideoSource.first_time`.
         joints: tells where recordings were joined in the video, once it was read; the sound is joined there too.
     """
 
     location: str
-    start: float = 0.0
-    begins: Callable[[], float | None] | None = None
+    begins: Callable[[], float | None] = lambda: 0.0
     joints: Callable[[], Sequence[Joint]] = tuple
 
     def check(self) -> str | None:
@@ -85,32 +82,13 @@ class AudioTrack:
             return self.location.lower().startswith(("http://", "https://"))
         return Path(self.location).is_file()
 
-    def zero(self) -> float:
-        """When the video begins, in seconds since the file's start."""
-        from .files import FileReader
-
-        known = self.begins() if self.begins is not None else None
-        if known is not None:
-            return known
-        with closing(FileReader(self.location)) as reader:
-            first = next(iter(reader), None)
-        return self.start + (first.time if first is not None else 0.0)
-
 
 class Sound:
-    """Packets of sound for a video that is being written.
-
-    Args:
-        track: where it comes from; asked for when the video's first frame is known.
-        output: gets a stream for it.
-
-    Raises:
-        InputError: if there is no sound.
-    """
+    """Packets of sound for a video that is being written to `output`; made when its first frame is known."""
 
     def __init__(self, track: AudioTrack, output: OutputContainer) -> None:
         self._location = track.location
-        self._zero = track.zero()
+        self._zero = track.begins() or 0.0
         self._end: float | None = None
         self._clock = JoinedClock(track.joints())
         self._container = open_sound(track.location)

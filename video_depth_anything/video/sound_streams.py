@@ -37,11 +37,7 @@ def open_sound(location: str) -> InputContainer:
 
 
 def sound_stream(container: InputContainer) -> AudioStream:
-    """The sound that players play: the one marked as default, or the first.
-
-    Raises:
-        InputError: if there is none that can be decoded.
-    """
+    """The sound that players play: the one marked as default, or the first."""
     from av.stream import Disposition
 
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]

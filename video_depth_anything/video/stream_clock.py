@@ -70,12 +70,7 @@ class StreamClock:
         self._misordered_pts = self._misordered_dts = 0
 
     def seconds(self, pts: int | None, dts: int | None, duration: int | None) -> float:
-        """When a frame is shown, in seconds of the stream's own count, joined where it jumps.
-
-        Args:
-            pts, dts: its presentation and decoding stamps in ticks, as far as there are any.
-            duration: how long it says it is shown, in ticks; None or 0 if it does not say.
-        """
+        """When a frame is shown, in seconds of the stream's own count, joined where it jumps; stamps are in ticks."""
         stamp = dts
         if not self._by_dts:
             if dts is not None:
@@ -116,11 +111,7 @@ class StreamClock:
 
 
 class JoinedClock:
-    """Makes a stream follow the joints that were found in another stream of the file, so that both stay together.
-
-    Args:
-        joints: in order.
-    """
+    """Makes a stream follow the joints that were found in another stream of the file, so that both stay together."""
 
     def __init__(self, joints: Sequence[Joint]) -> None:
         self._joints = joints

@@ -118,11 +118,7 @@ def tone_mapped(signal: Values, transfer: Transfer, primaries: int) -> Values:
 
 
 class ToneMapper:
-    """Applies `tone_mapped` to frames by a table of three dimensions with tetrahedral interpolation, in 16 bits.
-
-    Args:
-        transfer: the curve of the signals. primaries: H.273 code.
-    """
+    """Applies `tone_mapped` to frames by a table of three dimensions with tetrahedral interpolation, in 16 bits."""
 
     # What `map` takes and gives.
     FORMAT = "gbrp16le"

@@ -11,28 +11,13 @@ OFFSET = np.array([16, 128, 128])
 
 
 def yuv_table(colors: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
-    """Colours as Y, U and V.
-
-    Args:
-        colors: (256, 3) uint8 RGB; None: gray.
-
-    Returns:
-        (3, 256) uint8, a row for each plane.
-    """
+    """Colours (256, 3) uint8 RGB, or gray, as Y, U and V: (3, 256) uint8."""
     rgb = np.repeat(np.arange(256)[:, None], 3, axis=1) if colors is None else colors
     return np.ascontiguousarray(np.rint(BT601 @ rgb.T + OFFSET[:, None]), dtype=np.uint8)
 
 
 def yuv_planes(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A picture of levels in 4:2:0; the chroma of four pixels is their mean.
-
-    Args:
-        levels: (H, W) uint8, both sides even.
-        table: as of `yuv_table`.
-
-    Returns:
-        (3 H / 2, W) uint8: the planes Y, U and V one after the other, as FFmpeg's yuv420p lies in memory.
-    """
+    """A picture (H, W) of levels in 4:2:0, (3 H / 2, W) uint8 as yuv420p lies in memory; chroma is averaged."""
     import cv2
 
     height, width = levels.shape

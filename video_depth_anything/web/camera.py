@@ -10,9 +10,9 @@ from collections import deque
 import numpy as np
 import numpy.typing as npt
 
-from ..outputs.options import OutputOptions
+from ..outputs.colormap import color_table
 from ..outputs.vis_range import VisRange
-from ..outputs.visualiser import Visualiser
+from ..outputs.visualiser import VisStyle, Visualiser
 from ..video.frame import Frame
 from ..video_depth_stream import DepthStream
 
@@ -29,8 +29,8 @@ class LiveDepth:
 
     def __init__(self, stream: DepthStream, metric: bool, colormap: str) -> None:
         self._stream = stream
-        options = OutputOptions(colormap=colormap, vis_range=VisRange("percentile"))
-        self._visualiser = Visualiser("depth_metres" if metric else "disparity", options)
+        style = VisStyle(color_table(colormap), VisRange("percentile"))
+        self._visualiser = Visualiser("depth_metres" if metric else "disparity", style)
         self._size: tuple[int, ...] | None = None
         self._finished: deque[float] = deque()
         self._frames = 0
