@@ -246,7 +246,14 @@ def test_an_interrupted_run_never_replaces_a_whole_result(
     run(plan(out), source, 2, interrupted=True)
     assert (depths(out), everything(out)) == (2, DONE)
     run(plan(out), source, 3, interrupted=True)
-    assert (depths(out), "whole and stays" in caplog.text) == (3, False)
+    assert (depths(out), "stays" in caplog.text) == (3, False)
+    # A part does not take the place of what covers more either.
+    run(plan(out), source, 1)
+    assert (depths(out), depths(out, "clip_part")) == (3, 1)
+    assert "clip in" in caplog.text and "covers more and stays" in caplog.text
+    for path in out.glob("clip_part*"):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (out / ".clip_part_run.json").unlink()
     run(plan(out), source, 5)
     whole = RunRecord.read(out, "clip")
     written = run(plan(out), source, 3, interrupted=True)
@@ -376,9 +383,13 @@ def test_what_no_run_wrote_is_not_replaced(tmp_path: Path, source: VideoSource, 
     run(plan(out, overwrite=True), source, 2)
     assert everything(out) == DONE
     # A folder keeps what is no file of a frame.
-    (out / "clip_depths_exr" / "notes.txt").write_text("mine")
-    run(plan(out), source, 3)
-    assert everything(out / "clip_depths_exr") == {"notes.txt", *(f"frame_0000{i}.exr" for i in range(3))}
+    kept = {"notes.txt", "preview_1.exr"}
+    for file in kept:
+        (out / "clip_depths_exr" / file).write_text("mine")
+    run(replace(plan(out), start=1 / 24), source, 3)
+    assert everything(out / "clip_part_depths_exr") == {f"frame_0000{i}.exr" for i in range(3)}
+    run(plan(out, overwrite=True), open_video(str(source.location), name="clip"), 1)
+    assert everything(out / "clip_depths_exr") >= kept
 
 
 def test_a_file_that_appears_meanwhile_stays(

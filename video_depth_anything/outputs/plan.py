@@ -161,8 +161,10 @@ class OutputPlan:
     def is_finished(self, one: Input) -> bool:
         """Whether a run with the same settings on the same input finished, and all that it wrote is still there."""
         source = source_of(one.location, one.images)
-        record = record_of(self.folder, one.name, source)
-        return record.is_finished(source, state_of(one.location, one.images), dict(self.settings))
+        whole = record_of(self.folder, one.name, source)
+        state, settings = state_of(one.location, one.images), dict(self.settings)
+        part = RunRecord.read(self.folder, f"{whole.name}_part")
+        return any(record.is_finished(source, state, settings) for record in (whole, part))
 
     def check_inputs(self, inputs: Sequence[Input]) -> None:
         """Refuse outputs that would take the place of an input of the run, or of another input's outputs.

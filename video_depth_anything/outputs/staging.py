@@ -34,7 +34,6 @@ MAPPING = "mapping.json"
 
 _STAGED = re.compile(r"\.(?P<name>.+)\.partial-\d+-\w+")
 _LOCK = re.compile(r"\.(?P<name>.+)\.run-lock")
-_FRAME_FILE = re.compile(r".*\d+.*\.(exr|png)|mapping\.json")
 
 
 @contextlib.contextmanager
@@ -174,8 +173,8 @@ class Staging:
     def publish(self, finished: bool, span: Span, ends: tuple[float, float] | None) -> dict[Path, Path]:
         """Give the outputs their names, and record them.
 
-        The files of frames of a part join those of the whole. Besides, a part or an interrupted run never replaces a
-        whole result: its outputs are called NAME_part or NAME_interrupted.
+        The files of frames of a part join those of the whole. Besides, a part never replaces what covers more, nor an
+        interrupted run a whole result: its outputs are called NAME_part or NAME_interrupted.
 
         Returns:
             From paths in the hidden folder to the final ones.
@@ -187,15 +186,15 @@ class Staging:
         same = old.source == self._wanted.source and old.any_left()
         new = replace(self._wanted, name=self.name, finished=finished, span=span, ends=ends, files={})
         join = same and old.span is not None and old.span.own_numbers and span.own_numbers
-        whole = old.span is None or span.covers(old.span) or self._overwrite
-        if not (same and old.finished) or (finished and whole):
+        replaces = old.span is None or span.covers(old.span) or (finished and self._overwrite)
+        if not same or (replaces and (finished or not old.finished)):
             return self._put(made, replace(new, files=old.files if same else {}), finished, join)
         merged = [path for path in made if join and finished and self._is_of_frames(path)]
         rest = [path for path in made if path not in merged]
         put: dict[Path, Path] = {}
         if merged:
             settings = old.settings if old.same_depth(new.settings) else {}
-            if not settings and old.settings:
+            if settings != old.settings:
                 logger.warning("%s: its other frames are from a run with other settings", self._folder / merged[0].name)
             put |= self._put(merged, replace(old, settings=settings), True, join)
         if rest:
@@ -220,13 +219,10 @@ class Staging:
             )
             taken = [t for t in (self._target(path, name) for path in made) if os.path.lexists(t)]
             if self._overwrite or all(replaceable and there.owns(target) for target in taken):
-                logger.warning(
-                    "%s in %s %s; this run's outputs are called %s",
-                    self.name,
-                    self._folder,
-                    "is whole and stays" if record.name != self.name else "is not from an earlier run",
-                    name,
-                )
+                stays = "is whole and stays" if self.earlier.finished else "covers more and stays"
+                why = stays if record.name != self.name else "is not from an earlier run"
+                text = "%s in %s %s; this run's outputs are called %s"
+                logger.warning(text, self.name, self._folder, why, name)
                 return self._put(made, replace(record, name=name, files=there.files), finished, False)
         raise AssertionError("names never end")
 
@@ -273,8 +269,10 @@ def _move(path: Path, target: Path, join: bool) -> None:
     made = {file.name for file in path.iterdir()}
     for name in made:
         (path / name).replace(target / name)
+    # What else has a name of this kind was made by an earlier run.
+    kinds = {re.sub(r"\d+(?=\D*$)", r"\\d+", re.escape(name)) for name in made}
     for file in list(target.iterdir()) if not join else ():
-        if file.name not in made and _FRAME_FILE.fullmatch(file.name):
+        if file.name not in made and any(re.fullmatch(kind, file.name) for kind in kinds):
             file.unlink()
 
 
