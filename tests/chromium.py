@@ -36,7 +36,7 @@ def go(page: Page, address: str) -> None:
     """Open the page, and wait until it listens: Gradio shows its buttons before it answers them."""
     with page.expect_response(lambda response: response.url.endswith("/run/predict"), timeout=WAIT_MS):
         page.goto(address)
-    expect(page.locator("#run")).to_be_enabled(timeout=WAIT_MS)
+    expect(page.locator("#run, #cancel").first).to_be_enabled(timeout=WAIT_MS)
 
 
 def choose_example(page: Page) -> None:
@@ -50,10 +50,12 @@ def choose_example(page: Page) -> None:
     raise AssertionError("the example is not taken as the page's video")
 
 
+# The page's player, which keeps its insides in a shadow.
+PLAYER = "document.querySelector('depth-player')"
+
+
 def finish(page: Page, frames: int) -> None:
-    """Wait for the job's last line, and for both videos to play."""
-    expect(page.locator("#status")).to_contain_text(f"{frames} frames in", timeout=WAIT_MS)
-    page.wait_for_function("document.querySelector('#depth video').src.includes('_vis.mp4')")
-    for name in ("source", "depth"):
-        player = f"document.querySelector('#{name} video')"
-        page.wait_for_function(f"{player} && {player}.readyState >= 2 && {player}.currentTime > 0.1 && !{player}.error")
+    """Wait for the job's last line, and for its result to play."""
+    expect(page.locator("#status")).to_contain_text(f"Done: {frames} frames in", timeout=WAIT_MS)
+    playing = "(v => v.src.includes('/job_') && v.readyState >= 2 && v.currentTime > 0.1 && !v.error)"
+    page.wait_for_function(f"{playing}({PLAYER}.video)")

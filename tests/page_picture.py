@@ -10,7 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from chromium import WAIT_MS, browsing, choose_example, finish, go, open_advanced, serving
+from chromium import PLAYER, WAIT_MS, browsing, choose_example, finish, go, open_advanced, serving
 
 
 def main() -> None:
@@ -44,11 +44,9 @@ def main() -> None:
             page.get_by_text(" left").first.wait_for()
             page.evaluate("window.scrollTo(0, 0)")
             page.screenshot(path=args.running)
-        page.get_by_text(f"{args.max_len} frames in").wait_for()
         finish(page, int(args.max_len))
-        # Both at the same frame, and their controls gone.
-        page.evaluate("document.querySelectorAll('#source video, #depth video').forEach(v => v.pause())")
-        page.evaluate("document.querySelectorAll('#source video, #depth video').forEach(v => v.currentTime = 1.5)")
+        page.evaluate(f"{PLAYER}.video.pause()")
+        page.evaluate(f"{PLAYER}.video.currentTime = 1.5")
         page.evaluate("window.scrollTo(0, 0)")
         page.mouse.move(0, 0)
         page.wait_for_timeout(3000)

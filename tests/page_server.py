@@ -21,10 +21,11 @@ class Server(NamedTuple):
     process: subprocess.Popen[str]
     address: str
     temporary: Path
+    log: Path
 
     def jobs(self) -> list[Path]:
         """Folders of jobs' files."""
-        return list(self.temporary.glob("depth_page_*/job_*"))
+        return list(self.temporary.glob("depth_page_*/*/job_*"))
 
 
 @contextmanager
@@ -37,11 +38,13 @@ def serving(folder: Path, *flags: str) -> Iterator[Server]:
         port = free.getsockname()[1]
     command = [sys.executable, str(ROOT / "app.py"), *flags, "--no_browser", "--server_port", str(port)]
     environment = {**os.environ, "TMPDIR": str(temporary)}
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    log = folder / "log.txt"
+    with log.open("w") as said:
+        process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=said, text=True)
     assert process.stdout is not None
     assert process.stdout.readline().strip() == f"open http://127.0.0.1:{port}/"
     try:
-        yield Server(process, f"http://127.0.0.1:{port}/", temporary)
+        yield Server(process, f"http://127.0.0.1:{port}/", temporary, log)
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
+import cv2
 import numpy as np
 import pytest
-from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, finish, go, open_advanced, serving
+from chromium import CHROMIUM, PLAYER, WAIT_MS, Server, browsing, choose_example, finish, go, open_advanced, serving
 from conftest import MakeVideo
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
@@ -57,15 +59,13 @@ def opened(context: BrowserContext, server: Server) -> Page:
 
 
 def upload(page: Page, video: Path) -> None:
-    if page.locator("#video video").count():
+    if page.locator("#another").is_visible():
+        page.locator("#another").click()
+    elif page.locator("#video video").count():
         page.locator("#video button[title=Clear]").click()
     page.locator("#video input[type=file]").set_input_files(video)
     page.locator("#video video").wait_for(state="attached")
     page.wait_for_function("document.querySelector('#video video').src.includes('file=')")
-
-
-def address_of(page: Page, name: str) -> str:
-    return str(page.evaluate(f"document.querySelector('#{name} video').src"))
 
 
 def until(condition: Callable[[], object], message: str, seconds: float = 20.0) -> None:
@@ -73,6 +73,14 @@ def until(condition: Callable[[], object], message: str, seconds: float = 20.0) 
     while not condition():
         assert time.monotonic() < end, message
         time.sleep(0.1)
+
+
+def set_number(page: Page, name: str, value: str) -> None:
+    """Fill one of the settings."""
+    open_advanced(page)
+    page.locator(f"#{name} input").fill(value)
+    page.locator(f"#{name} input").blur()
+    open_advanced(page)
 
 
 def test_a_video_becomes_depth(
@@ -83,90 +91,159 @@ def test_a_video_becomes_depth(
     clip = make_video("my clip.mp4", count=40)
     page = opened(context, server)
     upload(page, clip)
+    expect(page.locator("#status")).to_contain_text("Press Compute depth")
+    open_advanced(page)
+    page.get_by_label("NumPy").check()
+    open_advanced(page)
     page.locator("#run").click()
-    expect(page.locator("#status")).to_contain_text("of 40 done", timeout=WAIT_MS)  # progress
+    expect(page.locator("#status progress")).to_be_visible(timeout=WAIT_MS)
+    expect(page.locator("#cancel")).to_be_visible()
     finish(page, 40)
-    with page.expect_download() as download:
-        page.locator("#files a").first.click()
-    download.value.save_as(tmp_path / "got.npz")
+    expect(page.locator("#video")).to_be_hidden()
+    expect(page.locator("#chosen")).to_have_text("Video: my clip.mp4")
+    words = [text.split("\n")[0] for text in page.locator(".downloads a").all_inner_texts()]
+    assert words == ["Depth video (MP4)", "Side by side (MP4)", "NumPy (NPZ)"]
+    for index, name in ((0, "my clip_vis.mp4"), (2, "my clip_depths.npz")):
+        with page.expect_download() as download:
+            page.locator(".downloads a").nth(index).click()
+        assert download.value.suggested_filename == name
+        download.value.save_as(tmp_path / name)
     frames, fps = read_video_frames(clip)
     expected, _ = golden_model.infer_video_depth(frames, fps, input_size=28, fp32=True)
-    with np.load(tmp_path / "got.npz") as archive:
+    with np.load(tmp_path / "my clip_depths.npz") as archive:
         assert str(archive["kind"]) == "disparity"
         np.testing.assert_allclose(archive["depths"], expected, atol=5e-5 * float(np.ptp(expected)))
+    assert cv2.VideoCapture(str(tmp_path / "my clip_vis.mp4")).read()[1].shape == (48, 64, 3)
     assert hosts <= {"127.0.0.1", None}  # data and blob addresses have no host
-    assert len(server.jobs()) == 1
-    page.close()
-    until(lambda: not server.jobs(), "the files stay after the page is closed")
-    assert not list(server.temporary.glob("depth_page_*/*/my*clip*"))
 
 
-def test_metric_depth_has_a_point_cloud(server: Server, context: BrowserContext, make_video: MakeVideo) -> None:
+def test_the_player_shows_both_on_two_sides_of_its_handle(
+    server: Server, context: BrowserContext, make_video: MakeVideo
+) -> None:
     page = opened(context, server)
-    upload(page, make_video(count=12))
+    upload(page, make_video(count=5))
+    page.locator("#run").click()
+    finish(page, 5)
+    page.wait_for_function(f"{PLAYER}.canvas.width === 64")
+    page.evaluate(f"{PLAYER}.video.pause()")
+
+    def canvas(edge: float) -> Any:
+        page.evaluate(f"{PLAYER}.move({edge})")
+        data = page.evaluate(f"[...{PLAYER}.canvas.getContext('2d').getImageData(0, 0, 64, 48).data]")
+        return np.array(data).reshape(48, 64, 4)[..., :3].astype(int)
+
+    source, depth, half = canvas(1), canvas(0), canvas(0.5)
+    assert np.abs(source - depth).mean() > 20
+    np.testing.assert_allclose(half[:, :31], source[:, :31], atol=12)
+    np.testing.assert_allclose(half[:, 33:], depth[:, 33:], atol=12)
+    # By mouse and by keyboard.
+    handle = page.locator(".handle")
+    box = page.locator(".stage").bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 20)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.8, box["y"] + 20)
+    page.mouse.up()
+    assert page.evaluate(f"{PLAYER}.edge") == pytest.approx(0.8, abs=0.01)
+    handle.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(handle).to_have_attribute("aria-valuenow", "78")
+    assert box["width"] / box["height"] == pytest.approx(64 / 48, abs=0.01)  # no bars
+
+
+def test_a_frame_in_relief_is_drawn(server: Server, context: BrowserContext, make_video: MakeVideo) -> None:
+    page = opened(context, server)
+    upload(page, make_video(count=6))
     open_advanced(page)
     page.locator(".metric input").first.check()
+    page.get_by_label("Point clouds").check()
+    open_advanced(page)
     page.locator("#run").click()
-    finish(page, 12)
-    with page.expect_response(lambda response: response.url.endswith("_point0004.ply")) as cloud:
-        page.locator("#frame label", has_text="4").first.click()
-    assert cloud.value.status == 200
-    assert context.request.get(cloud.value.url).body().startswith(b"ply\n")
-    canvas = page.locator("#cloud canvas")
+    finish(page, 6)
+    expect(page.locator(".downloads a").last).to_contain_text("Point clouds (PLY, ZIP)")
+    with page.expect_response(lambda response: response.url.endswith(".glb")) as relief:
+        page.locator("#look-around").click()
+    assert relief.value.status == 200
+    assert context.request.get(relief.value.url).body().startswith(b"glTF")
+    canvas = page.locator("#relief canvas")
     canvas.wait_for()
-    # Points are drawn: the picture is not of one colour.
+    # Something is drawn: the picture is not of one colour.
     until(lambda: len(set(canvas.screenshot()[-4000:])) > 50, "the 3D view stays empty")
+
+
+def test_a_reload_loses_nothing(server: Server, context: BrowserContext) -> None:
+    page = opened(context, server)
+    choose_example(page)
+    set_number(page, "max_len", "60")
+    page.locator("#run").click()
+    expect(page.locator("#status")).to_contain_text("of 60 frames", timeout=WAIT_MS)
+    page.close()
+    page = opened(context, server)
+    expect(page.locator("#status")).to_contain_text("frames", timeout=WAIT_MS)  # it goes on
+    finish(page, 60)
+    page.reload()
+    finish(page, 60)
+    expect(page.locator("#chosen")).to_have_text("Video: box.mp4")
+    set_number(page, "max_len", "8")
+    page.locator("#run").click()  # the same video again
+    finish(page, 8)
+    until(
+        lambda: len([path for path in server.jobs() if "box" in str(list(path.iterdir()))]) <= 1, "the old result stays"
+    )
 
 
 def test_cancel_stops_the_work(server: Server, context: BrowserContext, make_video: MakeVideo) -> None:
     page = opened(context, server)
     choose_example(page)
+    page.get_by_label("Low", exact=True).check()  # slower than the rest
     page.locator("#run").click()
-    expect(page.locator("#status")).to_contain_text("of 150 done", timeout=WAIT_MS)
-    assert len(server.jobs()) == 1
+    expect(page.locator("#status")).to_contain_text("of 150 frames", timeout=WAIT_MS)
     expect(page.locator("#run")).to_be_hidden()
+    other = opened(context, server)  # the same visitor's second tab shows the job too
+    expect(other.locator("#cancel")).to_be_visible()
     page.locator("#cancel").click()
-    expect(page.locator("#status")).to_contain_text("Cancelled.", timeout=5000)
+    expect(page.locator("#status")).to_contain_text("Cancelled. Nothing was kept.", timeout=WAIT_MS)
     expect(page.locator("#cancel")).to_be_hidden()
-    until(lambda: not server.jobs(), "the job's files stay", 10)
-    upload(page, make_video("short.mp4", count=3))
+    expect(other.locator("#status")).to_contain_text("Cancelled. Nothing was kept.", timeout=WAIT_MS)
+    expect(other.locator("#run")).to_be_visible()
+    upload(page, make_video("short.mp4", count=8))
+    page.get_by_label("28 rows").check()
     page.locator("#run").click()
-    finish(page, 3)
-    choose_example(page)
-    page.locator("#run").click()
-    until(lambda: len(server.jobs()) == 2, "the job does not begin")
-    page.close()
-    until(lambda: not server.jobs(), "the job goes on without its page", 10)
+    finish(page, 8)
 
 
 def test_mistakes_are_said_in_the_page(server: Server, context: BrowserContext, make_video: MakeVideo) -> None:
     page = opened(context, server)
-    message = page.locator(".toast-body")
+    status = page.locator("#status")
     expect(page.locator("#cancel")).to_be_hidden()
     page.locator("#run").click()
-    expect(page.locator("#status")).to_contain_text("Choose a video first")
-    assert message.count() == 0  # an empty form is no error
+    expect(status).to_contain_text("Choose a video first")
     bad = make_video("bad.mp4")
     bad.write_bytes(b"no video at all" * 100)
     upload(page, bad)
+    expect(status).to_contain_text("Press Compute depth")  # what was wrong is mended
     page.locator("#run").click()
     said = "bad.mp4 cannot be read: it is not a video, or it is damaged. Convert it to MP4 (H.264) and try again."
-    expect(message.filter(has_text=said).last).to_be_visible(timeout=WAIT_MS)
+    expect(status).to_contain_text(said, timeout=WAIT_MS)
     expect(page.locator("#cancel")).to_be_hidden()
     playlist = make_video("list.mp4")
     playlist.write_text(f"#EXTM3U\n#EXTINF:9,\n{make_video('secret.mp4').resolve()}\n")
     upload(page, playlist)
     page.locator("#run").click()
-    expect(message.filter(has_text="list.mp4 is a list that names other files").last).to_be_visible(timeout=WAIT_MS)
+    expect(status).to_contain_text("list.mp4 is a list that names other files", timeout=WAIT_MS)
     upload(page, make_video("long.mp4", count=401))
     page.locator("#run").click()
-    expect(message.filter(has_text="401 frames, this page takes 400 at most").last).to_be_visible(timeout=WAIT_MS)
+    expect(status).to_contain_text("401 frames or more, and this page takes 400 at most", timeout=WAIT_MS)
+    set_number(page, "target_fps", "1e-9")
+    page.locator("#run").click()
+    expect(status).to_contain_text("A frame rate of 1e-09 cannot be used", timeout=WAIT_MS)
     page.locator("#video button[title=Clear]").click()
     big = make_video("big.mp4")
     big.write_bytes(bytes(1_100_000))
     page.locator("#video input[type=file]").set_input_files(big)
-    expect(message.filter(has_text="maximum").last).to_be_visible()
+    expect(page.locator(".toast-body").filter(has_text="maximum").last).to_be_visible()
     assert server.process.poll() is None
+    assert "Traceback" not in server.log.read_text()
 
 
 def test_two_visitors_keep_apart(server: Server, browser: Browser, make_video: MakeVideo) -> None:
@@ -178,14 +255,11 @@ def test_two_visitors_keep_apart(server: Server, browser: Browser, make_video: M
         page.locator("#run").click()
     for page, count in zip(pages, (5, 9)):
         finish(page, count)
-        assert f"clip{count}_vis.mp4" in address_of(page, "depth")
-    for name in ("video", "source", "depth"):
-        address = address_of(pages[0], name)
-        assert contexts[0].request.get(address).status == 200
-        assert contexts[1].request.get(address).status == 404
-    pages[0].close()
-    until(lambda: len(server.jobs()) == 1, "the closed page's files stay")
-    assert contexts[1].request.get(address_of(pages[1], "depth")).status == 200
+        address = page.evaluate(f"{PLAYER}.video.src")
+        assert f"clip{count}_compare.mp4" in address
+        assert [context.request.get(address).status for context in contexts] == (
+            [200, 404] if count == 5 else [404, 200]
+        )
     for context in contexts:
         context.close()
 
@@ -193,9 +267,15 @@ def test_two_visitors_keep_apart(server: Server, browser: Browser, make_video: M
 def test_the_camera_gives_depth(server: Server, context: BrowserContext) -> None:
     page = opened(context, server)
     page.get_by_role("tab", name="Live camera").click()
-    page.get_by_text("Click to Access Webcam").click()
-    page.locator("#camera .button-wrap button", has_text="Record").click()
-    expect(page.locator("#live-depth .rate")).to_contain_text("3 frames", timeout=WAIT_MS)
-    expect(page.locator("#live-depth .rate")).to_contain_text("frames a second")
-    size = page.evaluate("(i => [i.naturalWidth, i.naturalHeight])(document.querySelector('#live-depth img'))")
-    assert size == [640, 480]
+    page.get_by_role("button", name="Start camera").click()
+    status = page.locator("depth-camera p")
+    expect(status).to_contain_text("pictures a second", timeout=WAIT_MS)
+    expect(status).to_contain_text("ms old")
+    image = page.locator("depth-camera img")
+    expect(image).to_be_visible()
+    assert image.evaluate("i => [i.naturalWidth, i.naturalHeight]") == [640, 480]
+    seen, depth = page.locator("depth-camera video").bounding_box(), image.bounding_box()
+    assert seen is not None and depth is not None
+    assert (seen["width"], seen["height"], seen["y"]) == pytest.approx((depth["width"], depth["height"], depth["y"]))
+    page.get_by_role("button", name="Stop camera").click()
+    expect(status).to_have_text("Stopped.")

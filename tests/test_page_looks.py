@@ -7,10 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, WAIT_MS, Server, browsing, choose_example, go, open_advanced, serving
+from chromium import CHROMIUM, PLAYER, WAIT_MS, Server, browsing, choose_example, go, open_advanced, serving
 from playwright.sync_api import Browser, Page, expect
-
-from video_depth_anything.web.looks import QUIET_DARK, QUIET_LIGHT
 
 pytestmark = [
     pytest.mark.slow,
@@ -123,19 +121,22 @@ def test_the_measure_is_that_of_the_standard() -> None:
     assert contrast(parsed("rgb(118, 118, 118)"), white) == pytest.approx(4.54, abs=0.01)
     assert contrast(parsed("rgb(119, 119, 119)"), white) < 4.5
     assert over((0, 0, 0, 0.5), white) == (127.5, 127.5, 127.5, 1.0)
-    assert (QUIET_LIGHT, QUIET_DARK) == ("#475569", "#cbd5e1")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_all_text_can_be_read(server: Server, browser: Browser, scheme: str) -> None:
     page = opened(browser, server, 1280, 800, scheme)
     open_advanced(page)
-    expect(page.locator("#input_size")).to_be_visible()
+    expect(page.locator("#max_res")).to_be_visible()
+    page.locator("#limits summary").click()
+    expect(page.locator("#limits")).to_contain_text("One video is computed at a time")
+    page.locator("#run").click()
+    expect(page.locator("#status .error")).to_be_visible()
     page.wait_for_timeout(500)
     measured = contrasts(page)
     texts = " ".join(text for _, _, text in measured)
-    assert "rows that the model sees" in texts
-    assert "One video is computed at a time" in texts
+    assert "Rows of pixels that enter it" in texts
+    assert "Demo model" in texts
     print(scheme, [f"{ratio:.2f} {text}" for ratio, _, text in measured[:6]], file=sys.stderr)
     assert [found for found in measured if found[0] < found[1]] == []
     choose_example(page)
@@ -160,19 +161,22 @@ def test_a_phone_shows_the_button_right_under_the_video(server: Server, browser:
     assert run["y"] + run["height"] < 844  # no scrolling
     assert run["height"] >= 44  # a finger
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
-    expect(page.locator("#input_size")).to_be_hidden()
+    expect(page.locator("#max_res")).to_be_hidden()
     page.context.close()
 
 
 def test_an_example_is_there_and_the_model_is_named(server: Server, browser: Browser) -> None:
     page = opened(browser, server, 1280, 800, "light")
-    for name, file in (("source", "box.mp4"), ("depth", "box_depth.mp4")):
-        player = f"document.querySelector('#{name} video')"
-        page.wait_for_function(f"{player} && {player}.readyState >= 2 && !{player}.error")
-        assert page.evaluate(f"{player}.src").endswith(file)
-        box = page.locator(f"#{name}").bounding_box()
-        assert box is not None and box["y"] + box["height"] < 800
-    expect(page.locator("#demo-model")).to_contain_text("Demo model (starter_vits.pth)")
+    page.wait_for_function(f"{PLAYER}.video.readyState >= 2 && !{PLAYER}.video.error")
+    assert page.evaluate(f"{PLAYER}.video.src").endswith("box_compare.mp4")
+    assert page.evaluate(f"{PLAYER}.video.videoWidth / {PLAYER}.canvas.width") == 2
+    box = page.locator("depth-player").bounding_box()
+    assert box is not None and box["y"] + box["height"] < 800
+    banner = page.locator("#demo-model")
+    expect(banner).to_contain_text("Demo model")
+    assert "vda " not in banner.inner_text()
+    open_advanced(page)
+    expect(page.locator("#model")).to_contain_text("starter_vits.pth")
     expect(page.locator("#cancel")).to_be_hidden()
     page.context.close()
 
@@ -180,12 +184,12 @@ def test_an_example_is_there_and_the_model_is_named(server: Server, browser: Bro
 def test_it_works_by_ear_and_keyboard(server: Server, browser: Browser) -> None:
     page = opened(browser, server, 1280, 800, "light")
     open_advanced(page)
-    expect(page.locator("#input_size")).to_be_visible()
+    expect(page.locator("#max_res")).to_be_visible()
     page.wait_for_timeout(500)
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.locator("#status").get_attribute("aria-live") == "polite"
-    for name in ("Quality", "Detail", "Frame size", "Frame rate", "Length", "Colours"):
+    for name in ("Quality", "Frame size", "Frame rate", "Length", "Colours"):
         assert page.get_by_label(name).first.is_visible(), name
     page.locator("#run").focus()
     page.keyboard.press("Enter")
@@ -194,5 +198,5 @@ def test_it_works_by_ear_and_keyboard(server: Server, browser: Browser) -> None:
 
 
 def test_the_example_of_the_package_is_small() -> None:
-    depth = Path(__file__).resolve().parents[1] / "assets" / "example_videos" / "box_depth.mp4"
+    depth = Path(__file__).resolve().parents[1] / "assets" / "example_videos" / "box_compare.mp4"
     assert 10_000 < depth.stat().st_size < 1_000_000

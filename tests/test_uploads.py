@@ -13,6 +13,7 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+import cv2
 import imageio.v3 as iio
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ from imageio_ffmpeg import get_ffmpeg_exe as ffmpeg_program
 
 from video_depth_anything.video.source import Selection
 from video_depth_anything.web.confinement import DecoderLimits
-from video_depth_anything.web.uploads import UploadError, UploadSource, add_sound
+from video_depth_anything.web.picture_headers import check_picture
+from video_depth_anything.web.uploads import PictureDecoder, UploadError, UploadSource, add_sound
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = DecoderLimits()
@@ -143,7 +145,7 @@ def test_sound_goes_along_from_the_first_frame_on(make_video: MakeVideo, tmp_pat
     subprocess.run([*command, "-c:v", "copy", "-c:a", "pcm_s16le", str(upload)], check=True)
     result = make_video("result.mp4", count=48)
     before = iio.imread(result, plugin="pyav")
-    assert add_sound(upload, result, 0.0, LIMITS)
+    assert add_sound(upload, [result], 0.0, LIMITS)
     np.testing.assert_array_equal(iio.imread(result, plugin="pyav"), before)
     raw = [ffmpeg_program(), "-loglevel", "error", "-i", str(result), "-f", "s16le", "-ac", "1", "-ar", str(rate), "-"]
     heard = np.frombuffer(subprocess.run(raw, capture_output=True, check=True).stdout, np.int16)
@@ -152,9 +154,9 @@ def test_sound_goes_along_from_the_first_frame_on(make_video: MakeVideo, tmp_pat
     assert np.abs(heard[rate * 6 // 10 :]).max() > 8000
     # No sound, or none that can be used: the video stays.
     content = result.read_bytes()
-    assert not add_sound(pictures, result, 0.0, LIMITS)
+    assert not add_sound(pictures, [result], 0.0, LIMITS)
     (tmp_path / "noise.mp4").write_bytes(os.urandom(5000))
-    assert not add_sound(tmp_path / "noise.mp4", result, 0.0, LIMITS)
+    assert not add_sound(tmp_path / "noise.mp4", [result], 0.0, LIMITS)
     assert result.read_bytes() == content
     assert not list(tmp_path.glob(".sound_*"))
 
@@ -199,6 +201,60 @@ def test_limits_of_memory_time_and_files_hold(tmp_path: Path) -> None:
     files = confined(f"held = [open({str(file)!r}) for _ in range(40)]", file, open_files=32)
     assert "Too many open files" in files.stderr
     assert confined("while True: pass", file, cpu_seconds=1).returncode == -signal.SIGXCPU
+
+
+def encoded(kind: str, height: int = 48, width: int = 64, channels: int = 3) -> bytes:
+    """A picture as OpenCV writes it."""
+    shape = (height, width, channels) if channels > 1 else (height, width)
+    picture = np.random.default_rng(0).integers(0, 255, shape, np.uint8)
+    return bytes(cv2.imencode(kind, picture)[1])
+
+
+@pytest.mark.parametrize("kind", [".jpg", ".png", ".webp"])
+def test_pictures_are_decoded_elsewhere(kind: str) -> None:
+    decoder = PictureDecoder(LIMITS)
+    for data in (encoded(kind), encoded(kind, 30, 50), encoded(kind, channels=1)):
+        expected = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))[..., ::-1]
+        assert check_picture(data, LIMITS.max_pixels, 8) == expected.shape[:2]
+        np.testing.assert_array_equal(decoder.decode(data), expected)
+    with pytest.raises(UploadError, match="The picture cannot be used"):
+        decoder.decode(encoded(kind)[:60])
+    assert decoder.decode(encoded(kind)).shape == (48, 64, 3)  # by a new process
+    decoder.close()
+
+
+def test_pictures_are_refused_by_their_headers() -> None:
+    pixels = LIMITS.max_pixels
+    for kind in (".bmp", ".tiff", ".ppm", ".hdr"):
+        data = encoded(kind) if kind != ".hdr" else b"#?RADIANCE\n"
+        assert check_picture(data, pixels, 8) is None, kind
+    for data in (
+        b"",
+        b"GIF89a" + bytes(20),
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        b"<svg/>",
+        b"\xff\xd8\xff",
+        b"RIFF0000WEBPVP8 ",
+    ):
+        assert check_picture(data, pixels, 8) is None
+    for kind in (".jpg", ".png", ".webp"):
+        data = encoded(kind, 40, 60)
+        assert check_picture(data, 40 * 60, 8) == (40, 60)
+        assert check_picture(data, 40 * 60 - 1, 8) is None
+        assert check_picture(encoded(kind, 10, 81), pixels, 8) is None
+        for length in range(len(data) - 30 if kind == ".jpg" else 30):
+            check_picture(data[:length], pixels, 8)  # cut anywhere, it raises nothing
+    jpeg = encoded(".jpg", 40, 60)
+    header = jpeg.index(b"\xff\xc0")
+    length = int.from_bytes(jpeg[header + 2 : header + 4], "big") + 2
+    twice = jpeg[:header] + jpeg[header : header + length] + jpeg[header:]
+    assert check_picture(twice, pixels, 8) is None  # which size is meant?
+
+
+def test_frames_of_one_line_are_refused(tmp_path: Path) -> None:
+    video = tmp_path / "thin.avi"
+    iio.imwrite(video, np.zeros((2, 2, 900, 3), np.uint8), plugin="pyav", codec="png", out_pixel_format="rgb24")
+    assert refused(video).reason == "too narrow"
 
 
 def test_a_rate_is_exact(make_video: MakeVideo) -> None:

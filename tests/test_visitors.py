@@ -1,4 +1,4 @@
-"""Visitors of the web page: their files, sessions and disk, and how many jobs wait."""
+"""Visitors of the web page: their files, their room on disk, what goes when they have gone, and whose job waits."""
 
 from __future__ import annotations
 
@@ -8,136 +8,144 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from video_depth_anything.outputs.options import OutputOptions
 from video_depth_anything.pipelines.options import RunOptions
-from video_depth_anything.pipelines.stop import Stop, Stopped
-from video_depth_anything.web.jobs import Job
-from video_depth_anything.web.sessions import MOST_PAGES, Sessions
-from video_depth_anything.web.turns import Refusal, Turns
-from video_depth_anything.web.visitor_files import PageFiles, remove_abandoned
+from video_depth_anything.web.jobs import Job, JobQueue, State
+from video_depth_anything.web.refusal import Refusal
+from video_depth_anything.web.upload_form import file_name
+from video_depth_anything.web.visitors import INCOMING, LOCK, PUBLIC, Visitor, Visitors, remove_abandoned
 
 ROOT = Path(__file__).resolve().parents[1]
 A, B = "a" * 64, "b" * 64
 
 
-def ignore(taken: int, done: int, expected: int | None, line: str) -> None:
-    """No progress wanted."""
-
-
 @pytest.fixture
-def files() -> Iterator[PageFiles]:
-    made = PageFiles()
+def visitors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Visitors]:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    made = Visitors(quota=10_000)
     yield made
     made.close()
+    assert list(tmp_path.glob("depth_page_*")) == []
 
 
-def test_files_belong_to_their_owners(files: PageFiles) -> None:
-    (files.root / "example").mkdir()
-    files.publish_present()
-    a, b = "a" * 64, "b" * 64
-    mine = files.new_folder(a)
-    (mine / "x.npz").write_bytes(b"depth")
-    assert files.may_read(a, str(mine / "x.npz"))
-    assert not files.may_read(b, str(mine / "x.npz"))
-    assert files.may_read(b, str(files.root / "example" / "box.mp4"))
+def upload(visitor: Visitor, size: int, age: float = 0.0) -> Path:
+    """A file as if it had been uploaded so many seconds ago."""
+    folder = visitor.new_folder("upload")
+    (folder / "clip.mp4").write_bytes(bytes(size))
+    os.utime(folder, (time.time() - age,) * 2)
+    return folder / "clip.mp4"
+
+
+def job_of(visitor: Visitor, video: Path, address: str = "") -> Job:
+    return Job(video, RunOptions(outputs=OutputOptions(visitor.new_folder("job"))), address)
+
+
+def test_files_belong_to_their_visitors(visitors: Visitors) -> None:
+    mine, theirs = upload(visitors.get(A), 10), upload(visitors.get(B), 10)
+    example = visitors.root / PUBLIC / "box.mp4"
+    example.write_bytes(b"video")
+    assert (
+        visitors.may_read(A, str(mine))
+        and visitors.may_read(A, str(example))
+        and visitors.may_read("new", str(example))
+    )
+    (mine.parent / "link").symlink_to(theirs)
     for outside in (
+        theirs,
+        mine.parent / "link",
+        mine.parents[1] / ".." / theirs.relative_to(visitors.root),
+        visitors.root,
+        visitors.root / INCOMING / "x",
         "/etc/passwd",
         "https://example.org/x",
-        str(files.root),
-        str(files.root / "unknown" / "x"),
-        str(files.root / "example" / ".." / mine.name / "x.npz"),
-        str(files.root / "example" / ".." / ".." / "x"),
         "\0",
+        "a" * 5000,
     ):
-        assert not files.may_read(b, outside), outside
-    (files.root / "hash").mkdir()
-    for owner in (a, b):
-        files.note_upload(owner, str(files.root / "hash" / "clip.mp4"))
-    files.forget(a)
-    assert not mine.exists()
-    assert (files.root / "hash").exists()  # b uploaded the same
-    files.forget(b)
-    assert not (files.root / "hash").exists()
-    assert (files.root / "example").exists()
+        assert not visitors.may_read(A, str(outside)), outside
+    assert not visitors.may_read("new", str(mine))
+    assert A not in str(mine)  # the cookie is a secret, the path is not
 
 
-def test_the_last_page_of_a_browser_takes_its_files_along(files: PageFiles, tmp_path: Path) -> None:
-    sessions = Sessions(files)
-    owner = "c" * 64
-    one, other = sessions.get("one", owner), sessions.get("other", owner)
-    assert sessions.get("one", owner) is one
-    one.results, upload = files.new_folder(owner), files.new_folder(owner)
-    other.job = Job(tmp_path, RunOptions(), ignore)
-    sessions.close("one")
-    assert not one.results.exists()
-    assert upload.exists()
-    assert not other.job.stop.is_set()
-    sessions.close("other")
-    assert not upload.exists()
-    assert other.job.stop.is_set()
-    sessions.close("other")  # said twice
+def test_a_visitor_has_so_much_room(visitors: Visitors) -> None:
+    visitor, other = visitors.get(A), visitors.get(B)
+    uploads = [upload(visitor, 3_000, age) for age in (30, 20, 10)]
+    assert (visitors.left(visitor), visitors.left(other)) == (1_000, 10_000)
+    visitor.job = job_of(visitor, uploads[0])  # its video stays, whatever room is wanted
+    assert visitors.reserve(visitor, 4_000)
+    assert [path.exists() for path in uploads] == [True, False, True]
+    assert visitors.left(visitor) == 0
+    assert not visitors.reserve(visitor, 5_000)
+    assert [path.exists() for path in uploads] == [True, False, False]
+    visitors.release(visitor, 4_000)
+    assert visitors.left(visitor) == 7_000
+    assert visitors.reserve(other, 10_000)
 
 
-def test_a_visitor_has_so_much_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    files = PageFiles(quota=10_000)
-    uploads = [files.root / name / "clip.mp4" for name in ("one", "two", "three")]
-    for path in uploads:
-        path.parent.mkdir()
-        path.write_bytes(bytes(3_000))
-        files.note_upload(A, str(path))
-    assert files.left(A) == 1_000
-    assert files.left(B) == 10_000
-    with files.use(uploads[0]):  # a job reads it
-        assert files.make_room(A, 4_000)
-        assert [path.exists() for path in uploads] == [True, False, True]
-        assert not files.make_room(A, 8_000)
-    assert uploads[0].exists()
-    assert not files.make_room(A, 11_000)
-    files.close()
+def test_room_is_reserved_once_however_many_ask_at_the_same_time(visitors: Visitors) -> None:
+    visitor, taken = visitors.get(A), []
+    threads = [threading.Thread(target=lambda: taken.append(visitors.reserve(visitor, 1_000))) for _ in range(40)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert taken.count(True) == 10
 
 
-def test_what_nobody_owns_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    files = PageFiles()
-    (files.root / "example").mkdir()
-    files.publish_present()
-    mine, theirs = files.new_folder(A), files.new_folder(B)
-    (files.root / "broken_off.part").write_bytes(b"half")
-    files.sweep([A], patience=60)
-    assert mine.exists() and theirs.exists()
-    assert (files.root / "broken_off.part").exists()
-    time.sleep(0.02)
-    files.sweep([A], patience=0.01)
-    assert sorted(path.name for path in files.root.iterdir()) == sorted([".lock", "example", mine.name])
-    sessions = Sessions(files)
-    sessions.get("lost", A)  # never had a connection
-    sessions.get("there", B).connections += 1
-    assert sessions.sweep(60) == {A, B}
-    time.sleep(0.02)
-    assert sessions.sweep(0.01) == {B}
-    assert not mine.exists()
-    files.close()
+def test_what_an_active_job_writes_is_counted_once(visitors: Visitors) -> None:
+    visitor = visitors.get(A)
+    visitor.job = job_of(visitor, upload(visitor, 1_000))
+    assert visitors.reserve(visitor, 5_000)
+    (visitor.job.folder / "x_vis.mp4").write_bytes(bytes(4_000))
+    assert visitors.left(visitor) == 4_000
+    visitors.release(visitor, 5_000)
+    visitor.job.state = "done"
+    assert visitors.left(visitor) == 5_000
 
 
-def test_pages_are_counted(files: PageFiles) -> None:
-    sessions = Sessions(files)
-    for number in range(MOST_PAGES):
-        sessions.get(str(number), A)
-    with pytest.raises(Refusal, match="Close some"):
-        sessions.get("more", A)
-    sessions.get("more", B)
+def test_files_stay_for_a_while_after_the_last_sign_of_life(
+    visitors: Visitors, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.monotonic()
+    visitor, present = visitors.get(A), visitors.get(B)
+    kept = upload(visitor, 10)
+    visitor.job = job_of(visitor, kept)
+
+    def after(seconds: float, others_wait: bool = False) -> None:
+        monkeypatch.setattr("time.monotonic", lambda: now + seconds)
+        present.seen = now + seconds
+        visitors.sweep(others_wait)
+
+    after(590)
+    assert kept.exists() and not visitor.job.stop.is_set()
+    after(130, others_wait=True)
+    assert visitor.job.stop.is_set()  # nobody waits for it, and somebody waits for its end
+    after(610)
+    assert kept.exists()  # the job has not ended yet
+    visitor.job.state = "cancelled"
+    after(611)
+    assert not kept.exists()
+    assert present.folder.exists()
+    assert visitors.find(A) is None
+
+
+def test_what_gradio_leaves_is_removed(visitors: Visitors) -> None:
+    old, new = visitors.root / "part", visitors.root / "folder"
+    old.write_bytes(b"half")
+    new.mkdir()
+    os.utime(old, (time.time() - 700,) * 2)
+    visitors.sweep()
+    assert sorted(path.name for path in visitors.root.iterdir()) == sorted([LOCK, PUBLIC, INCOMING, "folder"])
 
 
 def test_a_dead_page_leaves_nothing_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
     code = (
-        "import time\nfrom video_depth_anything.web.visitor_files import PageFiles\n"
-        "files = PageFiles(); (files.root / 'upload').mkdir(); print(files.root, flush=True); time.sleep(60)"
+        "import time\nfrom video_depth_anything.web.visitors import Visitors\n"
+        "made = Visitors(); print(made.root, flush=True); time.sleep(60)"
     )
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     command = [sys.executable, "-c", code]
@@ -155,49 +163,54 @@ def test_a_dead_page_leaves_nothing_and_a_living_one_is_left_alone(tmp_path: Pat
             page.communicate()
 
 
-def test_so_many_wait_and_no_more() -> None:
-    turns = Turns(most=2, most_each=2)
-    order: list[str] = []
-    waits: dict[str, list[int]] = {name: [] for name in "abcd"}
-    stops = {name: Stop() for name in "abcd"}
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("my clip [1].mp4", "my clip [1].mp4"),
+        ("../../escape.mp4", "escape.mp4"),
+        ("C:\\videos\\clip.mov", "clip.mov"),
+        ("...", "video"),
+        ("ü日本.mp4", "ü日本.mp4"),
+        ("a\0b\n<script>.mp4", "abscript.mp4"),
+        ("n" * 300 + ".mp4", "n" * 120 + ".mp4"),
+    ],
+)
+def test_names_of_uploads_are_safe(sent: str, kept: str) -> None:
+    assert file_name(sent) == kept
+
+
+def test_jobs_run_one_after_another(visitors: Visitors) -> None:
+    order: list[Job] = []
     release = threading.Event()
 
-    def work(name: str, owner: str) -> None:
-        try:
-            with turns.turn(owner, stops[name], waits[name].append):
-                order.append(name)
-                release.wait(20)
-        except Stopped:
-            order.append(f"{name} cancelled")
+    def run(job: Job) -> State:
+        order.append(job)
+        if not job.stop.is_set():
+            release.wait(20)
+        return "cancelled" if job.stop.is_set() else "done"
 
-    threads = []
-    for name, owner in (("a", A), ("b", A), ("c", B)):
-        threads.append(threading.Thread(target=work, args=(name, owner)))
-        threads[-1].start()
-        until(lambda n=name: (n == "a" and order == ["a"]) or bool(waits[n]))
-    with pytest.raises(Refusal, match="2 videos are waiting already"), turns.turn(B, Stop(), waits["d"].append):
-        pass
-    assert waits == {"a": [], "b": [1], "c": [2], "d": []}
-    stops["b"].set()  # leaves the queue at once, and the next one moves up
-    until(lambda: waits["c"] == [2, 1])
-    assert order == ["a", "b cancelled"]
+    queue = JobQueue(run, most=2, most_each=2)
+    visitor = visitors.get(A)
+    first, second, third, fourth = (job_of(visitor, Path("x"), address) for address in "aabb")
+    queue.add(first)
+    until(lambda: order == [first])
+    queue.add(second)
+    with pytest.raises(Refusal, match="2 videos from your network"):
+        queue.add(job_of(visitor, Path("x"), "a"))
+    queue.add(third)
+    with pytest.raises(Refusal, match="2 videos are waiting"):
+        queue.add(fourth)
+    assert [queue.before(job) for job in (first, second, third)] == [0, 1, 2]
+    second.stop.set()
+    queue.drop(second)  # ends at once, and the next one moves up
+    assert (second.state, queue.before(third), queue.others_wait()) == ("cancelled", 1, True)
     release.set()
-    for thread in threads:
-        thread.join(20)
-    assert order == ["a", "b cancelled", "c"]
+    until(lambda: third.state == "done")
+    assert order == [first, second, third]
+    queue.close(5)
 
 
-def test_a_visitor_has_so_many_jobs() -> None:
-    turns = Turns(most=5, most_each=1)
-    waits: list[int] = []
-    refused = pytest.raises(Refusal, match="1 of your videos are in work")
-    with turns.turn(A, Stop(), waits.append), refused, turns.turn(A, Stop(), waits.append):
-        pass
-    with turns.turn(A, Stop(), waits.append):
-        assert waits == []
-
-
-def until(condition: Any) -> None:
+def until(condition: Callable[[], object]) -> None:
     """Wait for what another thread does."""
     end = time.monotonic() + 20
     while not condition():

@@ -1,52 +1,48 @@
-"""The web page's parts without a browser: its jobs, its files and who may read them, its arguments, the camera."""
+"""The web page's parts without a browser: its jobs, cameras, relief and messages, and what its command refuses."""
 
 from __future__ import annotations
 
 import errno
+import json
+import math
+import struct
 import subprocess
 import sys
 import threading
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from conftest import MakeVideo
 
-from video_depth_anything import DepthStream, Execution, infer_depth
+from video_depth_anything import DepthStream
 from video_depth_anything.cli.arguments import run_options, run_parser
-from video_depth_anything.errors import CheckpointError, InputError, OutputError, UsageError, UserError
+from video_depth_anything.config import MODEL_CONFIGS
+from video_depth_anything.errors import CheckpointError, InputError, OutputError, UsageError
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
+from video_depth_anything.transform import network_size
 from video_depth_anything.video.frame import Image
-from video_depth_anything.video_depth import VideoDepthAnything
-from video_depth_anything.web.camera import LiveDepth
-from video_depth_anything.web.jobs import Cancelled, Job, JobRunner
+from video_depth_anything.web.camera import DECODER_BYTES, Cameras, CameraSettings, stream_bytes
+from video_depth_anything.web.handlers import rate_of
+from video_depth_anything.web.jobs import Job
 from video_depth_anything.web.messages import message_of
-from video_depth_anything.web.turns import Refusal
-from video_depth_anything.web.uploads import UploadSource
+from video_depth_anything.web.networks import Networks
+from video_depth_anything.web.refusal import Refusal
+from video_depth_anything.web.relief import ReliefFrames, glb, mesh, relative_depth
+from video_depth_anything.web.uploads import UploadError, UploadSource
+from video_depth_anything.web.visitors import Visitor
 
 ROOT = Path(__file__).resolve().parents[1]
-WORDS = ("--encoder", "vits", "--input_size=56")
 
 
-def options(folder: Path, *words: str) -> RunOptions:
-    """Those that the command would have of these words."""
-    parser = run_parser("vda run", None)
-    return run_options(parser.parse_args([*WORDS, *words, "--output_dir", str(folder)]))
-
-
-def ignore(taken: int, done: int, expected: int | None, line: str) -> None:
-    """No progress wanted."""
-
-
-@pytest.fixture
-def runner(golden_model: VideoDepthAnything, fp32: Execution) -> JobRunner:
-    def infer(model: ModelOptions, frames: Iterator[Image]) -> Iterator[Any]:
-        return infer_depth(golden_model, frames, model.input_size or 518, fp32)
-
-    return JobRunner(infer, max_frames=40)
+@pytest.fixture(scope="module")
+def networks(checkpoint: Path) -> Networks:
+    found = Networks(ModelOptions("vits", checkpoint=checkpoint, device="cpu", precision="fp32", backend="torch"))
+    found.offers.append(found.begin.__class__("vits", True, checkpoint, False))
+    return found
 
 
 @pytest.fixture
@@ -56,134 +52,110 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_job_is_a_run_of_the_command(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
+def options(folder: Path, *words: str) -> RunOptions:
+    """Those that the command would have of these words."""
+    parser = run_parser("vda run", None)
+    words = ("--encoder=vits", "--input_size=28", *words, "--output_dir", str(folder))
+    return run_options(parser.parse_args(list(words)))
+
+
+def test_a_job_is_a_run_of_the_command(networks: Networks, make_video: MakeVideo, folder: Path) -> None:
     video = make_video("a [1] clip.mp4", count=36)
-    reports: list[tuple[int, int, int | None]] = []
-    words = ["--max_len=34", "--save", "src", "vis", "npz", "exr", "png16"]
-    result = runner.run(Job(video, options(folder, *words), lambda *report: reports.append(report[:3])))
-    assert result.source.is_file()
-    assert result.depth.is_file()
-    names = ["a [1] clip_depths.npz", "a [1] clip_depths_exr.zip", "a [1] clip_depths_png16.zip"]
-    assert sorted(path.name for path in result.downloads) == names
-    with zipfile.ZipFile(folder / names[1]) as archive:
+    words = ["--max_len=34", "--save", "vis", "compare", "npz", "exr", "png16"]
+    job = Job(video, options(folder, *words))
+    assert job.run(networks, 40) == "done", job.line
+    assert list(job.files) == [
+        "Depth video (MP4)", "Side by side (MP4)", "16-bit PNG (ZIP)", "OpenEXR (ZIP)", "NumPy (NPZ)"
+    ]  # fmt: skip
+    with zipfile.ZipFile(job.files["OpenEXR (ZIP)"]) as archive:
         assert len(archive.namelist()) == 34
         assert archive.testzip() is None
-    with np.load(folder / names[0]) as archive:
+    with np.load(job.files["NumPy (NPZ)"]) as archive:
         assert archive["depths"].shape == (34, 48, 64)
-    assert result.clouds == {}
-    reports = [report for report in reports if report[0]]  # before that there are only words
-    # Frames are reported as the network takes them and as windows finish: never fewer, all in the end.
-    assert reports[-1] == (34, 34, 34)
-    assert reports == sorted(reports, key=lambda report: report[0] + report[1])
-    assert reports[31] == (32, 0, 34)
-    assert result.line.startswith("34 frames in ")
+    shape = {words: cv2.VideoCapture(str(job.files[f"{words} (MP4)"])).read()[1].shape[:2] for words in
+             ("Depth video", "Side by side")}  # fmt: skip
+    assert shape == {"Depth video": (48, 64), "Side by side": (48, 128)}
+    assert job.share == 1.0
+    assert job.line.startswith("Done: 34 frames in ")
+    assert job.relief is not None
+    path, distance = job.relief.write(1.0)
+    assert path.name == "relief_000033.glb"
+    assert 1 <= distance <= 6
 
 
-def test_a_metric_job_has_point_clouds_for_viewers(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
-    import open3d
-
-    words = ["--metric", "--fov=60", "--save", "src", "vis", "npz", "ply"]
-    result = runner.run(Job(make_video(count=13), options(folder, *words), ignore))
-    assert list(result.clouds) == [0, 3, 6, 9, 12]
-    cloud = open3d.t.io.read_point_cloud(result.clouds[6])
-    points, colors = cloud.point.positions.numpy(), cloud.point.colors.numpy()
-    with np.load(result.downloads[0]) as archive:
-        depth = archive["depths"][6]
-    assert points.shape == (48 * 64, 3)
-    assert colors.dtype == np.uint8
-    np.testing.assert_allclose(points[:, 2], -depth.ravel(), rtol=1e-6)
-    assert (points[: 64 * 20, 1] >= 0).all()  # the upper rows are above the axis
-    assert points[: 64 * 20, 1].max() > 0
+def test_a_metric_job_has_point_clouds(networks: Networks, make_video: MakeVideo, folder: Path) -> None:
+    job = Job(make_video(count=13), options(folder, "--metric", "--fov=60", "--save", "vis", "compare", "ply"))
+    assert job.run(networks, 40) == "done", job.line
+    with zipfile.ZipFile(job.files["Point clouds (PLY, ZIP)"]) as archive:
+        numbers = [int(name[-8:-4]) for name in sorted(archive.namelist())]
+    assert numbers == [0, 3, 6, 9, 12]
 
 
-def test_cancelling_ends_a_job_at_the_next_frame(runner: JobRunner, make_video: MakeVideo, folder: Path) -> None:
-    for frames, depths in ((3, 0), (0, 5)):
-        reports: list[tuple[int, int]] = []
+def test_cancelling_ends_a_job_at_the_next_frame(networks: Networks, make_video: MakeVideo, folder: Path) -> None:
+    class Watched(Networks):
+        def __init__(self) -> None:
+            self.__dict__.update(networks.__dict__)
 
-        def stop(taken: int, done: int, _expected: int | None, _line: str) -> None:
-            reports.append((taken, done))  # noqa: B023 - called within this turn
-            if taken >= frames and done >= depths:  # noqa: B023
-                job.stop.set()  # noqa: B023
+        def infer(self, model: ModelOptions, images: Any) -> Any:
+            def watched() -> Any:
+                for image in images:
+                    taken.append(image)
+                    if len(taken) == 3:
+                        job.stop.set("cancelled")
+                    yield image
 
-        job = Job(make_video(count=40), options(folder), stop)
-        with pytest.raises(Cancelled):
-            runner.run(job)
-        assert [report for report in reports if report[0] >= frames and report[1] >= depths] == reports[-1:]
-        assert list(folder.iterdir()) == []
-    assert runner.run(Job(make_video(count=2), options(folder), ignore)).depth.is_file()
+            return super().infer(model, watched())
 
-
-def test_a_job_cancelled_while_it_waits_never_begins(make_video: MakeVideo, folder: Path) -> None:
-    begun, release = threading.Event(), threading.Event()
-
-    def infer(_: ModelOptions, frames: Iterator[Image]) -> Iterator[Any]:
-        begun.set()
-        release.wait(20)
-        return (np.zeros(frame.shape[:2], np.float32) for frame in frames)
-
-    runner = JobRunner(infer, 40)
-    other = folder / "other"
-    other.mkdir()
-    errors: list[BaseException] = []
-    first = Job(make_video("first.mp4"), options(other), ignore)
-    second = Job(make_video("second.mp4"), options(folder), ignore)
-    thread = threading.Thread(target=runner.run, args=(first,))
-    thread.start()
-    assert begun.wait(20)
-
-    def run_second() -> None:
-        try:
-            runner.run(second)
-        except Cancelled as error:
-            errors.append(error)
-
-    waiting = threading.Thread(target=run_second)
-    waiting.start()
-    waiting.join(0.3)
-    assert waiting.is_alive()  # one at a time
-    second.stop.set()
-    release.set()
-    thread.join(20)
-    waiting.join(20)
-    assert len(errors) == 1
+    taken: list[Image] = []
+    job = Job(make_video(count=40), options(folder, "--save", "vis", "compare"))
+    assert job.run(Watched(), 40) == "cancelled"
+    assert len(taken) == 3
+    assert not folder.exists()
+    assert job.line == "Cancelled. Nothing was kept."
 
 
-def test_limits_and_mistakes(runner: JobRunner, make_video: MakeVideo, folder: Path, tmp_path: Path) -> None:
+def test_limits_and_mistakes(networks: Networks, make_video: MakeVideo, folder: Path, tmp_path: Path) -> None:
     long = make_video("long.mp4", count=41)
-    job = Job(long, options(folder), ignore)
-    with pytest.raises(Refusal, match="41 frames, this page takes 40"):
-        runner.run(job)
     bad = tmp_path / "<b>bad.mp4"
     bad.write_bytes(b"no video")
-    for video, words, said in (
-        (long, ["--max_len=3", "--colormap", "none"], "matplotlib has no colour map"),
-        (bad, [], "&lt;b&gt;bad.mp4 cannot be read: it is not a video, or it is damaged. Convert it to MP4"),
+    for video, words, disk, said in (
+        (long, [], math.inf, "41 frames or more, and this page takes 40"),
+        (long, ["--max_len=3"], 1000.0, "you have 1 kB left"),
+        (long, ["--max_len=3", "--colormap", "none"], math.inf, "matplotlib has no colour map"),
+        (bad, [], math.inf, "&lt;b&gt;bad.mp4 cannot be read: it is not a video, or it is damaged. Convert it to MP4"),
     ):
-        job = Job(video, options(folder, *words), ignore)
-        with pytest.raises(UserError) as caught:
-            runner.run(job)
-        message = message_of(caught.value)
-        assert said in message
-        assert str(tmp_path) not in message
-        assert list(folder.iterdir()) == []
-    said = message_of(ZeroDivisionError("secret"))
-    assert said.startswith("Something went wrong on the server")
-    assert "secret" not in said
+        job = Job(video, options(folder, "--save", "vis", "compare", *words), disk=disk)
+        assert job.run(networks, 40) == "failed"
+        assert said in job.line
+        assert str(tmp_path) not in job.line
+        assert not folder.exists()
+
+
+def test_a_wrong_frame_count_does_not_pass_the_limit(
+    networks: Networks, make_video: MakeVideo, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take = UploadSource._take
+    monkeypatch.setattr(UploadSource, "_take", lambda self, facts, most: take(self, {**facts, "expected": 5}, most))
+    job = Job(make_video(count=12), options(folder, "--save", "vis", "compare"))
+    assert job.run(networks, 10) == "failed"
+    assert "takes 10 at most" in job.line
 
 
 def test_errors_are_sentences_that_give_nothing_away() -> None:
+    full = OutputError("cannot write to /srv/page")
+    full.__cause__ = OSError(errno.ENOSPC, "No space left on device", "/srv/page/x")
     for error, said in (
-        (
-            OutputError("clip needs up to 3 GB on disk, 1 GB are free in /srv/page; choose another --output_dir"),
-            "no room",
-        ),
-        (OutputError("cannot write to /srv/page: Permission denied; choose another --output_dir"), "could not write"),
+        (OutputError("clip needs up to 3 GB on disk, 1 GB are free in /srv/page; choose another folder"), "no room"),
+        (OutputError("cannot write to /srv/free space/page: Permission denied"), "could not write"),
+        (full, "no room"),
         (OSError(errno.ENOSPC, "No space left on device", "/srv/page/x"), "no room"),
+        (PermissionError(errno.EACCES, "Permission denied", "/srv/spaceship/x"), "could not write"),
         (InputError("cannot read /srv/page/clip.mp4: not a video"), "cannot be read"),
         (CheckpointError("checkpoint /srv/vits.pth cannot be read"), "The model cannot be used"),
         (MemoryError(), "Choose less detail"),
         (UsageError("--colormap: there is no such map"), "A setting cannot be used: colormap: there is no such map."),
         (Refusal("Wait <b>."), "Wait &lt;b&gt;."),
+        (ZeroDivisionError("/srv/secret"), "Something went wrong on the server"),
     ):
         message = message_of(error)
         assert said in message
@@ -192,34 +164,166 @@ def test_errors_are_sentences_that_give_nothing_away() -> None:
         assert "--" not in message
 
 
-def test_a_wrong_frame_count_does_not_pass_the_limit(make_video: MakeVideo, folder: Path) -> None:
-    runner = JobRunner(lambda _, frames: (np.zeros(frame.shape[:2], np.float32) for frame in frames), 10)
-    claimed = pytest.MonkeyPatch()
-    take = UploadSource._take
-    claimed.setattr(UploadSource, "_take", lambda self, facts, most: take(self, {**facts, "expected": 5}, most))
-    try:
-        with pytest.raises(Refusal, match="takes 10 at most"):
-            runner.run(Job(make_video(count=12), options(folder), ignore))
-    finally:
-        claimed.undo()
-    assert list(folder.iterdir()) == []
+def test_rates_that_make_no_sense_are_refused() -> None:
+    for rate in (1e-9, 0.05, 1000, -3):
+        with pytest.raises(Refusal, match=r"choose 0\.1 to 240 frames a second"):
+            rate_of(rate)
+    assert rate_of(0) is None
+    assert rate_of(29.97) == pytest.approx(29.97)
 
 
-def test_live_depth_is_that_of_a_stream(golden_model: VideoDepthAnything, fp32: Execution, frames: Any) -> None:
-    stream = DepthStream(golden_model, 56, fp32)
-    live = LiveDepth(stream, metric=False, colormap="magma")
-    texts = [live.step(frame) for frame in frames(3, 48, 64, seed=1)]
-    assert stream.frames_seen == 3
-    assert "3 frames" in texts[-1]
-    assert 'src="data:image/jpeg;base64,' in texts[-1]
-    live.step(frames(1, 64, 48, seed=1)[0])  # a camera of another size is another video
-    assert stream.frames_seen == 1
+@pytest.fixture
+def visitor(tmp_path: Path) -> Visitor:
+    return Visitor(tmp_path)
+
+
+def picture(height: int = 48, width: int = 64, seed: int = 0) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 255, (height, width, 3), np.uint8)
+    return bytes(cv2.imencode(".png", pixels)[1])
+
+
+def test_a_camera_is_a_stream(networks: Networks, visitor: Visitor) -> None:
+    streams: list[DepthStream] = []
+
+    def new_stream(settings: CameraSettings) -> DepthStream:
+        streams.append(networks.new_stream(settings.encoder, settings.metric, settings.detail))
+        return streams[-1]
+
+    cameras = Cameras(new_stream, 10**9)
+    settings = CameraSettings("vits", False, 56, "magma")
+    shown = [cameras.step(visitor, "page", settings, picture(seed=seed)) for seed in range(3)]
+    assert [stream.frames_seen for stream in streams] == [3]
+    depth = cv2.imdecode(np.frombuffer(shown[-1], np.uint8), cv2.IMREAD_COLOR)
+    assert depth is not None and depth.shape == (48, 64, 3)
+    cameras.step(visitor, "page", settings, picture(64, 48))  # another size: another video
+    cameras.step(visitor, "other", settings, picture())
+    assert [stream.frames_seen for stream in streams] == [3, 1, 1]
+    with pytest.raises(UploadError):
+        cameras.step(visitor, "page", settings, b"%!PS-Adobe-3.0 EPSF-3.0")
+    cameras.sweep(0)
+    cameras.step(visitor, "page", settings, picture(64, 48))
+    assert len(streams) == 4
+    cameras.sweep(0)
+
+
+def test_cameras_share_one_budget(networks: Networks, visitor: Visitor) -> None:
+    settings = CameraSettings("vits", False, 56, "magma")
+    need = stream_bytes("vits", *network_size(48, 64, 56)) + DECODER_BYTES
+    cameras = Cameras(lambda s: networks.new_stream(s.encoder, s.metric, s.detail), 2 * need)
+    for page in ("one", "two", "one"):
+        cameras.step(visitor, page, settings, picture())
+    with pytest.raises(Refusal, match="Choose less detail, or wait"):
+        cameras.step(visitor, "three", settings, picture())
+    with pytest.raises(Refusal):  # more detail for a camera that is there
+        cameras.step(visitor, "one", CameraSettings("vits", False, 196, "magma"), picture())
+    cameras.sweep(0)
+    cameras.step(visitor, "three", settings, picture())
+    cameras.sweep(0)
+
+
+@pytest.mark.parametrize("size", [(48, 64), (480, 640), (640, 360)])
+def test_what_a_stream_keeps_is_estimated(networks: Networks, size: tuple[int, int]) -> None:
+    stream = networks.new_stream("vits", False, 98)
+    stream.step(np.zeros((*size, 3), np.uint8))
+    estimate = stream_bytes("vits", *network_size(*size, 98))
+    assert stream.state_bytes <= estimate <= 1.25 * stream.state_bytes
+    assert set(MODEL_CONFIGS) == {"vits", "vitb", "vitl"}
+
+
+def test_one_picture_of_a_page_is_computed_at_a_time(networks: Networks, visitor: Visitor) -> None:
+    begun, release = threading.Event(), threading.Event()
+
+    def slow(settings: CameraSettings) -> DepthStream:
+        begun.set()
+        release.wait(20)
+        return networks.new_stream(settings.encoder, settings.metric, settings.detail)
+
+    cameras = Cameras(slow, 10**9)
+    settings = CameraSettings("vits", False, 28, "magma")
+    thread = threading.Thread(target=cameras.step, args=(visitor, "page", settings, picture()))
+    thread.start()
+    assert begun.wait(20)
+    with pytest.raises(Refusal, match="still being computed"):
+        cameras.step(visitor, "page", settings, picture())
+    cameras.sweep(0)  # a camera at work stays
+    release.set()
+    thread.join(20)
+    cameras.step(visitor, "page", settings, picture())
+    cameras.sweep(0)
+
+
+def test_a_relief_is_the_scene_that_a_camera_saw() -> None:
+    """A plane and a nearer square: points project to their pixels, and the mesh is torn around the square."""
+    depth = np.full((30, 40), 4, np.float32)
+    depth[10:20, 15:25] = 2
+    depth[0, 0], depth[0, 1] = np.nan, 0
+    points, coordinates, triangles = mesh(depth, 60)
+    focal = 20 / math.tan(math.radians(30))
+    z = 4 - points[:, 2]  # the camera's distance, from the median on
+    rows, columns = np.divmod(np.arange(1200), 40)
+    np.testing.assert_allclose(points[:, 0] / z * focal + 19.5, columns, atol=1e-3)
+    np.testing.assert_allclose(14.5 - points[:, 1] / z * focal, rows, atol=1e-3)
+    np.testing.assert_allclose(coordinates[:, 0] * 40 - 0.5, columns, atol=1e-4)
+    near = z[triangles] < 3
+    assert (near.all(axis=1) | ~near.any(axis=1)).all()
+    assert near.all(axis=1).sum() == 2 * 9 * 9
+    assert not {0, 1} & set(triangles.ravel().tolist())
+    normals = np.cross(
+        points[triangles[:, 1]] - points[triangles[:, 0]], points[triangles[:, 2]] - points[triangles[:, 0]]
+    )
+    assert (normals[:, 2] > 0).all()  # towards the camera
+
+
+def test_relative_depth_is_bounded_and_keeps_the_order() -> None:
+    disparity = np.linspace(0, 7, 1000, dtype=np.float32).reshape(20, 50)
+    depth = relative_depth(disparity).ravel()
+    assert depth.min() == 1 and depth.max() == pytest.approx(6)
+    assert (np.diff(depth) <= 0).all()
+    assert np.isfinite(relative_depth(np.ones((3, 3), np.float32))).all()
+
+
+def test_a_glb_file_is_whole() -> None:
+    depth = np.full((5, 7), 2, np.float32)
+    jpeg = bytes(cv2.imencode(".jpg", np.full((10, 14, 3), 99, np.uint8))[1])
+    data = glb(depth, jpeg, 60)
+    magic, version, length = struct.unpack_from("<4sII", data)
+    assert (magic, version, length) == (b"glTF", 2, len(data))
+    size, kind = struct.unpack_from("<I4s", data, 12)
+    content = json.loads(data[20 : 20 + size])
+    binary_size, binary_kind = struct.unpack_from("<I4s", data, 20 + size)
+    binary = data[28 + size :]
+    assert (kind, binary_kind, binary_size) == (b"JSON", b"BIN\0", len(binary))
+    parts = [binary[view["byteOffset"] :][: view["byteLength"]] for view in content["bufferViews"]]
+    points, _coordinates, triangles = mesh(depth, 60)
+    np.testing.assert_array_equal(np.frombuffer(parts[0], np.float32).reshape(-1, 3), points)
+    np.testing.assert_array_equal(np.frombuffer(parts[2], np.uint32).reshape(-1, 3), triangles)
+    assert parts[3] == jpeg
+    assert [part["count"] for part in content["accessors"]] == [35, 35, 2 * 4 * 6 * 3]
+    assert all(view["byteOffset"] % 4 == 0 for view in content["bufferViews"])
+
+
+def test_frames_for_the_relief_are_few_and_evenly_spaced(tmp_path: Path) -> None:
+    frames = ReliefFrames(tmp_path / "relief", 900, None, metric=True)
+    for number in range(900):
+        frames.add(np.full((4, 6, 3), number % 256, np.uint8), np.full((4, 6), 1 + number, np.float32))
+    assert len(list((tmp_path / "relief").iterdir())) == 300
+    assert frames.write(0.5) == (tmp_path / "relief" / "relief_000450.glb", 451.0)
+    assert frames.write(1.0)[1] == 898.0
+    assert [path.name for path in (tmp_path / "relief").glob("*.glb")] == ["relief_000897.glb"]
 
 
 def test_arguments() -> None:
     result = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
     text = " ".join(result.stdout.split())
-    for flag in ("--checkpoint", "--encoder", "--device", "--server_name", "--server_port", "--share"):
+    for flag in (
+        "--checkpoint",
+        "--encoder",
+        "--device",
+        "--server_name",
+        "--server_port",
+        "--share",
+        "--allowed_hosts",
+    ):
         assert flag in text
     assert "(default: 127.0.0.1)" in text
 
@@ -228,9 +332,9 @@ def test_without_checkpoints_it_says_so(tmp_path: Path) -> None:
     for flags, said in (
         (["--encoder", "vitb"], "vda weights vitb"),
         (["--checkpoint", "none.pth"], "checkpoint none.pth not found"),
+        (["--auth", "nobody"], "USER:PASSWORD"),
     ):
         command = [sys.executable, str(ROOT / "app.py"), *flags, "--device", "cpu"]
         result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert result.returncode == 2
         assert said in result.stderr
-        assert result.stderr.count("\n") == 1

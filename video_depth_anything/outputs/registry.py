@@ -67,6 +67,14 @@ FORMATS = {
         shows_source=lambda options: options.layout == "compare",
         sound=True,
     ),
+    "compare": Format(
+        "videos.CompareVideo",
+        (r"_compare\.mp4",),
+        0.9,
+        whole_range=lambda options, _: options.vis_range.kind == "video",
+        shows_source=lambda _: True,
+        sound=True,
+    ),
     "sbs": Format(
         "stereo.StereoVideo",
         (r"_sbs_(LR|TB|anaglyph)\.mp4",),

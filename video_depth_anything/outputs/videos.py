@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -74,15 +75,22 @@ class SourceVideo:
 class ColorVideo(VideoOutput):
     """`_vis.mp4`: depth in colours."""
 
-    def __init__(self, run: RunInfo) -> None:
+    def __init__(self, run: RunInfo, ending: str = "_vis.mp4") -> None:
         style = VisStyle.chosen(run.options)
         visualiser = Visualiser(run.kind, style, run.ends if style.range.kind == "video" else None)
         alone = style.layout == "depth"
         self._show = visualiser.levels if alone else visualiser.picture
-        super().__init__(run, "_vis.mp4", style.size(run.size), run.audio, table=style.table if alone else None)
+        super().__init__(run, ending, style.size(run.size), run.audio, table=style.table if alone else None)
 
     def write(self, frame: Frame) -> None:
         self.append(self._show(frame), frame)
+
+
+class CompareVideo(ColorVideo):
+    """`_compare.mp4`: depth in colours, right of its source."""
+
+    def __init__(self, run: RunInfo) -> None:
+        super().__init__(replace(run, options=replace(run.options, layout="compare")), "_compare.mp4")
 
 
 class Depth16Video(VideoOutput):

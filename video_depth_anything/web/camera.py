@@ -1,64 +1,134 @@
-"""The web page's camera: frames of one browser through a stream of its own, depth as a picture, and the rate."""
+"""Live cameras: each page's pictures through a stream of its own, within one budget of memory for all of them."""
 
 from __future__ import annotations
 
-import base64
+import math
 import threading
 import time
-from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
+import cv2
 import numpy as np
-import numpy.typing as npt
 
+from ..config import PATCH_SIZE, get_config
 from ..outputs.colormap import color_table
 from ..outputs.vis_range import VisRange
 from ..outputs.visualiser import VisStyle, Visualiser
+from ..temporal_memory import NUM_ATTENTIONS, RING
+from ..transform import network_size
 from ..video.frame import Frame
 from ..video_depth_stream import DepthStream
+from .confinement import DecoderLimits
+from .picture_headers import check_picture
+from .refusal import Refusal
+from .uploads import MOST_RATIO, PictureDecoder, UploadError
+from .visitors import Visitor
 
-# Seconds over which the rate is taken.
-RATE_SPAN = 3.0
+# Seconds without a picture after which a camera's memory is freed.
+SILENT_SECONDS = 20.0
+# Longer side of the pictures that are shown and computed.
+LONGEST_SIDE = 640
+# Pictures that are computed at the same time, and memory of a camera's decoder.
+AT_ONCE, DECODER_BYTES = 4, 80_000_000
+# Choices of Detail: rows that enter the network.
+DETAILS = {"Low": 168, "Medium": 252, "High": 392}
 
 
-class LiveDepth:
-    """Depth of one camera.
+def stream_bytes(encoder: str, rows: int, columns: int) -> int:
+    """Upper estimate of what a stream keeps between frames, for a network input of that size, in float32."""
+    config = get_config(encoder)
+    rows, columns = rows // PATCH_SIZE, columns // PATCH_SIZE
+    # Four motion modules: on the encoder's grid, on half of it, and on two fused maps, as large and twice as large.
+    values = rows * columns * (config.out_channels[2] + 5 * config.features)
+    values += math.ceil(rows / 2) * math.ceil(columns / 2) * config.out_channels[3]
+    return round(1.02 * values * NUM_ATTENTIONS * 2 * (RING + 1) * 4) + 500_000
 
-    Args:
-        stream: this camera's own. metric: whether it gives metres. colormap: matplotlib's name of the colours.
-    """
 
-    def __init__(self, stream: DepthStream, metric: bool, colormap: str) -> None:
-        self._stream = stream
-        style = VisStyle(color_table(colormap), VisRange("percentile"))
-        self._visualiser = Visualiser("depth_metres" if metric else "disparity", style)
-        self._size: tuple[int, ...] | None = None
-        self._finished: deque[float] = deque()
-        self._frames = 0
+@dataclass(frozen=True)
+class CameraSettings:
+    """What a page's camera is computed with."""
+
+    encoder: str
+    metric: bool
+    detail: int
+    colormap: str
+
+
+class _Camera:
+    """One page's camera: its decoder, and its stream once the first picture is computed."""
+
+    def __init__(self, settings: CameraSettings, size: tuple[int, int], need: int, limits: DecoderLimits) -> None:
+        self.kind = (settings, size)
+        self.need = need
+        self.decoder = PictureDecoder(limits)
+        self.stream: DepthStream | None = None
+        style = VisStyle(color_table(settings.colormap), VisRange("percentile"))
+        self.visualiser = Visualiser("depth_metres" if settings.metric else "disparity", style)
+        self.busy = threading.Lock()
+        self.seen = time.monotonic()
+
+
+class Cameras:
+    """Computes the pictures of all pages' cameras. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        new_stream: Callable[[CameraSettings], DepthStream],
+        budget: int,
+        limits: DecoderLimits = DecoderLimits(),  # noqa: B008 - immutable
+    ) -> None:
+        self._new_stream = new_stream
+        self._budget = budget
+        self._limits = limits
+        self._open: dict[tuple[Visitor, str], _Camera] = {}
         self._lock = threading.Lock()
+        self._at_once = threading.BoundedSemaphore(AT_ONCE)
 
-    def step(self, image: npt.NDArray[np.uint8]) -> str:
-        """Depth of the next frame, (H, W, 3) uint8 RGB, as HTML: a picture, and the rate below it."""
+    def step(self, visitor: Visitor, page: str, settings: CameraSettings, data: bytes) -> bytes:
+        """Depth of a page's next picture in colours, as JPEG."""
+        size = check_picture(data, self._limits.max_pixels, MOST_RATIO)
+        if size is None:
+            raise UploadError("The picture", "picture")
+        camera = self._camera((visitor, page), settings, size)
+        if not camera.busy.acquire(blocking=False):
+            raise Refusal("Your last picture is still being computed.")
+        try:
+            with self._at_once:
+                return self._depth(camera, settings, data)
+        finally:
+            camera.seen = time.monotonic()
+            camera.busy.release()
+
+    def _depth(self, camera: _Camera, settings: CameraSettings, data: bytes) -> bytes:
+        image = camera.decoder.decode(data)
+        factor = LONGEST_SIDE / max(image.shape)
+        if factor < 1:
+            image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
+        if camera.stream is None:
+            camera.stream = self._new_stream(settings)
+        picture = camera.visualiser.picture(Frame(image, camera.seen, 0.0, depth=camera.stream.step(image)))
+        return bytes(cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
+
+    def _camera(self, key: tuple[Visitor, str], settings: CameraSettings, size: tuple[int, int]) -> _Camera:
+        """The page's camera; a new one where it shows pictures of another size, or with other settings."""
         with self._lock:
-            if image.shape != self._size:  # another camera
-                self._stream.reset()
-                self._size, self._frames = image.shape, 0
-            start = time.monotonic()
-            frame = Frame(image, start, 0.0, depth=self._stream.step(image))
-            picture = self._visualiser.picture(frame)
-            now = time.monotonic()
-            self._frames += 1
-            self._finished.append(now)
-            while now - self._finished[0] > RATE_SPAN:
-                self._finished.popleft()
-            rate = (len(self._finished) - 1) / max(now - self._finished[0], 1e-6) if len(self._finished) > 1 else 0.0
-            line = f"{rate:.1f} frames a second, {1000 * (now - start):.0f} ms each, {self._frames} frames"
-        return f'<img class="live" alt="depth" src="{_data_address(picture)}"><p class="rate">{line}</p>'
+            camera = self._open.get(key)
+            if camera is not None and camera.kind == (settings, size):
+                return camera
+            others = sum(other.need for name, other in self._open.items() if name != key)
+            need = stream_bytes(settings.encoder, *network_size(*size, settings.detail)) + DECODER_BYTES
+            if others + need > self._budget:
+                raise Refusal("All cameras that this server has memory for are in use. Choose less detail, or wait.")
+            if camera is not None:
+                camera.decoder.close()
+            camera = self._open[key] = _Camera(settings, size, need, self._limits)
+            return camera
 
-
-def _data_address(picture: npt.NDArray[np.uint8]) -> str:
-    """A picture as an address that holds it: no file is written."""
-    import cv2
-
-    ok, data = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])
-    assert ok
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    def sweep(self, patience: float = SILENT_SECONDS) -> None:
+        """Forget the cameras that have sent no picture for so many seconds."""
+        with self._lock:
+            for key, camera in list(self._open.items()):
+                if time.monotonic() - camera.seen > patience and not camera.busy.locked():
+                    del self._open[key]
+                    camera.decoder.close()

@@ -1,8 +1,8 @@
-"""The program that decodes one upload, in a process of its own, and tells the page what it finds.
+"""The program that decodes what one visitor sent, in a process of its own, and tells the page what it finds.
 
 The page starts it as `python -m video_depth_anything.web.decoder REQUEST` and reads its standard output: lines of JSON,
-each frame's line followed by its pixels. It is confined before it opens the file, and what it sends is believed by the
-page no more than the file is.
+each frame's line followed by its pixels. It is confined before it opens anything, and the page believes what it sends
+no more than the file itself.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from ..errors import InputError
 from ..video.containers import Limits, open_container
-from ..video.source import Selection, VideoSource, open_video
+from ..video.source import Selection, open_video
 from .confinement import DecoderLimits, confine
 
 # Endings and beginnings of files that only name other files.
@@ -27,11 +27,11 @@ PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"[playlist]", b"<?xml", b"<mpd", b"
 
 
 class Refused(Exception):
-    """The upload is not taken; the message is one of the page's reasons, see `uploads.REASONS`."""
+    """The upload is not taken; the message is a key of `uploads.REASONS`."""
 
 
 def main(words: list[str]) -> int:
-    """Do what the request says; the exit code is 0 where everything was told, good or bad."""
+    """Do what the request asks: frames of a video, its sound for other videos, or pictures from standard input."""
     request = json.loads(words[0])
     # What a library prints must not come between the lines.
     answers = os.fdopen(os.dup(1), "wb")
@@ -39,15 +39,16 @@ def main(words: list[str]) -> int:
     try:
         load_modules()
         limits = DecoderLimits(**request["limits"])
-        video = Path(request["video"])
-        writable = [Path(request["output"]).parent] if "output" in request else []
-        confine(limits, [video], writable)
+        video = Path(request["video"]) if "video" in request else None
+        writable = {Path(output).parent for _, output in request.get("sound", ())}
+        confine(limits, [video] if video is not None else [], writable)
+        if video is None:
+            send_pictures(answers, sys.stdin.buffer)
+            return 0
         bounds = Limits(trusted=False, max_pixels=limits.max_pixels)
         check_container(video, bounds)
-        if "output" in request:
-            from .sound import add_sound
-
-            found = add_sound(video, Path(request["picture"]), Path(request["output"]), request["begins"])
+        if "sound" in request:
+            found = all(add_sound(video, Path(p), Path(o), request["begins"]) for p, o in request["sound"])
             tell(answers, {"kind": "end", "sound": found})
         else:
             send_frames(answers, video, request["selection"], bounds)
@@ -74,12 +75,7 @@ def load_modules() -> None:
 
 
 def check_container(video: Path, limits: Limits) -> None:
-    """Refuse what is no video file that holds its data itself, by its header.
-
-    Raises:
-        Refused: with the reason.
-        InputError: if it cannot be opened.
-    """
+    """Refuse, by its header, what is not a video file that holds its data itself."""
     with video.open("rb") as file:
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if video.suffix.lower() in PLAYLIST_ENDINGS or start.startswith(PLAYLIST_STARTS):
@@ -97,27 +93,51 @@ def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any], limi
     rate = selection["target_fps"]
     wanted = Selection(selection["max_res"], None if rate is None else Fraction(rate), selection["max_len"])
     source = open_video(video, wanted, limits=limits)
-    tell(answers, {"kind": "facts", **facts_of(source)})
+    facts = {name: getattr(source, name) for name in ("source_size", "size", "expected", "reader")}
+    tell(answers, {"kind": "facts", **facts, "source_fps": str(source.source_fps), "fps": str(source.fps)})
     for frame in source.timed():
         stamp = {"time": frame.time, "duration": frame.duration, "source_time": frame.source_time}
         tell(answers, {"kind": "frame", **stamp}, frame.image.tobytes())
     tell(answers, {"kind": "end"})
 
 
-def facts_of(source: VideoSource) -> dict[str, Any]:
-    """What the page wants to know before the first frame."""
-    return {
-        "source_size": source.source_size,
-        "size": source.size,
-        "source_fps": str(source.source_fps),
-        "fps": str(source.fps),
-        "expected": source.expected,
-        "reader": source.reader,
-    }
+def send_pictures(answers: IO[bytes], questions: IO[bytes]) -> None:
+    """Decode one picture after another until there are no more; their headers have been checked."""
+    import cv2
+    import numpy as np
+
+    while length := int.from_bytes(questions.read(4), "big"):
+        kind = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # the size is the header's
+        picture = cv2.imdecode(np.frombuffer(questions.read(length), np.uint8), kind)
+        if picture is None:
+            refuse(answers, "picture")
+        else:
+            tell(answers, {"kind": "frame", "size": picture.shape[:2]}, picture[..., ::-1].tobytes())
+
+
+def add_sound(upload: Path, pictures: Path, output: Path, begins: float | None) -> bool:
+    """Join the pictures of an MP4 file with the upload's sound from `begins` on; False, and no file, without sound."""
+    import av
+
+    from ..video.sound import AudioTrack, Sound
+
+    track = AudioTrack(str(upload), begins=lambda: begins)
+    if track.check() is not None:
+        return False
+    with av.open(pictures) as made, av.open(output, "w", format="mp4", options={"movflags": "+faststart"}) as joined:
+        seen = made.streams.video[0]
+        copied = joined.add_stream_from_template(seen)
+        sound = Sound(track, joined)
+        for packet in made.demux(seen):
+            if packet.dts is not None:
+                packet.stream = copied
+                joined.mux(packet)
+        sound.finish(float((made.duration or 0) / av.time_base))
+    return True
 
 
 def refuse(answers: IO[bytes], reason: str, detail: str = "") -> None:
-    """Say why the upload is not taken; the detail is for the page's log."""
+    """Tell why the upload is not taken; the detail is for the page's log."""
     tell(answers, {"kind": "refused", "reason": reason, "detail": detail[-4000:]})
 
 

@@ -1,81 +1,143 @@
-"""What stands before Gradio: who is asking, for what, with how much; everything else is refused.
+"""The one door to the page: who asks, from where, for what, how often and with how much; all else is refused.
 
-Gradio has many more addresses than this page needs, serves files to whoever knows their names, and trusts the name
-that a session gives itself.
+Gradio has many more addresses than this page needs, and serves files to anyone who knows their names.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import json
+import logging
 import re
 import secrets
-from collections.abc import Iterator
+import socket
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
 
-from .sessions import Sessions
-from .turns import Refusal
-from .visitor_files import PageFiles
+from .visitors import Visitors
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+logger = logging.getLogger(__name__)
 
 COOKIE = "depth_page"
 # What the page may load: from this server only.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; connect-src 'self' data: blob:; "
-    "worker-src 'self' blob:; font-src 'self' data:; form-action 'self'; base-uri 'self'"
+    "worker-src 'self' blob:; font-src 'self' data:; form-action 'self'; base-uri 'self'; frame-ancestors 'self'"
 )
 # The addresses that the page uses.
+PRESS, UPLOAD, PICTURE, LOGIN = "/gradio_api/run/predict", "/gradio_api/upload", "/camera", "/login"
+PROGRESS, ALIVE = "/gradio_api/upload_progress", "/alive"
 READS = re.compile(
-    r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?)/?|/(assets|static|svelte)/.*|"
-    r"/gradio_api/(info|app_id|user|login_check|startup-events|queue/data|upload_progress|heartbeat/[^/]+|theme\.css)/?|"
-    r"/gradio_api/file[=/].*",
+    r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?|alive|logout)/?|"
+    r"/(assets|static|svelte)/.*|/gradio_api/(info|app_id|user|login_check|startup-events|upload_progress|theme\.css)/?|"
+    r"/gradio_api/file=.*",
     flags=re.DOTALL,
 )
-WRITES = re.compile(r"/gradio_api/(queue/join|run/predict|upload|cancel|reset|stream/[^/]+(/close)?)/?")
-# Bytes of a request that is no upload: a camera's picture is the largest.
-MOST_BODY = 8_000_000
-# Bytes that are taken of an upload that is refused.
+FILE = "/gradio_api/file="
+# Bytes of a request: the whole form of an upload has its own limit.
+MOST_BODY = {PRESS: 50_000, PICTURE: 3_000_000, LOGIN: 10_000}
+# Bytes that are taken of an upload that is refused: a browser shows an answer only when it has sent all.
 MOST_DRAINED = 500_000_000
-# What an upload's form needs besides the file.
-FORM_BYTES = 100_000
-# Seconds in which the next part of a request must come.
-PATIENCE = 60.0
+# A request may take so many seconds, and more for its bytes at the least rate of a connection, in bytes a second; an
+# answer is given up when nobody takes its next part for so many seconds.
+PATIENCE, LEAST_RATE, STALLED_SECONDS = 30.0, 10_000, 60.0
+# Requests that change something: of a visitor and of an address, within so many seconds and at the same time; logins.
+SPAN, MOST_OF_VISITOR, MOST_OF_ADDRESS, MOST_LOGINS = 10.0, 400, 2000, 20
+AT_ONCE_OF_VISITOR, AT_ONCE_OF_ADDRESS = 8, 40
 
 
-def owner_of(cookies: str) -> str | None:
-    """The owner that a request's cookies name, if any."""
+def cookies_of(header: str) -> dict[str, str]:
+    """The cookies of a request's header."""
     try:
-        found = SimpleCookie(cookies).get(COOKIE)
+        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
     except CookieError:
-        return None
-    return found.value if found is not None and re.fullmatch(r"[0-9a-f]{64}", found.value) else None
+        return {}
 
 
-class OwnerGate:
-    """ASGI middleware: gives each browser its cookie, notes uploads, and answers for files only to their owner.
+def owner_of(header: str) -> str | None:
+    """The visitor's own cookie, if it is in the header."""
+    found = cookies_of(header).get(COOKIE, "")
+    return found if re.fullmatch(r"[0-9a-f]{64}", found) else None
 
-    Args:
-        app: what is behind it.
-        files: of all visitors.
-        sessions: open pages; a page's name is answered to its owner alone.
-        max_upload: bytes of an uploaded file.
-    """
+
+class Rates:
+    """Counts what visitors and addresses ask for, and refuses what is too much."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._counts: Counter[str] = Counter()
+        self._now: Counter[str] = Counter()
+
+    @contextlib.contextmanager
+    def counted(self, limits: dict[str, tuple[int, int]]) -> Iterator[None]:
+        """Count a request while the block answers it."""
+        if time.monotonic() - self._since > SPAN:
+            self._since = time.monotonic()
+            self._counts.clear()
+        self._counts.update(limits.keys())
+        for name, (most, at_once) in limits.items():
+            if self._counts[name] > most or self._now[name] >= at_once:
+                raise HTTPException(429, "Too many requests from you. Wait a few seconds and try again.")
+        self._now.update(limits.keys())
+        try:
+            yield
+        finally:
+            self._now.subtract(limits.keys())
+            self._now += Counter()  # only what is above zero stays
+
+
+class Hosts:
+    """The names under which this page may be opened: other names are other sites' that point here."""
+
+    def __init__(self, server_name: str, allowed: tuple[str, ...]) -> None:
+        self.names = {"localhost", server_name.lower(), *(name.lower() for name in allowed)}
+        own = socket.gethostname().lower()
+        self.names |= {own, f"{own.partition('.')[0]}.local"}
+
+    def known(self, host: str) -> bool:
+        """Whether a Host header names this page. Addresses in digits do: no other site's name can stand for them."""
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            return name in self.names or bool(ipaddress.ip_address(name))
+        except ValueError:
+            return False
+
+
+class Gate:
+    """ASGI middleware in front of the page."""
 
     def __init__(
-        self, app: ASGIApp, files: PageFiles, sessions: Sessions | None = None, max_upload: int = 200_000_000
+        self,
+        app: ASGIApp,
+        own: Mapping[str, Callable[[Request], Awaitable[Response]]],
+        visitors: Visitors,
+        hosts: Hosts,
+        check: Callable[[Any], dict[str, Any]],
+        signed_in: Callable[[Mapping[str, str]], bool],
+        max_upload: int,
     ) -> None:
         self._app = app
-        self._files = files
-        self._sessions = sessions or Sessions(files)
-        self._max_upload = max_upload
+        self._own = own
+        self._visitors = visitors
+        self._hosts = hosts
+        self._check = check
+        self._signed_in = signed_in
+        self._most_body = {**MOST_BODY, UPLOAD: max_upload}
+        self._rates = Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -84,132 +146,167 @@ class OwnerGate:
             await self._answer(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = dict(scope["headers"])
-        known = owner_of(headers.get(b"cookie", b"").decode("latin-1"))
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        known = owner_of(headers.get("cookie", ""))
         owner = known or secrets.token_hex(32)
-        upload = scope["method"] == "POST" and scope["path"].rstrip("/").endswith("/upload")
-        answer = _Answer(send, self._files, owner, new=known is None, upload=upload)
-        names = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("session_hash", [])
+        scope["state"] = {**scope.get("state", {}), "owner": owner}
+        path = scope["path"].rstrip("/") or "/"
+        answer = _Answer(send, None if known else owner)
+        body = _Body(receive, self._most_body.get(path, 0))
         try:
-            self._check_address(scope, owner)
-            if upload:
-                receive = self._bounded_upload(receive, headers, owner)
-            elif scope["method"] == "POST":
-                body = await _read(receive)
-                names += _check_body(body)
-                receive = _replay(body, receive)
-            if not all(self._sessions.belongs(name, owner) for name in names):
-                raise _Refused(404, "not found")
-            await self._connected(scope, receive, answer, owner)
-        except _Refused as refusal:
-            if not answer.begun:
-                if upload:
-                    await _drain(receive)
-                await _refuse(answer, refusal)
+            self._check_request(scope, path, headers, owner)
+            if scope["method"] != "POST":
+                await self._pass_on(scope, path, body, answer)
+                return
+            with self._rates.counted(self._limits(scope, path, owner)):
+                if path == PRESS:
+                    body.replay(self._checked(await body.all(), owner))
+                await self._pass_on(scope, path, body, answer)
+        except HTTPException as refusal:
+            logger.info("refused: %r %r: %s", scope["method"], scope["path"], refusal.detail)
+            if path == UPLOAD:
+                await body.drain()
+            await answer.refuse(refusal, as_json=path in (PRESS, LOGIN))
+        except (TimeoutError, asyncio.TimeoutError):
+            answer.broken()
+        except Exception:
+            logger.exception("a request failed: %r %r", scope["method"], scope["path"])
+            await answer.refuse(HTTPException(500, "Something went wrong on the server."), as_json=path == PRESS)
 
-    def _check_address(self, scope: Scope, owner: str) -> None:
-        allowed = {"GET": READS, "HEAD": READS, "POST": WRITES}.get(scope["method"])
-        if allowed is None or not allowed.fullmatch(scope["path"]):
-            raise _Refused(404, "not found")
-        asked = re.search(r"/file[=/](.*)", scope["path"], flags=re.DOTALL)
-        if asked and not self._files.may_read(owner, asked[1]):
-            raise _Refused(404, "not found")
+    async def _pass_on(self, scope: Scope, path: str, body: _Body, answer: _Answer) -> None:
+        own = self._own.get(path)
+        if own is None:
+            await self._app(scope, body.next, answer)
+        else:
+            await (await own(Request(scope, body.next)))(scope, body.next, answer)
 
-    async def _connected(self, scope: Scope, receive: Receive, send: Send, owner: str) -> None:
-        """Answer; a page's heartbeat says for as long as it lasts that the page is there."""
-        page = re.fullmatch(r"/gradio_api/heartbeat/([^/]+)/?", scope["path"])
-        if page is None:
-            await self._app(scope, receive, send)
+    def _check_request(self, scope: Scope, path: str, headers: dict[str, str], owner: str) -> None:
+        """Raise where it does not come from this page, or asks for what the page does not have."""
+        # Gradio puts the forwarded name into the page.
+        host = headers.get("host", "")
+        if not (self._hosts.known(host) and self._hosts.known(headers.get("x-forwarded-host", host))):
+            raise HTTPException(421, "This page is not served under that name; --allowed_hosts adds names.")
+        reading = scope["method"] in ("GET", "HEAD")
+        if not (READS.fullmatch(scope["path"]) if reading else scope["method"] == "POST" and path in self._most_body):
+            raise HTTPException(404, "Not found.")
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        linked = reading and path == "/" and headers.get("sec-fetch-dest", "document") == "document"
+        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        if foreign or (site not in ("same-origin", "none") and not linked):
+            raise HTTPException(403, "Other sites may not use this page.")
+        if path in (UPLOAD, PICTURE, PROGRESS, ALIVE) and not self._signed_in(cookies_of(headers.get("cookie", ""))):
+            raise HTTPException(401, "Log in first: reload this page.")
+        if scope["path"].startswith(FILE) and not self._visitors.may_read(owner, scope["path"][len(FILE) :]):
+            raise HTTPException(404, "Not found.")
+
+    def _limits(self, scope: Scope, path: str, owner: str) -> dict[str, tuple[int, int]]:
+        address = scope["client"][0] if scope.get("client") else ""
+        if path == LOGIN:
+            return {f"login {address}": (MOST_LOGINS, 4)}
+        return {
+            owner: (MOST_OF_VISITOR, AT_ONCE_OF_VISITOR),
+            f"from {address}": (MOST_OF_ADDRESS, AT_ONCE_OF_ADDRESS),
+        }
+
+    def _checked(self, body: bytes, owner: str) -> bytes:
+        """The body of a press, whose files are the visitor's and whose values its components can have."""
+        try:
+            content = json.loads(body, parse_constant=_refuse_constant)
+            paths = [value["path"] for value in _dictionaries(content) if "path" in value]
+        except (ValueError, RecursionError) as error:
+            raise HTTPException(400, "This is not a request of this page.") from error
+        if not all(isinstance(path, str) and self._visitors.may_read(owner, path) for path in paths):
+            raise HTTPException(404, "This video is no longer on the server. Upload it again.")
+        return json.dumps(self._check(content)).encode()
+
+
+class _Body:
+    """A request's body: no more than is allowed, and no slower."""
+
+    def __init__(self, receive: Receive, most: int) -> None:
+        self._receive = receive
+        self._most = most
+        self._start = time.monotonic()
+        self._taken = 0
+        self._more = True
+        self._replayed: bytes | None = None
+
+    async def next(self) -> Message:
+        """The next part."""
+        if self._replayed is not None:
+            body, self._replayed = self._replayed, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        if not self._more:
+            return await self._receive()  # the connection's end
+        patience = self._start + PATIENCE + self._taken / LEAST_RATE - time.monotonic()
+        try:
+            message = await asyncio.wait_for(self._receive(), max(patience, 0.01))
+        except asyncio.TimeoutError as error:
+            raise HTTPException(408, "The request came too slowly.") from error
+        self._taken += len(message.get("body", b""))
+        self._more = message.get("more_body", False)
+        if self._taken > self._most:
+            raise HTTPException(413, "The request is too large.")
+        return message
+
+    async def all(self) -> bytes:
+        """All of it."""
+        body = bytearray()
+        while self._more:
+            message = await self.next()
+            if message["type"] == "http.disconnect":
+                raise HTTPException(400, "The request was broken off.")
+            body += message.get("body", b"")
+        return bytes(body)
+
+    def replay(self, body: bytes) -> None:
+        """Give it again."""
+        self._replayed = body
+
+    async def drain(self) -> None:
+        """Take what is still being sent, and forget it."""
+        self._most = MOST_DRAINED
+        with contextlib.suppress(HTTPException):
+            while self._more:
+                await self.next()
+
+
+class _Answer:
+    """Passes an answer on, with the page's headers; a new visitor gets their cookie."""
+
+    def __init__(self, send: Send, new_owner: str | None) -> None:
+        self._send = send
+        self._new_owner = new_owner
+        self._begun = False
+
+    async def __call__(self, message: Message) -> None:
+        self._begun = True
+        if message["type"] == "http.response.start":
+            added = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
+            added.append((b"referrer-policy", b"same-origin"))
+            if self._new_owner is not None:
+                cookie = f"{COOKIE}={self._new_owner}; Path=/; HttpOnly; SameSite=Lax"
+                added.append((b"set-cookie", cookie.encode()))
+            message = {**message, "headers": [*message.get("headers", []), *added]}
+        await asyncio.wait_for(self._send(message), STALLED_SECONDS)
+
+    async def refuse(self, refusal: HTTPException, as_json: bool) -> None:
+        """Say why, as the page's script wants to hear it; nothing where an answer has begun."""
+        if self._begun:
             return
-        try:
-            self._sessions.connect(page[1], owner)
-        except Refusal as error:
-            raise _Refused(404, str(error)) from error
-        try:
-            await self._app(scope, receive, send)
-        finally:
-            self._sessions.disconnect(page[1])
+        text = json.dumps({"error": refusal.detail}) if as_json else refusal.detail
+        kind = b"application/json" if as_json else b"text/plain; charset=utf-8"
+        headers = [(b"content-type", kind), (b"connection", b"close")]
+        await self({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
+        await self({"type": "http.response.body", "body": text.encode()})
 
-    def _bounded_upload(self, receive: Receive, headers: dict[bytes, bytes], owner: str) -> Receive:
-        """The body of an upload, no more of it than is allowed and than there is room for."""
-        most = self._max_upload + FORM_BYTES
-        said = headers.get(b"content-length", b"")
-        expected = int(said) if said.isdigit() else most
-        if expected > most:
-            raise _Refused(413, f"The file is larger than the maximum of {self._max_upload // 1_000_000} MB.")
-        if not self._files.make_room(owner, expected):
-            raise _Refused(413, "There is no room for this file: close other tabs of this page, or try again later.")
-        taken = 0
-
-        async def bounded() -> Message:
-            nonlocal taken
-            message = await _next(receive)
-            taken += len(message.get("body", b""))
-            if taken > expected:
-                raise _Refused(413, "The file is larger than it was said to be.")
-            return message
-
-        return bounded
+    def broken(self) -> None:
+        """Nobody takes the answer: uvicorn ends the connection when the application returns in the midst of it."""
+        logger.info("an answer was given up: nobody took it")
 
 
-class _Refused(HTTPException):
-    """A request that is not answered; where the application is at work on it, its framework knows this error too."""
-
-
-async def _next(receive: Receive) -> Message:
-    """The next part of a request, which must not take for ever."""
-    try:
-        return await asyncio.wait_for(receive(), PATIENCE)
-    except asyncio.TimeoutError as error:
-        raise _Refused(408, "too slow") from error
-
-
-async def _drain(receive: Receive) -> None:
-    """Take what is still being sent, and forget it: a browser shows an answer only when it has sent all."""
-    taken, more = 0, True
-    with contextlib.suppress(_Refused):
-        while more and taken < MOST_DRAINED:
-            message = await _next(receive)
-            taken += len(message.get("body", b""))
-            more = message.get("more_body", False)
-
-
-async def _read(receive: Receive) -> bytes:
-    body, more = bytearray(), True
-    while more:
-        message = await _next(receive)
-        if message["type"] == "http.disconnect":
-            raise _Refused(400, "broken off")
-        body += message.get("body", b"")
-        if len(body) > MOST_BODY:
-            raise _Refused(413, "too large")
-        more = message.get("more_body", False)
-    return bytes(body)
-
-
-def _check_body(body: bytes) -> list[str]:
-    """The names of sessions in a request's body; refused is one that names an address as a file."""
-    if names_address(body):
-        raise _Refused(404, "not found")
-    try:
-        content = json.loads(body)
-    except ValueError:
-        return []
-    name = content.get("session_hash") if isinstance(content, dict) else None
-    return [name] if isinstance(name, str) else []
-
-
-def names_address(body: bytes) -> bool:
-    """Whether a JSON body has a file in it, `{"path": ...}`, that is an address; so has absurd nesting."""
-    try:
-        return any(
-            str(value.get("path", "")).strip().lower().startswith(("http:", "https:"))
-            for value in _dictionaries(json.loads(body))
-        )
-    except RecursionError:
-        return True
-    except ValueError:
-        return False
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
 
 
 def _dictionaries(content: Any) -> Iterator[dict[str, Any]]:
@@ -218,58 +315,6 @@ def _dictionaries(content: Any) -> Iterator[dict[str, Any]]:
         value = waiting.pop()
         if isinstance(value, dict):
             yield value
-            waiting += value.values()
+            waiting.extend(value.values())
         elif isinstance(value, list):
-            waiting += value
-
-
-def _replay(body: bytes, receive: Receive) -> Receive:
-    """Give a body that was read once more, then what comes after it."""
-    given = False
-
-    async def again() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return again
-
-
-class _Answer:
-    """Passes a response on with cookie and policy added; of an upload it notes the files first."""
-
-    def __init__(self, send: Send, files: PageFiles, owner: str, new: bool, upload: bool) -> None:
-        self._send = send
-        self._files = files
-        self._owner = owner
-        self._new = new
-        self._upload = upload
-        self._body = b""
-        self.begun = False
-
-    async def __call__(self, message: Message) -> None:
-        self.begun = True
-        if message["type"] == "http.response.start":
-            added = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
-            added.append((b"referrer-policy", b"same-origin"))
-            if self._new:
-                added.append((b"set-cookie", f"{COOKIE}={self._owner}; Path=/; HttpOnly; SameSite=Lax".encode()))
-            message = {**message, "headers": [*message.get("headers", []), *added]}
-            self._upload = self._upload and message["status"] == 200
-        elif message["type"] == "http.response.body" and self._upload:
-            self._body += message.get("body", b"")
-            if not message.get("more_body", False):
-                self._note(json.loads(self._body))
-        await self._send(message)
-
-    def _note(self, paths: Any) -> None:
-        for path in paths:
-            self._files.note_upload(self._owner, str(path))
-
-
-async def _refuse(send: Send, refusal: _Refused) -> None:
-    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
-    await send({"type": "http.response.body", "body": refusal.detail.encode()})
+            waiting.extend(value)

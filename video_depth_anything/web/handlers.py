@@ -1,224 +1,282 @@
-"""What the web page's buttons do: from what was entered to jobs, and from their results to what is shown."""
+"""What the page's buttons do: from what was entered to jobs, and from a visitor's state to what the page shows."""
 
 from __future__ import annotations
 
+import html
 import threading
-from fractions import Fraction
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
-import numpy as np
-import numpy.typing as npt
 
 from ..outputs.options import CameraOptions, OutputOptions
+from ..outputs.plan import OutputPlan
 from ..pipelines.options import ModelOptions, RunOptions
 from ..video.source import Selection
 from ..video.timing import parse_target_fps
-from .camera import LiveDepth
+from .confinement import DecoderLimits
 from .gate import owner_of
-from .jobs import Cancelled, Job, JobResult, JobRunner
+from .jobs import Job, JobQueue, State, check_room
 from .messages import message_of
-from .networks import NetworkName, Networks
+from .networks import Networks
 from .options import PageOptions
-from .sessions import Session, Sessions
-from .turns import Refusal, Turns
-from .visitor_files import PageFiles
+from .refusal import Refusal
+from .uploads import UploadSource
+from .visitors import Visitor, Visitors
 
 # How long the server waits at its end for a job to notice.
 STOP_SECONDS = 20.0
-# Gradio's title of an error says "Error".
-TITLE = "That did not work"
-CANCELLED = "Cancelled. Nothing was kept."
+READY = "Choose a video, then press <b>Compute depth</b>. Until then, the player shows an example."
+CHOSEN = "Press <b>Compute depth</b>."
 EMPTY = "Choose a video first: drop one above, record one, or take the example."
-# Pixels of a frame's longer side, at least; degrees that a camera sees where nothing is said.
-SMALLEST, USUAL_FOV = 32, 60.0
-# Cameras that are served at the same time, of all visitors.
-MOST_CAMERAS = 4
+BUSY = "Another video of yours is being computed. Wait until it is done, or cancel it."
+# Frames a second that make sense; pixels of a frame's longer side, at least; videos whose header is read at once.
+LEAST_FPS, MOST_FPS, SMALLEST, HEADERS_AT_ONCE = 0.1, 240.0, 32, 2
+# A header is read while the visitor looks on.
+HEADER_LIMITS = DecoderLimits(patience=20.0)
+
+
+@dataclass
+class View:
+    """Values of the page's components, in the order of `build_page`; what is left out stays as it is."""
+
+    status: Any = None
+    result: Any = None
+    video: Any = None
+    chosen: Any = None
+    another: Any = None
+    run: Any = None
+    cancel: Any = None
+    timer: Any = None
+    look_around: Any = None
+    relief: Any = None
+
+    def values(self) -> list[Any]:
+        """For Gradio."""
+        return [gr.skip() if (value := getattr(self, one.name)) is None else value for one in fields(self)]
 
 
 class Handlers:
-    """The page's answers.
+    """The page's answers."""
 
-    Args:
-        files: of all visitors.
-        networks: those that may be asked for.
-        options: the page's limits.
-
-    Attributes:
-        sessions: open pages.
-    """
-
-    def __init__(self, files: PageFiles, networks: Networks, options: PageOptions) -> None:
-        self.sessions = Sessions(files)
-        self._files = files
+    def __init__(
+        self, visitors: Visitors, networks: Networks, options: PageOptions, example: tuple[Path, Path, tuple[int, int]]
+    ) -> None:
+        self._visitors = visitors
         self._networks = networks
-        turns = Turns(options.max_waiting, options.max_jobs)
-        self._runner = JobRunner(networks.infer, options.max_frames, turns, provenance=networks.provenance)
-        self._cameras = threading.BoundedSemaphore(MOST_CAMERAS)
-
-    def open(self, request: gr.Request) -> None:
-        """A page was opened."""
-        self._session(request)
-
-    def close(self, request: gr.Request) -> None:
-        """A page was closed, or lost."""
-        self.sessions.close(str(request.session_hash))
+        self._options = options
+        self._example = example
+        self._headers = threading.BoundedSemaphore(HEADERS_AT_ONCE)
+        # One address may be a household's or a proxy's.
+        compute = partial(Job.run, networks=networks, max_frames=options.max_frames)
+        self.queue = JobQueue(compute, options.max_waiting, max(options.max_waiting // 2, 2))
 
     def stop(self) -> None:
         """The server ends: so do the jobs."""
-        self.sessions.cancel_all()
-        self._runner.wait(STOP_SECONDS)
+        self._visitors.stop_jobs()
+        self.queue.close(STOP_SECONDS)
 
-    def begin(self, video: str | None) -> list[Any]:
-        """The button was pressed: values of button, Cancel and status."""
-        if video is None:
-            return [gr.skip(), gr.skip(), EMPTY]
-        return [gr.update(visible=False), gr.update(visible=True), "Starting"]
-
-    def end(self) -> list[Any]:
-        """The work is over, well or not: values of button and Cancel."""
-        return [gr.update(visible=True), gr.update(visible=False)]
-
-    def run(
+    def press(
         self,
         video: str | None,
         encoder: str,
         metric: bool,
-        input_size: int | None,
+        detail: int,
         max_res: int | None,
         target_fps: float | None,
         max_len: int | None,
         colormap: str,
-        side_by_side: bool,
         downloads: list[str],
         fov: float | None,
         request: gr.Request,
-        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio is asked for it
     ) -> list[Any]:
-        """Process the video; the components' values in the order of `build_page`."""
-        if video is None:
-            return [gr.skip()] * 6
-        session = self._session(request)
+        """Queue a job, after a look at the video's header; the values in the order of `build_page`."""
         try:
-            if not self._files.may_read(session.owner, video):
-                raise Refusal("This video is not on the server any more. Upload it again.")
-            self._check_network((encoder, metric))
-            folder = self._files.new_folder(session.owner)
+            visitor = self._visitor(request)
+            latest = visitor.job or visitor.result
+            if video is None and latest is not None and latest.video.is_file():
+                video = str(latest.video)  # the page was loaded again, or shows the video's name alone
+            if video is None:
+                return View(status=error_line(EMPTY)).values()
+            if visitor.busy():
+                raise Refusal(BUSY)
+            self._networks.offer(encoder, metric)
             options = RunOptions(
-                ModelOptions(encoder, metric, input_size=min(max(int(input_size or 518), 14), 1036)),
-                Selection(
-                    limit_of(max_res, SMALLEST),
-                    parse_target_fps(target_fps if target_fps and target_fps > 0 else -1),
-                    limit_of(max_len),
-                ),
+                ModelOptions(encoder, metric, input_size=detail),
+                Selection(limit_of(max_res, SMALLEST), rate_of(target_fps), limit_of(max_len)),
                 outputs=OutputOptions(
-                    folder,
-                    save=("src", "vis", *downloads, *["ply"] * metric),
-                    layout="compare" if side_by_side else "depth",
+                    visitor.new_folder("job"),
+                    save=("vis", "compare", *downloads, *["ply"] * (metric and "ply" in downloads)),
                     colormap=colormap,
                 ),
-                camera=CameraOptions(fov=min(max(fov or USUAL_FOV, 1.0), 179.0) if metric else None),
+                camera=CameraOptions(fov=fov),
             )
+            self._add(Job(Path(video), options, _address(request)), visitor)
         except Exception as error:
-            raise _shown_error(error) from None
+            return View(status=error_line(message_of(error))).values()
+        return self._view(visitor).values()
 
-        def report(taken: int, done: int, expected: int | None, line: str) -> None:
-            # Reading a frame and giving its depth are about the same work.
-            progress(min((taken + done) / (2 * expected), 1.0) if expected else 0.0, desc=line)
-
-        job = Job(Path(video), options, report, session.owner, self._files.left(session.owner))
-        with self._files.use(job.video):
-            return self._run(job, session, str(request.session_hash))
-
-    def _run(self, job: Job, session: Session, name: str) -> list[Any]:
-        session.cancel()
-        session.job = job
-        if not self.sessions.is_open(name):  # left while waiting
-            job.stop.set("the page was closed")
+    def _add(self, job: Job, visitor: Visitor) -> None:
+        """Reserve the room that a job needs, and queue it."""
         try:
-            result = self._runner.run(job)
-        except Cancelled:
-            self._files.remove(job.folder)
-            return [CANCELLED, *[gr.skip()] * 5]
-        except Exception as error:
-            self._files.remove(job.folder)
-            raise _shown_error(error) from None
-        finally:
-            if session.job is job:
-                session.job = None
-        old, session.results = session.results, job.folder
-        if old is not None:
-            self._files.remove(old)
-        if not self.sessions.is_open(name):
-            self._files.remove(job.folder)
-        return _shown(result)
+            with self._headers:
+                source = UploadSource(job.video, job.options.selection, HEADER_LIMITS)
+                source.close()
+            plan = OutputPlan(job.options.outputs, job.options.camera, job.options.model.metric)
+            job.disk = check_room(plan, source, self._options.max_frames, self._visitors.left(visitor))
+            job.size = source.size
+            if not self._visitors.reserve(visitor, round(job.disk)):
+                raise Refusal("Your room on the server's disk is taken. Wait until your other upload is finished.")
+            previous, visitor.job, job.finish = visitor.job, job, partial(self._finish, visitor, job)
+            try:
+                self.queue.add(job)
+            except BaseException:
+                visitor.job = previous
+                self._visitors.release(visitor, round(job.disk))
+                raise
+        except BaseException:
+            job.discard()
+            raise
+
+    def _finish(self, visitor: Visitor, job: Job, state: State) -> None:
+        """Give a job's room back; its result takes the place of the last one."""
+        self._visitors.release(visitor, round(job.disk))
+        if state == "done":
+            old, visitor.result = visitor.result, job
+            if old is not None:
+                old.discard()
+
+    def look(self, request: gr.Request) -> list[Any]:
+        """Once a second while a job is active: how far it is, and all that changes when it is over."""
+        return self._on(request, lambda visitor: self._view(visitor, brief=True))
+
+    def load(self, request: gr.Request) -> list[Any]:
+        """The page was opened: a visitor's job goes on, and their result is there again."""
+        return self._on(request, self._view)
 
     def cancel(self, request: gr.Request) -> list[Any]:
-        """End this page's job, running or waiting: values of status, button and Cancel."""
-        self._session(request).cancel()
-        return [CANCELLED, *self.end()]
+        """End the visitor's job, running or waiting."""
 
-    def show_cloud(self, frame: int, request: gr.Request) -> Any:
-        """Another frame's point cloud."""
-        session = self._session(request)
-        found = sorted(session.results.glob(f"*_point{int(frame):04d}.ply")) if session.results is not None else []
-        return gr.update(value=str(found[0])) if found else gr.skip()
+        def end(visitor: Visitor) -> View:
+            if visitor.job is not None:
+                visitor.job.stop.set("cancelled")
+                self.queue.drop(visitor.job)
+            return self._view(visitor)
 
-    def live(
-        self,
-        image: npt.NDArray[np.uint8] | None,
-        encoder: str,
-        metric: bool,
-        input_size: int | None,
-        colormap: str,
-        request: gr.Request,
-    ) -> Any:
-        """Depth of the next frame of this page's camera."""
-        if image is None:
-            return gr.skip()
-        session = self._session(request)
-        settings = (encoder, metric, input_size, colormap)
+        return self._on(request, end)
+
+    def another(self, request: gr.Request) -> list[Any]:
+        """Show the box for a video in place of the last one's name."""
+        return View(
+            status=READY,
+            video=gr.update(visible=True, value=None),
+            chosen=gr.update(visible=False),
+            another=gr.update(visible=False),
+        ).values()
+
+    def chose(self, video: str | None) -> Any:
+        """A video was chosen, or taken away again."""
+        return CHOSEN if video else READY
+
+    def show_relief(self, share: float | None, request: gr.Request) -> Any:
+        """The frame at this share of the result, in 3D."""
+        visitor = self._visitors.find(owner_of(request.headers.get("cookie", "")) or "")
+        result = visitor.result if visitor is not None else None
+        if result is None or result.relief is None:
+            return gr.update(visible=False)
+        path, distance = result.relief.write(share or 0.0)
+        return gr.update(value=str(path), camera_position=(90, 90, distance), visible=True)
+
+    def _on(self, request: gr.Request, show: Callable[[Visitor], View]) -> list[Any]:
         try:
-            if session.live is None or session.live_settings != settings:
-                self._check_network((encoder, metric))
-                stream = self._networks.new_stream((encoder, metric), min(max(int(input_size or 252), 14), 1036))
-                session.live, session.live_settings = LiveDepth(stream, metric, colormap), settings
-            with self._cameras:
-                return session.live.step(image)
+            return show(self._visitor(request)).values()
         except Exception as error:
-            raise _shown_error(error) from None
+            return View(status=error_line(message_of(error)), timer=gr.update(active=False)).values()
 
-    def _check_network(self, network: NetworkName) -> None:
-        if network not in [offer.name for offer in self._networks.offers]:
-            kind = "metric " if network[1] else ""
-            raise Refusal(f"There is no {kind}checkpoint of that encoder on this server. Choose another quality.")
-
-    def _session(self, request: gr.Request) -> Session:
+    def _visitor(self, request: gr.Request) -> Visitor:
         owner = owner_of(request.headers.get("cookie", ""))
-        try:
-            if owner is None:
-                raise Refusal("This page needs its cookie. Allow cookies for this address, then reload the page.")
-            return self.sessions.get(str(request.session_hash), owner)
-        except Refusal as error:
-            raise _shown_error(error) from None
+        if owner is None:
+            raise Refusal("This page needs its cookie. Allow cookies for this address, then reload the page.")
+        return self._visitors.get(owner)
+
+    def _view(self, visitor: Visitor, brief: bool = False) -> View:
+        """What the page shows a visitor; brief: nothing but the status while a job is active."""
+        job, result = visitor.job, visitor.result
+        active = visitor.busy()
+        buttons = {"run": gr.update(visible=not active), "cancel": gr.update(visible=active)}
+        if brief and active:
+            return View(status=self._status(job), timer=gr.update(active=True))
+        view = View(status=self._status(job), timer=gr.update(active=active), **buttons)
+        view.result = self._result(result, earlier=result is not None and job is not result)
+        view.look_around = gr.update(visible=result is not None)
+        view.relief = gr.update(visible=False, value=None)
+        if result is not None or active:
+            shown = job if active else result
+            assert shown is not None
+            view.video = gr.update(visible=False)
+            view.chosen = gr.update(value=f"Video: <b>{html.escape(shown.video.name)}</b>", visible=True)
+            view.another = gr.update(visible=not active)
+        elif job is not None:
+            view.video, view.chosen, view.another = (
+                gr.update(visible=True),
+                gr.update(visible=False),
+                gr.update(visible=False),
+            )
+        return view
+
+    def example(self) -> str:
+        """The player with the example."""
+        video, still, size = self._example
+        return player(video, size, "An example: a box on a table", still)
+
+    def _status(self, job: Job | None) -> str:
+        if job is None:
+            return READY
+        if job.state == "failed":
+            return error_line(job.line)
+        if not job.active():
+            return job.line
+        before, line = self.queue.before(job), job.line
+        if job.state == "waiting" and before:
+            line = f"Waiting: {before} video{'s' * (before > 1)} before yours"
+        return f'<p>{line}</p><progress max="1" value="{job.share:.3f}" aria-label="{line}"></progress>'
+
+    def _result(self, job: Job | None, earlier: bool) -> str:
+        """The player and the downloads, or the example."""
+        if job is None:
+            return self.example()
+        title = f"{'Earlier result: ' * earlier}{html.escape(job.video.name)}"
+        links = "".join(
+            f'<a href="{file_address(path)}" download="{html.escape(path.name, quote=True)}">{words}'
+            f"<small>{path.stat().st_size / 1e6:.1f} MB</small></a>"
+            for words, path in job.files.items()
+            if path.is_file()
+        )
+        side_by_side = job.files["Side by side (MP4)"]
+        return f'{player(side_by_side, job.size, title)}<nav class="downloads" aria-label="Downloads">{links}</nav>'
 
 
-def _shown_error(error: Exception) -> gr.Error:
-    return gr.Error(message_of(error), title=TITLE, print_exception=False)
+def player(video: Path, size: tuple[int, int], title: str, still: Path | None = None) -> str:
+    """The page's own element, see static/page.js, for a video that holds source and depth side by side."""
+    poster = f' poster="{file_address(still)}"' if still is not None else ""
+    return (
+        f'<depth-player src="{file_address(video)}" width="{size[1]}" height="{size[0]}"{poster}></depth-player>'
+        f'<p class="title">{title}</p>'
+    )
 
 
-def _shown(result: JobResult) -> list[Any]:
-    """Values of status, both videos, downloads, the choice of clouds, and the first one."""
-    first = next(iter(result.clouds.values()), None)
-    return [
-        result.line,
-        gr.update(value=str(result.source), label="Your video"),
-        gr.update(value=str(result.depth), label="Its depth"),
-        gr.update(value=[str(path) for path in result.downloads] or None, visible=bool(result.downloads)),
-        gr.update(choices=list(result.clouds), value=next(iter(result.clouds), None), visible=len(result.clouds) > 1),
-        gr.update(value=str(first) if first else None, visible=first is not None),
-    ]
+def file_address(path: Path) -> str:
+    """Where the browser finds a file."""
+    return f"gradio_api/file={quote(str(path))}"
+
+
+def error_line(text: str) -> str:
+    """A status that tells what went wrong."""
+    return f'<p class="error" role="alert">{text}</p>'
 
 
 def limit_of(number: float | None, least: int = 1) -> int:
@@ -226,6 +284,17 @@ def limit_of(number: float | None, least: int = 1) -> int:
     return max(int(number), least) if number is not None and number > 0 else -1
 
 
-def rate_of(number: float | None) -> Fraction | None:
+def rate_of(number: float | None) -> Any:
     """A frame rate of the page's as `Selection` has it: None for all frames."""
-    return parse_target_fps(number) if number is not None and number > 0 else None
+    if not number:
+        return None
+    if not LEAST_FPS <= number <= MOST_FPS:
+        raise Refusal(
+            f"A frame rate of {number:g} cannot be used: choose {LEAST_FPS:g} to {MOST_FPS:g} frames a second, or 0 to "
+            "keep all frames."
+        )
+    return parse_target_fps(number)
+
+
+def _address(request: gr.Request) -> str:
+    return str(request.client.host) if request.client else ""

@@ -1,278 +1,280 @@
-"""One video of the web page through the pipeline of `vda run`: limits, progress, cancelling, and files to hand out."""
+"""Jobs: one video each through the pipeline of `vda run`, one at a time, first come first served."""
 
 from __future__ import annotations
 
 import glob
 import math
 import shutil
+import threading
 import time
 import zipfile
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
-import numpy as np
-
-from ..outputs.options import Provenance
 from ..outputs.plan import OutputPlan, readable
-from ..outputs.point_clouds import read_ply, write_ply
-from ..pipelines.driver import by_windows, run_video
-from ..pipelines.options import ModelOptions, RunOptions
-from ..pipelines.stop import Stop
-from ..video.frame import DepthMap, Image
+from ..pipelines.driver import run_video
+from ..pipelines.options import RunOptions
+from ..pipelines.stop import Stop, Stopped
+from ..video.frame import DepthMap, Frame, Image
 from .confinement import DecoderLimits
-from .turns import Refusal, Turns
+from .messages import message_of
+from .networks import Networks
+from .refusal import Refusal
+from .relief import BYTES_PER_FRAME, MOST_FRAMES, ReliefFrames
 from .uploads import UploadSource, add_sound
 
-# From the chosen network and frames to depth: what `run_video` is given.
-Infer = Callable[[ModelOptions, Iterator[Image]], Iterator[DepthMap]]
-# Frames that the network took, frames whose depth is final, frames expected, and a line that says so.
-OnProgress = Callable[[int, int, "int | None", str], None]
+State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
-# Enough to choose from, and few enough points for a browser.
+# Share of the work, and seconds, after which the time that is left can be estimated.
+ESTIMATE_SHARE, ESTIMATE_SECONDS = 0.1, 2.0
+# Point clouds of a job, and points of one.
 NUM_CLOUDS, CLOUD_POINTS = 6, 200_000
-# Share of the work, and seconds, after which the time that is left can be told.
-TELLING, TELLING_SECONDS = 0.1, 2.0
+# Downloads in the order in which people want them: ending of the name, and words.
+DOWNLOADS = (
+    ("_vis.mp4", "Depth video (MP4)"),
+    ("_compare.mp4", "Side by side (MP4)"),
+    ("_depths_png16.zip", "16-bit PNG (ZIP)"),
+    ("_depths_exr.zip", "OpenEXR (ZIP)"),
+    ("_depths.npz", "NumPy (NPZ)"),
+    ("_points.zip", "Point clouds (PLY, ZIP)"),
+)
 
 
-class Cancelled(Exception):
-    """The user ended the job, or left."""
-
-
-@dataclass(frozen=True)
-class JobResult:
-    """What a job wrote: the two videos, files to download, point clouds by frame number, and the closing line."""
-
-    source: Path
-    depth: Path
-    downloads: list[Path]
-    clouds: dict[int, Path]
-    line: str
-
-
-@dataclass
+@dataclass(eq=False)
 class Job:
-    """One video to process.
+    """One video to compute.
 
     Attributes:
         video: an upload.
         options: of the run; its output folder is empty.
-        on_progress: told how far it is.
-        owner: whose it is.
+        address: of the visitor.
+        finish: called with its final state, before it has it.
         disk: bytes that its files may take.
-        stop: ends the job; its files are removed.
+        stop: ends it.
+        state: where it is. line: how far it is, or how it ended, for the visitor as HTML. share: of the work, 0 to 1.
+        size: (H, W) of the frames. files: words for each file to download. relief: frames for the 3D view.
     """
 
     video: Path
     options: RunOptions
-    on_progress: OnProgress
-    owner: str = ""
+    address: str = ""
     disk: float = math.inf
     stop: Stop = field(default_factory=Stop)
+    finish: Callable[[State], None] = lambda _: None
+    state: State = "waiting"
+    line: str = "Waiting"
+    share: float = 0.0
+    size: tuple[int, int] = (0, 0)
+    files: dict[str, Path] = field(default_factory=dict)
+    relief: ReliefFrames | None = None
 
     @property
     def folder(self) -> Path:
-        """Where the outputs go."""
+        """Where its outputs go."""
         return self.options.outputs.folder
 
+    def active(self) -> bool:
+        """Whether it waits or runs."""
+        return self.state in ("waiting", "running")
 
-class JobRunner:
-    """Runs jobs one at a time, whoever calls.
+    def discard(self) -> None:
+        """Remove its files."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
-    Args:
-        infer: the network.
-        max_frames: a job that would process more is refused.
-        turns: who waits.
-        limits: what an upload's decoder may use.
-        provenance: of a network's depth, for the outputs to say.
-    """
-
-    def __init__(
-        self,
-        infer: Infer,
-        max_frames: int,
-        turns: Turns | None = None,
-        limits: DecoderLimits = DecoderLimits(),  # noqa: B008 - immutable
-        provenance: Callable[[ModelOptions], Provenance] | None = None,
-    ) -> None:
-        self._infer = infer
-        self._provenance = provenance
-        self._max_frames = max_frames
-        self._turns = turns or Turns(most=8, most_each=2)
-        self._limits = limits
-
-    def run(self, job: Job) -> JobResult:
-        """Run a job when its turn has come; its folder is emptied if it does not finish.
-
-        Raises:
-            Cancelled: if the user cancelled it, running or waiting.
-            Refusal: if too many wait, or the job would go beyond a limit.
-            UploadError: if the video cannot be read.
-            UserError: if a setting is wrong, or an output cannot be written.
-        """
-
-        def wait(before: int) -> None:
-            job.on_progress(0, 0, None, f"Waiting: {before} video{'s' * (before > 1)} before yours")
-
+    def run(self, networks: Networks, max_frames: int, limits: DecoderLimits = DecoderLimits()) -> State:  # noqa: B008
+        """Compute it, and return the state that it is to have; there are no files unless it is done."""
+        self.state, self.line = "running", "Reading the video and loading the model"
         try:
-            with self._turns.turn(job.owner, job.stop, wait):
-                return self._run(job)
+            self.stop.check()
+            self.line = self._compute(networks, max_frames, limits)
+            self.stop.check()
         except BaseException as error:
-            # A page that is closed takes its folders along, whatever is at work in them.
-            for path in job.folder.iterdir() if job.folder.is_dir() else ():
-                path.unlink() if path.is_file() else shutil.rmtree(path, ignore_errors=True)
-            if job.stop.is_set() and isinstance(error, Exception):
-                raise Cancelled from error
-            raise
+            self.discard()
+            if isinstance(error, Stopped) or self.stop.is_set():
+                self.line = "Cancelled. Nothing was kept."
+                return "cancelled"
+            self.line = message_of(error)
+            return "failed"
+        return "done"
 
-    def wait(self, seconds: float) -> None:
-        """Wait until no job runs, so many seconds at most."""
-        self._turns.wait_idle(seconds)
+    def _compute(self, networks: Networks, max_frames: int, limits: DecoderLimits) -> str:
+        with closing(UploadSource(self.video, self.options.selection, limits)) as source:
+            options = self._with_clouds(source)
+            plan = OutputPlan(options.outputs, options.camera, options.model.metric)
+            check_room(plan, source, max_frames, self.disk)
+            plan = replace(plan, provenance=networks.provenance(options.model))
+            relief = ReliefFrames(self.folder / "relief", source.expected, options.camera.fov, options.model.metric)
+            progress = Progress(self, source.expected)
+            self.size = source.size
 
-    def _run(self, job: Job) -> JobResult:
-        counter = _Counter(job)
-        counter.say("Reading the video and loading the model")
-        with closing(UploadSource(job.video, job.options.selection, self._limits)) as source:
-            options, every = self._with_clouds(job.options, source)
-            plan = OutputPlan(options.outputs, options.camera, options.model.metric, options.selection.start)
-            limit = self._limit(job, plan, source)
-            if self._provenance is not None:
-                plan = replace(plan, provenance=self._provenance(options.model))
+            def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:
+                waiting: deque[Image] = deque()
 
-            def infer(frames: Iterator[Image]) -> Iterator[DepthMap]:
-                return self._infer(options.model, limit.checked(frames))
+                def images() -> Iterator[Image]:
+                    for count, frame in enumerate(frames, start=1):
+                        check_frames(count, max_frames)  # what a file states of its length is not always true
+                        waiting.append(frame.image)
+                        yield frame.image
+
+                for depth in networks.infer(options.model, images()):
+                    relief.add(waiting.popleft(), depth)
+                    yield depth
 
             with plan.open(source) as outputs:
-                counter.expected = source.expected
-                summary = run_video(source.timed(), by_windows(infer), outputs, counter.report, job.stop)
-        if summary.interrupted or job.stop.is_set():
-            raise Cancelled
+                summary = run_video(source.timed(), depths, outputs, progress.report, self.stop)
+        self.stop.check()
+        self.line = "Adding the sound"
+        videos = [self.folder / f"{source.name}{ending}" for ending in ("_compare.mp4", "_vis.mp4")]
+        sound = add_sound(self.video, videos, source.first_time, limits)
+        self._collect(source.name)
+        self.relief = relief
         checkpoint = plan.provenance.checkpoint if plan.provenance is not None else ""
-        counter.say("Adding the sound")
-        heard = [
-            add_sound(job.video, job.folder / f"{source.name}_{name}.mp4", source.first_time, self._limits)
-            for name in ("src", "vis")
-        ]
-        return self._collect(job, source.name, every, counter.closing_line(all(heard), checkpoint))
+        frames = f"{summary.frames} frame{'s' * (summary.frames != 1)} in {duration(progress.seconds)}"
+        rate = summary.frames / max(progress.seconds, 1e-6)
+        return f"Done: {frames}, {rate:.1f} frames/s{', with sound' * sound}. Model: {checkpoint}."
 
-    def _with_clouds(self, options: RunOptions, source: UploadSource) -> tuple[RunOptions, int]:
-        """The options with few enough point clouds of few enough points, and their distance in frames."""
-        if not options.model.metric:
-            return options, 1
-        every = math.ceil((source.expected or self._max_frames) / NUM_CLOUDS)
+    def _with_clouds(self, source: UploadSource) -> RunOptions:
+        """The options with few enough point clouds of few enough points."""
+        every = math.ceil((source.expected or 1) / NUM_CLOUDS)
         stride = math.ceil(math.sqrt(math.prod(source.size) / CLOUD_POINTS))
-        return replace(options, camera=replace(options.camera, every=every, stride=stride)), every
+        return replace(self.options, camera=replace(self.options.camera, every=every, stride=stride))
 
-    def _limit(self, job: Job, plan: OutputPlan, source: UploadSource) -> _Limit:
-        a_frame = sum(plan.bytes_per_frame(source.size).values())
-        room = self._max_frames if job.disk == math.inf else int(job.disk // a_frame)
-        limit = _Limit(self._max_frames, room, a_frame, job.disk)
-        limit.check(source.expected)
-        return limit
+    def _collect(self, name: str) -> None:
+        """Pack folders and point clouds, and find what there is to download."""
+        for folder in self.folder.glob(f"{glob.escape(name)}_depths_*"):
+            self._zip(folder.with_suffix(".zip"), sorted(folder.iterdir()))
+            folder.rmdir()
+        clouds = sorted(self.folder.glob(f"{glob.escape(name)}_point*.ply"))
+        if clouds:
+            self._zip(self.folder / f"{name}_points.zip", clouds)
+        files = {words: self.folder / f"{name}{ending}" for ending, words in DOWNLOADS}
+        self.files = {words: path for words, path in files.items() if path.is_file()}
 
-    def _collect(self, job: Job, name: str, every: int, line: str) -> JobResult:
-        folder = job.folder
-        downloads: list[Path] = []
-        for path in sorted(folder.glob(f"{glob.escape(name)}_depths*")):
-            downloads.append(_zipped(path, job.stop) if path.is_dir() else path)
-        clouds: dict[int, Path] = {}
-        for path in sorted(folder.glob(f"{glob.escape(name)}_point*.ply")):
-            turn_for_viewers(path)
-            clouds[every * len(clouds)] = path
-        if job.stop.is_set():
-            raise Cancelled
-        return JobResult(folder / f"{name}_src.mp4", folder / f"{name}_vis.mp4", downloads, clouds, line)
+    def _zip(self, path: Path, files: list[Path]) -> None:
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:  # they are compressed already
+            for file in files:
+                self.stop.check()
+                archive.write(file, f"{path.stem}/{file.name}")
+                file.unlink()
 
 
-@dataclass(frozen=True)
-class _Limit:
-    """How many frames a job may have: by the page's rule, and by the room that they need on disk."""
-
-    most: int
-    room: int
-    a_frame: float
-    disk: float
-
-    def check(self, count: int | None) -> None:
-        if count is not None and count > self.most:
-            raise Refusal(
-                f"The video has {count} frames, this page takes {self.most} at most. Under Advanced, set how many "
-                "frames to use, or a lower frame rate."
-            )
-        if count is not None and count > self.room:
-            raise Refusal(
-                f"The result would need {readable(count * self.a_frame)} on the server's disk, and you have "
-                f"{readable(self.disk)} left. Choose fewer files to download, a smaller frame size or fewer frames."
-            )
-
-    def checked(self, frames: Iterator[Image]) -> Iterator[Image]:
-        """What a file says of its length is not always true."""
-        for count, frame in enumerate(frames, start=1):
-            self.check(count)
-            yield frame
+def check_frames(count: int | None, most: int) -> None:
+    """Refuse a video of too many frames."""
+    if count is not None and count > most:
+        raise Refusal(
+            f"The video has {count} frames or more, and this page takes {most} at most. Under Advanced, set how many "
+            "frames to use, or a lower frame rate."
+        )
 
 
-class _Counter:
-    """Counts a job's frames and reports them, where the network takes frames and gives depth."""
+def check_room(plan: OutputPlan, source: UploadSource, max_frames: int, left: float) -> float:
+    """The bytes that a job's files may need; Refusal if they are too many, or the video is too long."""
+    check_frames(source.expected, max_frames)
+    frames = source.expected or max_frames
+    needed = frames * sum(plan.bytes_per_frame(source.size).values()) + min(frames, MOST_FRAMES) * BYTES_PER_FRAME
+    if needed > left:
+        raise Refusal(
+            f"The result may need {readable(needed)} on the server's disk, and you have {readable(left)} left. Choose "
+            "fewer files to download, a smaller frame size or fewer frames."
+        )
+    return needed
 
-    def __init__(self, job: Job) -> None:
+
+class Progress:
+    """How far a job is. Reading a frame into the network and giving its depth are about the same work."""
+
+    def __init__(self, job: Job, expected: int | None) -> None:
         self._job = job
-        self._taken = self._done = 0
-        self.expected: int | None = None
+        self._expected = expected
         self._start = time.monotonic()
-
-    def say(self, line: str) -> None:
-        """Report a line of words."""
-        self._job.stop.check()
-        self._job.on_progress(self._taken, self._done, self.expected, line)
+        self.seconds = 0.0
 
     def report(self, taken: int, done: int) -> None:
-        """Report how far it is."""
-        if self._taken == 0:  # reading and loading do not count
+        """Update the job's line and share."""
+        if taken <= 1 and not done:  # reading and loading do not count
             self._start = time.monotonic()
-        self._taken, self._done = taken, done
-        of = f" of {self.expected}" if self.expected is not None else " frames"
-        line = f"{self._done}{of} done{self._left()}"
-        self._job.on_progress(self._taken, self._done, self.expected, line)
-
-    def _left(self) -> str:
-        """The time left, where it can be told. Reading a frame and giving its depth are about the same work."""
-        share = (self._taken + self._done) / (2 * self.expected) if self.expected else 0.0
-        seconds = time.monotonic() - self._start
-        if not TELLING < share < 1 or seconds < TELLING_SECONDS:
-            return ""
-        return f", about {duration(seconds * (1 - share) / share)} left"
-
-    def closing_line(self, sound: bool, checkpoint: str) -> str:
-        """What was done, with which weights."""
-        seconds = time.monotonic() - self._start
-        frames = f"{self._done} frame{'s' * (self._done != 1)} in {seconds:.1f} s"
-        rate = f"{self._done / max(seconds, 1e-6):.2f} frames a second"
-        return f"{frames}, {rate}{', with sound' * sound}{f', by {checkpoint}' if checkpoint else ''}."
+        self.seconds = time.monotonic() - self._start
+        if self._expected is None:
+            self._job.line = f"{done} frames done"
+            return
+        share = min((taken + done) / (2 * self._expected), 1.0)
+        self._job.share, left = share, ""
+        if ESTIMATE_SHARE < share < 1 and self.seconds > ESTIMATE_SECONDS:
+            left = f", about {duration(self.seconds * (1 - share) / share)} left"
+        self._job.line = f"{share:.0%} of {self._expected} frames{left}"
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it: 40 s, 3 min, 1 h 20 min."""
+    """A time in words: 40 s, 3 min, 1 h 20 min."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def turn_for_viewers(path: Path) -> None:
-    """Turn a point cloud file from x right, y down, z forward to x right, y up, z backward, as 3D viewers have it."""
-    points, colors = read_ply(path)
-    write_ply(path, points * np.array((1, -1, -1), dtype=np.float32), colors)
+class JobQueue:
+    """Runs one job at a time in a thread of its own."""
 
+    def __init__(self, run: Callable[[Job], State], most: int, most_each: int) -> None:
+        self._run = run
+        self._most, self._most_each = most, most_each
+        self._jobs: list[Job] = []  # the first one runs
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
+        self._thread.start()
 
-def _zipped(folder: Path, stop: Stop) -> Path:
-    """One archive of a folder's files, which are compressed already, instead of the folder."""
-    path = folder.with_name(f"{folder.name}.zip")
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
-        for file in sorted(folder.iterdir()):
-            stop.check()
-            archive.write(file, f"{folder.name}/{file.name}")
-            file.unlink()
-    folder.rmdir()
-    return path
+    def add(self, job: Job) -> None:
+        """Queue a job; Refusal if too many wait."""
+        with self._changed:
+            if len(self._jobs) > self._most:
+                raise Refusal(f"{self._most} videos are waiting, and no more fit. Try again in a few minutes.")
+            if sum(other.address == job.address for other in self._jobs) >= self._most_each:
+                raise Refusal(f"{self._most_each} videos from your network are waiting. Wait for one to finish.")
+            self._jobs.append(job)
+            self._changed.notify_all()
+
+    def drop(self, job: Job) -> None:
+        """Take a job that waits out of the queue; a running one notices by itself."""
+        with self._changed:
+            waits = job in self._jobs[1:]
+            if waits:
+                self._jobs.remove(job)
+        if waits:
+            self._compute(job)  # ends at once
+
+    def before(self, job: Job) -> int:
+        """How many jobs come first."""
+        with self._changed:
+            return self._jobs.index(job) if job in self._jobs else 0
+
+    def others_wait(self) -> bool:
+        """Whether a job waits for another one to finish."""
+        return len(self._jobs) > 1
+
+    def close(self, seconds: float) -> None:
+        """Run nothing more, and wait for the running job."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._jobs or self._closed)
+                if self._closed:
+                    return
+                job = self._jobs[0]
+            self._compute(job)
+            with self._changed:
+                self._jobs.remove(job)
+
+    def _compute(self, job: Job) -> None:
+        state = self._run(job)
+        job.finish(state)
+        job.state = state  # last: the page looks at it

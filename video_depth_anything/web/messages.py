@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 import html
 import logging
+import re
 
 from ..errors import CheckpointError, DeviceError, InputError, OutputError, UsageError, UserError, user_line
-from .turns import Refusal
+from .refusal import Refusal
 from .uploads import UploadError
 
 logger = logging.getLogger(__name__)
@@ -17,20 +18,19 @@ FULL = (
     "later."
 )
 MEMORY = "The server ran out of memory with this video. Choose less detail or a smaller frame size, and try again."
-WRITING = "The server could not write the result, so nothing was kept. Try again; tell who runs this page if it stays."
-MODEL = "The model cannot be used on this server. Tell who runs this page: its log says why."
+WRITING = (
+    "The server could not write the result, so nothing was kept. Try again; if it happens again, tell the person who "
+    "runs this page."
+)
+MODEL = "The model cannot be used on this server. Tell the person who runs this page: its log has the reason."
 BUG = (
-    "Something went wrong on the server; the video is not to blame. Try again; if it happens again, tell who runs this "
-    "page: its log says more."
+    "Something went wrong on the server; your video is not to blame. Try again; if it happens again, tell the person "
+    "who runs this page: its log has more."
 )
 
 
 def message_of(error: BaseException) -> str:
-    """What to tell a visitor about an error, as HTML; what only who runs the page can mend goes to the log.
-
-    Args:
-        error: anything that was raised.
-    """
+    """What to tell a visitor about an error, as HTML; what only the person who runs the page can mend is logged."""
     if isinstance(error, (Refusal, UploadError)):
         return html.escape(str(error))
     if isinstance(error, UsageError):
@@ -44,8 +44,15 @@ def message_of(error: BaseException) -> str:
         return MODEL
     if isinstance(error, InputError):
         return "The video cannot be read: it may be damaged. Convert it to MP4 (H.264) and try again."
-    if isinstance(error, OutputError):
-        return FULL if "free" in line or "space" in line else WRITING
-    if isinstance(error, OSError):
-        return FULL if error.errno in (errno.ENOSPC, errno.EDQUOT) else WRITING
+    if isinstance(error, (OutputError, OSError)):
+        return FULL if is_full(error) else WRITING
     return BUG if isinstance(error, UserError) else MEMORY
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an output failed because the disk, or its quota, is full, whatever the words in its path."""
+    if re.search(r"\d [kMGT]?B are free in ", str(error)):
+        return True
+    while error is not None and not (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
+        error = error.__cause__ or error.__context__
+    return error is not None

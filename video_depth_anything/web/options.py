@@ -1,19 +1,26 @@
-"""What the page is told, as data."""
+"""The page's options."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..options import option, positive_int
+from ..options import BadValue, option, positive_int
 from ..pipelines.options import ModelOptions
+
+
+def login(text: str) -> tuple[str, str]:
+    """USER:PASSWORD."""
+    user, _, password = text.partition(":")
+    if not user or not password:
+        raise BadValue("USER:PASSWORD is wanted, neither of them empty")
+    return user, password
 
 
 @dataclass(frozen=True)
 class PageOptions:
-    """The network that the page begins with, where it listens, and its limits.
+    """The network that the page begins with, where it listens, who may use it, and its limits.
 
-    model: encoder, metric and input size are what the page begins with; the rest holds for every job. max_jobs: of one
-    visitor, running or waiting.
+    model: encoder, metric and input size are what the page begins with; the rest holds for every job.
     """
 
     # OpenVINO prepares the network for each size of video, for seconds, and keeps that in memory: visitors bring any.
@@ -21,19 +28,19 @@ class PageOptions:
     server_name: str = option("127.0.0.1", "address to listen at; 0.0.0.0: the whole network", metavar="ADDRESS")
     server_port: int = option(7860, "port to listen at", positive_int, metavar="PORT")
     share: bool = option(False, "also a public address, through Gradio's servers")
+    auth: tuple[str, str] | None = option(
+        None, "user name and password that visitors must give; left out: none", login, metavar="USER:PASSWORD"
+    )
+    allowed_hosts: tuple[str, ...] = option(
+        (), "names under which the page may be opened, besides this machine's own", tuple, nargs="+", metavar="NAME"
+    )
     max_upload_mb: int = option(200, "size of an uploaded video at most, in megabytes", positive_int, metavar="MB")
     max_frames: int = option(2000, "number of frames of a job at most", positive_int, metavar="FRAMES")
     max_visitor_mb: int = option(
         2000, "room on disk for a visitor's uploads and results, in megabytes", positive_int, metavar="MB"
     )
     max_waiting: int = option(8, "number of jobs that may wait, of all visitors", positive_int, metavar="JOBS")
+    max_camera_mb: int = option(
+        2000, "memory that all live cameras may keep together, in megabytes", positive_int, metavar="MB"
+    )
     no_browser: bool = option(False, "do not open the page in the browser")
-    max_jobs: int = 2
-
-    def limits_line(self) -> str:
-        """What a visitor is told of the limits."""
-        return (
-            f"One video is computed at a time; up to {self.max_waiting} wait, {self.max_jobs} for each visitor. Videos "
-            f"may have {self.max_upload_mb} MB and {self.max_frames} frames. Your files are seen by nobody else, and "
-            "removed when you close this page."
-        )

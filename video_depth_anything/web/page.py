@@ -2,196 +2,200 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import html
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.exceptions import HTTPException
 
 from ..pipelines.setup import usual_input_size
-from ..weights import EXAMPLE, bundled
-from .handlers import MOST_CAMERAS, Handlers
-from .looks import SHOW_RESULT
+from .camera import DETAILS as CAMERA_DETAILS
+from .handlers import READY, Handlers, View
 from .networks import Networks, Offer
 from .options import PageOptions
 
 TITLE = "Video Depth Anything"
-EXAMPLE_DEPTH = "example_videos/box_depth.mp4"
 QUALITIES = {"vits": "Small, fastest", "vitb": "Medium", "vitl": "Large, best"}
-COLORMAPS = ("inferno", "magma", "viridis", "turbo", "Spectral", "gray")
-DOWNLOADS = [("NumPy (.npz)", "npz"), ("OpenEXR (.zip)", "exr"), ("16-bit PNG (.zip)", "png16")]
-DETAIL = "rows that the model sees; more is slower"
-READY = "Choose a video and press the button. What you see is an example, ready made."
+COLORMAPS = ["inferno", "magma", "viridis", "turbo", "Spectral", "gray"]
+DETAILS = {"Low": 280, "Medium": 392, "High": 518}
+DOWNLOADS = [("16-bit PNG", "png16"), ("OpenEXR", "exr"), ("NumPy", "npz")]
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # Gradio would ask for 1920x1440; the network sees a few hundred rows.
-CAMERA = {"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}}
+RECORDING = gr.WebcamOptions(mirror=False, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}})
+# A script of the page: the place in the player, and what the camera is to be computed with.
+SHARE = "() => [document.querySelector('depth-player')?.share ?? 0]"
+CAMERA = "(encoder, metric, detail, colormap) => { window.cameraSettings = {encoder, metric, detail, colormap}; }"
 
 
-@dataclass(frozen=True)
-class _Network:
-    """The two components that choose a network."""
-
-    encoder: gr.Dropdown
-    metric: gr.Checkbox
-
-
-def build_page(handlers: Handlers, networks: Networks, options: PageOptions) -> gr.Blocks:
-    """Lay the page out.
-
-    Args:
-        handlers: the answers.
-        networks: those that are there.
-        options: what the page begins with, and its limits.
-    """
+def build_page(handlers: Handlers, networks: Networks, options: PageOptions, clip: Path) -> gr.Blocks:
+    """Lay the page out."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\nUpload a video, get its depth: bright is near, dark is far.", elem_id="title")
-        banner = gr.Markdown(_demo_text(networks.begin), visible=networks.begin.demo, elem_id="demo-model")
+        banner = gr.Markdown(DEMO, visible=networks.begin.demo, elem_id="demo-model")
         with gr.Tabs():
             with gr.Tab("Video"):
-                _video_tab(handlers, networks, options, banner)
+                view = _video_tab(handlers, networks, options, banner, clip)
             with gr.Tab("Live camera"):
-                _live_tab(handlers, networks, options)
-        page.load(handlers.open, api_visibility="private", queue=False)
-        page.unload(handlers.close)
-    # More than can ever be wanted: jobs are counted elsewhere, with words for who is refused.
-    page.queue(default_concurrency_limit=1, max_size=8 * (options.max_waiting + MOST_CAMERAS))
+                _live_tab(networks)
+        page.load(handlers.load, None, view, **QUIET)
     return page
 
 
-def _demo_text(offer: Offer) -> str:
-    return (
-        f"**Demo model** ({offer.checkpoint.name}): small, and rough at edges. For full quality, download a public "
-        "checkpoint on the server: `vda weights vits`."
-    )
+DEMO = (
+    "**Demo model**: small, and rough at edges. The person who runs this page can install a model of full quality; the "
+    "documents tell how."
+)
 
 
-def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, banner: gr.Markdown) -> None:
+def _video_tab(
+    handlers: Handlers, networks: Networks, options: PageOptions, banner: gr.Markdown, clip: Path
+) -> list[Any]:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            video = gr.Video(
-                label="Video", sources=["upload", "webcam"], include_audio=True, elem_id="video", height=300,
-                webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
-            )  # fmt: skip
+            video = gr.Video(label="Video", sources=["upload", "webcam"], include_audio=True, elem_id="video",
+                             height=260, webcam_options=RECORDING)  # fmt: skip
+            with gr.Row(elem_id="chosen-row"):
+                chosen = gr.HTML(visible=False, elem_id="chosen")
+                another = gr.Button("Another video", size="sm", visible=False, elem_id="another")
             run = gr.Button("Compute depth", variant="primary", size="lg", elem_id="run")
             cancel = gr.Button("Cancel", variant="stop", size="lg", elem_id="cancel", visible=False)
-            status = gr.Markdown(READY, elem_id="status")
-            gr.Examples([[str(bundled(EXAMPLE))]], [video], label="No video at hand? Take this one", elem_id="examples",
-                        cache_examples=False)  # fmt: skip
+            status = gr.HTML(READY, elem_id="status")
             settings = _settings(networks, options, banner)
+            gr.Examples([[str(clip)]], [video], label="No video at hand? Take this one", elem_id="examples",
+                        cache_examples=False)  # fmt: skip
+            gr.HTML(_limits(options), elem_id="limits")
         with gr.Column(scale=3, min_width=320, elem_id="results"):
-            with gr.Row():
-                source = _player("Example: source", "source", EXAMPLE)
-                depth = _player("Example: depth", "depth", EXAMPLE_DEPTH)
-            gr.Markdown(options.limits_line(), elem_id="limits")
-            files = gr.File(label="Downloads", file_count="multiple", interactive=False, visible=False, elem_id="files")
-            with gr.Group(visible=any(offer.metric for offer in networks.offers)):
-                frame = gr.Radio(
-                    [], label="Point cloud of frame (with depth in metres)", visible=False, elem_id="frame"
-                )
-                cloud = gr.Model3D(label="Point cloud", height=380, camera_position=(90, 80, None), interactive=False,
-                                   display_mode="point_cloud", visible=False, elem_id="cloud")  # fmt: skip
-    results = [status, source, depth, files, frame, cloud]
-    begun = run.click(handlers.begin, video, [run, cancel, status], queue=False, show_progress="hidden",
-                      api_visibility="private")  # fmt: skip
-    running = begun.then(
-        handlers.run,
-        [video, *settings],
-        results,
-        concurrency_limit=options.max_waiting + 2,  # who waits is decided by `Turns`
-        show_progress_on=status,
-        api_visibility="private",
+            result = gr.HTML(handlers.example(), elem_id="result")
+            look_around = gr.Button("Look around this frame in 3D", visible=False, elem_id="look-around")
+            relief = gr.Model3D(label="Drag to look around. The shape is true up to scale, unless depth is in metres.",
+                                height=420, camera_position=(90, 90, None), clear_color=(0.06, 0.09, 0.16, 1),
+                                interactive=False, visible=False, elem_id="relief")  # fmt: skip
+    timer = gr.Timer(1.0, active=False)
+    share = gr.Number(visible="hidden")
+    named = View(status, result, video, chosen, another, run, cancel, timer, look_around, relief)
+    view = [getattr(named, name) for name in vars(named)]
+    run.click(handlers.press, [video, *settings], view,
+              **QUIET | {"show_progress": "minimal"}, show_progress_on=status)  # fmt: skip
+    timer.tick(handlers.look, None, view, **QUIET)
+    cancel.click(handlers.cancel, None, view, **QUIET)
+    another.click(handlers.another, None, view, **QUIET)
+    video.change(handlers.chose, video, status, **QUIET)
+    # First seen, then filled: Gradio's viewer loses a file that comes in the moment that it is made.
+    shown = look_around.click(lambda: gr.update(visible=True), None, relief, **QUIET)
+    shown.then(handlers.show_relief, share, relief, js=SHARE, **QUIET)
+    return view
+
+
+def _limits(options: PageOptions) -> str:
+    return (
+        "<details><summary>Limits and privacy</summary><p>One video is computed at a time, and up to "
+        f"{options.max_waiting} wait; one of them may be yours. A video may have {options.max_upload_mb} MB and "
+        f"{options.max_frames} frames. Nobody else sees your files. They are removed ten minutes after you close this "
+        "page.</p></details>"
     )
-    for over in (running.success, running.failure):
-        over(handlers.end, None, [run, cancel], queue=False, show_progress="hidden", api_visibility="private")
-    running.success(None, js=SHOW_RESULT)
-    cancel.click(handlers.cancel, None, [status, run, cancel], cancels=[running], queue=False,
-                 show_progress="hidden", api_visibility="private")  # fmt: skip
-    frame.input(handlers.show_cloud, frame, cloud, queue=False, show_progress="hidden", api_visibility="private")
-
-
-def _player(label: str, name: str, example: str) -> gr.Video:
-    path = bundled(example)
-    shown = str(path) if path.is_file() else None
-    return gr.Video(shown, label=label, interactive=False, autoplay=True, loop=True, elem_id=name, height=300,
-                    min_width=260, buttons=["download"])  # fmt: skip
 
 
 def _settings(networks: Networks, options: PageOptions, banner: gr.Markdown) -> list[Any]:
-    """The components in the order of `Handlers.run`."""
+    """The components in the order of `Handlers.press`."""
+    begin = networks.begin
+    rows = options.model.input_size or usual_input_size(begin.checkpoint)
+    details = DETAILS if rows in DETAILS.values() else {**DETAILS, f"{rows} rows": rows}
+    detail = gr.Radio(list(details.items()), value=rows, label="Detail", elem_id="detail")
     with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-        network = _network(networks)
-        size = options.model.input_size or usual_input_size(networks.begin.checkpoint)
+        encoder, metric = _network(networks)
         with gr.Row():
-            detail = gr.Number(size, label="Detail", info=DETAIL, precision=0, minimum=14,
-                               maximum=1036, step=14, elem_id="input_size")  # fmt: skip
-            max_res = gr.Number(1280, label="Frame size", info="longer side, pixels; 0: as it is", precision=0,
-                                minimum=0, elem_id="max_res")  # fmt: skip
+            max_res = gr.Number(1280, label="Frame size", info="longer side in pixels; 0 keeps it", precision=0,
+                                minimum=0, maximum=8192, elem_id="max_res")  # fmt: skip
+            colormap = gr.Dropdown(COLORMAPS, value="inferno", label="Colours", elem_id="colormap")
         with gr.Row():
-            fps = gr.Number(0, label="Frame rate", info="frames a second; 0: all", minimum=0,
-                            elem_id="target_fps")  # fmt: skip
-            max_len = gr.Number(0, label="Length", info="frames at most; 0: all", precision=0, minimum=0,
-                                elem_id="max_len")  # fmt: skip
-        with gr.Row():
-            colormap = gr.Dropdown(list(COLORMAPS), value="inferno", label="Colours", elem_id="colormap")
-            side_by_side = gr.Checkbox(False, label="Compare", info="source left of depth, in one video",
-                                       elem_id="side_by_side")  # fmt: skip
-        downloads = gr.CheckboxGroup(DOWNLOADS, value=["npz"], label="Numbers to download", elem_id="downloads")
-        fov = gr.Number(60, label="Field of view", info="of the camera, in degrees, for the point cloud", minimum=1,
-                        maximum=179, visible=networks.begin.metric, elem_id="fov")  # fmt: skip
-        model = gr.Markdown(_model_text(networks.begin), elem_id="model")
+            fps = gr.Number(0, label="Frame rate", info="frames a second; 0 keeps all", minimum=0, elem_id="target_fps")
+            max_len = gr.Number(0, label="Length", info="frames; 0 keeps all", precision=0, minimum=0,
+                                maximum=1_000_000, elem_id="max_len")  # fmt: skip
+        metric_too = any(offer.metric for offer in networks.offers)
+        choices = [*DOWNLOADS, *[("Point clouds (with metres)", "ply")] * metric_too]
+        downloads = gr.CheckboxGroup(choices, label="Also make, to download", elem_id="downloads")
+        fov = gr.Number(60, label="Field of view", info="of the camera in degrees, for point clouds and 3D", minimum=1,
+                        maximum=179, elem_id="fov")  # fmt: skip
+        model = gr.HTML(_model_text(begin), elem_id="model")
 
-    def chosen(encoder: str, metric: bool) -> list[Any]:
-        offer = next((o for o in networks.offers if o.name == (encoder, metric)), networks.begin)
-        return [_model_text(offer), gr.update(visible=offer.demo), gr.update(visible=metric)]
+    def choose(encoder: str, metric: bool) -> list[Any]:
+        offer = next((o for o in networks.offers if (o.encoder, o.metric) == (encoder, metric)), begin)
+        return [_model_text(offer), gr.update(visible=offer.demo)]
 
-    for component in (network.encoder, network.metric):
-        component.change(chosen, [network.encoder, network.metric], [model, banner, fov], queue=False,
-                         show_progress="hidden", api_visibility="private")  # fmt: skip
-    return [network.encoder, network.metric, detail, max_res, fps, max_len, colormap, side_by_side, downloads, fov]
+    for component in (encoder, metric):
+        component.change(choose, [encoder, metric], [model, banner], **QUIET)
+    return [encoder, metric, detail, max_res, fps, max_len, colormap, downloads, fov]
 
 
 def _model_text(offer: Offer) -> str:
-    return f"Model: {offer.checkpoint.name}"
+    rows = ", ".join(f"{name.lower()} {rows}" for name, rows in DETAILS.items())
+    return f"<p>Model: {html.escape(offer.checkpoint.name)}. Rows of pixels that enter it, by Detail: {rows}.</p>"
 
 
-def _network(networks: Networks) -> _Network:
-    """Encoders whose checkpoint is there; the box follows, where an encoder has only one kind."""
-    kinds = {
-        offer.encoder: [o.metric for o in networks.offers if o.encoder == offer.encoder] for offer in networks.offers
-    }
+def _network(networks: Networks) -> tuple[Any, Any]:
+    """The choice of encoders whose checkpoint is there; the box follows where an encoder has only one kind."""
+    kinds: dict[str, list[bool]] = {}
+    for offer in networks.offers:
+        kinds.setdefault(offer.encoder, []).append(offer.metric)
 
     def box(encoder: str, wanted: bool) -> dict[str, Any]:
         there = kinds[encoder]
-        info = "instead of near and far only" if True in there else "needs a metric checkpoint; none is here"
+        info = "depth in metres" if True in there else "needs a metric checkpoint on the server"
         return {"value": wanted if wanted in there else there[0], "interactive": len(there) > 1, "info": info}
 
     begin = networks.begin
     with gr.Row():
         choices = [(QUALITIES.get(encoder, encoder), encoder) for encoder in kinds]
         encoder = gr.Dropdown(choices, value=begin.encoder, label="Quality", elem_classes="encoder")
-        metric = gr.Checkbox(label="Metres", elem_classes="metric", **box(begin.encoder, begin.metric))
+        metric = gr.Checkbox(
+            label="Metres", elem_classes="metric", **box(networks.begin.encoder, networks.begin.metric)
+        )
     if len(kinds) > 1:
-        encoder.input(lambda name, on: gr.update(**box(name, on)), [encoder, metric], metric, queue=False,
-                      show_progress="hidden", api_visibility="private")  # fmt: skip
-    return _Network(encoder, metric)
+        encoder.input(lambda name, on: gr.update(**box(name, on)), [encoder, metric], metric, **QUIET)
+    return encoder, metric
 
 
-def _live_tab(handlers: Handlers, networks: Networks, options: PageOptions) -> None:
-    gr.Markdown("Depth of each frame as it comes. Allow the camera, then press the record button below its picture.")
-    with gr.Row():
-        with gr.Column(min_width=320):
-            camera = gr.Image(
-                sources=["webcam"], streaming=True, type="numpy", label="Camera", elem_id="camera", height=400,
-                webcam_options=gr.WebcamOptions(mirror=False, constraints=CAMERA),
-            )  # fmt: skip
-            with gr.Accordion("Advanced", open=False):
-                network = _network(networks)
-                with gr.Row():
-                    size = gr.Number(min(options.model.input_size or 252, 252), label="Detail", info=DETAIL,
-                                     precision=0, minimum=14, maximum=1036, step=14,
-                                     elem_id="live_input_size")  # fmt: skip
-                    colormap = gr.Dropdown(list(COLORMAPS), value="inferno", label="Colours")
-        with gr.Column(min_width=320):
-            shown = gr.HTML(elem_id="live-depth", label="Depth", min_height=400, container=True, show_label=True)
-    camera.stream(
-        handlers.live, [camera, network.encoder, network.metric, size, colormap], shown, stream_every=0.1,
-        concurrency_limit=MOST_CAMERAS, show_progress="hidden", api_visibility="private",
-    )  # fmt: skip
+def _live_tab(networks: Networks) -> None:
+    begin = networks.begin
+    chosen = f'data-encoder="{begin.encoder}" data-metric="{str(begin.metric).lower()}" data-colormap="inferno"'
+    chosen += f' data-detail="{CAMERA_DETAILS["Low"]}"'
+    gr.HTML(f"<depth-camera {chosen}></depth-camera>", elem_id="camera")
+    with gr.Accordion("Advanced", open=False):
+        encoder, metric = _network(networks)
+        with gr.Row():
+            detail = gr.Radio(list(CAMERA_DETAILS.items()), value=CAMERA_DETAILS["Low"], label="Detail",
+                              elem_id="camera-detail")  # fmt: skip
+            colormap = gr.Dropdown(COLORMAPS, value="inferno", label="Colours")
+    settings = [encoder, metric, detail, colormap]
+    for component in settings:
+        component.change(None, settings, None, js=CAMERA)
+
+
+def press_checker(page: gr.Blocks) -> Callable[[Any], dict[str, Any]]:
+    """What checks the body of a press: a function of this page, with values that its components can have.
+
+    It returns what Gradio needs of the body, and raises HTTPException where something cannot be right.
+    """
+
+    def check(content: Any) -> dict[str, Any]:
+        index = content.get("fn_index") if isinstance(content, dict) else None
+        function = page.fns.get(index) if type(index) is int else None
+        data = content.get("data") if function is not None else None
+        if function is None or not isinstance(data, list) or len(data) != len(function.inputs):
+            raise HTTPException(400, "This is not a request of this page. Reload it.")
+        for block, value in zip(function.inputs, data):
+            try:
+                if value is None and isinstance(block, (gr.Dropdown, gr.Radio)):
+                    raise TypeError("nothing is chosen")
+                if getattr(block, "data_model", None) is None:
+                    block.preprocess(value)  # type: ignore[union-attr]
+                elif value is not None and not isinstance(value["path"], str):
+                    raise TypeError("no file")
+            except Exception as error:
+                name = getattr(block, "label", None) or "A setting"
+                raise HTTPException(400, f"{name} cannot be {str(value)[:40]!r}.") from error
+        return {"fn_index": index, "data": data}
+
+    return check

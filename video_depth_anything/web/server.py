@@ -1,7 +1,8 @@
-"""The web page's server: its address first, then Gradio with its folder, limits and gate, then the network."""
+"""The web page's server: its address first, then the page with its folder, limits and gate, then the network."""
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 import os
 import secrets
@@ -11,69 +12,70 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import OutputError
-from ..pipelines.stop import Stop, stop_on_signals
+from ..pipelines.stop import stop_on_signals
 from .options import PageOptions
 
 if TYPE_CHECKING:
-    from .handlers import Handlers
-    from .visitor_files import PageFiles
+    from .application import Application
+    from .networks import Networks
+    from .visitors import Visitors
 
 logger = logging.getLogger(__name__)
 
-# Connections at the same time, of all visitors; a page needs three.
-MOST_CONNECTIONS = 300
-# Seconds between looks at what nobody owns any more, and for what is being sent when the server ends.
-SWEEP_SECONDS, FAREWELL_SECONDS = 30.0, 2
+# Seconds for what is being sent when the server ends.
+FAREWELL_SECONDS = 2
+OPEN_TO_ALL = "everyone who reaches this address can use the page; --auth USER:PASSWORD asks for a login"
 
 
 def serve(options: PageOptions) -> int:
     """Serve the page until a signal ends it, and return the exit code. Nothing stays on disk.
 
-    The address is taken and printed at once; whoever opens it is answered as soon as the page is there, and the
-    network is loaded after that.
+    The address is taken and printed at once; a visitor is answered as soon as the page is there, and the network is
+    loaded after that.
 
     Args:
         options: network, address and limits.
 
     Raises:
-        CheckpointError, DeviceError: if the network cannot be had. OutputError: if Gradio is not installed, or the
-            address cannot be had.
+        CheckpointError, DeviceError: if the network is not available. OutputError: if Gradio is not installed, or the
+            address is taken.
     """
     with stop_on_signals() as stop, closing(_listen(options)) as listening:
         address = _address(options)
         print(f"open {address}", flush=True)
+        if options.auth is None and (options.share or not _is_loopback(options.server_name)):
+            logger.warning("%s", OPEN_TO_ALL)
         # Here, not above: these imports take seconds.
         from .networks import Networks
-        from .visitor_files import PageFiles
+        from .visitors import Visitors
 
         networks = Networks(options.model)
-        files = PageFiles(options.max_visitor_mb * 1_000_000)
+        visitors = Visitors(options.max_visitor_mb * 1_000_000)
         try:
-            app, handlers = _build(options, networks, files)
+            page = _application(options, networks, visitors)
             try:
-                with _answering(app, listening, options):
+                with _answering(page, listening, options):
                     loading = networks.load_ahead()
-                    threading.Thread(target=sweep, args=(handlers, files, stop), name="sweep", daemon=True).start()
+                    threading.Thread(target=page.sweep, args=(stop,), name="sweep", daemon=True).start()
                     if not options.no_browser:
                         open_browser(address)
                     while not stop.wait(1.0):
                         if networks.failure is not None:
                             raise networks.failure
-                    # The interpreter cannot end in the midst of it.
-                    loading.join()
+                    loading.join()  # the interpreter cannot end while it works
                 logger.info("the page is closed")
             finally:
-                handlers.stop()
+                page.close()
         finally:
-            files.close()
+            visitors.close()
     return 0
 
 
 def _listen(options: PageOptions) -> socket.socket:
-    """The address, taken: who connects is kept waiting, not refused."""
+    """The address, taken: visitors who come early are kept waiting, not refused."""
     where = f"{options.server_name}:{options.server_port}"
     try:
         found = socket.getaddrinfo(options.server_name, options.server_port, type=socket.SOCK_STREAM)
@@ -87,42 +89,33 @@ def _address(options: PageOptions) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{options.server_port}/"
 
 
-def _build(options: PageOptions, networks: Any, files: PageFiles) -> tuple[Any, Handlers]:
-    """The application, and what its buttons do."""
-    # Gradio reads both when it is imported.
-    os.environ["GRADIO_TEMP_DIR"] = str(files.root)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    # Its HTTP client logs every request it makes to this very server.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+def _is_loopback(name: str) -> bool:
     try:
-        import gradio as gr
-        from fastapi import FastAPI
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
 
-        from .gate import OwnerGate
-        from .handlers import Handlers
-        from .looks import mount_options
-        from .page import build_page
+
+def _application(options: PageOptions, networks: Networks, visitors: Visitors) -> Application:
+    # Gradio reads both when it is imported.
+    os.environ["GRADIO_TEMP_DIR"] = str(visitors.root)
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    try:
+        from .application import Application
     except ImportError as error:
         raise OutputError(f"the page needs Gradio ({error}): pip install 'video-depth-anything[app]'") from error
-    handlers = Handlers(files, networks, options)
-    page = build_page(handlers, networks, options)
-    files.publish_present()
-    most = options.max_upload_mb * 1_000_000
-    app = gr.mount_gradio_app(FastAPI(openapi_url=None), page, "/", max_file_size=most, **mount_options())
-    return OwnerGate(app, files, handlers.sessions, most), handlers
+    return Application(options, networks, visitors)
 
 
 @contextmanager
-def _answering(app: Any, listening: socket.socket, options: PageOptions) -> Iterator[None]:
+def _answering(page: Application, listening: socket.socket, options: PageOptions) -> Iterator[None]:
     """Answer requests while the block runs."""
     import uvicorn
 
+    from .connections import Connection
+
     config = uvicorn.Config(
-        app,
-        log_level="warning",
-        ws="none",
-        limit_concurrency=MOST_CONNECTIONS,
-        timeout_graceful_shutdown=FAREWELL_SECONDS,
+        page.gate, http=Connection, log_level="warning", ws="none", timeout_graceful_shutdown=FAREWELL_SECONDS
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), name="server")
@@ -131,7 +124,9 @@ def _answering(app: Any, listening: socket.socket, options: PageOptions) -> Iter
         while not server.started and thread.is_alive():
             time.sleep(0.01)
         if options.share:
-            print(f"public at {_tunnel(options)}", flush=True)
+            address = _tunnel(options)
+            page.hosts.names.add(address.removeprefix("https://").lower())
+            print(f"public at {address}", flush=True)
         yield
     finally:
         server.should_exit = True
@@ -145,20 +140,14 @@ def _tunnel(options: PageOptions) -> str:
     try:
         found = setup_tunnel(options.server_name, options.server_port, secrets.token_urlsafe(32), None, None)
     except Exception as error:
-        raise OutputError(f"no public address is to be had ({error}); leave --share out") from error
+        raise OutputError(f"no public address is available ({error}); leave --share out") from error
     return f"https://{found.partition('://')[2]}"
 
 
 def open_browser(address: str) -> bool:
-    """Open a page in the user's browser, where there is a display; whether it was tried."""
+    """Open a page in the user's browser where there is a display; whether it was tried."""
     if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         return False
     import webbrowser
 
     return webbrowser.open(address)
-
-
-def sweep(handlers: Handlers, files: PageFiles, stop: Stop) -> None:
-    """Remove what nobody owns any more, again and again until the end."""
-    while not stop.wait(SWEEP_SECONDS):
-        files.sweep(handlers.sessions.sweep())

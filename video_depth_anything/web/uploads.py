@@ -1,4 +1,4 @@
-"""Uploads as the page sees them: frames from a confined process that decodes; the page itself never does."""
+"""What visitors send, decoded in a confined process of its own; the page itself never opens any of it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from typing import IO, Any
 import numpy as np
 
 from ..errors import InputError
-from ..video.frame import Frame
+from ..video.frame import Frame, Image
 from ..video.source import Selection
 from .confinement import DecoderLimits, package_folders
 
@@ -33,66 +33,66 @@ REASONS = {
     "playlist": "is a list that names other files, not a video. Upload the video itself.",
     "no picture": "holds no pictures, only sound or text. Upload a video.",
     "too large": "has frames that are too large for this page. Make it smaller, 4096x2304 at most, and try again.",
+    "too narrow": "has frames of which one side is more than 8 times the other. Crop it and try again.",
     "memory": "needs more memory than this page gives to one video. Make its frames smaller and try again.",
     "crashed": "made the decoder fail: it is probably damaged. Convert it to MP4 (H.264) and try again.",
     "time": "takes too long to decode. Make it shorter or smaller, or convert it to MP4 (H.264), and try again.",
-    "silent": "gave no frame for {patience:.0f} seconds, so it was given up. Convert it to MP4 (H.264) and try again.",
+    "picture": "cannot be used: the camera takes JPEG, PNG and WebP, 4096x2304 at most.",
+    "silent": "gave no frame for {patience:.0f} seconds. Convert it to MP4 (H.264) and try again.",
 }
 LONGEST_LINE = 1 << 16
-# Bytes of an upload's name that its outputs carry.
-LONGEST_NAME = 120
+# One side of a frame over the other: the network's input grows with it.
+MOST_RATIO = 8
 # A file of sound and pictures that the decoder writes.
 SOUND_FILE_MB, SOUND_SECONDS = 2000, 300
-# What the decoder is told of this process's environment: nothing that might be secret.
+# Of one picture, its process's start included; of all pictures of a camera.
+PICTURE_SECONDS, PICTURE_CPU_SECONDS = 15.0, 86_400
+# What the decoder gets of this process's environment: nothing that might be secret.
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
 
 
 class UploadError(InputError):
     """An upload is refused; the message is one or two sentences for the visitor."""
 
-    def __init__(self, video: Path, reason: str, patience: float = 0.0) -> None:
-        super().__init__(f"{video.name} {REASONS.get(reason, REASONS['unreadable']).format(patience=patience)}")
+    def __init__(self, name: str, reason: str, patience: float = 0.0) -> None:
+        super().__init__(f"{name} {REASONS.get(reason, REASONS['unreadable']).format(patience=patience)}")
         self.reason = reason
 
 
 class Decoder:
-    """A decoder's process, from start to end.
+    """A confined process, from start to end."""
 
-    Args:
-        video: the upload.
-        limits: what it may use.
-        request: what is asked besides.
-    """
-
-    def __init__(self, video: Path, limits: DecoderLimits, request: dict[str, Any]) -> None:
-        self._video = video
+    def __init__(self, name: str, limits: DecoderLimits, request: dict[str, Any]) -> None:
+        self._name = name
         self._patience = limits.patience
         self._silent = False
-        words = json.dumps({"video": str(video), "limits": asdict(limits), **request})
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         folders = [Path(__file__).resolve().parents[2], *package_folders()]
         environment |= {"PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
-        command = [sys.executable, "-P", "-B", "-m", "video_depth_anything.web.decoder", words]
+        words = json.dumps({"limits": asdict(limits), **request})
         # In a session of its own: Ctrl-C in a terminal is for the page, which then ends this.
-        # What libraries say goes nowhere: a log may be a file, and the decoder may write none.
+        # What libraries print is dropped: a log may be a file, and the decoder may write none.
         self.process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-P", "-B", "-m", "video_depth_anything.web.decoder", words],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env=environment,
             start_new_session=True,
         )
-        assert self.process.stdout is not None
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self._questions: IO[bytes] = self.process.stdin
         self._answers: IO[bytes] = self.process.stdout
 
-    def answer(self) -> dict[str, Any]:
-        """The next line.
+    def ask(self, data: bytes) -> None:
+        """Send bytes to decode, their number in front."""
+        with self._awaited(), contextlib.suppress(BrokenPipeError):  # its answer will be missing
+            self._questions.write(len(data).to_bytes(4, "big") + data)
+            self._questions.flush()
 
-        Raises:
-            UploadError: if the decoder refuses the upload, crashes, or says nothing for too long.
-        """
+    def answer(self) -> dict[str, Any]:
+        """The next line; UploadError if the decoder refuses, crashes, or sends nothing for too long."""
         with self._awaited():
             line = self._answers.readline(LONGEST_LINE)
         try:
@@ -103,36 +103,35 @@ class Decoder:
         if kind == "refused":
             if content.get("detail"):
                 logger.info("an upload is refused: %r", content["detail"])
-            raise UploadError(self._video, str(content.get("reason")))
+            raise UploadError(self._name, str(content.get("reason")))
         return dict(content)
 
-    def data(self, size: int) -> bytes:
-        """So many bytes.
-
-        Raises:
-            UploadError: if fewer come.
-        """
+    def pixels(self, size: tuple[int, int]) -> Image:
+        """The (H, W, 3) pixels that follow a line; UploadError if fewer come."""
         with self._awaited():
-            data = self._answers.read(size)
-        if len(data) < size:
+            data = self._answers.read(math.prod(size) * 3)
+        if len(data) < math.prod(size) * 3:
             raise self._failure()
-        return data
+        return np.frombuffer(data, np.uint8).reshape(*size, 3)
 
     def close(self) -> None:
-        """End the process, wherever it is."""
+        """End the process."""
         self.process.kill()
         self.process.wait()
         self._answers.close()
+        with contextlib.suppress(OSError):
+            self._questions.close()
 
     @contextmanager
     def _awaited(self) -> Iterator[None]:
-        """End the process if it says nothing for too long, so that reading ends as well."""
+        """End the process if the block takes too long, so that its reading or writing ends as well."""
 
         def give_up() -> None:
             self._silent = True
             self.process.kill()
 
         timer = threading.Timer(self._patience, give_up)
+        timer.daemon = True
         timer.start()
         try:
             yield
@@ -146,41 +145,32 @@ class Decoder:
         self.process.kill()
         code = self.process.wait()
         if self._silent:
-            return UploadError(self._video, "silent", self._patience)
+            return UploadError(self._name, "silent", self._patience)
         logger.warning("the decoder of an upload ended with code %d", code)
-        # SIGXCPU ends who has used up the computing time; Windows has no such limit.
+        # SIGXCPU ends a process that has used up its computing time; Windows has no such limit.
         out_of_time = hasattr(signal, "SIGXCPU") and code == -signal.SIGXCPU
-        return UploadError(self._video, "time" if out_of_time else "crashed")
+        return UploadError(self._name, "time" if out_of_time else "crashed")
 
 
 class UploadSource:
-    """An upload as a stream of frames, decoded elsewhere; iterated once. Outputs take it as a `VideoSource`.
-
-    Args:
-        video: the upload.
-        selection: which frames; the size, rate and number count, the rest does not.
-        limits: what its decoder may use.
-
-    Raises:
-        UploadError: if it is refused; while iterating, if its decoder fails.
-    """
+    """An upload as a stream of frames, iterated once. Outputs take it as a `VideoSource`."""
 
     pixel_aspect = Fraction(1)
-    live = False
-    # Its sound comes from its decoder too, which joins it.
+    # Its sound comes from its decoder too, and so do its packets.
     joints = ()
-    # The visitor's packets are opened by the decoder alone.
     copyable = False
+    live = False
     images: Sequence[Path] = ()
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
-        # Outputs carry it: the visitor's name for the file, not this machine's, and short enough to be added to.
+        # Outputs carry it: the visitor's name for the file, not this machine's.
         self.location = self.address = video.name
-        self.name = os.fsencode(video.stem)[:LONGEST_NAME].decode(errors="ignore")
+        self.name = video.stem
         rate = selection.target_fps
         wanted = {"max_res": selection.max_res, "target_fps": None if rate is None else str(rate)}
-        self._video = video
-        self._decoder = Decoder(video, limits, {"selection": {**wanted, "max_len": selection.max_len}})
+        request = {"video": str(video), "selection": {**wanted, "max_len": selection.max_len}}
+        self._decoder = Decoder(video.name, limits, request)
+        self.process = self._decoder.process
         self.first_time: float | None = None
         try:
             self._take(self._decoder.answer(), limits.max_pixels)
@@ -188,73 +178,95 @@ class UploadSource:
             self._decoder.close()
             raise
 
-    @property
-    def process(self) -> subprocess.Popen[bytes]:
-        """The decoder's."""
-        return self._decoder.process
-
     def _take(self, facts: dict[str, Any], max_pixels: int) -> None:
-        """Believe what the decoder says as far as it makes sense."""
+        """Believe what the decoder states as far as it makes sense."""
         try:
-            self.source_size = _size(facts["source_size"], max_pixels)
-            self.size = _size(facts["size"], max_pixels)
+            self.source_size = self._size(facts["source_size"], max_pixels)
+            self.size = self._size(facts["size"], max_pixels)
             self.source_fps, self.fps = _rate(facts["source_fps"]), _rate(facts["fps"])
             self.expected = None if facts["expected"] is None else max(int(facts["expected"]), 1)
             self.reader = str(facts["reader"])
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise UploadError(self._video, "unreadable") from error
+            raise UploadError(self.location, "unreadable") from error
+
+    def _size(self, value: Any, max_pixels: int) -> tuple[int, int]:
+        height, width = (int(side) for side in value)
+        if min(height, width) < 1 or height * width > max_pixels:
+            raise ValueError(f"frames of {width}x{height} pixels")
+        if max(height, width) > MOST_RATIO * min(height, width):
+            raise UploadError(self.location, "too narrow")
+        return height, width
 
     def timed(self) -> Iterator[Frame]:
-        """Frames (H, W, 3) uint8 RGB with their times in seconds from the first one."""
+        """Frames with their times in seconds from the first one."""
         last = -math.inf
         while (answer := self._decoder.answer())["kind"] == "frame":
-            data = self._decoder.data(math.prod(self.size) * 3)
+            image = self._decoder.pixels(self.size)
             time, duration = float(answer["time"]), float(answer["duration"])
             if not (math.isfinite(time) and math.isfinite(duration) and time > last):
-                raise UploadError(self._video, "unreadable")
+                raise UploadError(self.location, "unreadable")
             own = answer.get("source_time")
             if last == -math.inf and own is not None:
                 self.first_time = float(own)
             last = time
-            yield Frame(np.frombuffer(data, np.uint8).reshape(*self.size, 3), time, duration)
+            yield Frame(image, time, duration)
 
     def close(self) -> None:
         """End the decoder."""
         self._decoder.close()
 
 
-def add_sound(video: Path, picture: Path, begins: float | None, limits: DecoderLimits) -> bool:
-    """Give a video that was made of an upload's frames the upload's sound, and say whether there is one.
+class PictureDecoder:
+    """Decodes the pictures of one camera, whose headers `check_picture` has approved."""
 
-    Whatever is wrong with the sound, the video stays as it was.
+    def __init__(self, limits: DecoderLimits) -> None:
+        # A camera runs for hours; each picture has its own time.
+        self._limits = replace(limits, cpu_seconds=PICTURE_CPU_SECONDS, patience=PICTURE_SECONDS)
+        self._decoder: Decoder | None = None
 
-    Args:
-        video: the upload.
-        picture: MP4 file; replaced.
-        begins: the upload's own time of the first frame.
-        limits: what the decoder may use.
+    def decode(self, data: bytes) -> Image:
+        """(H, W, 3) uint8 RGB; UploadError if it is refused, and the next picture gets a new process."""
+        if self._decoder is None:
+            self._decoder = Decoder("The picture", self._limits, {})
+        try:
+            self._decoder.ask(data)
+            height, width = self._decoder.answer()["size"]
+            if not 0 < int(height) * int(width) <= self._limits.max_pixels:
+                raise UploadError("The picture", "picture")
+            return self._decoder.pixels((int(height), int(width)))
+        except UploadError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End the process."""
+        if self._decoder is not None:
+            self._decoder.close()
+            self._decoder = None
+
+
+def add_sound(video: Path, pictures: Sequence[Path], begins: float | None, limits: DecoderLimits) -> bool:
+    """Give videos that were made of an upload's frames the upload's sound; whether there is any.
+
+    Whatever is wrong with the sound, the videos stay as they were.
     """
-    output = picture.with_name(f".sound_{picture.name}")
+    made = {path: path.with_name(f".sound_{path.name}") for path in pictures}
+    files = [(str(path), str(output)) for path, output in made.items()]
     limits = replace(limits, file_mb=SOUND_FILE_MB, patience=SOUND_SECONDS)
-    decoder = Decoder(video, limits, {"picture": str(picture), "output": str(output), "begins": begins})
+    decoder = Decoder(video.name, limits, {"video": str(video), "sound": files, "begins": begins})
     try:
-        if not decoder.answer().get("sound") or not output.is_file():
+        if not decoder.answer().get("sound") or not all(output.is_file() for output in made.values()):
             return False
-        output.replace(picture)
+        for path, output in made.items():
+            output.replace(path)
         return True
     except UploadError as error:
         logger.warning("an upload's sound is left out: %s", error.reason)
         return False
     finally:
         decoder.close()
-        output.unlink(missing_ok=True)
-
-
-def _size(value: Any, max_pixels: int) -> tuple[int, int]:
-    height, width = (int(side) for side in value)
-    if min(height, width) < 1 or height * width > max_pixels:
-        raise ValueError(f"frames of {width}x{height} pixels")
-    return height, width
+        for output in made.values():
+            output.unlink(missing_ok=True)
 
 
 def _rate(value: Any) -> Fraction:

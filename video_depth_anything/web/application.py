@@ -1,0 +1,123 @@
+"""The page as one application: Gradio's behind the gate, what the page answers itself, and what it sweeps away."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from ..errors import UserError
+from ..pipelines.stop import Stop
+from ..weights import EXAMPLE, bundled
+from .camera import Cameras, CameraSettings
+from .gate import ALIVE, PICTURE, PROGRESS, UPLOAD, Gate, Hosts
+from .handlers import Handlers
+from .networks import Networks
+from .options import PageOptions
+from .page import build_page, press_checker
+from .refusal import Refusal
+from .upload_form import FORM_BYTES, Uploads
+from .visitors import PUBLIC, Visitors
+
+# What the page shows before the first result: side by side, a still picture of that, and the size (H, W) of a half.
+EXAMPLE_RESULT, EXAMPLE_STILL, EXAMPLE_SIZE = "box_compare.mp4", "box_compare.jpg", (420, 560)
+STATIC = Path(__file__).parent / "static"
+# Seconds between looks at what is no longer wanted.
+SWEEP_SECONDS = 10.0
+
+
+class Application:
+    """Everything behind the server's socket."""
+
+    def __init__(self, options: PageOptions, networks: Networks, visitors: Visitors) -> None:
+        most = options.max_upload_mb * 1_000_000
+        self._networks = networks
+        self._visitors = visitors
+        self._uploads = Uploads(visitors, most)
+        self._cameras = Cameras(
+            lambda settings: networks.new_stream(settings.encoder, settings.metric, settings.detail),
+            options.max_camera_mb * 1_000_000,
+        )
+        clip, result, still = (
+            _publish(visitors, bundled(name))
+            for name in (EXAMPLE, *(f"example_videos/{name}" for name in (EXAMPLE_RESULT, EXAMPLE_STILL)))
+        )
+        self._handlers = Handlers(visitors, networks, options, (result, still, EXAMPLE_SIZE))
+        page = build_page(self._handlers, networks, options, clip)
+        app = FastAPI(openapi_url=None)
+        gr.mount_gradio_app(app, page, "/", auth=options.auth, max_file_size=most, **looks())
+        # Gradio's own application holds the tokens of those who have logged in.
+        self._login = app.routes[-1].app if options.auth is not None else None  # type: ignore[attr-defined]
+        own = {UPLOAD: self._upload, PROGRESS: self._progress, PICTURE: self._picture, ALIVE: self._alive}
+        self.hosts = Hosts(options.server_name, options.allowed_hosts)
+        self.gate = Gate(app, own, visitors, self.hosts, press_checker(page), self._signed_in, most + FORM_BYTES)
+
+    def sweep(self, stop: Stop) -> None:
+        """Remove what is no longer wanted, again and again until the end."""
+        while not stop.wait(SWEEP_SECONDS):
+            self._cameras.sweep()
+            self._visitors.sweep(self._handlers.queue.others_wait())
+
+    def close(self) -> None:
+        """End all jobs."""
+        self._handlers.stop()
+        self._cameras.sweep(0)
+
+    def _signed_in(self, cookies: Mapping[str, str]) -> bool:
+        login = self._login
+        names = ("access-token-", "access-token-unsecure-")
+        return login is None or any(cookies.get(f"{name}{login.cookie_id}") in login.tokens for name in names)
+
+    async def _upload(self, request: Request) -> Response:
+        visitor = self._visitors.get(request.state.owner)
+        return JSONResponse([str(await self._uploads.receive(request, visitor))])
+
+    async def _progress(self, request: Request) -> Response:
+        number = request.query_params.get("upload_id", "")
+        return StreamingResponse(self._uploads.progress(number), media_type="text/event-stream")
+
+    async def _alive(self, request: Request) -> Response:
+        self._visitors.find(request.state.owner)
+        return Response(status_code=204)
+
+    async def _picture(self, request: Request) -> Response:
+        """Depth of a camera's picture; what the page's script asks for, see static/page.js."""
+        words = request.query_params
+        try:
+            detail = min(max(int(words["detail"]), 14), 518)
+            settings = CameraSettings(words["encoder"], words["metric"] == "1", detail, words["colormap"])
+            self._networks.offer(settings.encoder, settings.metric)
+            visitor = self._visitors.get(request.state.owner)
+            data, page = await request.body(), words["page"][:60]
+            depth = await asyncio.to_thread(self._cameras.step, visitor, page, settings, data)
+        except UserError as error:
+            raise HTTPException(429 if isinstance(error, Refusal) else 400, str(error)) from error
+        except (KeyError, ValueError) as error:
+            raise HTTPException(400, "The camera's settings cannot be used.") from error
+        return Response(depth, media_type="image/jpeg", headers={"cache-control": "no-store"})
+
+
+def looks() -> dict[str, Any]:
+    """How the page looks. It shows and fetches nothing but itself: the fonts are the system's."""
+    fonts: dict[str, Any] = {"font": ["ui-sans-serif", "system-ui", "sans-serif"], "font_mono": ["monospace"]}
+    off = ("run_history", "enable_monitoring", "ssr_mode", "show_error", "pwa")
+    return {
+        "theme": gr.themes.Soft(primary_hue="indigo", neutral_hue="slate", **fonts),
+        "css": (STATIC / "page.css").read_text(),
+        "head": f"<script type=module>{(STATIC / 'page.js').read_text()}</script>",
+        "footer_links": [],
+        **dict.fromkeys(off, False),
+    }
+
+
+def _publish(visitors: Visitors, path: Path) -> Path:
+    """A copy that every visitor may read."""
+    return Path(shutil.copyfile(path, visitors.root / PUBLIC / path.name))

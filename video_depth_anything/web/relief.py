@@ -1,0 +1,172 @@
+"""A frame in relief: its depth as a mesh with the picture on it, as one GLB file (glTF 2.0) for a 3D viewer."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..video.frame import DepthMap, Image
+
+Points = npt.NDArray[np.float32]
+
+# Frames of a job that are kept for it, evenly spaced, and bytes of one, at most.
+MOST_FRAMES, BYTES_PER_FRAME = 300, 350_000
+# Longer side of the mesh in points, and of the picture on it in pixels.
+MESH_SIDE, PICTURE_SIDE = 320, 720
+# Horizontal field of view where the visitor states none, in degrees.
+USUAL_FOV = 60.0
+# Depth of the farthest point of a relative map, where the nearest one is 1: nobody knows the true ratio.
+FARTHEST = 6.0
+# Where depth jumps by more than this factor between neighbours, the mesh is torn: two surfaces meet there.
+TEAR = 1.08
+
+
+class ReliefFrames:
+    """Small copies of a job's frames and their depth on disk."""
+
+    def __init__(self, folder: Path, expected: int | None, fov: float | None, metric: bool) -> None:
+        self._folder = folder
+        self._every = math.ceil((expected or 1) / MOST_FRAMES)
+        self._fov = fov or USUAL_FOV
+        self._metric = metric
+        self._count = 0
+        folder.mkdir(parents=True)
+
+    def add(self, image: Image, depth: DepthMap) -> None:
+        """Take the next frame."""
+        import cv2
+
+        number, self._count = self._count, self._count + 1
+        if number % self._every or number // self._every >= MOST_FRAMES:
+            return
+        picture = cv2.resize(image, _fitting(depth.shape, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
+        # Not averaged: an edge would become a slope.
+        points = cv2.resize(depth, _fitting(depth.shape, MESH_SIDE), interpolation=cv2.INTER_NEAREST)
+        jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
+        np.savez(self._path(number), jpeg=jpeg, depth=points)
+
+    def write(self, share: float) -> tuple[Path, float]:
+        """The GLB file of the frame at this share of the video, 0 to 1, and its distance from the camera.
+
+        Earlier files are removed.
+        """
+        number = round(min(max(share, 0.0), 1.0) * (self._count - 1)) // self._every * self._every
+        number = min(number, (MOST_FRAMES - 1) * self._every)
+        with np.load(self._path(number)) as stored:
+            depth, jpeg = stored["depth"], stored["jpeg"].tobytes()
+        for old in self._folder.glob("*.glb"):
+            old.unlink(missing_ok=True)
+        path = self._folder / f"relief_{number:06d}.glb"
+        depth = depth if self._metric else relative_depth(depth)
+        path.write_bytes(glb(depth, jpeg, self._fov))
+        return path, middle_of(depth)
+
+    def _path(self, number: int) -> Path:
+        return self._folder / f"{number:06d}.npz"
+
+
+def _fitting(size: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """(W, H) of the size (H, W), reduced to that longer side."""
+    factor = min(longest / max(size), 1.0)
+    return max(round(size[1] * factor), 2), max(round(size[0] * factor), 2)
+
+
+def relative_depth(disparity: DepthMap) -> DepthMap:
+    """Depth, 1 for the nearest to `FARTHEST`, of disparity known up to scale and shift."""
+    low, high = np.percentile(disparity, (0.5, 99.5))
+    nearness = np.clip((disparity - low) / max(high - low, 1e-9), 0, 1)
+    depth: DepthMap = (1 / (nearness * (1 - 1 / FARTHEST) + 1 / FARTHEST)).astype(np.float32)
+    return depth
+
+
+def middle_of(depth: DepthMap) -> float:
+    """The median of all depth that is finite and positive; 1 if there is none."""
+    known = depth[np.isfinite(depth) & (depth > 0)]
+    return float(np.median(known)) if known.size else 1.0
+
+
+def mesh(
+    depth: DepthMap, fov: float
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint32]]:
+    """Points, texture coordinates and triangles of a depth map.
+
+    Args:
+        depth: (H, W) float32, along the optical axis; what is not finite and positive is left out.
+        fov: horizontal, in degrees.
+
+    Returns:
+        (H * W, 3) float32 points: x right, y up, z backward, the origin where the middle of the scene is; (H * W, 2)
+        float32, (0, 0) at the picture's upper left; (N, 3) uint32.
+    """
+    height, width = depth.shape
+    focal = width / 2 / math.tan(math.radians(fov) / 2)
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
+    known = np.isfinite(depth) & (depth > 0)
+    middle = middle_of(depth)
+    z = np.where(known, depth, middle).astype(np.float32)
+    x, y = (columns - (width - 1) / 2) / focal * z, ((height - 1) / 2 - rows) / focal * z
+    points = np.stack((x, y, middle - z), axis=-1).reshape(-1, 3)
+    coordinates = np.stack(((columns + 0.5) / width, (rows + 0.5) / height), axis=-1).reshape(-1, 2)
+    index = np.arange(height * width, dtype=np.uint32).reshape(height, width)
+    upper_left, upper_right, lower_left, lower_right = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+    triangles = np.concatenate(
+        [
+            np.stack(corners, axis=-1).reshape(-1, 3)
+            for corners in ((upper_left, lower_left, upper_right), (upper_right, lower_left, lower_right))
+        ]
+    )
+    at = z.ravel()[triangles]
+    whole = (at.max(axis=1) < TEAR * at.min(axis=1)) & known.ravel()[triangles].all(axis=1)
+    return points, coordinates, triangles[whole]
+
+
+def glb(depth: DepthMap, jpeg: bytes, fov: float) -> bytes:
+    """A GLB file: the mesh of a depth map, with a JPEG picture on it that no light changes."""
+    points, coordinates, triangles = mesh(depth, fov)
+    parts = [points.tobytes(), coordinates.tobytes(), triangles.tobytes(), jpeg]
+    views: list[dict[str, Any]] = []
+    data = b""
+    for part, target in zip(parts, (34962, 34962, 34963, None)):  # vertices, vertices, indices, no buffer of OpenGL's
+        views.append({"buffer": 0, "byteOffset": len(data), "byteLength": len(part)})
+        if target is not None:
+            views[-1]["target"] = target
+        data += part + bytes(-len(part) % 4)
+    ends = {"min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist()}
+    float32, uint32 = 5126, 5125
+    content = {
+        "asset": {"version": "2.0", "generator": "video-depth-anything"},
+        "extensionsUsed": ["KHR_materials_unlit"],
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0}],
+        "meshes": [
+            {"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2, "material": 0}]},
+        ],
+        "materials": [
+            {
+                "pbrMetallicRoughness": {"baseColorTexture": {"index": 0}, "metallicFactor": 0},
+                "doubleSided": True,
+                "extensions": {"KHR_materials_unlit": {}},
+            }
+        ],
+        "textures": [{"source": 0}],
+        "images": [{"bufferView": 3, "mimeType": "image/jpeg"}],
+        "accessors": [
+            {"bufferView": 0, "componentType": float32, "count": len(points), "type": "VEC3", **ends},
+            {"bufferView": 1, "componentType": float32, "count": len(coordinates), "type": "VEC2"},
+            {"bufferView": 2, "componentType": uint32, "count": triangles.size, "type": "SCALAR"},
+        ],
+        "bufferViews": views,
+        "buffers": [{"byteLength": len(data)}],
+    }
+    text = json.dumps(content, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    total = 12 + 8 + len(text) + 8 + len(data)
+    head = struct.pack("<4sII", b"glTF", 2, total) + struct.pack("<I4s", len(text), b"JSON")
+    return head + text + struct.pack("<I4s", len(data), b"BIN\0") + data

@@ -1,0 +1,111 @@
+"""Uploads on their way to disk: a browser's form is read as it comes, within the room reserved for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from .visitors import INCOMING, Visitor, Visitors
+
+NO_ROOM = "There is no room for this file on the server. Cancel a running job, or try again in ten minutes."
+NO_FORM = HTTPException(400, "This is not an upload, or it is incomplete. Try again.")
+KIND = r'multipart/form-data; ?boundary="?([^"; ]{1,70})"?'
+# Bytes that a form needs besides the file, and of a file's name that are kept.
+FORM_BYTES, NAME_BYTES = 20_000, 120
+
+
+@dataclass
+class _Form:
+    """The one file of a multipart form, written as it comes; what follows it is dropped."""
+
+    mark: bytes
+    file: IO[bytes]
+    name: str = ""
+    received: int = 0
+    finished: bool = False
+    _rest: bytes = b""
+
+    def feed(self, data: bytes) -> None:
+        self.received += len(data)
+        if self.finished:
+            return
+        self._rest += data
+        if not self.name:
+            head, found, rest = self._rest.partition(b"\r\n\r\n")
+            sent = re.search(rb'\bfilename="([^"\r\n]*)"', head)
+            if not found or sent is None:
+                if found or len(head) > FORM_BYTES:
+                    raise NO_FORM
+                return
+            self.name, self._rest = file_name(sent[1].decode(errors="replace")), rest
+        end = self._rest.find(self.mark)
+        self.finished = end >= 0
+        whole = end if self.finished else max(len(self._rest) - len(self.mark), 0)
+        self.file.write(self._rest[:whole])
+        self._rest = self._rest[whole:]
+
+
+def file_name(sent: str) -> str:
+    """A visitor's name for a file, safe as a name on this disk."""
+    name = re.sub(r"[^\w .()\[\]+@-]", "", sent.replace("\\", "/").rpartition("/")[2]).strip(" .") or "video"
+    stem, dot, ending = name.rpartition(".")
+    return os.fsencode(stem if dot else name)[:NAME_BYTES].decode(errors="ignore") + (dot + ending[:10]) * bool(dot)
+
+
+class Uploads:
+    """Receives uploads of so many bytes at most, and tells how far they are."""
+
+    def __init__(self, visitors: Visitors, most: int) -> None:
+        self._visitors = visitors
+        self._most = most
+        self._forms: dict[str, _Form] = {}
+
+    async def receive(self, request: Request, visitor: Visitor) -> Path:
+        """Store the file of an upload; HTTPException has a sentence for the visitor."""
+        too_large = HTTPException(413, f"The file is larger than the maximum of {self._most // 1_000_000} MB.")
+        length = request.headers.get("content-length", "")
+        expected = int(length) if length.isdigit() else self._most + FORM_BYTES
+        if expected > self._most + FORM_BYTES:
+            raise too_large
+        kind = re.fullmatch(
+            r'multipart/form-data; ?boundary="?([^"; ]{1,70})"?', request.headers.get("content-type", "")
+        )
+        if kind is None:
+            raise NO_FORM
+        if not await asyncio.to_thread(self._visitors.reserve, visitor, expected):
+            raise HTTPException(413, NO_ROOM)
+        part = self._visitors.root / INCOMING / os.urandom(12).hex()
+        number = request.query_params.get("upload_id", "")[:40]
+        try:
+            with part.open("wb") as file:
+                form = self._forms[number] = _Form(b"\r\n--" + kind[1].encode(), file)
+                async for data in request.stream():
+                    form.feed(data)
+                    if form.received > expected:
+                        raise too_large
+            if not form.finished:
+                raise NO_FORM
+            return part.rename(visitor.new_folder("upload") / form.name)
+        finally:
+            part.unlink(missing_ok=True)
+            self._forms.pop(number, None)
+            self._visitors.release(visitor, expected)
+
+    async def progress(self, number: str) -> AsyncIterator[str]:
+        """How far an upload is, as Gradio's script wants to hear it."""
+        told = 0
+        while (form := self._forms.get(number)) is not None:
+            update = {"msg": "update", "orig_name": form.name, "chunk_size": form.received - told}
+            told = form.received
+            yield f"data: {json.dumps(update)}\n\n"
+            await asyncio.sleep(0.3)
+        yield 'data: {"msg": "done"}\n\n'

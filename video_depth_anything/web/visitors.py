@@ -1,0 +1,189 @@
+"""Visitors: browsers with a random cookie, each with a folder that only it may read, a job, and its room on disk."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from filelock import FileLock
+
+from .jobs import Job
+from .refusal import Refusal
+
+PREFIX, LOCK, PUBLIC, INCOMING = "depth_page_", ".lock", "public", "incoming"
+# Seconds for which a visitor's files stay after the last sign of life: a reload or a sleeping phone loses nothing.
+KEPT_SECONDS = 600.0
+# After so many seconds without a sign of life, a job gives way to others that wait.
+ABSENT_SECONDS = 120.0
+# Bytes that always stay free on the disk.
+FLOOR = 1_000_000_000
+MOST_VISITORS = 1000
+
+
+@dataclass(eq=False)
+class Visitor:
+    """One browser: its folder, its latest job, the latest job that has a result, and the bytes reserved for it."""
+
+    folder: Path
+    job: Job | None = None
+    result: Job | None = None
+    reserved: int = 0
+    seen: float = field(default_factory=time.monotonic)
+
+    def new_folder(self, kind: str) -> Path:
+        """An empty folder."""
+        made = self.folder / f"{kind}_{secrets.token_hex(8)}"
+        made.mkdir(parents=True)
+        return made
+
+    def busy(self) -> bool:
+        """Whether a job waits or runs."""
+        return self.job is not None and self.job.active()
+
+    def used(self) -> int:
+        """Bytes on disk; what an active job writes has been reserved and does not count twice."""
+        writing = self.job.folder if self.job is not None and self.job.active() else None
+        return sum(_size(path) for path in _listed(self.folder) if path != writing)
+
+
+class Visitors:
+    """All visitors by their cookies, and one folder for their files. Safe to use from several threads."""
+
+    def __init__(self, quota: int = 2_000_000_000) -> None:
+        remove_abandoned(Path(tempfile.gettempdir()))
+        self.root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
+        self._held = FileLock(self.root / LOCK, timeout=0, thread_local=False)
+        self._held.acquire()
+        for name in (PUBLIC, INCOMING):
+            (self.root / name).mkdir()
+        self._quota = quota
+        self._known: dict[str, Visitor] = {}
+        self._lock = threading.RLock()
+
+    def find(self, cookie: str) -> Visitor | None:
+        """The visitor of that cookie, if it has done anything yet; this counts as a sign of life."""
+        with self._lock:
+            visitor = self._known.get(cookie)
+            if visitor is not None:
+                visitor.seen = time.monotonic()
+            return visitor
+
+    def get(self, cookie: str) -> Visitor:
+        """The visitor of that cookie, new or known."""
+        with self._lock:
+            visitor = self.find(cookie)
+            if visitor is None:
+                if len(self._known) >= MOST_VISITORS:
+                    raise Refusal("Too many people use this page now. Try again in a few minutes.")
+                # Paths are shown to the visitor; the cookie is a secret.
+                name = hashlib.sha256(cookie.encode()).hexdigest()[:24]
+                visitor = self._known[cookie] = Visitor(self.root / name)
+                visitor.folder.mkdir(exist_ok=True)
+            return visitor
+
+    def may_read(self, cookie: str, path: str) -> bool:
+        """Whether `path` lies in this visitor's folder or the public one, links and dots followed."""
+        try:
+            real = Path(path).resolve()
+        except (ValueError, OSError):
+            return False
+        visitor = self.find(cookie)
+        allowed = [self.root / PUBLIC, *([visitor.folder] if visitor is not None else [])]
+        return any(folder in real.parents for folder in allowed)
+
+    def left(self, visitor: Visitor) -> int:
+        """Bytes that a visitor may still fill."""
+        with self._lock:
+            promised = sum(other.reserved for other in self._known.values())
+            free = shutil.disk_usage(self.root).free - FLOOR - promised
+            return max(min(self._quota - visitor.used() - visitor.reserved, free), 0)
+
+    def reserve(self, visitor: Visitor, size: int) -> bool:
+        """Reserve room on disk; the visitor's oldest uploads go first if there is too little. False if it does not fit.
+
+        The caller gives it back by `release`.
+        """
+        with self._lock:
+            kept = {job.video.parent for job in (visitor.job, visitor.result) if job is not None}
+            uploads = [path for path in _listed(visitor.folder) if path.name.startswith("upload") and path not in kept]
+            uploads.sort(key=lambda path: path.stat().st_mtime)
+            while self.left(visitor) < size and uploads:
+                shutil.rmtree(uploads.pop(0), ignore_errors=True)
+            if self.left(visitor) < size:
+                return False
+            visitor.reserved += size
+            return True
+
+    def release(self, visitor: Visitor, size: int) -> None:
+        """Give a reservation back: what it was for is on disk now, or has failed."""
+        with self._lock:
+            visitor.reserved -= size
+
+    def sweep(self, others_wait: bool = False) -> None:
+        """End the jobs and remove the files of visitors who have been gone for long enough."""
+        now = time.monotonic()
+        with self._lock:
+            for cookie, visitor in list(self._known.items()):
+                gone = now - visitor.seen
+                if visitor.job is not None and gone > (ABSENT_SECONDS if others_wait else KEPT_SECONDS):
+                    visitor.job.stop.set("the visitor has gone")
+                if gone > KEPT_SECONDS and not visitor.busy() and not visitor.reserved:
+                    del self._known[cookie]
+                    shutil.rmtree(visitor.folder, ignore_errors=True)
+        # Gradio leaves copies and parts behind.
+        known = {visitor.folder.name for visitor in self._known.values()} | {PUBLIC, INCOMING, LOCK}
+        for path in _listed(self.root):
+            with contextlib.suppress(OSError):
+                if path.name not in known and time.time() - path.stat().st_mtime > KEPT_SECONDS:
+                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
+
+    def stop_jobs(self) -> None:
+        """End every job: the server stops."""
+        with self._lock:
+            for visitor in self._known.values():
+                if visitor.job is not None:
+                    visitor.job.stop.set("the page is closing")
+
+    def close(self) -> None:
+        """Remove everything."""
+        self._held.release()
+        shutil.rmtree(self.root, ignore_errors=True)
+
+
+def remove_abandoned(parent: Path) -> list[Path]:
+    """Remove the folders of pages that no longer run, and return them: a running page holds its folder's lock."""
+    removed = []
+    for root in parent.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):
+            state = root.lstat()
+            if not root.is_dir() or root.is_symlink() or (hasattr(os, "getuid") and state.st_uid != os.getuid()):
+                continue
+            if not (root / LOCK).exists() and time.time() - state.st_mtime < KEPT_SECONDS:
+                continue  # just being made
+            FileLock(root / LOCK, timeout=0).acquire().lock.release()
+            shutil.rmtree(root, ignore_errors=True)
+            removed.append(root)
+    return removed
+
+
+def _listed(folder: Path) -> Iterator[Path]:
+    with contextlib.suppress(OSError):
+        yield from folder.iterdir()
+
+
+def _size(path: Path) -> int:
+    """Bytes in a file or folder, part of which may go meanwhile."""
+    total = 0
+    for file in (path, *path.rglob("*")):
+        with contextlib.suppress(OSError):
+            total += file.stat().st_size if file.is_file() else 0
+    return total
