@@ -14,14 +14,7 @@ Maps = npt.NDArray[np.float32]
 
 
 def constant_disparity(depth: Array) -> Maps:
-    """The same disparity everywhere: with a scale and shift, the best constant depth.
-
-    Args:
-        depth: true depth (T, H, W) in metres; its shape is all that counts.
-
-    Returns:
-        Ones (T, H, W).
-    """
+    """Ones (T, H, W) for true depth of that shape: with a scale and shift, the best constant depth."""
     return np.ones(depth.shape, dtype=np.float32)
 
 

@@ -53,13 +53,7 @@ class SequenceFit:
         self._values: list[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]] = []
 
     def add(self, disparity: Array, ground_truth: Array, valid: Mask) -> None:
-        """Add a frame.
-
-        Args:
-            disparity: (H, W), as predicted.
-            ground_truth: (H, W), metres.
-            valid: (H, W) bool.
-        """
+        """Add a frame: disparity (H, W) as predicted, true depth (H, W) in metres, valid (H, W) bool."""
         p = np.maximum(disparity[valid].astype(np.float64), FLOOR)
         t = 1 / ground_truth[valid].astype(np.float64)
         self.num_pixels += p.size
@@ -102,29 +96,12 @@ class SequenceFit:
 
 
 def valid_mask(ground_truth: Array, max_depth: float) -> Mask:
-    """Where the true depth counts: 1e-3 < depth < max_depth.
-
-    Args:
-        ground_truth: any shape, metres.
-        max_depth: metres.
-
-    Returns:
-        The same shape, bool.
-    """
+    """Where the true depth in metres counts: 1e-3 < depth < max_depth."""
     return (ground_truth > FLOOR) & (ground_truth < max_depth)
 
 
 def align_depth(disparity: Array, fit: ScaleShift, max_depth: float) -> Depth:
-    """Predicted disparity as depth.
-
-    Args:
-        disparity: any shape, as predicted.
-        fit: from `SequenceFit`.
-        max_depth: metres.
-
-    Returns:
-        The same shape, float64 metres in 1e-3 .. max_depth.
-    """
+    """Predicted disparity as depth: float64 metres in 1e-3 .. max_depth."""
     aligned = fit.scale * np.maximum(disparity.astype(np.float64), FLOOR) + fit.shift
     return np.clip(1 / np.maximum(aligned, FLOOR), FLOOR, max_depth)
 

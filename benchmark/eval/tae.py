@@ -36,16 +36,7 @@ class TaeResult(NamedTuple):
 
 
 def crop_intrinsics(intrinsics: Array, top: int, left: int) -> npt.NDArray[np.float64]:
-    """Intrinsics of a cropped image.
-
-    Args:
-        intrinsics: (3, 3) or (4, 4), pixels of the whole image.
-        top: rows that were taken away above.
-        left: columns that were taken away at the left.
-
-    Returns:
-        The same shape, float64.
-    """
+    """Intrinsics in pixels, (3, 3) or (4, 4), after rows above and columns at the left were cropped away."""
     cropped = np.array(intrinsics, dtype=np.float64)
     cropped[0, 2] -= left
     cropped[1, 2] -= top
@@ -89,15 +80,7 @@ def move_depth(
 
 
 def relative_difference(moved: Array, depth: Array) -> float | None:
-    """Mean |depth - moved| / depth where both are above 0.
-
-    Args:
-        moved: (H, W), from `move_depth`.
-        depth: (H, W), predicted there, metres.
-
-    Returns:
-        A fraction, None if both are above 0 nowhere.
-    """
+    """Mean |depth - moved| / depth where both, (H, W) in metres, are above 0; None if that is nowhere."""
     both = (moved > 0) & (depth > 0)
     if not both.any():
         return None
