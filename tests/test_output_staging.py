@@ -23,7 +23,7 @@ from PIL import Image
 from video_depth_anything.errors import OutputError
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
-from video_depth_anything.outputs.record import RunRecord
+from video_depth_anything.outputs.record import RunRecord, source_of
 from video_depth_anything.outputs.staging import remove_abandoned
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.inputs import expand_inputs
@@ -193,6 +193,14 @@ def test_another_source_of_the_same_name(
         path.unlink() if path.is_file() else path.rmdir()
     run(plan(out), first, 1)
     assert depths(out) == 1
+
+
+def test_what_tells_addresses_apart() -> None:
+    one, other = (source_of(f"http://me:pass@host/video.mp4?id={number}") for number in (1, 2))
+    assert one != other
+    assert one == source_of("http://me:other@host/video.mp4?id=1")
+    assert one.startswith("http://host/video.mp4 (")
+    assert "pass" not in one and "id" not in one.removeprefix("http://host/video.mp4")
 
 
 def test_the_range_of_the_whole_or_the_one_asked_for(tmp_path: Path, source: VideoSource) -> None:

@@ -5,6 +5,7 @@ It decides what a run may replace, and `--resume` compares it.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -149,8 +150,11 @@ def source_of(location: str, images: Sequence[Path] = (), live: bool = False) ->
         return str((images[0].parent if len(images) > 1 else images[0]).resolve())
     if os.path.lexists(location):
         return str(Path(location).resolve())
-    started = f" at {time.time():.3f}" if live else ""
-    return printable(location) + started
+    if live:
+        return f"{printable(location)} at {time.time():.3f}"
+    # What an address asks for is left out of its name, and yet tells it from others.
+    query = location.partition("?")[2] if is_address(location) else ""
+    return printable(location) + (f" ({hashlib.sha256(query.encode()).hexdigest()[:8]})" if query else "")
 
 
 def state_of(location: str, images: Sequence[Path] = ()) -> list[list[str | int]]:
