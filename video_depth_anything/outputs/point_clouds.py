@@ -83,12 +83,6 @@ def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[n
         path.write_bytes(PLY_HEADER.format(count=len(points)).encode() + vertices.tobytes())
 
 
-def read_ply(path: Path) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.uint8]]:
-    """Points (N, 3) float32 and colours (N, 3) uint8 of a file that `write_ply` wrote."""
-    vertices = np.frombuffer(path.read_bytes().partition(b"end_header\n")[2], VERTEX)
-    return vertices["point"], vertices["color"]
-
-
 class PointClouds:
     """`_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
 

@@ -37,6 +37,7 @@ NUM_CLOUDS, CLOUD_POINTS = 6, 200_000
 DOWNLOADS = (
     ("_vis.mp4", "Depth video (MP4)"),
     ("_compare.mp4", "Side by side (MP4)"),
+    ("_sbs_LR.mp4", "Stereo for headsets (MP4)"),
     ("_depths_png16.zip", "16-bit PNG (ZIP)"),
     ("_depths_exr.zip", "OpenEXR (ZIP)"),
     ("_depths.npz", "NumPy (NPZ)"),
@@ -128,7 +129,8 @@ class Job:
                 summary = run_video(source.timed(), depths, outputs, progress.report, self.stop)
         self.stop.check()
         self.line = "Adding the sound"
-        videos = [self.folder / f"{source.name}{ending}" for ending in ("_compare.mp4", "_vis.mp4")]
+        videos = [self.folder / f"{source.name}{ending}" for ending in ("_compare.mp4", "_vis.mp4", "_sbs_LR.mp4")]
+        videos = [path for path in videos if path.is_file()]
         sound = add_sound(self.video, videos, source.first_time, limits)
         self._collect(source.name)
         self.relief = relief

@@ -20,7 +20,7 @@ TITLE = "Video Depth Anything"
 QUALITIES = {"vits": "Small, fastest", "vitb": "Medium", "vitl": "Large, best"}
 COLORMAPS = ["inferno", "magma", "viridis", "turbo", "Spectral", "gray"]
 DETAILS = {"Low": 280, "Medium": 392, "High": 518}
-DOWNLOADS = [("16-bit PNG", "png16"), ("OpenEXR", "exr"), ("NumPy", "npz")]
+DOWNLOADS = [("16-bit PNG", "png16"), ("OpenEXR", "exr"), ("NumPy", "npz"), ("Stereo", "sbs")]
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 # Gradio would ask for 1920x1440; the network sees a few hundred rows.
 RECORDING = gr.WebcamOptions(mirror=False, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}})
