@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from pathlib import Path
 from typing import Any
@@ -82,3 +83,20 @@ def assert_not_degenerate(golden: npt.NDArray[Any]) -> None:
     assert np.isfinite(golden).all()
     assert golden.std() > 0.05
     assert (golden > 0).mean() > 0.3
+
+
+def num_windows(num_frames: int) -> int:
+    """Number of windows the published schedule has for a video."""
+    return math.ceil(num_frames / 22)
+
+
+def window_schedule(num_frames: int) -> list[list[int]]:
+    """Frame numbers shown by each window's 32 slots, window by window from the one before, as published.
+
+    Past its end the video repeats its last frame; the numbers here go on counting.
+    """
+    schedule = [list(range(32))]
+    for index in range(1, num_windows(num_frames)):
+        keyframes = [schedule[-1][slot] for slot in (0, 12, 24, 25, 26, 27, 28, 29, 30, 31)]
+        schedule.append(keyframes + list(range(22 * index + 10, 22 * index + 32)))
+    return schedule

@@ -10,12 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipes import assert_close, golden_arrays
+from recipes import assert_close, golden_arrays, window_schedule
 from torch import Tensor
 
 from utils.util import compute_scale_and_shift, get_interpolate_frames
 from video_depth_anything.alignment import WindowAligner
-from video_depth_anything.windows import window_schedule
 
 
 def test_fits_match_golden() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from recipes import golden_arrays, golden_json
 
 from benchmark.datasets import TAE_SETS, Crop
+from benchmark.eval.eval import eval_depthcrafter, get_gt
 from benchmark.eval.evaluation import evaluate_scene, evaluate_scene_tae
 from benchmark.eval.metrics import (
     SequenceFit,
@@ -95,6 +97,20 @@ def test_files_give_the_golden_sequence(tmp_path: Path) -> None:
     result = evaluate_scene(half, MAX_DEPTH, "scale_shift", lambda: None)
     for name, value in GOLDEN["sequence"]["result"].items():
         assert result.metrics[name] == pytest.approx(value, rel=5e-8), name
+
+
+def test_the_originals_function_gives_the_golden_sequence(tmp_path: Path) -> None:
+    """Called as a program of its own calls it; a prediction that is missing is left out."""
+    half = golden_sequence(tmp_path, ARRAYS["pred_half"], PredictionSource(tmp_path / "half"))
+    truths = [str(tmp_path / frame.gt_depth) for frame in half.frames]
+    predictions = [str(prediction_path(tmp_path / "half", "golden", frame.image)) for frame in half.frames]
+    crop = {"a": TOP, "b": BOTTOM, "c": LEFT, "d": RIGHT}
+    args = SimpleNamespace(max_eval_len=ARGS["max_eval_len"], max_depth_eval=MAX_DEPTH, **crop)
+    found = eval_depthcrafter([*predictions, "none.npy"], [*truths, "none.png"], [ARGS["factor"]] * 20, args)
+    golden = GOLDEN["sequence"]["result"]
+    expected = [golden[name] for name in ("abs_relative_difference", "rmse_linear", "delta1_acc")]
+    assert found == pytest.approx(expected, rel=5e-8)
+    assert get_gt(truths[0], ARGS["factor"], None).shape == ARRAYS["gt_uint16"].shape[1:]
 
 
 @pytest.mark.parametrize("key", ["tae", "tae_hard_crop"])

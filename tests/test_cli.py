@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -196,3 +197,16 @@ def test_resume_compares_the_command_and_its_flags(
     finally:
         logger.handlers = handlers
         logger.setLevel(level)
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, "3000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
+def test_streams_do_not_spin_for_long(given: dict[str, str], expected: str | None) -> None:
+    """Set before PyTorch's OpenMP reads it; what the user has set stays."""
+    code = (
+        "import os, sys; from video_depth_anything.cli.main import main; assert 'torch' not in sys.modules; "
+        "main(['stream', 'absent.mp4']); print(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    environment = {key: value for key, value in os.environ.items() if "OMP" not in key} | given
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.splitlines()[-1:] == [str(expected)], done.stderr

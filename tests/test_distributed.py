@@ -14,7 +14,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recipes import synthetic_frames
+from recipes import num_windows, synthetic_frames, window_schedule
 from torch import Tensor
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
@@ -27,11 +27,13 @@ from video_depth_anything.pipelines.ranks import Ranks, longest_first
 from video_depth_anything.pipelines.shared_windows import LONGEST_RUN, SharedWindows, run_length
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.window_spool import WindowSpool, spooled_bytes
-from video_depth_anything.windows import INFER_LEN, frames_of_window, num_windows, window_matters, window_schedule
+from video_depth_anything.video.inputs import Input
+from video_depth_anything.windows import INFER_LEN, frames_of_window, window_matters
 
 Frames = npt.NDArray[np.uint8]
 CPU = torch.device("cpu")
 SIZE = (14, 28)
+VIDEO = Input("v", "v.mp4")
 
 
 class MixingNetwork:
@@ -143,7 +145,7 @@ def team(size: int) -> list[Ranks]:
 def split_in_threads(folder: Path, counts: Sequence[int], ranks: list[Ranks], length: int) -> npt.NDArray[np.float32]:
     """One video over several ranks, each a thread; rank r sees `counts[r]` frames. Returns rank 0's depth."""
     execution = Execution(CPU, None, 1)
-    spool = WindowSpool(folder, "v", SIZE)
+    spool = WindowSpool(folder, VIDEO, SIZE)
     spool.begin({"a": 1}, keep=False)
 
     def windows(rank: int) -> SharedWindows:
@@ -212,7 +214,7 @@ def test_each_item_falls_to_one_rank_in_order() -> None:
 
 
 def test_spool_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
-    spool = WindowSpool(tmp_path, "v", (2, 3))
+    spool = WindowSpool(tmp_path, VIDEO, (2, 3))
     maps = np.random.default_rng(0).random((32, 2, 3)).astype(np.float32)
     assert spool.begin({"size": (2, 3)}, keep=True) == []
     spool.write(3, maps)
@@ -231,9 +233,17 @@ def test_spool_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
         spool.write(1, maps)
 
 
+def test_sources_of_one_name_have_spools_of_their_own(tmp_path: Path) -> None:
+    first, second = (WindowSpool(tmp_path, Input("clip", f"{folder}/clip.mp4"), (2, 3)) for folder in "ab")
+    for spool in (first, second):
+        spool.begin({}, keep=False)
+    first.write(0, np.zeros((32, 2, 3), np.float32))
+    assert second.begin({}, keep=True) == [] and first.begin({}, keep=True) == [0]
+
+
 def test_a_damaged_window_is_computed_again(tmp_path: Path) -> None:
     """Whatever became of it, as long as its length does not tell."""
-    spool = WindowSpool(tmp_path, "v", (2, 3))
+    spool = WindowSpool(tmp_path, VIDEO, (2, 3))
     maps = np.random.default_rng(0).random((32, 2, 3)).astype(np.float32)
     spool.begin({}, keep=False)
     for index in range(4):

@@ -28,7 +28,6 @@ from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.point_clouds import Intrinsics, processed_intrinsics
 from video_depth_anything.outputs.registry import FORMATS
 from video_depth_anything.outputs.vis_range import VisRange
-from video_depth_anything.outputs.visualiser import VisStyle
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.inputs import expand_inputs
 from video_depth_anything.video.source import VideoSource, open_images, open_video
@@ -273,11 +272,11 @@ class Gone(io.BytesIO):
 def test_a_reader_that_leaves_ends_only_a_run_without_other_outputs(
     tmp_path: Path, source: VideoSource, caplog: pytest.LogCaptureFixture
 ) -> None:
-    style = VisStyle(None, VisRange("fixed", 0, 20))
-    info = RunInfo(tmp_path, "clip", "clip.mp4", "disparity", SIZE, SIZE, Fraction(24))
+    options = OutputOptions(grayscale=True, vis_range=VisRange("fixed", 0, 20))
+    info = RunInfo(tmp_path, "clip", "clip.mp4", "disparity", SIZE, SIZE, Fraction(24), options=options)
     stream = Gone(2)
     with plan(tmp_path, "npz").open(source) as outputs:
-        outputs.add(RawOutput(info, style, "gray16le", stream, tmp_path / "times.txt"))
+        outputs.add(RawOutput(info, "gray16le", stream, tmp_path / "times.txt"))
         for frame in frames():
             outputs.write(frame)
         outputs.close()
@@ -287,9 +286,9 @@ def test_a_reader_that_leaves_ends_only_a_run_without_other_outputs(
     assert np.abs(got / 65535 * 20 - DEPTHS[:2]).max() <= 20 / 65535
     assert (tmp_path / "times.txt").read_text().split() == ["0.000000", "0.041667"]
     with pytest.raises(OutputError, match=r"times.txt: File exists; name a new file"):
-        RawOutput(info, style, "gray16le", stream, tmp_path / "times.txt")
+        RawOutput(info, "gray16le", stream, tmp_path / "times.txt")
     outputs = OutputPlan(OutputOptions(tmp_path / "none", save=()), CameraOptions(), False).open(source)
-    outputs.add(RawOutput(info, style, "rgb24", Gone(1)))
+    outputs.add(RawOutput(info, "rgb24", Gone(1)))
     outputs.write(frames()[0])
     with pytest.raises(Finished):
         outputs.write(frames()[1])

@@ -144,12 +144,20 @@ def test_windows_of_fewer_inputs_are_shared_out(
     assert shared.messages.count("finished before, skipped") == len(videos)
 
 
+def test_a_part_of_an_input_is_that_of_the_whole(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:
+    video = make_video("long.mp4", count=150, height=14, width=28)
+    assert shared.run(2, [video], "--save", "npz", "--frames", "70-99") == [0, 0]
+    with np.load(tmp_path / "out" / "long_depths.npz") as archive:
+        np.testing.assert_array_equal(archive["depths"], expected(video)[70:100])
+    assert not list((tmp_path / "out").glob(".*_windows"))
+
+
 def test_a_failing_rank_ends_the_run_with_its_reason(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:
     video = make_video("long.mp4", count=200, height=14, width=28)
     with pytest.raises(RankError, match=r"^rank 1 \(\S+\): device lost$"):
         shared.run(2, [video], "--save", "npz", broken_after=2)
     (spool,) = (tmp_path / "out").iterdir()
-    assert spool.name == ".long_windows"
+    assert spool.match(".long-*_windows")
     assert len(list(spool.glob("[0-9]*.f32"))) >= 2
 
 

@@ -103,11 +103,7 @@ class WindowAligner:
 
     Holds two reference maps and the eight frames that the next window may still change, whatever the video's length.
     Relative models: each window is mapped onto what came before by the scale and shift that fit its slots 0 and 1.
-    Metric models predict metres already and are only cross-faded. Everything but the fit itself happens on the device
-    that the windows are on.
-
-    Args:
-        metric: whether the network predicts metres.
+    Metric models predict metres already and are only cross-faded. All but the fit happens on the windows' device.
     """
 
     def __init__(self, metric: bool) -> None:
@@ -119,14 +115,9 @@ class WindowAligner:
         self._warned = False
 
     def add(self, depth: Tensor) -> list[Tensor]:
-        """Take the next window and return the frames that are final now.
+        """Take slots 0..n-1 (n, H, W) float32 of the next window, and return the frames that are final now.
 
-        Args:
-            depth: (n, H, W) float32, of the window's slots 0..n-1. n is 32 but where the video ends inside the window:
-                then the slots after the video's last frame may be left out.
-
-        Returns:
-            Maps (H, W) float32 on the window's device, in the order of the video; tensors of their own or views.
+        n is 32 but where the video ends inside the window. Maps (H, W) are on the window's device; some are views.
         """
         if self._first is None:
             frames = list(depth.unbind())
@@ -134,7 +125,7 @@ class WindowAligner:
         else:
             depth = self._align(depth)
             post = depth[ALIGN_LEN:OVERLAP]
-            # Weight zero is no weight at all: zero times infinity would be none.
+            # Zero times infinity is NaN, so weight zero leaves the frame out.
             faded = [pre * (1.0 - w) + new * w if w else pre for w, pre, new in zip(FADE_WEIGHTS, self._tail, post)]
             frames = faded + list(depth[OVERLAP:].unbind())
         # Slots 24..31 are the next window's slots 2..9, which may still change them.
@@ -161,10 +152,9 @@ class WindowAligner:
         return depth.mul(scale).add_(shift).clamp_(min=0)
 
     def _scale_and_shift(self, prediction: DepthMap, target: DepthMap) -> tuple[float, float]:
-        """Scale and shift of this window; those of the window before where they cannot be found.
+        """Scale and shift of this window; those of the window before where a fit is singular or swaps near and far.
 
-        No window may poison the ones after it: non-finite pixels are left out, and a fit that is singular or turns
-        near and far around is not believed.
+        No window may poison the ones after it, so pixels that are not finite are left out too.
         """
         mask = np.isfinite(prediction) & np.isfinite(target)
         fit = fit_scale_and_shift(prediction, target, mask)

@@ -171,7 +171,7 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
 
     Raises:
         CheckpointError: saying which encoder the weights are for, or how many keys differ, with the first of them, or
-            which weights are no finite floating-point numbers.
+            which weights are not finite floating-point numbers.
     """
     same = sum(1 for k, v in state_dict.items() if k in expected and v.shape == expected[k].shape)
     differing = len(set(state_dict) | set(expected)) - same

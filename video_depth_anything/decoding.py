@@ -88,7 +88,7 @@ def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> T
 def stack_frames(maps: Sequence[Tensor]) -> Tensor:
     """T maps (B, C, .., ..) to (B, T, C, .., ..), with the channels innermost in memory.
 
-    So the convolutions get the layout that they like best, and the motion modules their rows of channels.
+    That is the fastest layout for convolutions, and gives the motion modules their rows of channels.
     """
     return torch.stack([x.permute(0, 2, 3, 1) for x in maps], dim=1).permute(0, 1, 4, 2, 3)
 

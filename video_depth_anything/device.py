@@ -112,7 +112,7 @@ def frames_for_cpu(input_size: int | None) -> int:
     at a time 56 high, 23 for eight; 98 high 80 and 62 (`process_time`, a busy machine).
 
     Args:
-        input_size: shorter side of the network's input in pixels; None if nobody knows.
+        input_size: shorter side of the network's input in pixels; None if it is not known.
     """
     if input_size is None:
         return 1

@@ -62,7 +62,7 @@ class DPTHead(nn.Module):
 
     def project(self, tap: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
         """Patch tokens (N, h * w, C) of a tap (0..3) to (N, out_channels[tap], h, w)."""
-        # A transposed view is a channels-last map: nothing is copied, and the convolutions like that layout best.
+        # A transposed view is a channels-last map: nothing is copied, and convolutions are fastest in that layout.
         return self.projects[tap](tokens.transpose(1, 2).unflatten(2, grid))
 
     def encode(self, taps: Sequence[tuple[Tensor, ...]], grid: tuple[int, int]) -> FrameFeatures:

@@ -71,7 +71,7 @@ def user_line(error: BaseException) -> str | None:
 
     Returns:
         The line; None if the error is a bug. The operating system's refusals (no space, no permission, no such file)
-        and a lack of memory are the machine's, so they have a line too.
+        and running out of memory are the machine's, so they have a line too.
     """
     if isinstance(error, UserError):
         return str(error)

@@ -1,4 +1,4 @@
-"""A watch over depth that is not a number: half precision overflows, and checkpoints can be damaged."""
+"""A watch over depth that is not finite: half precision overflows, and checkpoints can be damaged."""
 
 from __future__ import annotations
 
@@ -13,24 +13,20 @@ logger = logging.getLogger(__name__)
 
 
 def count_non_finite(depth: Tensor) -> list[int]:
-    """How many pixels of each map are NaN or infinite.
-
-    Args:
-        depth: (N, H, W), on any device; only N numbers leave it.
-    """
+    """How many pixels of each map (N, H, W) are NaN or infinite; only N numbers leave the device."""
     missing: list[int] = depth.isfinite().logical_not().flatten(1).sum(1).tolist()
     return missing
 
 
 class FiniteWatch:
-    """Says once for a video which frames have pixels without depth, and ends a run that has a frame without any."""
+    """Reports once a video which frames have pixels that are not finite; ends the run at a frame without any finite."""
 
     def __init__(self) -> None:
         self._warned = False
         self._warned_of_overflow = False
 
     def overflowed(self, frames: Sequence[int]) -> None:
-        """Note that float16 did not hold the values of these frames, so that they are computed again."""
+        """Report that float16 overflowed on these frames, which are computed again."""
         if not self._warned_of_overflow:
             logger.warning(
                 "float16 overflows on %s; computed again in bfloat16, as others that follow; "
@@ -40,12 +36,7 @@ class FiniteWatch:
             self._warned_of_overflow = True
 
     def check(self, frames: Sequence[int], missing: Sequence[int], num_pixels: int) -> None:
-        """Take note of maps as they go out.
-
-        Args:
-            frames: their frame numbers.
-            missing: how many pixels of each are not finite.
-            num_pixels: how many pixels a map has.
+        """Look at maps of `num_pixels` as they go out, `missing` of which are not finite in each.
 
         Raises:
             NonFiniteError: if one has no finite pixel at all.

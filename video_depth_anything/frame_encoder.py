@@ -1,4 +1,4 @@
-"""The encoder's way through a video: each frame that a window shows, once, and no frame that none does."""
+"""Encoding a video: each frame that a window shows once, and no other."""
 
 from __future__ import annotations
 
@@ -16,24 +16,17 @@ from .transform import Image, as_frame, network_size, prepare
 
 
 class EncodedFrame(NamedTuple):
-    """A frame's features; and in float16 the frame, for should that overflow, it is encoded again."""
+    """A frame's features; and in float16 the frame itself, which is encoded again if that overflows."""
 
     features: FrameFeatures
     image: Image | None
 
 
 class FrameEncoder:
-    """Features of chosen frames of a video, asked for in rising order; the frames between are read and thrown away.
+    """Features of chosen frames of a video, asked for in rising order; the frames between are read and discarded.
 
     Frames are encoded in groups of `execution.frames_at_once`, counted from the video's first frame: the same batches
-    give the same bits.
-
-    Args:
-        model: as for `offline.infer_depth`.
-        frames: as for `offline.infer_depth`.
-        input_size: as for `offline.infer_depth`.
-        execution: as for `offline.infer_depth`.
-        check: called before each group is read; what it raises ends the work.
+    give the same bits. `check` is called before each group is read. Arguments are those of `offline.infer_depth`.
     """
 
     def __init__(
@@ -56,11 +49,7 @@ class FrameEncoder:
         self._features: list[FrameFeatures] = []  # theirs, once one of them was asked for
 
     def at(self, number: int) -> EncodedFrame | None:
-        """Features of frame `number`; None if the video ends before it.
-
-        Raises:
-            ValueError: if the frame's group has been passed, or a frame is unusable.
-        """
+        """Features of frame `number`; None if the video ends before it."""
         if number < self.seen - len(self._group):
             raise ValueError(f"frame {number} was passed; frames are read forward only")
         while number >= self.seen:
@@ -82,12 +71,7 @@ class FrameEncoder:
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Image], execution: Execution) -> list[FrameFeatures]:
-        """Features of frames of the video's size, computed together.
-
-        Args:
-            frames: as `at` holds them.
-            execution: device and precision, maybe others than those of `at`.
-        """
+        """Features of frames of the video's size, computed together, maybe in another precision than that of `at`."""
         assert self.frame_size is not None
         images = prepare(frames, network_size(*self.frame_size, self._input_size), execution.device)
         with execution.autocast():

@@ -1,4 +1,4 @@
-"""What the inference pipelines need of a network, whatever computes it."""
+"""What inference needs of a network, whatever computes it."""
 
 from __future__ import annotations
 

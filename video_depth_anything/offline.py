@@ -34,14 +34,8 @@ class RawWindows:
 
     Equal to the last bit whatever the choice, on the same device with the same number of threads. Held are the features
     of one window, one group of frames, and frame 0's; in float16 the frames of the window too. A window that does not
-    follow the one before it costs its ten keyframes again, and as many more as complete their groups.
-
-    Args:
-        model: as for `infer_depth`.
-        frames: as for `infer_depth`.
-        input_size: as for `infer_depth`.
-        execution: as for `infer_depth`.
-        check: as for `infer_depth`.
+    follow the one before it costs its ten keyframes again, and as many more as complete their groups. Arguments are
+    those of `infer_depth`.
     """
 
     def __init__(
@@ -64,19 +58,14 @@ class RawWindows:
 
     @property
     def encoded(self) -> int:
-        """How many frames have gone through the encoder, those included that only complete a group."""
+        """How many frames have gone through the encoder, including those that only complete a group."""
         return self._encoder.encoded
 
     def window(self, index: int) -> DepthMap | None:
-        """Depth of window `index` on the host.
+        """Depth (n, H, W) float32 of window `index` on the host, of its slots 0..n-1; indices must rise.
 
-        Returns:
-            (n, H, W) float32 of its slots 0..n-1; n is 32 but where the video ends inside it. None if the video has no
-            such window, or none that changes any of its frames.
-
-        Raises:
-            ValueError: if `index` does not rise, or a frame is unusable.
-            NonFiniteError: if a frame has no finite depth at all.
+        n is 32 but where the video ends inside the window. None if the video has no such window, or none that changes
+        any of its frames. Raises what `infer_depth` raises.
         """
         depth = self._compute(index)
         return None if depth is None else depth.cpu().numpy()
@@ -101,7 +90,7 @@ class RawWindows:
         shown = self._slots(index)
         if not shown or not window_matters(index, self._encoder.seen):
             return None
-        # The video repeats its last frame past its end; those slots are mixed in, but nobody looks at their depth.
+        # The video repeats its last frame past its end; those slots are mixed in, but not rendered.
         shown += shown[-1:] * (INFER_LEN - len(shown))
         depth = self._finite(shown, min(INFER_LEN, self._encoder.seen - STEP * index), frames_of_window(index))
         self._keyframes = [shown[slot] for slot in KEYFRAMES]
@@ -148,7 +137,7 @@ class RawWindows:
 
     @torch.inference_mode()
     def _decode(self, features: Sequence[FrameFeatures], num_slots: int, execution: Execution) -> Tensor:
-        """Depth (num_slots, H, W) float32 of a window's first slots, resized to the frame, on the device."""
+        """Depth (num_slots, H, W) float32 of a window's first slots, on the device, resized to the frame."""
         assert self._encoder.frame_size is not None
         parts = []
         with execution.autocast():
@@ -208,18 +197,15 @@ def join_windows(
     device: torch.device,
     read_ahead: Callable[[], None] | None = None,
 ) -> Iterator[DepthMap]:
-    """Depth of a video, frame by frame, from its raw windows in order.
+    """Depth of a video, frame by frame as from `infer_depth`, from its raw windows in order.
 
     One window is held, two reference maps, and the eight frames that the next window may change.
 
     Args:
         windows: (n, H, W) float32, as `RawWindows` gives them; they may be changed.
         metric: whether the network predicts metres.
-        device: where to align; the one that computed the windows gives the very bits of `infer_depth`.
+        device: where to align; the one that computed the windows gives the same bits as `infer_depth`.
         read_ahead: called while depth is on its way from the device.
-
-    Yields:
-        One (H, W) float32 map per frame, as `infer_depth` does.
     """
     aligner = WindowAligner(metric)
     for window in windows:

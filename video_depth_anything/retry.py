@@ -17,15 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 class RetryingNetwork:
-    """Another network, whose per-frame halves get half as many frames at once after a first lack of memory.
+    """Another network, whose per-frame halves get half as many frames at once after memory has run out once.
 
-    Halved once: whoever needs still fewer has little use for the time that trying costs, and `--frames_at_once` says
-    it beforehand. What is remembered is that number alone, so any number of videos may share the object; results are
-    those of the other network, up to the rounding of another batch.
-
-    Args:
-        network: what computes.
-        frames_at_once: most frames that it has been asked to compute together, at least 1.
+    It is halved once; who needs still fewer can say so by `--frames_at_once`. Only that number is remembered, so any
+    number of videos may share the object. `frames_at_once` is the most that will be asked for.
     """
 
     def __init__(self, network: Network, frames_at_once: int) -> None:
@@ -35,7 +30,6 @@ class RetryingNetwork:
         self._given = frames_at_once
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """Those of the other network."""
         return self._network.parameters()
 
     def encode(self, images: Tensor) -> FrameFeatures:
@@ -46,11 +40,11 @@ class RetryingNetwork:
                 return FrameFeatures.concatenate([self._network.encode(part) for part in images.split(at_once)])
             except (MemoryError, RuntimeError) as error:
                 self._halve(error, at_once)
-            # Only here the error is gone, and with it what the failed call has left in its frames.
+            # Outside of `except` the error is gone, and with it what the failed call has left in its frames.
             release_unused()
 
     def decode(self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int) -> Iterator[Tensor]:
-        """As `VideoDepthAnything.decode`; slots that came before the lack of memory do not come again."""
+        """As `VideoDepthAnything.decode`; slots that came before memory ran out do not come again."""
         done = 0
         while done < len(slots):
             at_once = min(self.frames_at_once, frames_at_once)
@@ -69,7 +63,7 @@ class RetryingNetwork:
         return self._network.step(features, memory)
 
     def _halve(self, error: Exception, at_once: int) -> None:
-        """Take half of `at_once` from now on; raises the error if it is another one, or that is not possible."""
+        """Take half of `at_once` from now on; raise the error if memory is not the reason, or was halved before."""
         if not is_out_of_memory(error) or at_once == 1 or self.frames_at_once < self._given:
             raise error
         self.frames_at_once = at_once // 2

@@ -32,11 +32,9 @@ def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
 
 
 def calibrate_network(network: Network, execution: Execution, frames: Callable[[], Iterable[Image]]) -> None:
-    """Make ready for int8, once for these weights; nothing is done in other precisions.
+    """Calibrate for int8, once for these weights; other precisions need nothing.
 
-    Args:
-        network: as `load_backend` gives it for `execution`.
-        frames: gives (H, W, 3) RGB frames such as will come; called if nothing is kept from an earlier run.
+    `frames` gives (H, W, 3) RGB frames similar to the video's; it is called if no earlier run has left a calibration.
     """
     if not execution.int8:
         return
@@ -49,16 +47,7 @@ def calibrate_network(network: Network, execution: Execution, frames: Callable[[
 def prepare_network(
     network: Network, frame_size: tuple[int, int], input_size: int, execution: Execution, streaming: bool = False
 ) -> None:
-    """Do before the first frame what would else make it wait for seconds, with one line in the log.
-
-    There is nothing to do for PyTorch. Whoever shows progress calls this before.
-
-    Args:
-        network: as `load_backend` gives it.
-        frame_size: (height, width) of the video's frames.
-        input_size: shorter side of the network's input in pixels.
-        streaming: whether frames come one by one.
-    """
+    """Compile for a video's frames (height, width) what its first frame would else wait for; PyTorch needs nothing."""
     if execution.openvino_device is None:
         return
     from .openvino import OpenVinoNetwork

@@ -97,8 +97,8 @@ class _Pending(NamedTuple):
 class OpenVinoNetwork(PiecewiseNetwork):
     """The pieces of a network, converted and compiled for the shapes that come up.
 
-    That takes seconds at each new input size: `prepare` does it and says so, and is called by the first frame where
-    nobody has called it before. Of the latest two sizes all is kept.
+    That takes seconds at each new input size; `prepare` does it, at the first frame at the latest, with a line.
+    The pieces of the latest two sizes are kept.
 
     Args:
         model: network with its weights, on the CPU; they must not change any more.
@@ -161,7 +161,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
         return super().encode(images)
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
-        """As the network's; the mixed pixels replace those that nobody needs any more, in one copy of the maps."""
+        """As the network's; mixed pixels are written over those that are not needed any more."""
         batch, length, channels = maps.shape[:3]
         norm = self._motion_module(index).temporal_transformer.norm
         normed = norm(maps.flatten(0, 1)).permute(0, 2, 3, 1).contiguous()

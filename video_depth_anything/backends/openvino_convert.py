@@ -34,7 +34,7 @@ class _Piece(nn.Module):
 
 
 def channels_first(x: Tensor) -> Tensor:
-    """View of a map (N, H, W, C) as (N, C, H, W); what is no map comes back as it is."""
+    """View of a map (N, H, W, C) as (N, C, H, W); other tensors come back unchanged."""
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 

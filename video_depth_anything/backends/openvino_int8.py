@@ -62,14 +62,7 @@ class Int8Encoder:
         self._calibrated: ov.Model | None = None
 
     def calibrate(self, frames: Callable[[], Iterable[Image]]) -> None:
-        """Find the model that was calibrated before, or calibrate one and keep it.
-
-        Args:
-            frames: gives (H, W, 3) RGB frames, 0..255; called if there is no such model.
-
-        Raises:
-            ValueError: if it gives none.
-        """
+        """Load the model that was calibrated before, or calibrate one on `frames` (H, W, 3) RGB and keep it."""
         self._calibrated = self._calibrated or _load(self._file)
         if self._calibrated is not None:
             return
@@ -83,11 +76,7 @@ class Int8Encoder:
         logger.info("calibrated in %.0f s%s", time.monotonic() - start, f"; kept in {self._file}" if kept else "")
 
     def at(self, size: Size) -> ov.Model:
-        """The model in eight bits for an input size.
-
-        Raises:
-            RuntimeError: if it is not calibrated.
-        """
+        """The model in eight bits for an input size."""
         if self._calibrated is None:
             raise RuntimeError("precision int8 needs calibrate() before the first frame")
         constants = _constants(_folded(self._convert(size)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +27,8 @@ commands:
 
 `vda COMMAND --help` tells more; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
 """
+# Rounds for which a thread of GNU's OpenMP looks for work before it sleeps; docs/lab/speed.md has what others cost.
+SPIN_COUNT = "3000"
 # What an input has that is not a word alone: a path, an ending, an address, a pattern.
 INPUT_MARKS = set("./\\:*?%#@")
 
@@ -55,6 +58,10 @@ def stream(words: Sequence[str], prog: str) -> int:
 
     def work() -> int:
         options = run_options(args)
+        # Before PyTorch is imported: its threads wait for each other a thousand times a frame, which beside other work
+        # takes ten times as long if each of them spins for milliseconds.
+        if "OMP_WAIT_POLICY" not in os.environ:
+            os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
         from ..pipelines.commands import run_streaming
 
         console = Console(args.quiet, lines_on_stderr=True)

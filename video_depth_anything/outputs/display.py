@@ -17,7 +17,7 @@ from ..files import let_go
 from ..video.frame import Frame
 from .base import Finished, ReaderGone, RunInfo
 from .values import Values, spanned, to_16_bit
-from .visualiser import VisStyle, Visualiser
+from .visualiser import Visualiser
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ class RawOutput:
     colours span, larger is nearer.
 
     Args:
+        run: what it shows.
         pixels: which of the two.
         stream: instead of standard output.
         times: file that takes a line for each frame, the time in seconds at which it is shown, as soon as the frame is
@@ -42,20 +43,19 @@ class RawOutput:
 
     def __init__(
         self,
-        info: RunInfo,
-        style: VisStyle,
+        run: RunInfo,
         pixels: RawFormat,
         stream: BinaryIO | None = None,
         times: Path | None = None,
     ) -> None:
         self._pixels = pixels
-        self._visualiser = Visualiser(info.kind, style)
-        self._values = Values(info.kind)
+        self._visualiser = Visualiser(run.kind, run.options)
+        self._values = Values(run.kind)
         # None where the process was started with standard output closed.
         self._stream = stream or (sys.stdout.buffer if sys.stdout is not None else None)
         self._times = None if times is None else _open_times(times)
-        height, width = style.size(info.size) if pixels == "rgb24" else info.size
-        reading = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -r {info.fps} -i -"
+        height, width = self._visualiser.size(run.size) if pixels == "rgb24" else run.size
+        reading = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -r {run.fps} -i -"
         logger.info("standard output carries raw video; ffmpeg reads it with %s", reading)
 
     def write(self, frame: Frame) -> None:
@@ -105,15 +105,15 @@ class Window:
         OutputError: if there is no display.
     """
 
-    def __init__(self, info: RunInfo, style: VisStyle) -> None:
+    def __init__(self, run: RunInfo) -> None:
         # Asked beforehand: the window library ends the whole process where it finds no display.
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise OutputError("--show needs a display, and there is none here (DISPLAY is not set)")
         import cv2
 
         self._cv2 = cv2
-        self._title = f"{info.name}: q ends"
-        self._visualiser = Visualiser(info.kind, style)
+        self._title = f"{run.name}: q ends"
+        self._visualiser = Visualiser(run.kind, run.options)
         try:
             cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
         except cv2.error as error:

@@ -24,6 +24,7 @@ from ..video.sound_streams import NO_SOUND
 from ..video.stream_clock import Joint
 from ..video.writer import check_codec
 from .base import Numbering, OutputWriter, RunInfo, abort_all
+from .colormap import color_table
 from .late import LateOutputs
 from .options import CameraOptions, OutputOptions, Provenance, usual_formats
 from .record import RunRecord, Span, is_output, record_of, source_of, state_of
@@ -31,7 +32,6 @@ from .registry import FORMATS
 from .run_outputs import RunOutputs
 from .staging import Staging, remove_abandoned
 from .vis_range import VisRange
-from .visualiser import VisStyle
 
 logger = logging.getLogger(__name__)
 
@@ -74,7 +74,6 @@ class OutputPlan:
         settings: all that changes what is written, for the record of the run; added likewise.
         frames: those that are written; None: all.
         save: the formats, in order.
-        style: how depth is shown.
 
     Raises:
         UsageError: if options make no sense together, or name what does not exist.
@@ -89,7 +88,6 @@ class OutputPlan:
     settings: Mapping[str, str] = field(default_factory=dict)
     frames: FrameRange | None = None
     save: tuple[str, ...] = field(init=False)
-    style: VisStyle = field(init=False)
 
     def __post_init__(self) -> None:
         save = tuple(dict.fromkeys(usual_formats(self.metric) if self.options.save is None else self.options.save))
@@ -100,11 +98,10 @@ class OutputPlan:
         if {"src", "vis"} & set(save):
             check_codec(self.options.codec)
         try:
-            style = VisStyle.chosen(self.options)
+            color_table(self.options.colormap)
         except ValueError as error:
             raise UsageError(f"--colormap: {error}") from error
         object.__setattr__(self, "save", save)
-        object.__setattr__(self, "style", style)
 
     def _check_format(self, name: str) -> None:
         if name not in FORMATS:

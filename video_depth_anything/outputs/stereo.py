@@ -14,11 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..video.frame import DepthMap, Frame, Image
+from ..video.writer import VideoWriter
 from .base import RunInfo
 from .options import DepthKind
 from .stereo_tags import LEFT_RIGHT, TOP_BOTTOM, tag_stereo
 from .videos import VideoOutput
-from .visualiser import VisStyle, Visualiser
+from .visualiser import Visualiser
 
 logger = logging.getLogger(__name__)
 
@@ -164,12 +165,12 @@ class StereoVideo(VideoOutput):
         size = {"half": (height, max(width // 2, 1)), "tab": (max(height // 2, 1), width)}.get(layout, run.size)
         self._kind, self._size, self._layout = run.kind, size, layout
         self._views = EyeViews(run.size, size, options.stereo_depth / 100, options.stereo_plane)
-        style = VisStyle(None, options.vis_range)
-        self._range = Visualiser(run.kind, style, run.ends if options.vis_range.kind == "video" else None)
+        self._range = Visualiser(run.kind, run.options, run.ends)
         ending = {"tab": "_TB", "anaglyph": "_anaglyph"}.get(layout, "_LR")
         whole = {"tab": (2 * size[0], size[1]), "anaglyph": size}.get(layout, (size[0], 2 * size[1]))
         logger.info("stereo: at most %.1f pixels of parallax in %d", options.stereo_depth / 100 * width, width)
-        super().__init__(run, f"_sbs{ending}.mp4", whole, run.audio)
+        path = run.path(f"_sbs{ending}.mp4")
+        super().__init__(VideoWriter(path, whole, run.fps, audio=run.audio, codec=options.codec))
 
     def write(self, frame: Frame) -> None:
         ends = self._range.ends(frame)

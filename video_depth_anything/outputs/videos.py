@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
 from ..video.copying import VideoCopier
 from ..video.frame import Frame
-from ..video.sound import AudioTrack
-from ..video.writer import PixelFormat, VideoWriter
+from ..video.writer import VideoWriter
 from .base import RunInfo, removed_on_error
 from .values import to_16_bit
-from .visualiser import VisStyle, Visualiser
+from .visualiser import Visualiser
 
 
 class VideoOutput:
-    """A video written as frames come; it plays as long as they did."""
+    """An output that is one video file; it plays as long as the frames did."""
 
-    def __init__(
-        self,
-        run: RunInfo,
-        ending: str,
-        size: tuple[int, int],
-        audio: AudioTrack | None = None,
-        pixels: PixelFormat = "rgb24",
-        table: npt.NDArray[np.uint8] | None = None,
-    ) -> None:
-        self._file = VideoWriter(run.path(ending), size, run.fps, pixels, audio, run.options.codec, table)
+    def __init__(self, file: VideoWriter | VideoCopier) -> None:
+        self._file = file
 
-    def append(self, picture: npt.NDArray[np.uint8] | npt.NDArray[np.uint16], frame: Frame) -> None:
+    def append(self, picture: npt.NDArray[Any], frame: Frame) -> None:
         """Add a picture in a frame's place."""
-        self._file.write(picture, frame.time, frame.duration)
+        if isinstance(self._file, VideoCopier):
+            self._file.add(frame.time, frame.duration)
+        else:
+            self._file.write(picture, frame.time, frame.duration)
 
     def close(self) -> None:
         self._file.close()
@@ -45,42 +39,29 @@ class VideoOutput:
         return [str(self._file.path)]
 
 
-class SourceVideo:
+class SourceVideo(VideoOutput):
     """`_src.mp4`: the frames as they were processed; where those are the file's own, its packets."""
 
     def __init__(self, run: RunInfo) -> None:
         path, audio, codec = run.path("_src.mp4"), run.audio, run.options.codec
-        self._file: VideoCopier | VideoWriter
         if run.original is not None:
-            self._file = VideoCopier(path, run.original, run.fps, audio, codec)
+            super().__init__(VideoCopier(path, run.original, run.fps, audio, codec))
         else:
-            self._file = VideoWriter(path, run.size, run.fps, audio=audio, codec=codec)
+            super().__init__(VideoWriter(path, run.size, run.fps, audio=audio, codec=codec))
 
     def write(self, frame: Frame) -> None:
-        if isinstance(self._file, VideoCopier):
-            self._file.add(frame.time, frame.duration)
-        else:
-            self._file.write(frame.image, frame.time, frame.duration)
-
-    def close(self) -> None:
-        self._file.close()
-
-    def abort(self) -> None:
-        self._file.abort()
-
-    def written(self) -> list[str]:
-        return [str(self._file.path)]
+        self.append(frame.image, frame)
 
 
 class ColorVideo(VideoOutput):
     """`_vis.mp4`: depth in colours."""
 
     def __init__(self, run: RunInfo, ending: str = "_vis.mp4") -> None:
-        style = VisStyle.chosen(run.options)
-        visualiser = Visualiser(run.kind, style, run.ends if style.range.kind == "video" else None)
-        alone = style.layout == "depth"
-        self._show = visualiser.levels if alone else visualiser.picture
-        super().__init__(run, ending, style.size(run.size), run.audio, table=style.table if alone else None)
+        pictures = Visualiser(run.kind, run.options, run.ends)
+        self._show = pictures.levels if pictures.alone else pictures.picture
+        table = pictures.table if pictures.alone else None
+        path, size, codec = run.path(ending), pictures.size(run.size), run.options.codec
+        super().__init__(VideoWriter(path, size, run.fps, audio=run.audio, codec=codec, table=table))
 
     def write(self, frame: Frame) -> None:
         self.append(self._show(frame), frame)
@@ -104,7 +85,7 @@ class Depth16Video(VideoOutput):
         self._mapping = run.path("_depths16.json")
         self._values = run.values
         self._scale = self._values.mapping()
-        super().__init__(run, "_depths16.mkv", run.grid, pixels="gray16le")
+        super().__init__(VideoWriter(run.path("_depths16.mkv"), run.grid, run.fps, "gray16le"))
 
     def write(self, frame: Frame) -> None:
         self.append(to_16_bit(self._values(frame.depth), *self._scale), frame)

@@ -100,7 +100,7 @@ class SharedBatch:
         if one.path is None:
             logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.shown)
             return self.batch.compute(source, outputs, label)
-        spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
+        spool = WindowSpool(self.batch.plan.folder, one, source.size)
         found = self._begin(one, source, spool)
         run = run_length(source.expected, self.ranks.size)
         with self._windows(one, key, run) as windows:
@@ -135,7 +135,7 @@ class SharedBatch:
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
         """This rank's view of an input's windows, with a reading of its own."""
         with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
-            spool = WindowSpool(self.batch.plan.folder, one.name, source.size)
+            spool = WindowSpool(self.batch.plan.folder, one, source.size)
             self.batch.network.prepare(source.size)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
             windows = SharedWindows(self.ranks, key, run, spool, self.batch.network.raw_windows(frames))

@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 from ..errors import OutputError
 from ..files import whole_file
+from ..outputs.record import source_of
 from ..video.frame import DepthMap
+from ..video.inputs import Input
 
 # Slots of a window; every one of them is kept, since the overlap is needed to align and to fade.
 WINDOW_SLOTS = 32
@@ -32,12 +34,14 @@ class WindowSpool:
     """A hidden folder beside the outputs: `settings.json`, and `000000.f32` and so on.
 
     Each of these is raw float32 (n, H, W), then its CRC-32. It has its name only when it is whole, so several processes
-    may write, one file each. The outputs of the same name, which one run at a time can open, guard the folder. It is
+    may write, one file each. The outputs of that source, which one run at a time can open, guard the folder. It is
     shared by all machines.
     """
 
-    def __init__(self, folder: Path, name: str, size: tuple[int, int]) -> None:
-        self.folder = folder / f".{name}_windows"
+    def __init__(self, folder: Path, one: Input, size: tuple[int, int]) -> None:
+        # Sources of one name may have outputs side by side.
+        source = zlib.crc32(source_of(one.location, one.images).encode("utf-8", "surrogateescape"))
+        self.folder = folder / f".{one.name}-{source:08x}_windows"
         self._size = size
 
     def begin(self, settings: Mapping[str, Any], keep: bool) -> list[int]:

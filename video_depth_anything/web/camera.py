@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 
 from ..config import PATCH_SIZE, get_config
-from ..outputs.colormap import color_table
+from ..outputs.options import OutputOptions
 from ..outputs.vis_range import VisRange
-from ..outputs.visualiser import VisStyle, Visualiser
+from ..outputs.visualiser import Visualiser
 from ..temporal_memory import NUM_ATTENTIONS, RING
 from ..transform import network_size
 from ..video.frame import Frame
@@ -63,8 +63,8 @@ class _Camera:
         self.need = need
         self.decoder = PictureDecoder(limits)
         self.stream: DepthStream | None = None
-        style = VisStyle(color_table(settings.colormap), VisRange("percentile"))
-        self.visualiser = Visualiser("depth_metres" if settings.metric else "disparity", style)
+        options = OutputOptions(colormap=settings.colormap, vis_range=VisRange("percentile"))
+        self.visualiser = Visualiser("depth_metres" if settings.metric else "disparity", options)
         self.busy = threading.Lock()
         self.seen = time.monotonic()
 

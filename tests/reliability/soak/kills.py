@@ -12,7 +12,7 @@ from .trial import SMALL, Row, Vda, depth_count, leftovers, make_clip
 
 COUNT = 20
 FRAMES = {"a": 30, "b": 60, "c": 45}
-FORMATS = ("npz", "vis", "exr")
+FORMATS = ("src", "vis", "sbs", "npz", "exr", "png16", "mkv16")
 
 
 def results(out: Path) -> dict[str, bytes]:
@@ -31,11 +31,16 @@ def is_whole(out: Path, name: str) -> bool:
 
 
 def trial(folder: Path, seed: int) -> Row:
+    """Both commands; a seed that is odd kills streams."""
+    return _killed("stream" if seed % 2 else "run", folder, seed)
+
+
+def _killed(command: str, folder: Path, seed: int) -> Row:
     """Kill runs over three videos; then let one go on to its end, and compare with a run that nobody disturbed."""
-    row = Row("kill -9, then `--resume`", f"{COUNT} kills")
+    row = Row("kill -9, then `--resume`", f"{COUNT} kills of vda {command}")
     chance = random.Random(seed)
     clips = [make_clip(folder / f"{name}.mp4", frames) for name, frames in FRAMES.items()]
-    words: tuple[str | Path, ...] = ("run", *clips, "--save", *FORMATS, *SMALL)
+    words: tuple[str | Path, ...] = (command, *clips, "--save", *FORMATS, *SMALL)
     begun = time.monotonic()
     Vda(*words, "-o", folder / "calm", folder=folder).ended(row)
     usual = time.monotonic() - begun

@@ -12,7 +12,7 @@ from PIL import Image
 
 from .trial import SMALL, Row, Vda, depth_count, leftovers, make_clip
 
-SAVES = (("npz",), ("exr",), ("png16",), ("mkv16",), ("src", "vis"), ("vis", "npz", "exr"))
+SAVES = (("npz",), ("exr",), ("png16",), ("mkv16",), ("src", "vis"), ("sbs",), ("vis", "npz", "exr"))
 SIZE, FRAMES = (192, 256), 240
 
 
