@@ -21,7 +21,9 @@ DETERMINANT_OFFSET = 1e-6
 
 def reduction_batch_based(image_loss: Tensor, M: Tensor) -> Tensor:
     """Sum of all terms, divided by the number of valid pixels of the batch, the sum of M; 0 without any."""
-    return image_loss.sum() / M.sum() if M.sum() else 0.0 * image_loss.sum()
+    total = M.sum()
+    # No branch on a value: it would make a GPU wait in every step.
+    return torch.where(total != 0, image_loss.sum() / torch.where(total != 0, total, 1), 0.0 * image_loss.sum())
 
 
 def reduction_image_based(image_loss: Tensor, M: Tensor) -> Tensor:

@@ -31,7 +31,7 @@ FURTHER_VIEW = Augmentation(flip=1, crop=1, colour=0.3)
 
 def prepare_cache(args: argparse.Namespace) -> None:
     """Make the cache's folder, or check that it was made with this encoder and these sizes."""
-    model = load_for_training(args.encoder, args.checkpoint, 0)
+    model = load_for_training(args.encoder, args.checkpoint)
     own = fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks))
     create_cache(args.out, CacheInfo(args.encoder, own, args.frames, args.height, args.width, args.encoder_blocks))
 
@@ -85,7 +85,7 @@ class ClipMaker(Dataset[int]):
         if args.threads:
             torch.set_num_threads(args.threads)
         execution = choose_execution(args.device, args.precision)
-        model = load_for_training(args.encoder, args.checkpoint, 0).eval().requires_grad_(False)
+        model = load_for_training(args.encoder, args.checkpoint).eval().requires_grad_(False)
         return model.to(execution.device), execution
 
     def __getitem__(self, index: int) -> int:
@@ -95,8 +95,10 @@ class ClipMaker(Dataset[int]):
         if missing:
             model, execution = self._encoder
             rendered = render_clip(seed, scene_options(args, args.frames))
+        size = (args.height, args.width)
         for view, path in missing.items():
-            clip = augment(rendered, FURTHER_VIEW, np.random.default_rng([seed, view])) if view else rendered
+            rng = np.random.default_rng([seed, view])
+            clip = augment(rendered, size, FURTHER_VIEW, rng) if view else rendered
             tokens, stream = encode(model, clip.images, execution, args.encoder_blocks)
             write_clip(path, tokens, clip.disparity, clip.valid, clip.images, stream)
         return seed

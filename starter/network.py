@@ -58,13 +58,20 @@ class CachedNetwork(TrainingNetwork):
 
     Args:
         model: the network.
-        stage: as `TrainingNetwork`.
+        stage, recompute: as `TrainingNetwork`.
         coarse: compute depth (.., 2h, 2w) in training: the finer half of the head works on maps that are not enlarged.
         encoder_blocks: how many of the encoder's last blocks are live.
     """
 
-    def __init__(self, model: VideoDepthAnything, stage: Stage, coarse: bool = False, encoder_blocks: int = 0) -> None:
-        super().__init__(model, stage)
+    def __init__(
+        self,
+        model: VideoDepthAnything,
+        stage: Stage,
+        recompute: bool = False,
+        coarse: bool = False,
+        encoder_blocks: int = 0,
+    ) -> None:
+        super().__init__(model, stage, recompute)
         self.coarse = coarse
         self.encoder_blocks = encoder_blocks
 

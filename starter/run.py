@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from benchmark.rgbd import open_rgbd_folder
 from starter.cache import fingerprint
 from starter.flags import scene_options
 from starter.gate import Gate, open_gate
@@ -13,7 +14,8 @@ from starter.sources import CacheSource
 from training.network import frozen_encoder
 from training.run import Run
 from training.trainer import Settings
-from training.validation import FixedClip, fixed_clip
+from training.validation import FixedClip, fixed_clip, fixed_recording
+from video_depth_anything.errors import UsageError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 # Far above any training seed.
@@ -31,7 +33,7 @@ class CacheSettings(Settings):
 def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:
     """The first `count` procedural clips that no training sees."""
     clips = (render_clip(FIRST_SEED + index, options) for index in range(count))
-    return [fixed_clip("scenes", clip, (options.height, options.width), MAX_DEPTH) for clip in clips]
+    return [fixed_clip("scenes", clip, MAX_DEPTH) for clip in clips]
 
 
 class CacheRun(Run):
@@ -42,10 +44,13 @@ class CacheRun(Run):
     _gate: Gate | None = None
 
     def network(self, model: VideoDepthAnything) -> CachedNetwork:
-        return CachedNetwork(model, self.args.stage, self.args.coarse, self.args.encoder_blocks)
+        args = self.args
+        return CachedNetwork(model, args.stage, args.activation_checkpointing, args.coarse, args.encoder_blocks)
 
     def open_source(self, model: VideoDepthAnything) -> CacheSource:
         args = self.args
+        if model.metric:
+            raise UsageError(f"--checkpoint {args.checkpoint}: caches hold disparity, metric weights need metres")
         own = fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks))
         return CacheSource(args.cache, args.frames, own, args.encoder_blocks)
 
@@ -55,7 +60,13 @@ class CacheRun(Run):
             self._gate = open_gate(args.gate, self.source)
         args.height, args.width = info.height, info.width
         options = scene_options(args, args.val_frames if args.stage == "clip" else 1)
-        return fixed_scenes(args.val_clips, options) + self.fixed_recordings((args.height, args.width))
+        return fixed_scenes(args.val_clips, options) + [
+            fixed_recording(open_rgbd_folder(path), args.val_frames, args.height, args.stage == "clip", False)
+            for path in args.val_rgbd
+        ]
+
+    def tell_use(self) -> None:
+        pass
 
     def further_values(self) -> dict[str, float]:
         return self._gate.measure(self.trainer) if self._gate else {}

@@ -25,7 +25,7 @@ from loss.loss import (
     normalize_prediction_robust,
     reduction_image_based,
 )
-from training.losses import log_loss, scale_loss
+from training.losses import log_loss, scale_loss, silog_loss
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = golden_json("loss")
@@ -325,6 +325,33 @@ def test_log_loss_sees_what_affine_invariant_losses_do_not() -> None:
     assert torch.isfinite(loss)
     assert sky.grad is not None
     assert (sky.grad[..., :2] < 0).all() and sky.grad[..., 2] == 0
+
+
+def test_silog_is_eigens_formula() -> None:
+    """Computed in NumPy on the valid pixels; metres that all lie off by one factor cost what is not forgiven of it."""
+    rng = np.random.default_rng(3)
+    metres, wrong = rng.uniform(0.5, 9, (2, 3, 4, 5)), rng.uniform(0.5, 9, (2, 3, 4, 5))
+    mask = rng.random((2, 3, 4, 5)) > 0.3
+    error = np.log(metres[mask]) - np.log(wrong[mask])
+    expected = np.sqrt((error**2).mean() - 0.5 * error.mean() ** 2)
+    target, prediction = torch.from_numpy(metres), torch.from_numpy(wrong).requires_grad_()
+    loss = silog_loss(prediction, target, torch.from_numpy(mask))
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    loss.backward()
+    assert prediction.grad is not None and (prediction.grad.numpy()[~mask] == 0).all()
+    everywhere = torch.ones_like(target)
+    assert silog_loss(2 * target, target, everywhere).item() == pytest.approx(np.log(2) * np.sqrt(0.5), rel=1e-9)
+    assert silog_loss(2 * target, target, everywhere, 1.0).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_silog_survives_no_depth_and_a_perfect_one() -> None:
+    target = torch.full((1, 2, 3, 3), 2.0)
+    for value, known in ((0, 1), (2, 1), (0, 0)):
+        prediction = torch.full_like(target, value).requires_grad_()
+        loss = silog_loss(prediction, target, torch.full_like(target, known))
+        loss.backward()
+        assert torch.isfinite(loss) and prediction.grad is not None and torch.isfinite(prediction.grad).all()
+    assert loss.item() == 0
 
 
 @pytest.mark.parametrize("trim", [0.0, 0.2])

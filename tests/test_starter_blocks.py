@@ -107,10 +107,9 @@ def test_the_gate_predicts_in_half_precision_from_half_precision_caches(
     model: VideoDepthAnything, images: Tensor
 ) -> None:
     settings = Settings(encoder_blocks=3, encoder_lr=1e-4)
+    network = CachedNetwork(model, "image", encoder_blocks=3)
     half, full = (
-        Trainer(
-            CachedNetwork(model, "image", False, 3), settings, Execution(torch.device("cpu"), dtype, 1), ProcessGroup()
-        )
+        Trainer(network, settings, Execution(torch.device("cpu"), dtype, 1), ProcessGroup())
         for dtype in (torch.bfloat16, None)
     )
     inputs = tuple(x[0].half() for x in cached(model, images, 3))

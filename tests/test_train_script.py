@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -83,16 +86,78 @@ def test_a_run_is_not_overwritten_and_must_be_the_same_to_go_on(
     assert "--lr" in messages
 
 
+def test_metric_weights_train_on_metres_and_say_so(
+    call: Callable[..., Result], recipe: list[object], checkpoint: Path, tmp_path: Path
+) -> None:
+    """The network that gives 1 everywhere: its loss is Eigen's of the recording's metres; the result stays metric."""
+    state = torch.load(checkpoint, weights_only=True)
+    for name in ("weight", "bias"):
+        state[f"head.scratch.output_conv2.2.{name}"] *= 0
+    state["head.scratch.output_conv2.2.bias"] += 1
+    torch.save(state, tmp_path / "metric_ones.pth")
+    recipe[recipe.index(checkpoint)] = tmp_path / "metric_ones.pth"
+    recipe += ["--stage", "clip", "--frames", 6, "--stop_after", 1, "--flip", 0, "--height", 56, "--width", 84]
+    recipe += ["--no-tensorboard", "--output"]
+    code, _, messages = call(train.main, *recipe, tmp_path / "run")
+    assert code == 0, messages
+    assert f"{tmp_path / 'run' / 'model.pth'} --encoder vits --input_size 56 --metric" in messages
+    line, *_ = map(json.loads, (tmp_path / "run" / "log.jsonl").read_text().splitlines())
+    depth = np.stack([np.tile(1.5 + 1.5 * np.arange(84) / 83 + 0.02 * t, (56, 1)) for t in range(6)])
+    depth[:, 10:20, 10:30] = np.nan
+    error = np.log(np.round(depth, 3))  # whole millimetres
+    silog = np.sqrt(np.nanmean(error**2) - 0.5 * np.nanmean(error) ** 2)
+    assert line["train/spatial_loss"] == pytest.approx(silog, rel=2e-3)
+    # Every pixel goes 2 centimetres away a frame, less than 5 % of the frame's range, and the network says 0; times 10.
+    assert line["train/stable_loss"] == pytest.approx(0.2, rel=0.05)
+    # What was trained as metric goes on as metric under any name, and as nothing else.
+    recipe[recipe.index("--checkpoint") + 1] = tmp_path / "run" / "model.pth"
+    code, _, messages = call(train.main, *recipe, tmp_path / "more", "--no-metric")
+    assert (code, messages.count("\n")) == (2, 1) and "trained as metric" in messages
+    code, _, messages = call(train.main, *recipe, tmp_path / "more", "--log_weight", 1)
+    assert (code, messages.count("\n")) == (2, 1) and "--log_weight" in messages
+
+
+def test_recordings_are_held_out_and_seen_as_inference_sees_them(
+    call: Callable[..., Result], rgbd_folder: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two recordings the last, of one its last frames; no scene is rendered, so nothing needs open3d."""
+    monkeypatch.setitem(sys.modules, "open3d", None)
+    other = rgbd_folder.rename(tmp_path / "held")
+    shutil.copytree(other, tmp_path / "shown")
+    common = ["--stage", "image", "--batch", 1, "--steps", 1, "--log_every", 1, "--val_frames", 2, "--no-tensorboard"]
+    common += ["--checkpoint", checkpoint, "--input_size", 28, *CPU, "--output"]
+    for number, folders in enumerate(((tmp_path / "shown", other), (other,))):
+        code, _, messages = call(train.main, *common, tmp_path / str(number), "--rgbd", *folders)
+        assert code == 0, messages
+        assert "held out for validation" in messages
+        line = (tmp_path / str(number) / "log.jsonl").read_text().splitlines()[-1]
+        assert {key for key in json.loads(line) if key.startswith("val/")} == {"val/held/delta1", "val/held/abs_rel"}
+    code, _, messages = call(train.main, *common, tmp_path / "none", "--rgbd", other, "--val_rgbd")
+    assert code == 0 and "held out" not in messages
+    assert "--input_size 28" in messages  # 84x56 is 42x28 there, as in inference
+
+
 @pytest.mark.slow
 def test_two_processes_under_torchrun_equal_one_with_the_whole_batch(
     call: Callable[..., Result], recipe: list[object], tmp_path: Path
 ) -> None:
-    """Trimming and the mean over valid pixels see the whole batch, so shares of different difficulty would show."""
+    """Trimming and the mean over valid pixels see the whole batch, so shares of different difficulty would show.
+
+    Each process has an output folder of its own, as on machines that share none: the second resumes the first's run.
+    """
     recipe += ["--stage", "clip", "--frames", 2, "--trim", 0.2, "--warmup", 0, "--no-tensorboard", "--output"]
     launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    command = [*launch, "-m", "training.train", *map(str, recipe), str(tmp_path / "two")]
-    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stderr
+    script = tmp_path / "ranks.py"
+    script.write_text(
+        "import os, sys\nfrom training.train import main\n"
+        f"main([*sys.argv[1:], {str(tmp_path / 'two')!r} + '_' * int(os.environ['RANK'])])\n"
+    )
+    for ending in (["--stop_after", "2"], ["--resume"]):
+        command = [*launch, str(script), *ending, *map(str, recipe)]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment)
+        assert result.returncode == 0, result.stderr
+    assert not list((tmp_path / "two_").iterdir())
     assert call(train.main, *recipe, tmp_path / "one")[0] == 0
     logs = []
     for folder in ("two", "one"):

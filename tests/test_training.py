@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from training.batches import Batch
+from training.memory import step_peak
 from training.network import TrainingNetwork, kind_of
 from training.optimisation import rate_factor
 from training.processes import ProcessGroup
@@ -19,7 +20,7 @@ from training.start import load_for_training, save_checkpoint
 from training.trainer import Settings, Trainer, load_state, save_state
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.device import Execution
-from video_depth_anything.errors import CheckpointError, OutputError
+from video_depth_anything.errors import CheckpointError, OutputError, UsageError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 HEIGHT, WIDTH = 28, 42
@@ -147,7 +148,7 @@ def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_pat
     save_state(broken, tmp_path)
     torch.rand(5)  # whatever happens in between
     resumed = trainer_of(make_model(), settings)
-    state = load_state(tmp_path)
+    state = load_state(tmp_path, ProcessGroup())
     assert state is not None
     resumed.load(state)
     assert resumed.step == 2
@@ -157,6 +158,49 @@ def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_pat
         assert torch.equal(value, resumed.averaged_state()[name]), name
     for name, value in straight.model.state_dict().items():
         assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
+@pytest.mark.parametrize("stage", ["image", "clip"])
+def test_activation_checkpointing_changes_no_gradient(make_model: MakeModel, stage: str) -> None:
+    found = []
+    for recompute in (False, True):
+        network = TrainingNetwork(make_model(moving=True), stage, recompute).train()  # type: ignore[arg-type]
+        network(make_batch(4, clips=2, frames=3).inputs, [1, 2]).square().mean().backward()
+        found.append({name: p.grad for name, p in network.named_parameters() if p.grad is not None})
+    assert {kind_of(name.removeprefix("model.")) for name in found[0]} >= {"encoder", "head"}
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient, rtol=1e-3, atol=1e-4 * float(gradient.abs().max()))
+
+
+@pytest.mark.parametrize("stage", ["image", "clip"])
+def test_accumulated_gradients_are_those_of_the_whole_batch(make_model: MakeModel, stage: str) -> None:
+    """Trimming and means over valid pixels see the whole batch, so clips of different weight would show."""
+    settings = Settings(stage=stage, batch_size=3, frames=2, trim=0.2)  # type: ignore[arg-type]
+    batch = make_batch(4, clips=3, frames=2)
+    batch.valid[0] &= batch.target[0] > 0.9
+    found = []
+    for accumulate in (1, 3):
+        network = TrainingNetwork(make_model(moving=True), settings.stage)
+        trainer = Trainer(network, settings, CPU, ProcessGroup(), accumulate)
+        losses = {name: float(value.detach()) for name, value in trainer.gradients(batch).items()}
+        found.append((losses, torch.cat([p.grad.flatten() for p in trainer.trained.values() if p.grad is not None])))
+    (plain, gradient), (parts, other) = found
+    assert parts == pytest.approx(plain, rel=1e-4)
+    # Absolute values have kinks, and a median is one pixel: rounding may turn some of them.
+    assert (other - gradient).norm() < 0.03 * gradient.norm()
+
+
+@pytest.mark.filterwarnings("ignore:Accessing the data pointer of FakeTensor")
+def test_memory_of_a_step_is_counted_and_saved() -> None:
+    """At this size activations are most of it, of which half a batch at a time needs half."""
+    size, settings = (252, 448), Settings(stage="clip", batch_size=2, frames=2)
+    plain, recomputed, accumulated = (
+        step_peak("vits", size, settings, accumulate, recompute)
+        for accumulate, recompute in ((1, False), (1, True), (2, False))
+    )
+    weights = 4 * sum(p.numel() for p in VideoDepthAnything("vits").parameters())
+    assert weights < recomputed < 0.6 * plain
+    assert weights + (plain - weights) / 4 < accumulated < 0.8 * plain
 
 
 def test_half_precision_scales_its_gradients(make_model: MakeModel) -> None:
@@ -174,21 +218,37 @@ def test_learning_rate() -> None:
 
 def test_what_training_starts_from(make_model: MakeModel, tmp_path: Path) -> None:
     full = make_model().state_dict()
-    bare = {name.removeprefix("pretrained."): value for name, value in full.items() if name.startswith("pretrained.")}
-    for name, state in (("full", full), ("bare", bare), ("half", {n: v.half() for n, v in full.items()})):
+    for name, state in (("full", full), ("half", {n: v.half() for n, v in full.items()})):
         torch.save(state, tmp_path / f"{name}.pth")
-        model = load_for_training("vits", tmp_path / f"{name}.pth", seed=1)
+        model = load_for_training("vits", tmp_path / f"{name}.pth")
         key = "pretrained.blocks.3.mlp.fc1.weight"
         torch.testing.assert_close(model.state_dict()[key], full[key], rtol=1e-3, atol=1e-3)
-        assert {p.dtype for p in model.parameters()} == {torch.float32}
-    key = "head.projects.0.weight"
-    again = [load_for_training("vits", tmp_path / "bare.pth", seed=s).state_dict()[key] for s in (1, 1, 2)]
-    assert torch.equal(again[0], again[1])
-    assert not torch.equal(again[0], again[2])
+        assert {p.dtype for p in model.parameters()} == {torch.float32} and not model.metric
     del full["head.projects.0.weight"]
     torch.save(full, tmp_path / "wrong.pth")
     with pytest.raises(CheckpointError, match="1 missing"):
-        load_for_training("vits", tmp_path / "wrong.pth", seed=0)
+        load_for_training("vits", tmp_path / "wrong.pth")
+
+
+def test_the_kind_of_the_weights_is_written_and_checked(make_model: MakeModel, tmp_path: Path) -> None:
+    state = make_model().state_dict()
+    public, relative, metric = (tmp_path / name for name in ("metric_vits.pth", "a.pth", "b.pth"))
+    torch.save(dict(state), public)
+    save_checkpoint(state, relative, half=True)
+    save_checkpoint(state, metric, half=True, metric=True)
+    for path, asked, kind in (
+        (public, None, True),
+        (public, False, False),
+        (relative, None, False),
+        (metric, None, True),
+        (metric, True, True),
+    ):
+        assert load_for_training("vits", path, asked).metric == kind
+    for path, asked, word in ((relative, True, "relative"), (metric, False, "metric")):
+        with pytest.raises(UsageError, match=f"trained as {word} weights"):
+            load_for_training("vits", path, asked)
+    # The original's way of loading sees nothing of it.
+    VideoDepthAnything("vits").load_state_dict(torch.load(metric, weights_only=True), strict=True)
 
 
 def test_the_average_follows_the_weights(make_model: MakeModel) -> None:

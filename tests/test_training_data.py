@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -14,8 +15,10 @@ from training.augment import Augmentation, augment, flip, resize_clip
 from training.batches import Batch, Batches, batches
 from training.clips import Clip
 from training.processes import ProcessGroup
-from training.sources import RgbdSource, Sample
+from training.sources import RgbdSource, Sample, sample_of_clip
+from training.validation import fixed_recording
 from video_depth_anything.errors import InputError
+from video_depth_anything.transform import network_size
 
 
 class Numbers:
@@ -88,14 +91,14 @@ def test_flipping_twice_gives_the_clip_back(clip: Clip) -> None:
 
 def test_augmentation_depends_on_the_generator_alone_and_keeps_depth(clip: Clip) -> None:
     how = Augmentation(flip=0.5, crop=0.5, colour=0.4)
-    first, again, other = (augment(clip, how, np.random.default_rng(seed)) for seed in (3, 3, 4))
+    first, again, other = (augment(clip, (28, 42), how, np.random.default_rng(seed)) for seed in (3, 3, 4))
     np.testing.assert_array_equal(first.images, again.images)
     assert first.images.shape != other.images.shape or (first.images != other.images).any()
     assert first.images.shape[:3] == first.depth.shape
     assert set(np.unique(first.depth)) <= set(np.unique(clip.depth))
     # The change of colours is one for the whole clip: equal frames stay equal.
     still = Clip(np.stack([clip.images[0]] * 2), clip.depth, clip.intrinsics, None)
-    changed = augment(still, Augmentation(0, 1, 0.4), np.random.default_rng(0)).images
+    changed = augment(still, (28, 42), Augmentation(0, 1, 0.4), np.random.default_rng(0)).images
     np.testing.assert_array_equal(changed[0], changed[1])
     assert (changed != still.images).mean() > 0.5
 
@@ -118,7 +121,7 @@ def test_disparity_follows_the_zoom(clip: Clip) -> None:
 
 def test_rgbd_folders_give_windows_of_frames(rgbd_folder: Path) -> None:
     source_folder = open_rgbd_folder(rgbd_folder)
-    source = RgbdSource([rgbd_folder], 3, (28, 42), Augmentation(0, 1, 0))
+    source = RgbdSource([source_folder], 3, (28, 42), Augmentation(0, 1, 0))
     assert len(source) == 4
     sample: Sample = source.sample(2, np.random.default_rng(0))
     assert sample.inputs[0].shape == (3, 3, 28, 42)
@@ -127,4 +130,58 @@ def test_rgbd_folders_give_windows_of_frames(rgbd_folder: Path) -> None:
     focal = source_folder.intrinsics[0, 0] / source_folder.image(0).shape[1]
     assert focal / 1.58 < sample.target[sample.valid].max() <= focal / 1.54 + 1e-6
     with pytest.raises(InputError, match="6 frames, fewer than the 7"):
-        RgbdSource([rgbd_folder], 7, (28, 42), Augmentation())
+        RgbdSource([source_folder], 7, (28, 42), Augmentation())
+
+
+def circle(height: int, width: int, radius: int) -> Clip:
+    """A white disc 4 metres away in the middle of a black wall 8 metres away."""
+    y, x = np.mgrid[0:height, 0:width]
+    on = (x - width / 2 + 0.5) ** 2 + (y - height / 2 + 0.5) ** 2 < radius**2
+    images = np.where(on[None, ..., None], np.uint8(255), np.uint8(0)).repeat(3, axis=3)
+    focal = np.array([[0.9 * width, 0, width / 2 - 0.5], [0, 0.9 * width, height / 2 - 0.5], [0, 0, 1]])
+    return Clip(images, np.where(on, 4, 8)[None].astype(np.float32), focal, None)
+
+
+@pytest.mark.parametrize("frame", [(360, 640), (640, 360), (300, 300)])
+@pytest.mark.parametrize("size", [(126, 168), (126, 224), (168, 126)])
+@pytest.mark.parametrize("crop", [1.0, 0.8])
+def test_a_circle_stays_a_circle(frame: tuple[int, int], size: tuple[int, int], crop: float) -> None:
+    clip = circle(*frame, radius=60)
+    shown = augment(clip, size, Augmentation(0, crop, 0), np.random.default_rng(1))
+    assert shown.images.shape[1:3] == shown.depth.shape[1:] == size
+    focal = shown.intrinsics[[0, 1], [0, 1]]
+    assert focal[0] == pytest.approx(focal[1], rel=0.01)
+    # Nothing is left out but what the other ratio takes, and the crop.
+    scale = focal[0] / clip.intrinsics[0, 0]
+    largest = max(size[0] / frame[0], size[1] / frame[1])
+    assert largest * 0.99 < scale < largest / crop * 1.01
+    disc = shown.depth[0] == 4
+    if crop == 1:
+        high, wide = disc.any(1).sum(), disc.any(0).sum()
+        assert abs(int(high) - int(wide)) <= 1 and high == pytest.approx(120 * scale, abs=1.5)
+        # Image and camera agree: the disc's middle is where the camera's centre is.
+        y, x = np.nonzero(disc)
+        middle = [(x.min() + x.max()) / 2, (y.min() + y.max()) / 2]
+        np.testing.assert_allclose(shown.intrinsics[:2, 2], middle, atol=1.5)
+
+
+def test_validation_sees_the_shape_that_inference_sees(tmp_path: Path) -> None:
+    for part in ("rgb", "depth"):
+        (tmp_path / part).mkdir()
+    clip = circle(180, 320, 30)
+    cv2.imwrite(str(tmp_path / "rgb" / "0.png"), clip.images[0])
+    cv2.imwrite(str(tmp_path / "depth" / "0.png"), (1000 * clip.depth[0]).astype(np.uint16))
+    np.savetxt(tmp_path / "intrinsics.txt", clip.intrinsics)
+    folder = open_rgbd_folder(tmp_path)
+    for metric in (False, True):
+        fixed = fixed_recording(folder, 1, 140, False, metric)
+        assert fixed.images.shape[2:] == network_size(180, 320, 140) == (140, 252)
+        np.testing.assert_allclose(np.unique(fixed.depth), [4, 8] if metric else [4 / 0.9, 8 / 0.9], rtol=1e-5)
+
+
+def test_metric_samples_are_metres_where_depth_is_known(clip: Clip) -> None:
+    sample = sample_of_clip(clip, metric=True)
+    known = np.isfinite(clip.depth) & (clip.depth > 0)
+    np.testing.assert_array_equal(sample.valid.numpy(), known)
+    np.testing.assert_array_equal(sample.target.numpy()[known], clip.depth[known])
+    assert torch.isfinite(sample.target).all()

@@ -18,7 +18,7 @@ class Augmentation:
 
     Attributes:
         flip: probability of a horizontal mirror image.
-        crop: the smallest share of the sides that a random crop keeps; 1 for no crop.
+        crop: the smallest share of the largest window's sides that a random crop keeps; 1 for the largest window.
         colour: the largest relative change of brightness, contrast and saturation; 0 for none. The hue is turned by up
             to a tenth of it, as a share of the colour circle.
     """
@@ -28,12 +28,13 @@ class Augmentation:
     colour: float = 0.3
 
 
-def augment(clip: Clip, how: Augmentation, rng: np.random.Generator) -> Clip:
-    """Draw a crop, a flip and a change of colours, and apply them to the whole clip.
+def augment(clip: Clip, size: tuple[int, int], how: Augmentation, rng: np.random.Generator) -> Clip:
+    """Draw a crop, a flip and a change of colours, and apply them to the whole clip, whose size becomes (H, W).
 
-    The size becomes that of the crop. Poses are dropped with a flip, since a mirrored camera is no rotation.
+    Both sides are scaled alike. Poses are dropped with a flip, since a mirrored camera is no rotation.
     """
-    clip = _crop(clip, how.crop, rng) if how.crop < 1 else clip
+    share = rng.uniform(how.crop, 1) if how.crop < 1 else 1.0
+    clip = resize_clip(_crop(clip, size, share, rng), size)
     if rng.random() < how.flip:
         clip = flip(clip)
     return replace(clip, images=change_colours(clip.images, how.colour, rng)) if how.colour > 0 else clip
@@ -49,10 +50,11 @@ def flip(clip: Clip) -> Clip:
     )
 
 
-def _crop(clip: Clip, smallest: float, rng: np.random.Generator) -> Clip:
+def _crop(clip: Clip, shape: tuple[int, int], share: float, rng: np.random.Generator) -> Clip:
+    """A random window with the ratio of `shape` (H, W), whose sides are `share` of those of the largest one."""
     height, width = clip.images.shape[1:3]
-    share = rng.uniform(smallest, 1)
-    h, w = max(round(height * share), 1), max(round(width * share), 1)
+    scale = share * min(height / shape[0], width / shape[1])
+    h, w = (min(max(round(scale * side), 1), most) for side, most in zip(shape, (height, width)))
     top, left = int(rng.integers(height - h + 1)), int(rng.integers(width - w + 1))
     intrinsics = clip.intrinsics.copy()
     intrinsics[:2, 2] -= (left, top)

@@ -41,13 +41,14 @@ def whole(text: str) -> int:
     return value
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+def add_model_arguments(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
     """Weights to start from, and how to compute."""
     group = parser.add_argument_group("model")
     group.add_argument("--encoder", choices=ENCODERS, default="vits")
     what = "how many of the encoder's last blocks are live in training, not cached (%(default)s)"
     group.add_argument("--encoder_blocks", type=whole, default=0, metavar="N", help=what)
-    group.add_argument("--checkpoint", type=Path, default=Path("checkpoints", "untrained_head_vits.pth"))
+    what = "weights to start from"
+    group.add_argument("--checkpoint", type=Path, required=default is None, default=default, help=what)
     group.add_argument("--device", choices=DEVICES, default="auto")
     group.add_argument("--precision", choices=PRECISIONS, default="auto", help="autocast type")
     group.add_argument("--threads", type=positive_int, help="CPU threads of torch (default: torch's own choice)")

@@ -7,10 +7,12 @@ from torch import Tensor
 
 from loss.loss import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, robust_statistics
 
-__all__ = ["TemporalFormula", "TrimmedProcrustesLoss", "VideoDepthLoss", "log_loss", "scale_loss"]
+__all__ = ["TemporalFormula", "TrimmedProcrustesLoss", "VideoDepthLoss", "log_loss", "scale_loss", "silog_loss"]
 
 # Beyond 1 / 0.03 (33 m for a camera 53 degrees wide) relative errors count less and less; sky is 0.
 LOG_OFFSET = 0.03
+NEAREST = 1e-3  # metres
+ROUNDING = 1e-12
 
 
 def scale_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
@@ -51,3 +53,24 @@ def log_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
     """
     error = ((prediction + LOG_OFFSET).log() - (target + LOG_OFFSET).log()).abs()
     return (error * mask).sum() / mask.sum().clamp(min=1)
+
+
+def silog_loss(prediction: Tensor, target: Tensor, mask: Tensor, scale_share: float = 0.5) -> Tensor:
+    """Scale-invariant logarithmic error of metres over the batch's valid pixels; 0 without any.
+
+    sqrt(mean l^2 - scale_share (mean l)^2), l = ln target - ln prediction: Eigen et al., arXiv:1406.2283, with the root
+    that Depth Anything V2's metric fine-tuning takes.
+
+    Args:
+        prediction: metres >= 0, any shape; what is below a millimetre counts as that.
+        target: of the same shape, metres > 0 where the mask is.
+        mask: of the same shape, 0 or 1.
+        scale_share: how much of the error that one factor for all pixels explains is forgiven, 0 to 1.
+    """
+    valid = mask.bool()
+    count = valid.sum().clamp(min=1)
+    one = torch.ones_like(prediction)
+    error = torch.where(valid, target, one).log() - torch.where(valid, prediction, one).clamp(min=NEAREST).log()
+    variance = error.square().sum() / count - scale_share * (error.sum() / count).square()
+    # The root has no slope at zero.
+    return torch.where(variance > ROUNDING, variance.clamp(min=ROUNDING).sqrt(), variance.clamp(min=0))

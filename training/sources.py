@@ -6,15 +6,14 @@ Shapes: T frames, H x W pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmark.rgbd import RgbdFolder, open_rgbd_folder
-from training.augment import Augmentation, augment, resize_clip
+from benchmark.rgbd import RgbdFolder
+from training.augment import Augmentation, augment
 from training.clips import Clip
 from video_depth_anything.errors import InputError
 from video_depth_anything.transform import preprocess
@@ -25,7 +24,7 @@ class Sample(NamedTuple):
 
     Attributes:
         inputs: normalised images (T, 3, H, W) float32 alone, or what else the network in training begins at.
-        target: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown.
+        target: (T, H, W) float32, as `Clip.disparity`, in which 0 is sky, and unknown; or metres, 0 unknown.
         valid: (T, H, W) bool.
     """
 
@@ -47,10 +46,13 @@ class Source(Protocol):
         """
 
 
-def sample_of_clip(clip: Clip, size: tuple[int, int]) -> Sample:
-    """A clip, resized to (H, W), as the network takes it."""
-    clip = resize_clip(clip, size)
+def sample_of_clip(clip: Clip, metric: bool) -> Sample:
+    """A clip, whose sides are multiples of 14, as the network takes it."""
+    size = clip.images.shape[1:3]
     images = torch.from_numpy(np.stack([preprocess(image, size) for image in clip.images]))
+    if metric:
+        known = clip.valid & np.isfinite(clip.depth)
+        return Sample((images,), torch.from_numpy(np.where(known, clip.depth, np.float32(0))), torch.from_numpy(known))
     return Sample((images,), torch.from_numpy(clip.disparity), torch.from_numpy(clip.valid))
 
 
@@ -69,18 +71,35 @@ def read_frames(folder: RgbdFolder, indices: Sequence[int]) -> Clip:
 
 
 class RgbdSource:
-    """Windows of frames from RGB-D folders; every frame but a recording's last ones begins one."""
+    """Windows of frames from recordings; every frame but a recording's last ones begins one.
 
-    def __init__(self, folders: Sequence[Path], frames: int, size: tuple[int, int], augmentation: Augmentation) -> None:
+    Args:
+        folders: the recordings.
+        frames: of a window.
+        size: (H, W) that the network sees.
+        augmentation: how windows are changed.
+        metric: whether targets are metres.
+
+    Raises:
+        InputError: if a recording has fewer frames.
+    """
+
+    def __init__(
+        self,
+        folders: Sequence[RgbdFolder],
+        frames: int,
+        size: tuple[int, int],
+        augmentation: Augmentation,
+        metric: bool = False,
+    ) -> None:
         self._frames = frames
         self._size = size
         self._augmentation = augmentation
-        self._windows: list[tuple[RgbdFolder, int]] = []
-        for path in folders:
-            folder = open_rgbd_folder(path)
+        self._metric = metric
+        for folder in folders:
             if len(folder) < frames:
-                raise InputError(f"{path}: {len(folder)} frames, fewer than the {frames} of a clip")
-            self._windows += [(folder, first) for first in range(len(folder) - frames + 1)]
+                raise InputError(f"{folder.path}: {len(folder)} frames, fewer than the {frames} of a clip")
+        self._windows = [(folder, first) for folder in folders for first in range(len(folder) - frames + 1)]
 
     def __len__(self) -> int:
         return len(self._windows)
@@ -88,4 +107,4 @@ class RgbdSource:
     def sample(self, number: int, rng: np.random.Generator) -> Sample:
         folder, first = self._windows[number]
         clip = read_frames(folder, range(first, first + self._frames))
-        return sample_of_clip(augment(clip, self._augmentation, rng), self._size)
+        return sample_of_clip(augment(clip, self._size, self._augmentation, rng), self._metric)

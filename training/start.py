@@ -1,69 +1,73 @@
-"""Checkpoints that training starts from and writes: whole ones, or an encoder alone under a new head."""
+"""Checkpoints that training starts from and writes."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from training.network import ENCODER
 from video_depth_anything.checkpoint import check_state_dict, read_state_dict
 from video_depth_anything.config import EncoderName
-from video_depth_anything.errors import CheckpointError, OutputError
+from video_depth_anything.errors import CheckpointError, OutputError, UsageError
 from video_depth_anything.files import whole_file
 from video_depth_anything.video_depth import VideoDepthAnything
 
+# Where the kind stands in the metadata that torch keeps with a state dict; loading looks at nothing of it.
+KIND = "depth"
+KINDS = {True: "metric", False: "relative"}
 
-def load_for_training(encoder: EncoderName, checkpoint: Path, seed: int) -> VideoDepthAnything:
-    """Build a float32 network with the weights of a file, on the CPU.
+
+def load_for_training(encoder: EncoderName, checkpoint: Path, metric: bool | None = None) -> VideoDepthAnything:
+    """Build a float32 network with the weights of a file, on the CPU; its `metric` says what kind they are.
 
     Args:
         encoder: the size of the encoder.
-        checkpoint: a full checkpoint, which must fit exactly; or an encoder alone, with or without the prefix
-            `pretrained.`, in which case the head is drawn from `seed`.
-        seed: decides the head's weights where the file has none.
+        checkpoint: a full checkpoint, which must fit exactly.
+        metric: whether the weights predict metres; None takes what was written into the file when it was trained, else
+            what its name says.
 
     Raises:
         CheckpointError: if the file is missing, damaged or for another network.
+        UsageError: if it was trained as another kind than `metric`.
     """
     if not checkpoint.is_file():
-        raise CheckpointError(
-            f"checkpoint {checkpoint} not found; name one with --checkpoint, or make a starting one with "
-            f"`python -m starter.dinov2_from_onnx --output {checkpoint}`"
-        )
+        raise CheckpointError(f"checkpoint {checkpoint} not found; check --checkpoint, or fetch one with `vda weights`")
     state = read_state_dict(checkpoint)
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        model = VideoDepthAnything(encoder)
-    full = model.state_dict()
-    if "cls_token" in state:
-        state = {ENCODER + name: value for name, value in state.items()}
-    if all(name.startswith(ENCODER) for name in state):
-        state = {**{name: value for name, value in full.items() if not name.startswith(ENCODER)}, **state}
+    kind = getattr(state, "_metadata", {}).get("", {}).get(KIND)
+    if metric is not None and kind not in (None, KINDS[metric]):
+        wrong = "--metric" if metric else "--no-metric"
+        raise UsageError(f"{wrong}: {checkpoint} was trained as {kind} weights; leave the flag out")
+    if metric is None:
+        metric = "metric" in checkpoint.name.lower() if kind is None else kind == KINDS[True]
+    model = VideoDepthAnything(encoder, metric=metric)
     try:
-        check_state_dict(state, encoder, full)
+        check_state_dict(state, encoder, model.state_dict())
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {checkpoint}: {error}") from None
     model.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
     return model
 
 
-def save_checkpoint(state: Mapping[str, Tensor], path: Path, half: bool) -> None:
+def save_checkpoint(state: Mapping[str, Tensor], path: Path, half: bool, metric: bool = False) -> None:
     """Write a full checkpoint, whole or not at all; missing folders are made.
 
     Args:
         state: tensors by name.
         path: the file.
         half: whether to write float16 instead of float32.
+        metric: whether the weights predict metres, which is written with them.
 
     Raises:
         OutputError: if it cannot be written.
     """
+    written = OrderedDict((n, (v.half() if half else v.float()).contiguous()) for n, v in state.items())
+    written._metadata = {"": {"version": 1, KIND: KINDS[metric]}}  # type: ignore[attr-defined]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
-            torch.save({n: (v.half() if half else v.float()).contiguous() for n, v in state.items()}, partial)
+            torch.save(written, partial)
     except (OSError, RuntimeError, ValueError) as error:
         raise OutputError(f"--output {path}: cannot be written ({error}); choose another path") from error

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,15 +34,22 @@ def parser() -> argparse.ArgumentParser:
     group = result.add_argument_group("data")
     what = "folders with rgb/, depth/, intrinsics.txt"
     group.add_argument("--rgbd", type=Path, nargs="+", required=True, metavar="DIR", help=what)
-    group.add_argument("--height", type=side, default=252, help="of the network's input in pixels (%(default)s)")
-    group.add_argument("--width", type=side, default=336, help="of the network's input in pixels (%(default)s)")
-    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
-    group.add_argument("--crop", type=share, default=0.7, help="smallest share of the sides in a random crop; 1: none")
+    what = "shorter side of the network's input, as in inference (%(default)s); the first recording gives the ratio"
+    group.add_argument("--input_size", type=positive_int, default=518, help=what)
+    group.add_argument("--height", type=side, help="of the network's input in pixels, in place of --input_size")
+    group.add_argument("--width", type=side, help="likewise")
+    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images (%(default)s)")
+    what = "smallest share of the sides in a random crop, which is enlarged; 1: none (0.7; metric weights 1)"
+    group.add_argument("--crop", type=share, help=what)
     group.add_argument("--colour", type=share, default=0.3, help="strength of the change of colours; 0: none")
+    group = result.add_argument_group("validation")
+    what = "folders to validate on (default: the last of --rgbd, which is not trained on then, or its last frames)"
+    group.add_argument("--val_rgbd", type=Path, nargs="*", metavar="DIR", help=what)
+    add_validation_arguments(group)
     return result
 
 
-def add_run_arguments(result: argparse.ArgumentParser) -> None:
+def add_run_arguments(result: argparse.ArgumentParser, checkpoint: Path | None = None) -> None:
     """All that does not depend on where samples come from."""
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
     result.add_argument("--resume", action="store_true", help="go on with the run in --output, if there is one")
@@ -55,11 +61,15 @@ def add_run_arguments(result: argparse.ArgumentParser) -> None:
     result.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, default=True)
     what = "processes that prepare batches (%(default)s)"
     result.add_argument("--workers", type=whole, default=0, help=what)
-    add_model_arguments(result)
+    add_model_arguments(result, checkpoint)
+    what = "whether the weights predict metres (default: what was written into the file, else what its name says)"
+    result.add_argument("--metric", action=argparse.BooleanOptionalAction, help=what)
     _add_recipe(result)
-    group = result.add_argument_group("validation")
-    group.add_argument("--val_rgbd", type=Path, nargs="+", default=[], metavar="DIR", help="folders to validate on")
-    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each of these")
+
+
+def add_validation_arguments(group: argparse._ArgumentGroup) -> None:
+    """How much is validated on, and when."""
+    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each clip (%(default)s)")
     group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS")
 
 
@@ -68,6 +78,10 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--stage", choices=("image", "clip"), default="image")
     group.add_argument("--steps", type=positive_int, default=1000)
     group.add_argument("--batch_size", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
+    what = "compute a batch in N parts, one after the other, in a third more time (%(default)s)"
+    group.add_argument("--accumulate", type=positive_int, default=1, metavar="N", help=what)
+    what = "compute activations again in the backward pass and keep few: less memory, a third more time"
+    group.add_argument("--activation_checkpointing", action="store_true", help=what)
     group.add_argument("--frames", type=positive_int, help="frames a clip (default: 1 for images, 8 for clips)")
     group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
     group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
@@ -82,7 +96,8 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--trim", type=share, default=0.0, help="share of the largest errors left out (%(default)s)")
     group.add_argument("--formula", choices=("published", "paper"), default="published", help="of the temporal loss")
     group.add_argument("--stable_weight", type=not_negative, default=10.0, help="of the temporal loss (%(default)s)")
-    group.add_argument("--scale_weight", type=not_negative, default=0.05, help="of the tie to the target's scale")
+    what = "of the tie to the target's scale (0.05; metric weights 0)"
+    group.add_argument("--scale_weight", type=not_negative, help=what)
     group.add_argument("--log_weight", type=not_negative, default=0.0, help="of the difference of logarithms; 0: off")
     group.add_argument("--seed", type=whole, default=0)
 
@@ -100,6 +115,8 @@ def complete(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> arg
     check_encoder_blocks(parser, args)
     if args.encoder_lr is None:
         args.encoder_lr = args.lr * LIVE_BLOCKS_RATE if args.encoder_blocks else 0.0
+    if (args.height is None) != (args.width is None):
+        parser.error("--height and --width belong together")
     if not 2 <= args.frames <= 32 and args.stage == "clip":
         parser.error("--stage clip needs --frames 2 to 32")
     if args.lr == 0 and args.encoder_lr == 0 and (args.stage == "image" or args.motion_lr == 0):
@@ -113,9 +130,8 @@ def train(kind: type[Run], args: argparse.Namespace) -> int:
     from video_depth_anything.device import choose_execution
 
     execution = choose_execution(args.device, args.precision)
-    settings = kind.settings_type(**{field.name: getattr(args, field.name) for field in fields(kind.settings_type)})
     with process_group(execution.device.type) as group:
-        return kind(args, settings, execution, group).run()
+        return kind(args, execution, group).run()
 
 
 def main(argv: Sequence[str] | None = None) -> int:

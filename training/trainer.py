@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,14 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.lr_scheduler import LambdaLR
 
 from training.batches import Batch
-from training.losses import TemporalFormula, TrimmedProcrustesLoss, VideoDepthLoss, log_loss, scale_loss
+from training.losses import (
+    TemporalFormula,
+    TrimmedProcrustesLoss,
+    VideoDepthLoss,
+    log_loss,
+    scale_loss,
+    silog_loss,
+)
 from training.network import Stage, TrainingNetwork, set_trainable
 from training.optimisation import make_optimizer, rate_factor, running_average
 from training.processes import ProcessGroup
@@ -37,6 +46,7 @@ class Settings:
     """What a training run is, as far as it decides the weights.
 
     Attributes:
+        metric: whether the network predicts metres; else disparity.
         stage: "image" trains single frames without motion modules, "clip" trains clips with them.
         steps: how many there are; the learning rate follows it.
         batch_size: clips of all processes together in a step.
@@ -60,6 +70,7 @@ class Settings:
         seed: decides what is drawn.
     """
 
+    metric: bool = False
     stage: Stage = "image"
     steps: int = 1000
     batch_size: int = 8
@@ -83,13 +94,25 @@ class Settings:
 
 
 class Trainer:
-    """A network in training, and all that must be saved to go on with it."""
+    """A network in training, which is on its device, and all that must be saved to go on with it.
 
-    def __init__(self, network: TrainingNetwork, settings: Settings, execution: Execution, group: ProcessGroup) -> None:
+    With `accumulate` above 1 a batch goes through the network in so many parts, one after the other. Losses see the
+    whole batch all the same: it is computed once without gradients, then part by part with the gradient of its depth.
+    """
+
+    def __init__(
+        self,
+        network: TrainingNetwork,
+        settings: Settings,
+        execution: Execution,
+        group: ProcessGroup,
+        accumulate: int = 1,
+    ) -> None:
         self.settings = settings
+        self.accumulate = accumulate
         self.execution = execution
         self.group = group
-        self.network = network.to(execution.device).to(memory_format=torch.channels_last).train()
+        self.network = network.train()
         self.model = network.model
         set_trainable(self.model, settings.stage, settings.encoder_lr > 0, settings.lr > 0, settings.encoder_blocks)
         self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
@@ -121,16 +144,7 @@ class Trainer:
         Raises:
             DivergedError: if the loss is not finite in float32 or bfloat16.
         """
-        self.optimizer.zero_grad(set_to_none=True)
-        slots = self._slots(batch.target.shape[1])
-        device = self.execution.device
-        inputs = tuple(x.to(device, torch.float32, non_blocking=True) for x in batch.inputs)
-        with self.execution.autocast():
-            prediction = self._parallel(inputs, slots)
-        target, valid = (self.network.pixels(x[:, slots]).to(device) for x in (batch.target, batch.valid))
-        losses = self.losses(*(self.group.whole_batch(x) for x in (prediction, target, valid.to(torch.uint8))))
-        # Each process has its own share of the whole batch's gradient; DistributedDataParallel takes their mean.
-        self.scaler.scale(losses["total_loss"] * self.group.size).backward()
+        losses = self.gradients(batch)
         self.scaler.unscale_(self.optimizer)
         norm = nn.utils.clip_grad_norm_(self.trained.values(), self.settings.clip_norm or torch.inf)
         result = {name: float(value.detach()) for name, value in losses.items()}
@@ -144,11 +158,49 @@ class Trainer:
         self.step += 1
         return {**result, "grad_norm": float(norm), "lr": rate}
 
+    def gradients(self, batch: Batch) -> dict[str, Tensor]:
+        """The batch's losses, and their gradients in the weights, scaled by the scaler."""
+        self.optimizer.zero_grad(set_to_none=True)
+        slots = self._slots(batch.target.shape[1])
+        device = self.execution.device
+        inputs = (x.to(device, torch.float32, non_blocking=True) for x in batch.inputs)
+        parts = list(zip(*(x.chunk(self.accumulate) for x in inputs)))
+        with torch.set_grad_enabled(len(parts) == 1):
+            prediction = torch.cat([self._predict(part, slots) for part in parts])
+        if len(parts) > 1:
+            prediction.requires_grad_()
+        target, valid = (self.network.pixels(x[:, slots]).to(device) for x in (batch.target, batch.valid))
+        losses = self.losses(*(self.group.whole_batch(x) for x in (prediction, target, valid.to(torch.uint8))))
+        # Each process has its own share of the whole batch's gradient; DistributedDataParallel takes their mean.
+        self.scaler.scale(losses["total_loss"] * self.group.size).backward()
+        if len(parts) > 1:
+            assert prediction.grad is not None
+            for number, (part, gradient) in enumerate(zip(parts, prediction.grad.chunk(self.accumulate))):
+                with self._together(number == len(parts) - 1):
+                    self._predict(part, slots).backward(gradient)
+        return losses
+
+    def _predict(self, inputs: tuple[Tensor, ...], slots: list[int]) -> Tensor:
+        with self.execution.autocast():
+            depth: Tensor = self._parallel(inputs, slots)
+        return depth
+
+    def _together(self, yes: bool) -> AbstractContextManager[None]:
+        """Context in which processes add up their gradients, or do not yet."""
+        parallel = self._parallel
+        return parallel.no_sync() if isinstance(parallel, DistributedDataParallel) and not yes else nullcontext()
+
     def losses(self, prediction: Tensor, target: Tensor, valid: Tensor) -> dict[str, Tensor]:
         """The stage's losses of (B, T, H, W) maps, `total_loss` among them."""
         valid = valid.bool()
         flat = prediction.flatten(0, 1), target.flatten(0, 1), valid.flatten(0, 1)
-        if self.settings.stage == "clip":
+        if self.settings.metric:
+            spatial = silog_loss(prediction, target, valid)
+            losses = {"spatial_loss": spatial, "total_loss": spatial}
+            if self.settings.stage == "clip":
+                stable = self.video.stable_scale * self.video.stable_loss(prediction, target, valid)
+                losses |= {"stable_loss": stable, "total_loss": spatial + stable}
+        elif self.settings.stage == "clip":
             losses = self.video(prediction, target, valid)
         else:
             spatial = self.spatial(*flat)
@@ -222,17 +274,18 @@ def save_state(trainer: Trainer, folder: Path) -> None:
         torch.save(trainer.state(), partial)
 
 
-def load_state(folder: Path) -> dict[str, Any] | None:
-    """Read a state that `save_state` wrote, None if there is none.
+def load_state(folder: Path, group: ProcessGroup) -> dict[str, Any] | None:
+    """Read the main process's state that `save_state` wrote, in all processes; None if there is none.
 
     Raises:
         OutputError: if it is damaged.
     """
     path = folder / STATE
-    if not path.is_file():
+    content = group.share(path.read_bytes() if group.is_main and path.is_file() else None)
+    if content is None:
         return None
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for damaged files
         raise OutputError(f"{path}: damaged; delete it to start anew") from error
     return state

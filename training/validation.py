@@ -1,19 +1,23 @@
-"""Quality on fixed clips while training runs: one scale and shift per clip in disparity, delta1 and AbsRel."""
+"""Quality on fixed clips while training runs: delta1 and AbsRel.
+
+Relative weights are measured after one scale and shift per clip in disparity, metric ones as they are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from torch import Tensor
 
-from benchmark.eval.metrics import evaluate_sequence
-from benchmark.rgbd import open_rgbd_folder
+from benchmark.eval.metrics import FLOOR, evaluate_sequence
+from benchmark.rgbd import RgbdFolder
+from training.augment import resize_clip
 from training.clips import Clip
 from training.sources import read_frames, sample_of_clip
 from training.trainer import Trainer
+from video_depth_anything.transform import network_size
 
 MAX_DEPTH_RGBD = 10.0
 NAMES = {"delta1": "delta1_acc", "abs_rel": "abs_relative_difference"}
@@ -26,34 +30,38 @@ class FixedClip:
     Attributes:
         source: where it comes from; clips of one source are averaged.
         images: (T, 3, H, W) float32, normalised.
-        depth: (T, H, W) float32, 1 / `Clip.disparity`; 0 is unknown.
+        depth: (T, H, W) float32, metres, or 1 / `Clip.disparity` for relative weights; 0 is unknown.
         max_depth: what is farther is left out.
+        metric: whether the weights predict metres.
     """
 
     source: str
     images: Tensor
     depth: np.ndarray
     max_depth: float
+    metric: bool = False
 
 
-def fixed_recording(path: Path, count: int, size: tuple[int, int], consecutive: bool) -> FixedClip:
-    """`count` frames of an RGB-D folder, evenly spaced or one after the other.
+def fixed_recording(folder: RgbdFolder, count: int, input_size: int, consecutive: bool, metric: bool) -> FixedClip:
+    """`count` frames of a recording in the size that inference gives them, evenly spaced or one after the other.
 
     Raises:
-        InputError: if the folder cannot be read.
+        InputError: if files cannot be read.
     """
-    folder = open_rgbd_folder(path)
     count = min(count, len(folder))
     indices = range(count) if consecutive else np.linspace(0, len(folder) - 1, count).astype(int).tolist()
-    return fixed_clip(path.name, read_frames(folder, indices), size, MAX_DEPTH_RGBD)
+    clip = read_frames(folder, indices)
+    size = network_size(clip.images.shape[1], clip.images.shape[2], input_size)
+    return fixed_clip(folder.path.name, resize_clip(clip, size), MAX_DEPTH_RGBD, metric)
 
 
-def fixed_clip(source: str, clip: Clip, size: tuple[int, int], max_depth: float) -> FixedClip:
-    """A clip to measure on, resized to (H, W)."""
-    sample = sample_of_clip(clip, size)
+def fixed_clip(source: str, clip: Clip, max_depth: float, metric: bool = False) -> FixedClip:
+    """A clip to measure on, whose sides are multiples of 14."""
+    sample = sample_of_clip(clip, metric)
+    target = sample.target.numpy()
     with np.errstate(divide="ignore"):
-        depth = np.where(sample.valid, 1 / sample.target.numpy(), 0)
-    return FixedClip(source, sample.inputs[0], depth, max_depth)
+        depth = target if metric else np.where(sample.valid, 1 / target, 0)
+    return FixedClip(source, sample.inputs[0], depth, max_depth, metric)
 
 
 def validate(trainer: Trainer, clips: Sequence[FixedClip]) -> dict[str, float]:
@@ -61,7 +69,10 @@ def validate(trainer: Trainer, clips: Sequence[FixedClip]) -> dict[str, float]:
     rows: dict[str, list[float]] = {}
     for clip in clips:
         predicted = trainer.predict((clip.images.unsqueeze(0),), list(range(len(clip.images))))[0].numpy()
-        metrics, _ = evaluate_sequence(predicted, clip.depth, clip.max_depth)
+        if clip.metric:
+            metrics, _ = evaluate_sequence(1 / np.maximum(predicted, FLOOR), clip.depth, clip.max_depth, "none")
+        else:
+            metrics, _ = evaluate_sequence(predicted, clip.depth, clip.max_depth)
         for short, name in NAMES.items():
             rows.setdefault(f"{clip.source}/{short}", []).append(metrics[name])
     return {name: float(np.mean(values)) for name, values in rows.items()}
