@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import pickle
 import random
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -232,8 +233,12 @@ def test_weights_that_are_no_finite_numbers(
     assert f"{path}: head.projects.0.bias" in text and said in text
 
 
-def test_the_hash_of_a_file_comes_with_its_weights(checkpoint: Path) -> None:
-    assert load_checkpoint("vits", False, checkpoint, "cpu")[1] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+def test_a_file_is_read_once_and_its_hash_comes_with_its_weights(checkpoint: Path) -> None:
+    opened: list[object] = []
+    sys.addaudithook(lambda event, args: opened.append(args[0]) if event == "open" else None)
+    _, sha256 = load_checkpoint("vits", False, checkpoint, "cpu")
+    assert [str(path) for path in opened].count(str(checkpoint)) == 1
+    assert sha256 == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
 
 
 def test_truncated_download(tmp_path: Path, checkpoint: Path) -> None:

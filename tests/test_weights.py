@@ -241,8 +241,7 @@ def test_killed_process_frees_the_lock_and_is_continued(hub: Hub, folder: Path, 
     assert hub.fetched(VITS)[-1].range is not None
 
 
-def test_kinds_of_files(tmp_path: Path) -> None:
-    path = tmp_path / "file"
+def test_kinds_of_files() -> None:
     header = b'{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
     for content, kind in (
         (CONTENT, "zip"),
@@ -251,8 +250,7 @@ def test_kinds_of_files(tmp_path: Path) -> None:
         (b"<html>", None),
         (b"", None),
     ):
-        path.write_bytes(content)
-        assert file_kind(path) == kind
+        assert file_kind(content[:9], len(content)) == kind
 
 
 def test_bundled_files_are_found() -> None:

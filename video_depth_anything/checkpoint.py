@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import logging
 import os
 import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -72,7 +73,7 @@ def choose_weights(
     name = None if encoder is None else encoder_name(encoder)
     if checkpoint is not None:
         path = find_checkpoint(name or DEFAULT_ENCODER, metric, checkpoint)
-        return name or guess_encoder(_tensors(path, path)) or DEFAULT_ENCODER, path
+        return name or guess_encoder(_tensors(path)) or DEFAULT_ENCODER, path
     there = [found for found, predicts_metres in public_checkpoints() if predicts_metres == metric]
     if name in there:
         return name, find_checkpoint(name, metric)
@@ -103,43 +104,46 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: if the file is not a checkpoint, is damaged, or holds anything but tensors by name.
     """
-    with path.open("rb") as file:
-        return _checked_tensors(path, file)
+    data = path.read_bytes()
+    _check_sums(path, data)
+    return _tensors(path, data)
 
 
-def _checked_tensors(path: Path, file: BinaryIO) -> dict[str, Tensor]:
-    if file_kind(path) == "zip":
-        try:
-            with zipfile.ZipFile(file) as archive:
-                # torch checks no sums, and reads an entry that bears the mark of a DOS folder as empty memory.
-                folders = [entry.filename for entry in archive.infolist() if entry.external_attr & 0x10]
-                damaged = archive.testzip() or next(iter(folders), None)
-        except Exception as error:  # whatever a damaged zip makes of Python's reader
-            raise _unreadable(path, "damaged, or not a file of plain tensors") from error
-        if damaged is not None:
-            raise _unreadable(path, f"damaged at {damaged}; fetch or copy it again")
-    file.seek(0)
-    return _tensors(path, file)
+def _check_sums(path: Path, data: bytes) -> None:
+    if file_kind(data[:9], len(data)) != "zip":
+        return
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            # torch checks no sums, and reads an entry that bears the mark of a DOS folder as empty memory.
+            folders = [entry.filename for entry in archive.infolist() if entry.external_attr & 0x10]
+            damaged = archive.testzip() or next(iter(folders), None)
+    except Exception as error:  # whatever a damaged zip makes of Python's reader
+        raise _unreadable(path, "damaged, or not a file of plain tensors") from error
+    if damaged is not None:
+        raise _unreadable(path, f"damaged at {damaged}; fetch or copy it again")
 
 
-def _tensors(path: Path, source: BinaryIO | Path) -> dict[str, Tensor]:
-    """What the file holds, unchecked; from a path only what is looked at is read."""
-    kind = file_kind(path)
-    content: Any
-    if kind is None:
+def _tensors(path: Path, data: bytes | None = None) -> dict[str, Tensor]:
+    """What the file, or `data` read from it, holds; without `data` only what is looked at is read."""
+    if data is None:
         with path.open("rb") as file:
-            head = file.read(256).lstrip().lower()
-        if not head:
-            raise _unreadable(path, "the file is empty")
-        if head.startswith((b"<!doctype", b"<html", b"<?xml")):
-            raise _unreadable(path, "it is a web page; fetch the checkpoint again")
+            head, size = file.read(256), path.stat().st_size
+    else:
+        head, size = data[:256], len(data)
+    kind = file_kind(head[:9], size)
+    content: Any
+    if not head:
+        raise _unreadable(path, "the file is empty")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise _unreadable(path, "it is a web page; fetch the checkpoint again")
     try:
         if kind == "safetensors":
-            from safetensors.torch import load_file
+            from safetensors.torch import load, load_file
 
-            content = load_file(path, device="cpu")
+            content = load_file(path, device="cpu") if data is None else load(data)
         else:
-            lazily = kind == "zip" and isinstance(source, Path)
+            source = path if data is None else io.BytesIO(data)
+            lazily = kind == "zip" and data is None
             content = torch.load(source, map_location="cpu", weights_only=True, mmap=lazily)
     except ImportError as error:
         raise CheckpointError(f"checkpoint {path} needs a package: pip install safetensors") from error
@@ -201,7 +205,7 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
 def load_checkpoint(
     encoder: EncoderName, metric: bool, path: Path, device: str | torch.device = "auto"
 ) -> tuple[VideoDepthAnything, str]:
-    """Build a model with the weights of a file, ready for inference; the file is opened once.
+    """Build a model with the weights of a file, ready for inference; the file is read once.
 
     Returns:
         The model, and the file's SHA-256 in hexadecimal digits.
@@ -210,12 +214,12 @@ def load_checkpoint(
         CheckpointError: if the weights do not fit. DeviceError: if the device is not available.
     """
     target = resolve_device(device)
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-        # Contents that are known by their hash are whole.
-        whole = any(sha256 == entry.sha256 for entry in CATALOGUE)
-        state_dict = _tensors(path, file) if whole else _checked_tensors(path, file)
+    data = path.read_bytes()
+    sha256 = hashlib.sha256(data).hexdigest()
+    if all(sha256 != entry.sha256 for entry in CATALOGUE):  # contents that are known by their hash are whole
+        _check_sums(path, data)
+    state_dict = _tensors(path, data)
+    del data
     # Weights are assigned, not copied into freshly drawn ones: loading takes no time and no second copy.
     with torch.device("meta"):
         model = VideoDepthAnything(encoder, metric=metric)

@@ -94,14 +94,12 @@ def bundled(relative: str) -> Path:
     return installed if installed.exists() else package.parent / "assets" / relative
 
 
-def file_kind(path: Path) -> Literal["zip", "safetensors"] | None:
-    """What a file is by its content: a zip as PyTorch saves it, safetensors, or None for anything else."""
-    with path.open("rb") as file:
-        head = file.read(9)
+def file_kind(head: bytes, size: int) -> Literal["zip", "safetensors"] | None:
+    """What a file is by its first nine bytes: a zip as PyTorch saves it, safetensors, or None for anything else."""
     if head[:4] == b"PK\x03\x04":
         return "zip"
     # Safetensors begin with the length of their header, eight bytes, and the header, which is JSON.
-    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= path.stat().st_size - 8:
+    if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return "safetensors"
     return None
 
@@ -156,9 +154,11 @@ def mismatch(path: Path, weights: Weights) -> str | None:
         return f"expected {weights.size} bytes, found {size}"
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        kind = file_kind(file.read(9), size)
     if found != weights.sha256:
         return f"expected SHA-256 {weights.sha256}, found {found}"
-    return None if file_kind(path) else "neither a PyTorch zip nor a safetensors file"
+    return None if kind else "neither a PyTorch zip nor a safetensors file"
 
 
 def kept(path: Path, weights: Weights) -> str:
