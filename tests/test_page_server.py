@@ -24,7 +24,8 @@ import pytest
 from page_server import Server, serving
 from starlette.exceptions import HTTPException
 
-from video_depth_anything.web.gate import PRESS, Rates, _Body
+from video_depth_anything.web.bounds import Body, Rates
+from video_depth_anything.web.gate import PRESS
 from video_depth_anything.web.server import open_browser
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -252,15 +253,15 @@ def test_silent_connections_give_way(server: Server) -> None:
 
 
 def test_a_slow_request_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("video_depth_anything.web.gate.PATIENCE", 0.2)
-    monkeypatch.setattr("video_depth_anything.web.gate.LEAST_RATE", 100)
+    monkeypatch.setattr("video_depth_anything.web.bounds.PATIENCE", 0.2)
+    monkeypatch.setattr("video_depth_anything.web.bounds.LEAST_RATE", 100)
 
     async def receive() -> dict[str, Any]:
         await asyncio.sleep(0.05)
         return {"type": "http.request", "body": b"x", "more_body": True}
 
     async def read() -> int:
-        body, taken = _Body(receive, 1000), 0
+        body, taken = Body(receive, 1000), 0
         with contextlib.suppress(HTTPException):
             while True:
                 taken += len((await body.next())["body"])

@@ -6,15 +6,12 @@ Gradio has many more addresses than this page needs, and serves files to anyone 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import ipaddress
 import json
 import logging
 import re
 import secrets
 import socket
-import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from http.cookies import CookieError, SimpleCookie
 from typing import TYPE_CHECKING, Any
@@ -24,6 +21,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
+from .bounds import Body, Rates
 from .visitors import Visitors
 
 if TYPE_CHECKING:
@@ -50,14 +48,10 @@ READS = re.compile(
 FILE = "/gradio_api/file="
 # Bytes of a request: the whole form of an upload has its own limit.
 MOST_BODY = {PRESS: 50_000, PICTURE: 3_000_000, LOGIN: 10_000}
-# Bytes that are taken of an upload that is refused: a browser shows an answer only when it has sent all.
-MOST_DRAINED = 500_000_000
-# A request may take so many seconds, and more for its bytes at the least rate of a connection, in bytes a second; an
-# answer is given up when nobody takes its next part for so many seconds.
-PATIENCE, LEAST_RATE, STALLED_SECONDS = 30.0, 10_000, 60.0
-# Requests that change something: of a visitor and of an address, within so many seconds and at the same time; logins.
-SPAN, MOST_OF_VISITOR, MOST_OF_ADDRESS, MOST_LOGINS = 10.0, 400, 2000, 20
-AT_ONCE_OF_VISITOR, AT_ONCE_OF_ADDRESS = 8, 40
+# An answer is given up when nobody takes its next part for so many seconds.
+STALLED_SECONDS = 60.0
+# Requests that do something: in `SPAN` seconds and at the same time, of a visitor and of an address; logins.
+OF_VISITOR, OF_ADDRESS, LOGINS = (400, 8), (2000, 40), (20, 4)
 
 
 def cookies_of(header: str) -> dict[str, str]:
@@ -72,32 +66,6 @@ def owner_of(header: str) -> str | None:
     """The visitor's own cookie, if it is in the header."""
     found = cookies_of(header).get(COOKIE, "")
     return found if re.fullmatch(r"[0-9a-f]{64}", found) else None
-
-
-class Rates:
-    """Counts what visitors and addresses ask for, and refuses what is too much."""
-
-    def __init__(self) -> None:
-        self._since = time.monotonic()
-        self._counts: Counter[str] = Counter()
-        self._now: Counter[str] = Counter()
-
-    @contextlib.contextmanager
-    def counted(self, limits: dict[str, tuple[int, int]]) -> Iterator[None]:
-        """Count a request while the block answers it."""
-        if time.monotonic() - self._since > SPAN:
-            self._since = time.monotonic()
-            self._counts.clear()
-        self._counts.update(limits.keys())
-        for name, (most, at_once) in limits.items():
-            if self._counts[name] > most or self._now[name] >= at_once:
-                raise HTTPException(429, "Too many requests from you. Wait a few seconds and try again.")
-        self._now.update(limits.keys())
-        try:
-            yield
-        finally:
-            self._now.subtract(limits.keys())
-            self._now += Counter()  # only what is above zero stays
 
 
 class Hosts:
@@ -152,7 +120,7 @@ class Gate:
         scope["state"] = {**scope.get("state", {}), "owner": owner}
         path = scope["path"].rstrip("/") or "/"
         answer = _Answer(send, None if known else owner)
-        body = _Body(receive, self._most_body.get(path, 0))
+        body = Body(receive, self._most_body.get(path, 0))
         try:
             self._check_request(scope, path, headers, owner)
             if scope["method"] != "POST":
@@ -173,7 +141,7 @@ class Gate:
             logger.exception("a request failed: %r %r", scope["method"], scope["path"])
             await answer.refuse(HTTPException(500, "Something went wrong on the server."), as_json=path == PRESS)
 
-    async def _pass_on(self, scope: Scope, path: str, body: _Body, answer: _Answer) -> None:
+    async def _pass_on(self, scope: Scope, path: str, body: Body, answer: _Answer) -> None:
         own = self._own.get(path)
         if own is None:
             await self._app(scope, body.next, answer)
@@ -202,11 +170,8 @@ class Gate:
     def _limits(self, scope: Scope, path: str, owner: str) -> dict[str, tuple[int, int]]:
         address = scope["client"][0] if scope.get("client") else ""
         if path == LOGIN:
-            return {f"login {address}": (MOST_LOGINS, 4)}
-        return {
-            owner: (MOST_OF_VISITOR, AT_ONCE_OF_VISITOR),
-            f"from {address}": (MOST_OF_ADDRESS, AT_ONCE_OF_ADDRESS),
-        }
+            return {f"login {address}": LOGINS}
+        return {owner: OF_VISITOR, f"from {address}": OF_ADDRESS}
 
     def _checked(self, body: bytes, owner: str) -> bytes:
         """The body of a press, whose files are the visitor's and whose values its components can have."""
@@ -218,57 +183,6 @@ class Gate:
         if not all(isinstance(path, str) and self._visitors.may_read(owner, path) for path in paths):
             raise HTTPException(404, "This video is no longer on the server. Upload it again.")
         return json.dumps(self._check(content)).encode()
-
-
-class _Body:
-    """A request's body: no more than is allowed, and no slower."""
-
-    def __init__(self, receive: Receive, most: int) -> None:
-        self._receive = receive
-        self._most = most
-        self._start = time.monotonic()
-        self._taken = 0
-        self._more = True
-        self._replayed: bytes | None = None
-
-    async def next(self) -> Message:
-        """The next part."""
-        if self._replayed is not None:
-            body, self._replayed = self._replayed, None
-            return {"type": "http.request", "body": body, "more_body": False}
-        if not self._more:
-            return await self._receive()  # the connection's end
-        patience = self._start + PATIENCE + self._taken / LEAST_RATE - time.monotonic()
-        try:
-            message = await asyncio.wait_for(self._receive(), max(patience, 0.01))
-        except asyncio.TimeoutError as error:
-            raise HTTPException(408, "The request came too slowly.") from error
-        self._taken += len(message.get("body", b""))
-        self._more = message.get("more_body", False)
-        if self._taken > self._most:
-            raise HTTPException(413, "The request is too large.")
-        return message
-
-    async def all(self) -> bytes:
-        """All of it."""
-        body = bytearray()
-        while self._more:
-            message = await self.next()
-            if message["type"] == "http.disconnect":
-                raise HTTPException(400, "The request was broken off.")
-            body += message.get("body", b"")
-        return bytes(body)
-
-    def replay(self, body: bytes) -> None:
-        """Give it again."""
-        self._replayed = body
-
-    async def drain(self) -> None:
-        """Take what is still being sent, and forget it."""
-        self._most = MOST_DRAINED
-        with contextlib.suppress(HTTPException):
-            while self._more:
-                await self.next()
 
 
 class _Answer:

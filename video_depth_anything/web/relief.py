@@ -22,7 +22,7 @@ MESH_SIDE, PICTURE_SIDE = 320, 720
 # Horizontal field of view where the visitor states none, in degrees.
 USUAL_FOV = 60.0
 # Depth of the farthest point of a relative map, where the nearest one is 1: nobody knows the true ratio.
-FARTHEST = 6.0
+FARTHEST = 3.0
 # Where depth jumps by more than this factor between neighbours, the mesh is torn: two surfaces meet there.
 TEAR = 1.08
 

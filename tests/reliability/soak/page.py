@@ -12,7 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
@@ -51,7 +51,9 @@ class Trial:
         kinds: list[Callable[[Visitor, random.Random], None]] = [
             self.finished, self.cancelled, self.closed, self.hostile, self.hostile,
         ]  # fmt: skip
+        rare: list[Callable[[Visitor, random.Random], None]] = [self.slow, self.tabs, self.stopped]
         self._jobs = [(kinds[index % len(kinds)], random.Random(f"{seed} {index}")) for index in range(JOBS)]
+        self._jobs += [(kind, random.Random(f"{seed} {kind.__name__}")) for kind in rare]
 
     def run(self) -> None:
         """All jobs, a few at once."""
@@ -133,6 +135,61 @@ class Trial:
             time.sleep(chance.uniform(0, 4))
             self._saw("closed")
 
+    def slow(self, visitor: Visitor, chance: random.Random) -> None:
+        """Headers and an upload that come a byte at a time, and never end: they are given up, others are answered."""
+        lines = f"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nCookie: {visitor.cookie}\r\n"
+        upload = f"{lines}Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 900000\r\n\r\n--x\r\n"
+        held = [socket.create_connection(("127.0.0.1", self._port), 30) for _ in range(300)]
+        for index, connection in enumerate(held):
+            with suppress(OSError):
+                connection.sendall((upload if index < 4 else lines).encode())
+        for _ in range(25):
+            time.sleep(2)
+            for connection in held:
+                with suppress(OSError):
+                    connection.sendall(b"x")
+        for connection in held:
+            connection.settimeout(5)
+            try:
+                while connection.recv(1000):
+                    pass
+            except TimeoutError:
+                self._found(hung="a slow request is still open")
+            except OSError:
+                pass
+            connection.close()
+        self._saw("slow")
+
+    def tabs(self, visitor: Visitor, chance: random.Random) -> None:
+        """Two tabs of one visitor: one job at a time, and both show it."""
+        other = Visitor("127.0.0.1", self._port)
+        other.cookie = visitor.cookie
+        if not self._begun(visitor, "short.mp4", self._short):
+            return
+        upload = other.upload("second.mp4", self._short)
+        said = other.begin(upload or "", [])
+        first, second = visitor.outcome(), other.outcome()
+        if "Another video of yours" not in said and "<progress" not in said:
+            self._found(lost=f"two tabs: {said}")
+        if first[1] != second[1] or not first[0].startswith("Done"):
+            self._found(lost=f"two tabs see different results: {first} {second}")
+        self._saw("two tabs")
+
+    def stopped(self, visitor: Visitor, chance: random.Random) -> None:
+        """A decoder that is stopped in mid-job costs that job alone."""
+        if not self._begun(visitor, "stopped.mp4", self._long):
+            return
+        while "% of" not in (status := visitor.press("look", [])) and "<progress" in status:
+            time.sleep(0.5)
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if b"web.decoder" in (words := (folder / "cmdline").read_bytes()) and b"/stopped.mp4" in words:
+                    os.kill(int(folder.name), signal.SIGSTOP)
+        status, _ = visitor.outcome()
+        if "gave no frame for 60 seconds" not in status and not status.startswith("Done"):
+            self._found(lost=f"a stopped decoder: {status}")
+        self._saw("decoder stopped")
+
     def hostile(self, visitor: Visitor, chance: random.Random) -> None:
         """An upload that wants something else, or is broken."""
         name, content = chance.choice(list(self._attacks(chance)))
@@ -178,7 +235,7 @@ def serving(row: Row, folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], i
     temporary.mkdir()
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    words = ["--server_port", str(port), "--no_browser", "--encoder", "vits", "--device", "cpu"]
+    words = ["--server_port", str(port), "--no_browser", "--encoder", "vits", "--device", "cpu", "--input_size", "28"]
     environment = {**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": str(ROOT)}
     log = folder / "said.txt"
     with log.open("wb") as said:
