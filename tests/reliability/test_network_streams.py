@@ -22,8 +22,8 @@ class Hub(socketserver.ThreadingTCPServer):
 
     allow_reuse_address = daemon_threads = True
 
-    def __init__(self, content: bytes, sent: int, way: str) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, content: bytes, sent: int, way: str, port: int) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
         self.content, self.sent, self.way = content, sent, way
         self.over = threading.Event()
 
@@ -53,8 +53,8 @@ class Handler(socketserver.StreamRequestHandler):
 
 
 @contextmanager
-def served(content: bytes, sent: int, way: str) -> Iterator[Hub]:
-    with Hub(content, sent, way) as hub:
+def served(content: bytes, sent: int, way: str, port: int = 0) -> Iterator[Hub]:
+    with Hub(content, sent, way, port) as hub:
         thread = threading.Thread(target=hub.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
@@ -110,13 +110,16 @@ def test_a_stream_that_breaks_off_is_not_finished(
     assert "broken off: wrote outputs/live_depths.npz" in result.out + result.err
     with np.load(out / "live_depths.npz") as archive:
         assert 48 <= len(archive["depths"]) < 96
+    if way == "endless":
+        return  # without a length it is live, and the next recording of a live source is another one
     # It is replaced by a whole one, and not the other way round.
-    with served(stream, len(stream), "closes") as hub:
+    port = int(hub.server_address[1])
+    with served(stream, len(stream), "closes", port) as hub:
         whole, _ = watched(command, hub, checkpoint, home, flags=("--resume",))
     assert whole.code == 0, whole.err
     with np.load(out / "live_depths.npz") as archive:
         assert len(archive["depths"]) == 96
-    with served(stream, len(stream) // 2, "closes") as hub:
+    with served(stream, len(stream) // 2, "closes", port) as hub:
         again, _ = watched(command, hub, checkpoint, home)
     assert again.code == 1
     assert shown(out) == {"live_depths.npz", "live_interrupted_depths.npz"}

@@ -105,7 +105,7 @@ class FileReader(Reader):
         rates = stream.average_rate, stream.guessed_rate, stream.base_rate
         # Of a bare stream, the average is the library's default and the guess is what its headers say.
         stated = plausible_rate(*((rates[1], *rates) if flags & NO_TIMES else rates))
-        has_length = bool(self._container.duration or stream.duration)
+        has_length = bool(self._container.duration or stream.duration or self._container.size > 0)
         self.live = is_live(self._location, has_length, self._chosen_live)
         self.made_up_clock = self.live and bool(flags & NO_TIMES)
         self._set_up(self._container, stream)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -20,7 +19,7 @@ from .sound import AudioTrack, Sound
 from .yuv import yuv_planes, yuv_table
 
 if TYPE_CHECKING:
-    from av import Packet, VideoFrame, VideoStream
+    from av import VideoFrame, VideoStream
     from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
@@ -175,17 +174,31 @@ class VideoWriter:
 
         if frame.shape[:2] != self._size:
             raise ValueError(f"frame is {frame.shape}, the video has {self._size}")
-        if time is None:
-            time = float(self._count / self._fps)
-        ticks = self._clock.step if duration is None else round(duration / self._clock.tick)
+        if self._count == 0:
+            self._first = time or 0.0
+        seconds = float(self._count / self._fps) if time is None else time - self._first
+        step = self._clock.step if duration is None else round(duration / self._clock.tick)
+        # A container has no two frames at one time, and no pause of days.
+        tick = max(self._clock.at(seconds) - self._shift, self._last + 1)
+        if self._count and tick - self._last > LONGEST:
+            text = "%s: a pause of %.3g hours is shortened to the longest that MP4 can hold"
+            logger.warning(text, self.path.name, float((tick - self._last) * self._clock.tick) / 3600)
+            self._shift += tick - self._last - LONGEST
+            tick = self._last + LONGEST
+        if self._durations:
+            self._durations[-1] = tick - self._last
+        self._even &= tick == self._count * self._clock.step
+        self._last, self._duration = tick, min(max(step, 1), LONGEST)
+        self._durations.append(self._duration)
         try:
-            if self._count == 0:
-                self._first = time
-                if self._audio is not None:
-                    self._sound = Sound.opened(self._audio, self._output, self.path.name)
-            self._mux(self._stream.encode(self._picture(frame, self._next_tick(time - self._first, ticks))))
+            if self._count == 0 and self._audio is not None:
+                self._sound = Sound.opened(self._audio, self._output, self.path.name)
+            self._count += 1
+            for packet in self._stream.encode(self._picture(frame, tick)):
+                packet.duration = self._durations.popleft()
+                self._output.mux(packet)
             if self._sound is not None:
-                self._sound.write_until(self._seconds(self._last) - BEHIND)
+                self._sound.write_until(float(tick * self._clock.tick) - BEHIND)
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 
@@ -202,9 +215,11 @@ class VideoWriter:
                 self._duration = step
             if self._durations:
                 self._durations[-1] = self._duration
-            self._mux(self._stream.encode(None))
+            for packet in self._stream.encode(None):
+                packet.duration = self._durations.popleft()
+                self._output.mux(packet)
             if self._sound is not None:
-                self._sound.finish(self._seconds(self._last + self._duration))
+                self._sound.finish(float((self._last + self._duration) * self._clock.tick))
             self._output.close()
             commit(self.path)
         except BaseException as error:
@@ -222,33 +237,6 @@ class VideoWriter:
         with contextlib.suppress(av.FFmpegError, OSError):
             self._output.close()
         discard(self.path)
-
-    def _next_tick(self, seconds: float, duration: int) -> int:
-        """When the next frame is shown; a container has no two frames at one time, and no pause of days."""
-        tick = max(self._clock.at(seconds) - self._shift, self._last + 1)
-        if self._count and tick - self._last > LONGEST:
-            hours = self._seconds(tick - self._last) / 3600
-            logger.warning(
-                "%s: a pause of %.3g hours is shortened to the longest that MP4 can hold", self.path.name, hours
-            )
-            self._shift += tick - self._last - LONGEST
-            tick = self._last + LONGEST
-        if self._durations:
-            self._durations[-1] = tick - self._last
-        self._duration = min(max(duration, 1), LONGEST)
-        self._durations.append(self._duration)
-        self._even &= tick == self._count * self._clock.step
-        self._last = tick
-        self._count += 1
-        return tick
-
-    def _seconds(self, ticks: int) -> float:
-        return float(ticks * self._clock.tick)
-
-    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
-        for packet in packets:
-            packet.duration = self._durations.popleft()
-            self._output.mux(packet)
 
     def _failure(self, error: Exception) -> OutputError:
         reason = getattr(error, "strerror", None) or error
