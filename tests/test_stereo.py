@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from conftest import MakeVideo
-from ffmpeg import ffmpeg_header
+from ffmpeg import ffmpeg_header, run_ffmpeg, sound_of
 
 from video_depth_anything.outputs.base import RunInfo
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
@@ -145,6 +145,22 @@ def test_files(make_video: MakeVideo, tmp_path: Path, layout: Any, name: str, si
     assert words in header
     assert ("Stereo" in header) == bool(words)
     assert len(list(open_video(tmp_path / name))) == 6  # the data is where the index says
+
+
+def test_sound_is_that_of_the_source(tmp_path: Path) -> None:
+    """The box that is added moves the places of both streams."""
+    clip = tmp_path / "clip.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x48:r=25:d=2", "-f", "lavfi", "-i", "sine=d=2", "-c:a", "aac", clip)
+    options = OutputOptions(tmp_path / "out", ("src", "sbs"), keep_audio=True)
+    source = open_video(clip)
+    with OutputPlan(options, CameraOptions(), False).open(source) as outputs:
+        for frame in source.timed():
+            frame.depth = np.full(source.size, 1, np.float32)
+            outputs.write(frame)
+        outputs.close()
+    heard = sound_of(tmp_path / "out" / "clip_sbs_LR.mp4")
+    assert np.abs(heard).max() > 0.05
+    np.testing.assert_array_equal(heard, sound_of(tmp_path / "out" / "clip_src.mp4"))
 
 
 def test_an_anaglyph_has_the_left_view_in_red(tmp_path: Path) -> None:
