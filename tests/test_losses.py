@@ -25,7 +25,7 @@ from loss.loss import (
     normalize_prediction_robust,
     reduction_image_based,
 )
-from training.losses import log_loss, scale_loss, silog_loss
+from training.losses import log_gradient_loss, log_loss, scale_loss, silog_loss
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = golden_json("loss")
@@ -311,6 +311,18 @@ def test_scale_loss_pulls_towards_the_target() -> None:
     assert loss > 1
     assert scale.grad is not None and shift.grad is not None
     assert scale.grad > 0 and shift.grad > 0
+
+
+def test_log_gradient_loss_is_the_height_of_a_missing_step_far_off_as_close_by() -> None:
+    step = torch.ones(1, 16, 16)
+    step[:, :, 8:] = 1.5
+    flat, mask = torch.full_like(step, 2.0), torch.ones_like(step)
+    assert log_gradient_loss(2 * step + 0.03, step, mask).item() == pytest.approx(0, abs=1e-5)
+    # One column of 16, of 8, of 4 and of 2 pixels jumps.
+    jump = np.log((1.5 + 0.03) / (1 + 0.03))
+    assert log_gradient_loss(flat, step, mask).item() == pytest.approx(
+        jump * (1 / 16 + 1 / 8 + 1 / 4 + 1 / 2), rel=1e-4
+    )
 
 
 def test_log_loss_sees_what_affine_invariant_losses_do_not() -> None:

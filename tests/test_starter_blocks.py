@@ -42,6 +42,11 @@ def images() -> Tensor:
     return torch.from_numpy(np.stack([preprocess(frame, (HEIGHT, WIDTH)) for frame in frames]))
 
 
+FINE = {f"head.{part}" for part in ("projects.0", "projects.1", "resize_layers.0", "resize_layers.1", *(
+    f"scratch.{name}" for name in ("layer1_rn", "layer2_rn", "refinenet1", "refinenet2", "output_conv1", "output_conv2")
+))}  # fmt: skip
+
+
 def cached(model: VideoDepthAnything, images: Tensor, blocks: int) -> tuple[Tensor, ...]:
     """What a cache would hand over for one clip."""
     with torch.no_grad():
@@ -87,6 +92,17 @@ def test_live_blocks_are_trained_and_nothing_else_of_the_encoder(model: VideoDep
     assert fingerprint(frozen_encoder(trainer.model.state_dict(), 3)) == fingerprint(frozen_encoder(before, 3))
     assert fingerprint(frozen_encoder(trainer.model.state_dict(), 0)) != fingerprint(frozen_encoder(before, 0))
     assert {g["initial_lr"] for g in trainer.optimizer.param_groups} == {1e-4}
+
+
+def test_the_coarser_half_stays_as_it_is_and_the_finer_learns(model: VideoDepthAnything, images: Tensor) -> None:
+    settings = CacheSettings(coarse_share=0, log_gradient_weight=2.0, warmup=0)
+    trainer = Trainer(CachedNetwork(model, "image"), settings, FP32, ProcessGroup())
+    before = {n: v.clone() for n, v in trainer.model.state_dict().items()}
+    target = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
+    losses = trainer.train_step(Batch((images[None],), target, target > 0.1))
+    assert losses["log_gradient_loss"] > 0
+    changed = {n for n, v in trainer.model.state_dict().items() if not torch.equal(v, before[n])}
+    assert changed and all(".".join(n.split(".")[:3]) in FINE for n in changed)
 
 
 def test_coarse_training_learns_two_pixels_a_patch(model: VideoDepthAnything, images: Tensor) -> None:

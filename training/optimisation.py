@@ -12,17 +12,23 @@ from torch.optim.swa_utils import AveragedModel
 from training.network import kind_of
 
 FINAL_RATE = 0.01  # of the base rate, at the last step
+# The head's coarser half, up to the map of two pixels a patch and side: all that the motion modules read.
+COARSE = (
+    *("head.projects.2.", "head.projects.3.", "head.resize_layers.3."),
+    *("head.scratch.layer3_rn.", "head.scratch.layer4_rn.", "head.scratch.refinenet3.", "head.scratch.refinenet4."),
+)
 
 
 def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], rates: Mapping[str, float], decay: float) -> AdamW:
-    """AdamW (Loshchilov and Hutter, arXiv:1711.05101) with the rates of "encoder", "head" and "motion".
+    """AdamW (Loshchilov and Hutter, arXiv:1711.05101) with the rates of "encoder", "coarse", "head" and "motion".
 
     Biases, gains and position embeddings are not decayed.
     """
     groups: dict[tuple[str, bool], list[nn.Parameter]] = {}
     for name, parameter in parameters:
         decayed = parameter.ndim > 1 and not name.endswith(("cls_token", "pos_embed"))
-        groups.setdefault((kind_of(name), decayed), []).append(parameter)
+        kind = "coarse" if name.startswith(COARSE) else kind_of(name)
+        groups.setdefault((kind, decayed), []).append(parameter)
     return AdamW(
         {"params": members, "lr": rates[kind], "weight_decay": decay * decayed}
         for (kind, decayed), members in groups.items()

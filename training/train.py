@@ -99,6 +99,10 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     what = "of the tie to the target's scale (0.05; metric weights 0)"
     group.add_argument("--scale_weight", type=not_negative, help=what)
     group.add_argument("--log_weight", type=not_negative, default=0.0, help="of the difference of logarithms; 0: off")
+    what = "of the difference of the logarithms' gradients, which sharpens edges; 0: off"
+    group.add_argument("--log_gradient_weight", type=not_negative, default=0.0, metavar="WEIGHT", help=what)
+    what = "learning rate of the head's coarser half as a share of --lr; 0: frozen (%(default)s)"
+    group.add_argument("--coarse_share", type=share, default=1.0, metavar="SHARE", help=what)
     group.add_argument("--seed", type=whole, default=0)
 
 

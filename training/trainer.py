@@ -21,6 +21,7 @@ from training.losses import (
     TemporalFormula,
     TrimmedProcrustesLoss,
     VideoDepthLoss,
+    log_gradient_loss,
     log_loss,
     scale_loss,
     silog_loss,
@@ -67,6 +68,8 @@ class Settings:
         stable_weight: weight of the temporal loss.
         scale_weight: weight of `scale_loss`.
         log_weight: weight of `log_loss`.
+        log_gradient_weight: weight of `log_gradient_loss`.
+        coarse_share: learning rate of the head's coarser half as a share of `lr`.
         seed: decides what is drawn.
     """
 
@@ -90,6 +93,8 @@ class Settings:
     stable_weight: float = 10.0
     scale_weight: float = 0.05
     log_weight: float = 0.0
+    log_gradient_weight: float = 0.0
+    coarse_share: float = 1.0
     seed: int = 0
 
 
@@ -117,6 +122,7 @@ class Trainer:
         set_trainable(self.model, settings.stage, settings.encoder_lr > 0, settings.lr > 0, settings.encoder_blocks)
         self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         rates = {"head": settings.lr, "motion": settings.motion_lr, "encoder": settings.encoder_lr}
+        rates["coarse"] = settings.lr * settings.coarse_share
         self.optimizer = make_optimizer(self.trained.items(), rates, settings.weight_decay)
         self.average = running_average(self.trained.values(), settings.ema)
         # Half precision needs its gradients scaled; bfloat16 has float32's range.
@@ -211,6 +217,10 @@ class Trainer:
         if self.settings.log_weight > 0:
             tie = self.settings.log_weight * log_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
             losses |= {"log_loss": tie, "total_loss": losses["total_loss"] + tie}
+        if self.settings.log_gradient_weight > 0:
+            tie = log_gradient_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
+            tie = self.settings.log_gradient_weight * tie
+            losses |= {"log_gradient_loss": tie, "total_loss": losses["total_loss"] + tie}
         return losses
 
     def _slots(self, frames: int) -> list[int]:
