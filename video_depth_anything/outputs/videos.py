@@ -36,7 +36,7 @@ class VideoOutput:
         self._file.abort()
 
     def written(self) -> list[str]:
-        return [str(self._file.path)]
+        return [str(self._file.path)] if self._file.path.exists() else []
 
 
 class SourceVideo(VideoOutput):

@@ -15,16 +15,7 @@ TABLE_ENTRIES = 1 << 16
 
 
 def displayed(values: npt.NDArray[np.floating], colorspace: Colorspace) -> npt.NDArray[np.uint8]:
-    """Numbers of an image as what an ordinary screen is given.
-
-    Args:
-        values: any shape, float; 1 is white. What lies outside 0 to 1 is cut off, what is no number becomes black.
-        colorspace: "srgb" numbers are taken as they are; "linear" ones get the sRGB curve (IEC 61966-2-1); "rec709" and
-            "log" (Cineon printing density) are made linear first. "auto" is "srgb": the format has been looked at.
-
-    Returns:
-        uint8 of the same shape, in the sRGB curve.
-    """
+    """Numbers of an image, 1 is white, as uint8 of the sRGB curve; others are cut off, NaN is black."""
     values = np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0, 1)
     if colorspace in ("auto", "srgb"):
         return np.asarray(np.rint(values * 255), dtype=np.uint8)

@@ -52,12 +52,7 @@ def _even(side: Fraction) -> int:
 
 
 def upright(image: npt.NDArray[np.uint8], orientation: Orientation) -> npt.NDArray[np.uint8]:
-    """Turn and mirror a picture (H, W, 3) as its display matrix wants it.
-
-    Args:
-        orientation: a, b, c, d of the matrix, which sends column x and row y to a x + c y and b x + d y. Angles between
-            the quarter turns go to the nearest one.
-    """
+    """Turn and mirror a picture (H, W, 3) as its display matrix wants it, to the nearest quarter turn."""
     a, b, c, d = orientation
     if abs(a) + abs(d) >= abs(b) + abs(c):
         horizontal, vertical = a, d

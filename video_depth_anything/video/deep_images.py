@@ -36,14 +36,7 @@ class ImageError(Exception):
 
 
 class Page(NamedTuple):
-    """A picture of a file.
-
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        seconds: how long it is shown; None if the file does not say.
-        total: how many pictures the file claims to hold.
-        note: for the user, once.
-    """
+    """A picture of a file, seconds it is shown, how many the file claims, and a note for the user."""
 
     image: Picture
     seconds: float | None = None
@@ -60,13 +53,7 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def is_deep(image: Any, path: Path) -> bool:
-    """Whether a file has more than 8 bits a channel.
-
-    Animations of 16 bits do not count: Pillow's 8 bits of them are right, and it alone gives all frames.
-
-    Args:
-        image: as Pillow opened it. path: where it lies.
-    """
+    """Whether a file has more than 8 bits a channel; not if it is an animation, all of which Pillow alone gives."""
     with path.open("rb") as file:
         if image.format == "PNG":
             return file.read(25)[24] == 16 and getattr(image, "n_frames", 1) == 1

@@ -29,15 +29,7 @@ def filter_graph(frame: VideoFrame, name: str, **options: str) -> Graph:
 
 
 def deinterlaced(frames: Iterable[tuple[VideoFrame, Stamp]]) -> Iterator[tuple[VideoFrame, Stamp]]:
-    """Pass progressive frames through, and interlaced ones through bwdif, which gives one frame for one.
-
-    bwdif (Bob Weaver deinterlacing) looks at the frames before and after, so it is one frame behind. Once a frame is
-    interlaced the filter stays, and leaves progressive ones as they are.
-    Tiny frames, which it refuses, stay as they are too.
-
-    Args:
-        frames: frames with what is to stay with them.
-    """
+    """Pass progressive frames through, and interlaced ones through bwdif, one for one; tiny ones stay as they are."""
     graph: Graph | None = None
     in_use: tuple[object, ...] = ()
     stamps: deque[Stamp] = deque()
