@@ -247,6 +247,9 @@ def test_the_kind_of_the_weights_is_written_and_checked(make_model: MakeModel, t
     for path, asked, word in ((relative, True, "relative"), (metric, False, "metric")):
         with pytest.raises(UsageError, match=f"trained as {word} weights"):
             load_for_training("vits", path, asked)
+    with pytest.raises(CheckpointError, match="holds metric weights; add --metric"):
+        load_model("vits", checkpoint=metric, device="cpu")
+    assert load_model("vits", True, metric, "cpu").metric
     # The original's way of loading sees nothing of it.
     VideoDepthAnything("vits").load_state_dict(torch.load(metric, weights_only=True), strict=True)
 

@@ -9,14 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from video_depth_anything.checkpoint import check_state_dict, read_state_dict
+from video_depth_anything.checkpoint import check_state_dict, read_state_dict, written_kind
 from video_depth_anything.config import EncoderName
 from video_depth_anything.errors import CheckpointError, OutputError, UsageError
 from video_depth_anything.files import whole_file
 from video_depth_anything.video_depth import VideoDepthAnything
 
-# Where the kind stands in the metadata that torch keeps with a state dict; loading looks at nothing of it.
-KIND = "depth"
 KINDS = {True: "metric", False: "relative"}
 
 
@@ -36,7 +34,7 @@ def load_for_training(encoder: EncoderName, checkpoint: Path, metric: bool | Non
     if not checkpoint.is_file():
         raise CheckpointError(f"checkpoint {checkpoint} not found; check --checkpoint, or fetch one with `vda weights`")
     state = read_state_dict(checkpoint)
-    kind = getattr(state, "_metadata", {}).get("", {}).get(KIND)
+    kind = written_kind(state)
     if metric is not None and kind not in (None, KINDS[metric]):
         wrong = "--metric" if metric else "--no-metric"
         raise UsageError(f"{wrong}: {checkpoint} was trained as {kind} weights; leave the flag out")
@@ -64,7 +62,7 @@ def save_checkpoint(state: Mapping[str, Tensor], path: Path, half: bool, metric:
         OutputError: if it cannot be written.
     """
     written = OrderedDict((n, (v.half() if half else v.float()).contiguous()) for n, v in state.items())
-    written._metadata = {"": {"version": 1, KIND: KINDS[metric]}}  # type: ignore[attr-defined]
+    written._metadata = {"": {"version": 1, "depth": KINDS[metric]}}  # type: ignore[attr-defined]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:

@@ -202,6 +202,12 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
             raise CheckpointError(f"{key} holds values that are not finite (NaN or infinity); the weights are useless")
 
 
+def written_kind(state_dict: Mapping[str, Tensor]) -> str | None:
+    """ "metric" or "relative", where training wrote it into the metadata that torch keeps with a state dict."""
+    kind: str | None = getattr(state_dict, "_metadata", {}).get("", {}).get("depth")
+    return kind
+
+
 def load_checkpoint(
     encoder: EncoderName, metric: bool, path: Path, device: str | torch.device = "auto"
 ) -> tuple[VideoDepthAnything, str]:
@@ -220,6 +226,10 @@ def load_checkpoint(
         _check_sums(path, data)
     state_dict = _tensors(path, data)
     del data
+    kind = written_kind(state_dict)
+    if kind not in (None, "metric" if metric else "relative"):
+        remedy = "leave --metric out (metric=False)" if metric else "add --metric (metric=True)"
+        raise CheckpointError(f"checkpoint {path} holds {kind} weights; {remedy}")
     # Weights are assigned, not copied into freshly drawn ones: loading takes no time and no second copy.
     with torch.device("meta"):
         model = VideoDepthAnything(encoder, metric=metric)
