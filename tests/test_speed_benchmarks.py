@@ -181,7 +181,8 @@ def test_host() -> None:
     assert len(found) == 2
     for rows in found:
         assert [row["stage"].split(",")[0].strip("*") for row in rows] == [
-            *("reading", "preprocessing", "colouring", "writing `src`", "writing `vis`", "in all", "in all")
+            *("reading", "preprocessing", "colouring", "both eyes' views for `sbs`"),
+            *("writing `src`", "writing `vis`", "in all", "in all"),
         ]
         assert all(float(row["frames a second"]) > 0 for row in rows)
         for row in rows[-2:]:
