@@ -188,8 +188,7 @@ class Handlers:
         result = visitor.result if visitor is not None else None
         if result is None or result.relief is None:
             return gr.update(visible=False)
-        path, distance = result.relief.write(share or 0.0)
-        return gr.update(value=str(path), camera_position=(90, 90, distance), visible=True)
+        return gr.update(value=str(result.relief.write(share or 0.0)), visible=True)
 
     def _on(self, request: gr.Request, show: Callable[[Visitor], View]) -> list[Any]:
         try:

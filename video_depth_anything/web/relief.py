@@ -18,13 +18,13 @@ Points = npt.NDArray[np.float32]
 # Frames of a job that are kept for it, evenly spaced, and bytes of one, at most.
 MOST_FRAMES, BYTES_PER_FRAME = 300, 350_000
 # Longer side of the mesh in points, and of the picture on it in pixels.
-MESH_SIDE, PICTURE_SIDE = 320, 720
+MESH_SIDE, PICTURE_SIDE = 240, 720
 # Horizontal field of view where the visitor states none, in degrees.
 USUAL_FOV = 60.0
 # Depth of the farthest point of a relative map, where the nearest one is 1: nobody knows the true ratio.
-FARTHEST = 3.0
+FARTHEST = 4.0
 # Where depth jumps by more than this factor between neighbours, the mesh is torn: two surfaces meet there.
-TEAR = 1.08
+TEAR = 1.1
 
 
 class ReliefFrames:
@@ -51,11 +51,8 @@ class ReliefFrames:
         jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
         np.savez(self._path(number), jpeg=jpeg, depth=points)
 
-    def write(self, share: float) -> tuple[Path, float]:
-        """The GLB file of the frame at this share of the video, 0 to 1, and its distance from the camera.
-
-        Earlier files are removed.
-        """
+    def write(self, share: float) -> Path:
+        """The GLB file of the frame at this share of the video, 0 to 1; earlier ones are removed."""
         number = round(min(max(share, 0.0), 1.0) * (self._count - 1)) // self._every * self._every
         number = min(number, (MOST_FRAMES - 1) * self._every)
         with np.load(self._path(number)) as stored:
@@ -63,9 +60,8 @@ class ReliefFrames:
         for old in self._folder.glob("*.glb"):
             old.unlink(missing_ok=True)
         path = self._folder / f"relief_{number:06d}.glb"
-        depth = depth if self._metric else relative_depth(depth)
-        path.write_bytes(glb(depth, jpeg, self._fov))
-        return path, middle_of(depth)
+        path.write_bytes(glb(depth if self._metric else relative_depth(depth), jpeg, self._fov))
+        return path
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.npz"
@@ -85,12 +81,6 @@ def relative_depth(disparity: DepthMap) -> DepthMap:
     return depth
 
 
-def middle_of(depth: DepthMap) -> float:
-    """The median of all depth that is finite and positive; 1 if there is none."""
-    known = depth[np.isfinite(depth) & (depth > 0)]
-    return float(np.median(known)) if known.size else 1.0
-
-
 def mesh(
     depth: DepthMap, fov: float
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint32]]:
@@ -108,7 +98,7 @@ def mesh(
     focal = width / 2 / math.tan(math.radians(fov) / 2)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     known = np.isfinite(depth) & (depth > 0)
-    middle = middle_of(depth)
+    middle = float(np.median(depth[known])) if known.any() else 1.0
     z = np.where(known, depth, middle).astype(np.float32)
     x, y = (columns - (width - 1) / 2) / focal * z, ((height - 1) / 2 - rows) / focal * z
     points = np.stack((x, y, middle - z), axis=-1).reshape(-1, 3)
