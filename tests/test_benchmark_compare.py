@@ -144,7 +144,7 @@ def test_shell_scripts_take_predictions_and_benchmark(script: str, tmp_path: Pat
 
 
 def test_readme_describes_every_flag_and_file() -> None:
-    text = (ROOT / "benchmark" / "README.md").read_text()
+    text = (ROOT / "docs" / "lab" / "benchmark.md").read_text()
     for script in SCRIPTS:
         assert script.name in text or script.name.startswith("dataset_extract_"), script.name
         shown = subprocess.run([sys.executable, str(script), "--help"], capture_output=True, text=True, check=True)

@@ -109,7 +109,8 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
         CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not
             available here.
     """
-
+    # What this machine cannot do is refused before weights are chosen and reported.
+    choose_execution(options.device, options.precision, options.backend, options.compile)
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
     input_size = options.input_size or usual_input_size(checkpoint)
     if options.input_size is None and checkpoint == STARTER:
