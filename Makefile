@@ -62,9 +62,10 @@ $(STARTING): starter/dinov2_from_onnx.py | $(READY)
 test: $(READY) browser
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto
 
-# The suite as on a processor without AVX-512, bf16 and VNNI: for oneDNN, OpenVINO and PyTorch itself.
-test-avx2:
-	ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(MAKE) test
+# What depends on the processor, as on one without AVX-512, bf16 and VNNI: for oneDNN, OpenVINO and PyTorch itself.
+test-avx2: $(READY)
+	ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 \
+	  $(RUN) -m pytest --numprocesses auto tests/test_device.py tests/test_model.py tests/test_speed_benchmarks.py::test_offline
 
 # A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/lab/reliability.md tells more.
 soak: $(READY)
