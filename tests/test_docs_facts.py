@@ -111,7 +111,7 @@ def test_the_generated_reference_has_every_flag() -> None:
     for name in ("run", "stream", "app"):
         shown = flags_of(help_of(sys.executable, "-m", "video_depth_anything", name))
         assert shown <= {flag.replace("-", "_") for flag in re.findall(r"`(--[a-z][a-z0-9_-]+)`", text)} | {"__help"}
-    assert "| `--max_len` | `-1` | frames at most, -1: all |" in text
+    assert "| `--max_len` | `-1` | maximum number of frames; -1: all |" in text
     assert text.count("`--input_size`") == 1
 
 

@@ -21,19 +21,19 @@ GROUPS: dict[str, tuple[type, ...]] = {
     "model": (ModelOptions,),
     "output": (OutputOptions,),
     "point clouds (with --metric), in pixels of the source video": (CameraOptions,),
-    "streaming; an input may also be a camera's number": (StreamingOptions,),
+    "streaming; an input may also be a camera number": (StreamingOptions,),
 }
 
-INPUTS = "videos, folders or patterns of images, addresses, - for a list on standard input; default: an example"
+INPUTS = "videos, folders or patterns of images, URLs, - for a list on standard input; default: the bundled clip"
 EXAMPLES = {
     False: (
         ("clip.mp4", "videos in outputs/"),
-        ("plates/plate.%04d.exr --save exr", "numbers, a file a frame"),
-        ("*.mp4 -o depth --save vis npz --resume", "many, to go on with"),
+        ("plates/plate.%04d.exr --save exr", "one data file per frame"),
+        ("*.mp4 -o depth --save vis npz --resume", "many videos, resumable"),
     ),
     True: (
         ("0 --show", "the first camera, in a window"),
-        ("rtsp://host/stream --realtime", "skip frames, never behind"),
+        ("rtsp://host/stream --realtime", "skip frames, stay up to date"),
         ("clip.mp4 --stdout gray16le --save none", "for another program"),
     ),
 }

@@ -16,7 +16,7 @@ from .parser import Parser, positive_int
 
 FORMATS = ("onnx", "openvino")
 FORMS = ("window", "step")
-EPILOG = "docs/lab/export.md says how to use the files."
+EPILOG = "docs/lab/export.md tells how to use the files."
 
 logger = logging.getLogger(__name__)
 
@@ -28,13 +28,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "vda export") -> int:
 
 
 def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    description = "Write the network as an ONNX or OpenVINO file: windows of frames, or streaming's step."
+    description = "Export the network as an ONNX or OpenVINO file: for a window of frames, or one step of a stream."
     parser = Parser(prog=prog, description=description, epilog=EPILOG)
     parser.add_argument("--format", choices=FORMATS, default="onnx", help="format of the file")
-    what = "window: up to 32 frames of any size; step: one frame of one size, and what is kept of those before"
+    what = "window: up to 32 frames of any size; step: one frame of a fixed size, with the state of those before"
     parser.add_argument("--form", choices=FORMS, default="window", help=what)
-    parser.add_argument("--fp16", action="store_true", help="compute in half precision, in a file of half the size")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="file to write; left out: named by its content")
+    parser.add_argument("--fp16", action="store_true", help="half precision: a file of half the size")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="file to write (default: named after its content)")
     for option in options_of(ModelOptions):
         if option.name in ("encoder", "metric", "checkpoint"):
             add_option(parser, option)

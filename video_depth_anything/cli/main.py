@@ -19,13 +19,13 @@ USAGE = """usage: vda [--version] COMMAND ...
 Consistent depth for videos.
 
 commands:
-  run      depth of video files, consistent over their whole length
-  stream   depth of live video, a camera, or files, frame by frame
-  app      a web page on which a video becomes a depth video
+  run      temporally consistent depth of video files
+  stream   depth of a camera, a live stream or a file, frame by frame
+  app      a web page: upload a video, get its depth
   weights  download the public checkpoints
   export   the network as an ONNX or OpenVINO file
 
-`vda COMMAND --help` tells more; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
+`vda COMMAND --help` shows its options; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
 """
 # Rounds for which a thread of GNU's OpenMP looks for work before it sleeps; docs/lab/speed.md has what others cost.
 SPIN_COUNT = "3000"
@@ -34,7 +34,7 @@ INPUT_MARKS = set("./\\:*?%#@")
 
 
 def run(words: Sequence[str], prog: str) -> int:
-    """Compute the depth of videos, consistent over their whole length, and write it as videos and as data."""
+    """Compute temporally consistent depth of videos, and write it as video and as data."""
     from .arguments import inputs_of, run_options, run_parser
 
     args = run_parser(prog, run.__doc__).parse_args(words)
@@ -51,7 +51,7 @@ def run(words: Sequence[str], prog: str) -> int:
 
 
 def stream(words: Sequence[str], prog: str) -> int:
-    """Compute the depth of live video, a camera, or files: each frame's depth is out before the next one is read."""
+    """Compute the depth of a camera, a live stream or a file, frame by frame, as frames arrive."""
     from .arguments import inputs_of, run_options, run_parser, streaming_options
 
     args = run_parser(prog, stream.__doc__, streaming=True).parse_args(words)
@@ -71,7 +71,7 @@ def stream(words: Sequence[str], prog: str) -> int:
 
 
 def app(words: Sequence[str], prog: str) -> int:
-    """Serve a web page on which a video becomes a depth video: upload it or record one, look, download."""
+    """Serve a web page that computes depth: upload or record a video, view the result, download it."""
     from .page import page_options, page_parser
 
     args = page_parser(prog, app.__doc__).parse_args(words)

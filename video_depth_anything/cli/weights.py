@@ -57,14 +57,14 @@ def _parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     known = [entry.name for entry in weights.CATALOGUE]
     parser = Parser(
         prog=prog,
-        description="Fetch public checkpoints. Downloads that broke off are continued, and every file is verified.",
-        epilog="Environment: HF_ENDPOINT names a mirror of the hub, http_proxy and https_proxy a proxy.",
+        description="Download public checkpoints. Interrupted downloads are resumed, and every file is verified.",
+        epilog="Environment variables: HF_ENDPOINT sets a mirror of the hub, http_proxy and https_proxy a proxy.",
     )
-    text = f"{', '.join(known)} or all; without a name: {' '.join(DEFAULT_NAMES)}"
+    text = f"{', '.join(known)} or all; default: {' '.join(DEFAULT_NAMES)}"
     parser.add_argument("names", nargs="*", metavar="NAME", help=text)
-    parser.add_argument("--folder", type=Path, default=Path("checkpoints"), help="where to put them, ./checkpoints")
-    parser.add_argument("--yes", "-y", action="store_true", help="accept sizes and licences without being asked")
-    parser.add_argument("--list", action="store_true", help="list the checkpoints and fetch nothing")
+    parser.add_argument("--folder", type=Path, default=Path("checkpoints"), help="where to put them")
+    parser.add_argument("--yes", "-y", action="store_true", help="accept sizes and licences without asking")
+    parser.add_argument("--list", action="store_true", help="list the checkpoints and download nothing")
     args = parser.parse_args(argv)
     args.names = args.names or DEFAULT_NAMES
     unknown = [name for name in args.names if name not in (*known, "all")]

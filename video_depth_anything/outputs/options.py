@@ -74,19 +74,19 @@ class OutputOptions:
     """
 
     folder: Path = option(
-        Path("outputs"), "for the results", Path, name="output_dir", short="-o", metavar="FOLDER", compared=False
+        Path("outputs"), "folder for the results", Path, name="output_dir", short="-o", metavar="FOLDER", compared=False
     )
     save: tuple[str, ...] | None = option(
         None, "default: src and vis, with --metric also ply", formats, nargs="+", metavar="FORMAT"
     )
     layout: Layout = option(
         "depth",
-        "depth alone, or compare: right of the source",
+        "depth alone, or source and depth side by side",
         lambda word: "compare" if word == "side-by-side" else word,
         name="vis",
         choices=("depth", "compare"),
     )
-    colormap: str = option("inferno", "a colour map of matplotlib", metavar="NAME")
+    colormap: str = option("inferno", "a matplotlib colour map", metavar="NAME")
     grayscale: bool = option(False, "depth video in gray instead of colours")
     vis_range: VisRange = option(
         VisRange(),
@@ -97,12 +97,12 @@ class OutputOptions:
     )
     depth: DepthForm = option(
         "raw",
-        "numbers: as they are, from 0 to 1 over the video, or from 1 to 0",
+        "saved numbers: unchanged, scaled to 0..1 over the video, or to 1..0",
         choices=("raw", "normalized", "inverted"),
     )
     depth_range: tuple[float, float] | None = option(
         None,
-        "the value range, instead of the video's own",
+        "value range to use instead of the video's own",
         rising_numbers,
         nargs=2,
         metavar=("LOW", "HIGH"),
@@ -114,13 +114,13 @@ class OutputOptions:
     )
     stereo: Literal["half", "full", "tab", "anaglyph"] = option(
         "half",
-        "both views in sbs",
+        "layout of the two views in sbs",
         choices=("half", "full", "tab", "anaglyph"),
     )
-    stereo_depth: float = option(2.0, "largest parallax in sbs", parallax, metavar="PERCENT")
-    stereo_plane: float = option(0.5, "depth on the screen, 1 is near", share, metavar="SHARE")
+    stereo_depth: float = option(2.0, "parallax, in percent of the width", parallax, metavar="PERCENT")
+    stereo_plane: float = option(0.5, "depth at the screen, 1: nearest", share, metavar="SHARE")
     keep_audio: bool = option(False, "copy the sound into the videos")
-    codec: str = option("libx264", "FFmpeg's H.264 encoder, such as h264_nvenc", metavar="NAME")
+    codec: str = option("libx264", "FFmpeg's H.264 or HEVC encoder, such as h264_nvenc", metavar="NAME")
     overwrite: bool = option(False, "replace files that no earlier run wrote", compared=False)
 
 
@@ -130,7 +130,7 @@ class CameraOptions:
 
     focal_x: float | None = option(
         None,
-        "default: 470.4 of the processed frame, which is wrong for almost every camera",
+        "default: 470.4 in the processed frame, which is wrong for almost every camera",
         positive_float,
         name="focal-length-x",
         metavar="PIXELS",
@@ -138,18 +138,22 @@ class CameraOptions:
     focal_y: float | None = option(
         None, "default: the same as x", positive_float, name="focal-length-y", metavar="PIXELS"
     )
-    fov: float | None = option(None, "horizontal field of view instead", field_of_view, metavar="DEGREES")
+    fov: float | None = option(
+        None, "horizontal field of view, sets the focal length", field_of_view, metavar="DEGREES"
+    )
     principal_point: tuple[float, float] | None = option(
         None,
-        "instead of the image centre",
+        "default: the image centre",
         two_numbers,
         name="principal-point",
         nargs=2,
         metavar=("X", "Y"),
     )
-    every: int = option(1, "a cloud for every Nth frame", positive_int, name="ply_every", metavar="N")
-    stride: int = option(1, "every Pth row and column", positive_int, name="ply_stride", metavar="P")
-    max_depth: float = option(math.inf, "metres at most", positive_float, name="ply_max_depth", metavar="M")
+    every: int = option(1, "write a cloud for every Nth frame", positive_int, name="ply_every", metavar="N")
+    stride: int = option(1, "take every Pth row and column", positive_int, name="ply_stride", metavar="P")
+    max_depth: float = option(
+        math.inf, "leave out points beyond M metres", positive_float, name="ply_max_depth", metavar="M"
+    )
 
     def __post_init__(self) -> None:
         if self.focal_x is None and self.focal_y is not None:

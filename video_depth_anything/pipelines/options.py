@@ -32,11 +32,11 @@ class ModelOptions:
 
     encoder: str | None = option(
         None,
-        "default: that of --checkpoint, or the largest available",
+        "default: that of --checkpoint, or the largest one available",
         choices=ENCODERS,
     )
     metric: bool = option(False, "metric weights: depth in metres, point clouds")
-    checkpoint: Path | None = option(None, "weights instead of those in checkpoints/", Path, metavar="FILE")
+    checkpoint: Path | None = option(None, "weights file; default: one in checkpoints/", Path, metavar="FILE")
     input_size: int | None = option(
         None,
         f"shorter side of the network's input; demo model: {DEMO_INPUT_SIZE} (default: {INPUT_SIZE})",
@@ -45,24 +45,24 @@ class ModelOptions:
     )
     device: str = option(
         "auto",
-        "cuda, cuda:1, mps, cpu; intel-gpu and intel-npu by OpenVINO",
+        "cuda, cuda:1, mps, cpu; with OpenVINO intel-gpu, intel-npu",
         device_name,
         metavar="DEVICE",
     )
     backend: str = option(
         "auto",
-        "auto: OpenVINO on a CPU where it is installed, else PyTorch",
+        "auto: OpenVINO on a CPU if it is installed, else PyTorch",
         choices=BACKENDS,
     )
     precision: str = option(
         "auto",
-        "auto: fp16 on CUDA, bf16 on CPUs that have it, else fp32; int8: faster on a CPU, not exact",
+        "auto: fp16 on CUDA, bf16 on CPUs that have it, else fp32; int8: faster on a CPU, less exact",
         choices=PRECISIONS,
     )
-    compile: bool = option(False, "let PyTorch compile; long videos gain")
+    compile: bool = option(False, "compile with PyTorch; pays off for long videos")
     frames_at_once: int | None = option(
         None,
-        "computed together, 32 at most; fewer need less memory",
+        "frames computed together, up to 32; fewer need less memory",
         positive_int,
         metavar="N",
         compared=False,
@@ -79,18 +79,18 @@ class StreamingOptions:
     show: bool = option(False, "show source and depth in a window; q ends")
     raw: Literal["gray16le", "rgb24"] | None = option(
         None,
-        "raw video on standard output: depth in 16 bits, or in colours",
+        "write raw video to standard output: 16-bit depth, or colours",
         name="stdout",
         choices=("gray16le", "rgb24"),
     )
     times: Path | None = option(
         None,
-        "new file, or a pipe, that takes the time of each frame on standard output, one line a frame",
+        "write the time of each frame on standard output to this new file or pipe, one line per frame",
         Path,
         name="stdout_times",
         metavar="FILE",
     )
-    latency: bool = option(False, "print how many milliseconds frames took")
+    latency: bool = option(False, "print the latency in milliseconds at the end")
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class RunOptions:
     limits: Limits = USUAL_LIMITS
     outputs: OutputOptions = OutputOptions()
     camera: CameraOptions = CameraOptions()
-    reset_on_cut: bool = option(False, "begin anew where the scene changes", group="input")
+    reset_on_cut: bool = option(False, "start over at each scene cut", group="input")
     resume: bool = option(False, "skip inputs finished with the same settings", group="output", compared=False)
 
     def settings(self, streaming: StreamingOptions | None = None) -> dict[str, str]:

@@ -52,22 +52,22 @@ class Selection:
     all frames. start, end: seconds from the first frame; end None: to the end.
     """
 
-    max_res: int = option(-1, "longer side at most, -1: any", resolution, metavar="PIXELS")
-    target_fps: Fraction | None = option(None, "frames a second, -1: all", frame_rate, metavar="FPS")
-    max_len: int = option(-1, "frames at most, -1: all", limit, metavar="FRAMES")
-    start: float = option(0.0, "leave out what comes before", seconds, metavar="SECONDS")
-    end: float | None = option(None, "leave out what comes after", seconds, metavar="SECONDS")
+    max_res: int = option(-1, "limit of the longer side; -1: none", resolution, metavar="PIXELS")
+    target_fps: Fraction | None = option(None, "frames per second to keep; -1: all", frame_rate, metavar="FPS")
+    max_len: int = option(-1, "maximum number of frames; -1: all", limit, metavar="FRAMES")
+    start: float = option(0.0, "skip everything before this time", seconds, metavar="SECONDS")
+    end: float | None = option(None, "skip everything after this time", seconds, metavar="SECONDS")
     frames: FrameRange | None = option(
-        None, "write only these: numbers of a sequence, counts of a video", FrameRange.parse, metavar="FIRST-LAST"
+        None, "write only these: file numbers, or counted from 0", FrameRange.parse, metavar="FIRST-LAST"
     )
-    image_fps: float = option(24.0, "rate of images", positive_float, metavar="FPS")
+    image_fps: float = option(24.0, "frame rate of image sequences", positive_float, metavar="FPS")
     live: bool | None = option(
-        None, "whether frames come when they come; left out: yes where there is no length and no file", bool
+        None, "whether the input is live (default: yes unless it has a length or is a file)", bool
     )
-    reconnect: bool = option(False, "open a live source again that went away", compared=False)
+    reconnect: bool = option(False, "reopen a live source that was lost", compared=False)
     colorspace: Colorspace = option(
         "auto",
-        "what images hold; auto: linear for EXR, else as usual",
+        "of images; auto: by format",
         choices=COLORSPACES,
     )
 
@@ -90,14 +90,14 @@ class Limits:
     trusted: bool = True
     max_pixels: int = option(
         MAX_PIXELS,
-        "refuse frames of more pixels",
+        "refuse larger frames",
         positive_int,
         metavar="N",
         compared=False,
     )
     timeout: float = option(
         TIMEOUT,
-        "how long an input may be silent",
+        "how long an input may stay silent",
         positive_float,
         metavar="SECONDS",
         compared=False,
