@@ -16,6 +16,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--enable-unsafe-swiftshader", "--disa
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
 FLAGS += ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 WAIT_MS = 90_000
+expect.set_options(timeout=WAIT_MS)
 
 
 @contextmanager
@@ -29,14 +30,14 @@ def browsing() -> Iterator[Browser]:
 
 def open_advanced(page: Page) -> None:
     """Show the settings."""
-    page.locator("#advanced > button, #advanced .label-wrap").first.click()
+    page.locator("#advanced summary").click()
 
 
 def go(page: Page, address: str) -> None:
     """Open the page, and wait until it listens: Gradio shows its buttons before it answers them."""
     with page.expect_response(lambda response: response.url.endswith("/run/predict"), timeout=WAIT_MS):
         page.goto(address)
-    expect(page.locator("#run, #cancel").first).to_be_enabled(timeout=WAIT_MS)
+    expect(page.locator("#run, #cancel").first).to_be_enabled()
 
 
 def choose_example(page: Page) -> None:
@@ -50,12 +51,18 @@ def choose_example(page: Page) -> None:
     raise AssertionError("the example is not taken as the page's video")
 
 
+def start(page: Page) -> None:
+    """Press the button, and wait until the page shows that a job is active: it does so for a second at least."""
+    page.locator("#run").click()
+    page.locator("#status progress").wait_for()
+
+
 # The page's player, which keeps its insides in a shadow.
 PLAYER = "document.querySelector('depth-player')"
 
 
 def finish(page: Page, frames: int) -> None:
     """Wait for the job's last line, and for its result to play."""
-    expect(page.locator("#status")).to_contain_text(f"Done: {frames} frames in", timeout=WAIT_MS)
+    expect(page.locator("#status")).to_contain_text(f"Done: {frames} frames in")
     playing = "(v => v.src.includes('/job_') && v.readyState >= 2 && v.currentTime > 0.1 && !v.error)"
     page.wait_for_function(f"{playing}({PLAYER}.video)")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from chromium import CHROMIUM, PLAYER, WAIT_MS, Server, browsing, choose_example, go, open_advanced, serving
-from playwright.sync_api import Browser, Page, expect
+from chromium import CHROMIUM, PLAYER, WAIT_MS, Server, browsing, choose_example, go, open_advanced, serving, start
+from playwright.sync_api import Browser, Page, TimeoutError, expect
 
 pytestmark = [
     pytest.mark.slow,
@@ -67,7 +68,9 @@ def browser() -> Iterator[Browser]:
 
 
 def opened(browser: Browser, server: Server, width: int, height: int, scheme: str) -> Page:
-    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)  # type: ignore[arg-type]
+    context = browser.new_context(
+        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
+    )  # type: ignore[arg-type]
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
     go(page, server.address)
@@ -132,7 +135,6 @@ def test_all_text_can_be_read(server: Server, browser: Browser, scheme: str) -> 
     expect(page.locator("#limits")).to_contain_text("One video is computed at a time")
     page.locator("#run").click()
     expect(page.locator("#status .error")).to_be_visible()
-    page.wait_for_timeout(500)
     measured = contrasts(page)
     texts = " ".join(text for _, _, text in measured)
     assert "Rows of pixels that enter it" in texts
@@ -140,15 +142,15 @@ def test_all_text_can_be_read(server: Server, browser: Browser, scheme: str) -> 
     print(scheme, [f"{ratio:.2f} {text}" for ratio, _, text in measured[:6]], file=sys.stderr)
     assert [found for found in measured if found[0] < found[1]] == []
     choose_example(page)
-    page.locator("#run").click()
-    expect(page.locator("#cancel")).to_be_visible()
+    page.get_by_label("Low", exact=True).check()
+    start(page)
+    page.locator("#cancel").wait_for()
     running = contrasts(page)
     assert "Cancel" in [text for _, _, text in running]
     assert [found for found in running if found[0] < found[1]] == []
     page.locator("#cancel").click()
-    expect(page.locator("#run")).to_be_visible()
     page.get_by_role("tab", name="Live camera").click()
-    page.wait_for_timeout(500)
+    page.get_by_role("button", name="Start camera").wait_for()
     assert [found for found in contrasts(page) if found[0] < found[1]] == []
     page.context.close()
 
@@ -185,7 +187,8 @@ def test_it_works_by_ear_and_keyboard(server: Server, browser: Browser) -> None:
     page = opened(browser, server, 1280, 800, "light")
     open_advanced(page)
     expect(page.locator("#max_res")).to_be_visible()
-    page.wait_for_timeout(500)
+    with suppress(TimeoutError):  # names are given a moment after elements come
+        page.wait_for_function(f"({NAMELESS})().length === 0", timeout=WAIT_MS / 6)
     assert page.evaluate(NAMELESS) == []
     assert page.evaluate("document.documentElement.lang") == "en"
     assert page.locator("#status").get_attribute("aria-live") == "polite"

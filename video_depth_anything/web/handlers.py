@@ -178,10 +178,6 @@ class Handlers:
             another=gr.update(visible=False),
         ).values()
 
-    def chose(self, video: str | None) -> Any:
-        """A video was chosen, or taken away again."""
-        return CHOSEN if video else READY
-
     def show_relief(self, share: float | None, request: gr.Request) -> Any:
         """The frame at this share of the result, in 3D."""
         visitor = self._visitors.find(owner_of(request.headers.get("cookie", "")) or "")

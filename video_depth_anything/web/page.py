@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..pipelines.setup import usual_input_size
 from .camera import DETAILS as CAMERA_DETAILS
-from .handlers import READY, Handlers, View
+from .handlers import CHOSEN, READY, Handlers, View
 from .networks import Networks, Offer
 from .options import PageOptions
 
@@ -81,11 +83,24 @@ def _video_tab(
     timer.tick(handlers.look, None, view, **QUIET)
     cancel.click(handlers.cancel, None, view, **QUIET)
     another.click(handlers.another, None, view, **QUIET)
-    video.change(handlers.chose, video, status, **QUIET)
+    # By the browser alone: an answer of the server could come after that of a press.
+    video.change(None, video, status, js=f"(video) => video ? {json.dumps(CHOSEN)} : {json.dumps(READY)}")
     # First seen, then filled: Gradio's viewer loses a file that comes in the moment that it is made.
     shown = look_around.click(lambda: gr.update(visible=True), None, relief, **QUIET)
     shown.then(handlers.show_relief, share, relief, js=SHARE, **QUIET)
     return view
+
+
+@contextmanager
+def _advanced(name: str) -> Iterator[None]:
+    """Settings that are folded away, see static/page.css.
+
+    Gradio's Accordion makes its components when it is first opened, and a moment later gives them their first values:
+    a number that was typed by then is lost.
+    """
+    gr.HTML("<details><summary>Advanced</summary></details>", elem_id=name, elem_classes="opener")
+    with gr.Column(elem_classes="opened"):
+        yield
 
 
 def _limits(options: PageOptions) -> str:
@@ -103,7 +118,7 @@ def _settings(networks: Networks, options: PageOptions, banner: gr.Markdown) -> 
     rows = options.model.input_size or usual_input_size(begin.checkpoint)
     details = DETAILS if rows in DETAILS.values() else {**DETAILS, f"{rows} rows": rows}
     detail = gr.Radio(list(details.items()), value=rows, label="Detail", elem_id="detail")
-    with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+    with _advanced("advanced"):
         encoder, metric = _network(networks)
         with gr.Row():
             max_res = gr.Number(1280, label="Frame size", info="longer side in pixels; 0 keeps it", precision=0,
@@ -162,7 +177,7 @@ def _live_tab(networks: Networks) -> None:
     chosen = f'data-encoder="{begin.encoder}" data-metric="{str(begin.metric).lower()}" data-colormap="inferno"'
     chosen += f' data-detail="{CAMERA_DETAILS["Low"]}"'
     gr.HTML(f"<depth-camera {chosen}></depth-camera>", elem_id="camera")
-    with gr.Accordion("Advanced", open=False):
+    with _advanced("camera-advanced"):
         encoder, metric = _network(networks)
         with gr.Row():
             detail = gr.Radio(list(CAMERA_DETAILS.items()), value=CAMERA_DETAILS["Low"], label="Detail",
