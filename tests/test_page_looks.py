@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chromium import CHROMIUM, PLAYER, WAIT_MS, Server, browsing, choose_example, go, open_advanced, serving, start
@@ -68,9 +69,8 @@ def browser() -> Iterator[Browser]:
 
 
 def opened(browser: Browser, server: Server, width: int, height: int, scheme: str) -> Page:
-    context = browser.new_context(
-        viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
-    )  # type: ignore[arg-type]
+    size: Any = {"viewport": {"width": width, "height": height}, "color_scheme": scheme}
+    context = browser.new_context(**size, reduced_motion="reduce")
     page = context.new_page()
     page.set_default_timeout(WAIT_MS)
     go(page, server.address)
