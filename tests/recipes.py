@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from video_depth_anything.video_depth import VideoDepthAnything
 
 GOLDEN = Path(__file__).parent / "golden"
 # Of the golden array's range; golden/README.md says why.
@@ -52,6 +54,15 @@ def random_state_dict(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
         key: value if key.endswith("pos_encoder.pe") else torch.from_numpy(random_weight(key, tuple(value.shape)))
         for key, value in state_dict.items()
     }
+
+
+def overflow_in_float16(model: VideoDepthAnything) -> None:
+    """Let one map of the pyramid pass through values that float16 does not hold; the depth stays the same."""
+    first, second = model.head.projects[0], model.head.resize_layers[0]
+    assert isinstance(first, nn.Conv2d) and isinstance(second, nn.ConvTranspose2d) and first.bias is not None
+    first.weight.mul_(2**20)
+    first.bias.mul_(2**20)
+    second.weight.mul_(2**-20)
 
 
 def synthetic_frames(count: int, height: int, width: int, seed: int) -> npt.NDArray[np.uint8]:

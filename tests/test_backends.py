@@ -35,6 +35,7 @@ def test_pytorch_in_float32_is_the_network_itself(golden_model: VideoDepthAnythi
     assert load_backend(golden_model, choose_execution("cpu", "fp32", "torch")) is golden_model
 
 
+@pytest.mark.slow
 def test_compiled_pieces_give_the_same_depth(golden_model: VideoDepthAnything) -> None:
     """Captured as for any compiler, but run as they are: generating code for them takes minutes."""
     execution = Execution(CPU, None, 1)

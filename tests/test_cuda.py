@@ -15,8 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from recipes import assert_close, golden_arrays, synthetic_frames
-from torch import nn
+from recipes import assert_close, golden_arrays, overflow_in_float16, synthetic_frames
 
 from video_depth_anything.backends.compiled import CompiledNetwork
 from video_depth_anything.backends.load import load_backend, with_half_weights
@@ -208,13 +207,8 @@ def test_a_full_gpu_gets_half_as_many_frames(
 def test_float16_that_overflows_gives_finite_depth(
     golden_model: VideoDepthAnything, device: torch.device, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """One map of the pyramid passes through values that float16 does not hold; bfloat16 has float32's range."""
     model = copy.deepcopy(golden_model)
-    first, second = model.head.projects[0], model.head.resize_layers[0]
-    assert isinstance(first, nn.Conv2d) and isinstance(second, nn.ConvTranspose2d) and first.bias is not None
-    first.weight.mul_(2**20)
-    first.bias.mul_(2**20)
-    second.weight.mul_(2**-20)
+    overflow_in_float16(model)
     model = model.to(device)
     frames = synthetic_frames(4, 28, 28, seed=1)
     half, exact = Execution(device, torch.float16, 2), Execution(device, None, 2)

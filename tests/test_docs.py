@@ -196,6 +196,7 @@ def _check_installed(words: list[str]) -> None:
             assert (ROOT / word).is_file(), word
 
 
+@pytest.mark.slow
 def test_the_notebook_runs_from_a_clone(monkeypatch: pytest.MonkeyPatch) -> None:
     notebook = json.loads((ROOT / "docs" / "guide" / "video_depth.ipynb").read_text())
     assert notebook["nbformat"] == 4
@@ -213,6 +214,7 @@ def test_the_notebook_runs_from_a_clone(monkeypatch: pytest.MonkeyPatch) -> None
     assert names["stream"].frames_seen == 4
 
 
+@pytest.mark.slow
 def test_the_command_that_makes_the_moving_picture(tmp_path: Path) -> None:
     small = ("--input_size", "28", "--max_len", "3", "--backend", "torch")
     command = [sys.executable, "docs/make_teaser.py", str(tmp_path / "teaser.webp"), *small]

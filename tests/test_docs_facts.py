@@ -120,6 +120,7 @@ def test_the_table_of_flags_is_that_of_the_options() -> None:
     assert page[page.index("## ") :] == reference()
 
 
+@pytest.mark.slow
 def test_the_documents_build_as_a_site(tmp_path: Path) -> None:
     site = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]
     command = [*site, "--config-file", "docs/site/mkdocs.yml"]

@@ -73,6 +73,7 @@ def test_window_of_any_length_and_size(golden_model: VideoDepthAnything, checkpo
             assert_depth(depth, golden_model(torch.from_numpy(frames)).numpy())
 
 
+@pytest.mark.slow
 def test_documented_step_over_a_video(
     golden_model: VideoDepthAnything,
     step_file: Path,

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from recipes import synthetic_frames
+from recipes import overflow_in_float16, synthetic_frames
 from test_distributed import MixingNetwork
-from torch import Tensor, nn
+from torch import Tensor
 
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import NonFiniteError
@@ -27,13 +27,8 @@ FP16, BF16 = Execution(CPU, torch.float16, 2), Execution(CPU, torch.bfloat16, 2)
 
 @pytest.fixture(scope="module")
 def overflowing(golden_model: VideoDepthAnything) -> VideoDepthAnything:
-    """The golden network, but one map of the pyramid passes through values that float16 does not hold."""
     model = copy.deepcopy(golden_model)
-    first, second = model.head.projects[0], model.head.resize_layers[0]
-    assert isinstance(first, nn.Conv2d) and isinstance(second, nn.ConvTranspose2d) and first.bias is not None
-    first.weight.mul_(2**20)
-    first.bias.mul_(2**20)
-    second.weight.mul_(2**-20)
+    overflow_in_float16(model)
     return model
 
 
@@ -82,11 +77,7 @@ def test_a_stream_that_overflows_late_keeps_what_it_remembers(
     stream, exact = DepthStream(model, 28, FP16), DepthStream(golden_model, 28, Execution(CPU, None, 1))
     depths = [stream.step(frames[0])]
     held = stream.state_bytes
-    first, second = model.head.projects[0], model.head.resize_layers[0]
-    assert isinstance(first, nn.Conv2d) and isinstance(second, nn.ConvTranspose2d) and first.bias is not None
-    first.weight.mul_(2**20)
-    first.bias.mul_(2**20)
-    second.weight.mul_(2**-20)
+    overflow_in_float16(model)
     depths += [stream.step(frame) for frame in frames[1:]]
     assert "float16 overflows on frame 1;" in caplog.text
     assert held < stream.state_bytes < 2.1 * held

@@ -31,6 +31,7 @@ def allocator_peak(work: Callable[[], object], trace: Path) -> float:
     return max(event["Total Allocated"] for event in events if event["Device Type"] == 0) / 2**20
 
 
+@pytest.mark.slow
 def test_counted_memory_is_what_the_allocator_gives_out(golden_model: VideoDepthAnything, tmp_path: Path) -> None:
     execution = Execution(CPU, None, 2)
     frames = synthetic_frames(32, 48, 64, seed=1)
@@ -47,6 +48,7 @@ def test_counted_memory_is_what_the_allocator_gives_out(golden_model: VideoDepth
     assert count_streaming("vits", 56, (48, 64), execution).peak / MIB - weights == pytest.approx(measured, rel=0.1)
 
 
+@pytest.mark.slow
 def test_table_of_what_is_counted() -> None:
     flags = ("--encoders", "vits", "--input_sizes", "28", "--size", "64x48", "--frames_at_once", "4")
     (rows,) = tables(run("counted", *flags))
@@ -79,6 +81,7 @@ def test_launches_and_copies_are_those_of_the_operations() -> None:
     assert counter.peak == 3 * 128 and c.shape == (4, 4)  # `a`, its copy and the sum
 
 
+@pytest.mark.slow
 def test_roofline() -> None:
     flags = ("--device", "cpu", "--variants", "torch:fp32", "--input_sizes", "28", "--size", "64x48")
     quick = ("--windows", "1", "--stream_frames", "2", "--warm_up", "2", "--side", "64", "--kernel_seconds", "0.001")
@@ -98,6 +101,7 @@ def test_roofline() -> None:
     assert "Left out" not in result.stdout
 
 
+@pytest.mark.slow
 def test_roofline_ends_in_time() -> None:
     flags = ("--device", "cpu", "--variants", "torch:fp32", "--input_sizes", "28", "--size", "64x48", "--side", "64")
     result = run("roofline", *flags, "--kernel_seconds", "0.001", "--seconds", "0.001")
@@ -122,6 +126,7 @@ def test_without_a_gpu_the_script_says_so_in_one_line() -> None:
     assert "sees no NVIDIA GPU" in line or "lacks" in line
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
 def test_skipped_tests_fail_where_a_gpu_is_required() -> None:
     test = "tests/test_cuda.py::test_copies_to_the_host"

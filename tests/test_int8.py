@@ -76,6 +76,7 @@ def depth_of(network: object, frames: list[Image], execution: Execution) -> np.n
     return np.stack(list(infer_depth(network, frames, SIZE, execution)))  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_depth_is_close_at_another_size(
     network: OpenVinoNetwork, model: VideoDepthAnything, execution: Execution, frames: list[Image]
 ) -> None:
@@ -85,6 +86,7 @@ def test_depth_is_close_at_another_size(
     assert 1e-4 < error < 0.04  # float32 would be below
 
 
+@pytest.mark.slow
 def test_streaming_depth_is_close(network: OpenVinoNetwork, model: VideoDepthAnything, frames: list[Image]) -> None:
     from video_depth_anything import DepthStream
 
@@ -95,6 +97,7 @@ def test_streaming_depth_is_close(network: OpenVinoNetwork, model: VideoDepthAny
         assert np.linalg.norm(found - expected) / np.linalg.norm(expected) < 0.05
 
 
+@pytest.mark.slow
 def test_calibrated_once(
     network: OpenVinoNetwork, cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Image]
 ) -> None:
@@ -104,6 +107,7 @@ def test_calibrated_once(
     assert kept.stat().st_size < 40e6
 
 
+@pytest.mark.slow
 def test_a_damaged_model_is_made_again(
     network: OpenVinoNetwork, cache: Path, model: VideoDepthAnything, execution: Execution, frames: list[Image],
     caplog: pytest.LogCaptureFixture,
@@ -117,18 +121,21 @@ def test_a_damaged_model_is_made_again(
     np.testing.assert_array_equal(depth_of(again, frames[:2], execution), depth_of(network, frames[:2], execution))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("network")
 def test_other_weights_are_calibrated_anew(execution: Execution, golden_model: VideoDepthAnything) -> None:
     with pytest.raises(ValueError, match="no frames to calibrate with"):
         calibrated(golden_model, execution, [])
 
 
+@pytest.mark.slow
 def test_uncalibrated(golden_model: VideoDepthAnything, execution: Execution, frames: list[Image]) -> None:
     network = load_backend(golden_model, execution)
     with pytest.raises(RuntimeError, match=r"needs calibrate\(\)"):
         depth_of(network, frames, execution)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("network")
 def test_command_line(tmp_path: Path) -> None:
     settings = ["--input_size", "56", "--max_len", "3", "--precision", "int8", "--output_dir", str(tmp_path)]

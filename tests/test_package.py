@@ -15,6 +15,8 @@ import pytest
 from conftest import MakeVideo
 from test_run import ROOT, SMALL, shown
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:

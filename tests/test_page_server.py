@@ -30,7 +30,6 @@ from video_depth_anything.web.server import open_browser
 
 ROOT = Path(__file__).resolve().parents[1]
 JSON = {"Content-Type": "application/json"}
-pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -285,6 +284,7 @@ def test_the_camera_takes_pictures_only(server: Server) -> None:
     assert visitor.ask("POST", address, bytes(4_000_000))[0] == 413
 
 
+@pytest.mark.slow
 def test_a_login_is_asked_for(checkpoint: Path, tmp_path: Path) -> None:
     words = ["--checkpoint", str(checkpoint), "--encoder", "vits", "--device", "cpu", "--auth", "me:secret"]
     with serving(tmp_path, *words) as server:
@@ -303,6 +303,7 @@ def test_a_login_is_asked_for(checkpoint: Path, tmp_path: Path) -> None:
         assert tries[-1] == 429
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_cannot_be_used_ends_the_command(tmp_path: Path) -> None:
     bad = tmp_path / "bad.pth"
     bad.write_bytes(b"no checkpoint")
@@ -319,6 +320,7 @@ def test_a_checkpoint_that_cannot_be_used_ends_the_command(tmp_path: Path) -> No
     assert list(tmp_path.glob("depth_page_*")) == []
 
 
+@pytest.mark.slow
 def test_an_address_that_is_taken_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])

@@ -64,6 +64,7 @@ def other_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_offline(checkpoint: Path, other_tree: Path) -> None:
     flags = ("--variants", "torch:fp32", "torch:bf16", "torch:fp32", "--frames", "3", "--repeats", "2")
     result = run("offline", *SMALL, *flags, "--checkpoint", checkpoint, "--against", other_tree)
@@ -81,6 +82,7 @@ def test_offline(checkpoint: Path, other_tree: Path) -> None:
     assert "Errors against against:fp32" in result.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fp32", [True, False])
 def test_another_trees_half_precision_is_what_it_computes_in(
     fp32: bool, checkpoint: Path, other_tree: Path, tmp_path: Path
@@ -95,6 +97,7 @@ def test_another_trees_half_precision_is_what_it_computes_in(
             assert against.half() == ("fp32" if fp32 else "bf16")
 
 
+@pytest.mark.slow
 def test_another_tree_is_what_runs(checkpoint: Path, other_tree: Path, tmp_path: Path) -> None:
     tree = tmp_path / "doubled"
     shutil.copytree(other_tree, tree)
@@ -114,6 +117,7 @@ def test_another_tree_is_what_runs(checkpoint: Path, other_tree: Path, tmp_path:
     assert_close(depths, 2 * expected)
 
 
+@pytest.mark.slow
 def test_streaming(checkpoint: Path, other_tree: Path) -> None:
     flags = ("--variants", "torch:fp32", "--frames", "14", "--checkpoint", checkpoint)
     phases, summary = tables(run("streaming", *SMALL, *flags, "--against", other_tree))
@@ -130,6 +134,7 @@ def test_streaming(checkpoint: Path, other_tree: Path) -> None:
     assert all(float(row["error, range"]) < 1e-4 for row in summary)
 
 
+@pytest.mark.slow
 def test_memory_of_a_window(checkpoint: Path, other_tree: Path) -> None:
     flags = ("--window", "--variants", "torch:fp32", "--checkpoint", checkpoint, "--against", other_tree)
     (rows,) = tables(run("memory", *SMALL, *flags))
@@ -137,6 +142,7 @@ def test_memory_of_a_window(checkpoint: Path, other_tree: Path) -> None:
     assert all(200 < float(row["peak memory, MiB"]) < 4000 for row in rows)
 
 
+@pytest.mark.slow
 def test_memory_of_runs(checkpoint: Path) -> None:
     flags = ("--lengths", "3", "--checkpoint", checkpoint, "--flags", "--backend", "torch", "--fp32", "--save", "npz")
     ((row,),) = tables(run("memory", *SMALL, *flags))
@@ -169,6 +175,7 @@ def test_operations_are_those_of_the_formulas() -> None:
     assert work.of_clip(47) == pytest.approx(47 * once + 2 * work.mixing + (32 + 25) * work.rendering)
 
 
+@pytest.mark.slow
 def test_startup() -> None:
     (rows,) = tables(run("startup", *SMALL, "--what", "help", "--repeats", "1"))
     assert [row["what"] for row in rows] == ["run.py --help", "run_streaming.py --help"]

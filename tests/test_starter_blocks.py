@@ -24,6 +24,8 @@ from video_depth_anything.device import Execution
 from video_depth_anything.transform import preprocess
 from video_depth_anything.video_depth import VideoDepthAnything
 
+pytestmark = pytest.mark.slow
+
 HEIGHT, WIDTH = 28, 42
 FP32 = Execution(torch.device("cpu"), None, 1)
 

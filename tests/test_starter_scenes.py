@@ -23,6 +23,8 @@ from training.clips import Clip
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.errors import UsageError
 
+pytestmark = pytest.mark.slow
+
 WIDTH, HEIGHT = 96, 72
 MATRIX = intrinsics(70, HEIGHT, WIDTH, (3.3, -2.1))
 

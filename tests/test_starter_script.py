@@ -19,6 +19,8 @@ from starter.sources import CacheSource
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[1]
 CPU = ["--threads", "1", "--device", "cpu", "--precision", "fp32"]
 SIZE = ["--height", "28", "--width", "42"]

@@ -15,6 +15,8 @@ from starter.scenes.render import KINDS, MIX
 from starter.scenes.shading import Renderer
 from starter.scenes.world import Light, MaterialTable, Sky, View, World
 
+pytestmark = pytest.mark.slow
+
 OUTDOOR = {"street", "nature", "plaza", "structure"}
 
 

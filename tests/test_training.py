@@ -101,6 +101,7 @@ def test_the_motion_modules_start_as_the_identity_and_learn(make_model: MakeMode
     assert all(p.abs().max() > 0 for p in outs.values())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["image", "clip"])
 def test_ten_steps_on_one_clip_lower_the_loss(make_model: MakeModel, stage: str) -> None:
     settings = Settings(stage=stage, steps=1000, frames=3, lr=3e-4, motion_lr=3e-4, warmup=0)  # type: ignore[arg-type]
@@ -136,6 +137,7 @@ def test_some_frames_are_rendered_but_all_take_part(make_model: MakeModel) -> No
     assert images.grad[0, other].abs().max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", ["image", "clip"])
 def test_resuming_equals_not_stopping(make_model: MakeModel, stage: str, tmp_path: Path) -> None:
     settings = Settings(stage=stage, steps=4, frames=2, warmup=2)  # type: ignore[arg-type]

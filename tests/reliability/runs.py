@@ -64,6 +64,16 @@ class Run:
     def alive(self) -> bool:
         return self._process.is_alive()
 
+    @property
+    def pid(self) -> int:
+        assert self._process.pid is not None
+        return self._process.pid
+
+    @property
+    def text(self) -> str:
+        """Everything it has said so far."""
+        return self._text("out") + self._text("err")
+
     def until(self, condition: Callable[[], bool], seconds: float = 90) -> None:
         """Wait until something is so."""
         deadline = time.monotonic() + seconds
@@ -73,19 +83,22 @@ class Run:
             time.sleep(0.005)
 
     def send(self, number: signal.Signals) -> None:
-        assert self._process.pid is not None
-        os.kill(self._process.pid, number)
+        os.kill(self.pid, number)
+
+    def code(self, seconds: float) -> int | None:
+        """Wait for the end: the exit code, None where the run hung and had to be killed."""
+        self._process.join(seconds)
+        if self.alive:
+            self._process.kill()
+            self._process.join()
+            return None
+        return self._process.exitcode
 
     def ended(self, seconds: float = 90) -> Result:
         """Wait for the end; a run that hangs is killed and fails the test."""
-        self._process.join(seconds)
-        hung = self.alive
-        if hung:
-            self._process.kill()
-            self._process.join()
-        assert not hung, f"hung: {self._text('err')}"
-        assert self._process.exitcode is not None
-        return Result(self._process.exitcode, self._text("out"), self._text("err"))
+        code = self.code(seconds)
+        assert code is not None, f"hung: {self._text('err')}"
+        return Result(code, self._text("out"), self._text("err"))
 
     def _text(self, name: str) -> str:
         path = self._said / name

@@ -1,4 +1,4 @@
-"""Run the trial, part by part, and print what it found: `python -m tests.reliability.soak`."""
+"""Run the trial, part by part, and print what it found: `make soak`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PARTS: dict[str, Callable[[Path, int], Row]] = {
 
 def main() -> int:
     """Run the parts asked for; 1 if one found anything."""
-    parser = argparse.ArgumentParser(prog="python -m tests.reliability.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"{', '.join(PARTS)}; left out: all of them")
     parser.add_argument("--seed", type=int, default=18, help="of accidents and moments")
     args = parser.parse_args()
@@ -35,7 +35,9 @@ def main() -> int:
     for part in args.parts or PARTS:
         with tempfile.TemporaryDirectory(prefix="soak-") as folder:
             begun = time.monotonic()
-            row = PARTS[part](Path(folder), args.seed)
+            work = Path(folder, "work")
+            work.mkdir()
+            row = PARTS[part](work, args.seed)
             row.seconds = time.monotonic() - begun
             rows.append(row)
             load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0

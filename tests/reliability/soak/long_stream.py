@@ -8,8 +8,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from runs import SMALL, Run
 
-from .trial import SMALL, Row, Vda, depth_count
+from .trial import Row, depth_count, ended
 
 FRAMES = 10_000
 HEIGHT, WIDTH = 48, 64
@@ -42,13 +43,13 @@ def trial(folder: Path, _: int) -> Row:
     feeder = threading.Thread(target=feed, args=(pipe,), daemon=True)
     feeder.start()
     words = ("stream", pipe, "--save", "npz", "vis", "--vis_range", "0", "9", "--target_fps", "-1", *SMALL)
-    running = Vda(*words, folder=folder)
+    running = Run(*words, folder=folder)
     seen: list[int] = []
     begun = time.monotonic()
-    while running.process.poll() is None and time.monotonic() - begun < 1200:
-        seen.append(resident(running.process.pid))
+    while running.alive and time.monotonic() - begun < 1200:
+        seen.append(resident(running.pid))
         time.sleep(0.5)
-    code = running.ended(row, 1)
+    code = ended(running, row, 1)
     seen = [size for size in seen if size]
     early, late = max(seen[len(seen) // 20 : len(seen) // 10]), max(seen[len(seen) // 2 :])
     row.leaked += late > early + GROWTH

@@ -5,7 +5,9 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from .trial import SMALL, Row, Vda, depth_count, leftovers, make_clip
+from runs import SMALL, Run
+
+from .trial import Row, depth_count, ended, leftovers, make_clip
 
 EACH = 25
 CONTAINERS: dict[str, tuple[str, ...]] = {
@@ -61,18 +63,18 @@ def trial(folder: Path, seed: int) -> Row:
         while waiting:
             inputs = [f"{name}.{container}" for name in waiting]
             flags = ("--save", "npz", "vis", "--timeout", "5", "--max_len", "100", "-o", out)
-            running = Vda("run", *inputs, *flags, *SMALL, folder=folder)
-            code = running.ended(row)
+            running = Run("run", *inputs, *flags, *SMALL, folder=folder)
+            code = ended(running, row)
             if code is None or code < 0:
                 # A decoder's fault: whoever was in work is to blame, and the others have their turn.
                 row.tracebacks += code is not None
-                done = sum((out / f"{name}_depths.npz").exists() or name in running.said() for name in waiting)
+                done = sum((out / f"{name}_depths.npz").exists() or name in running.text for name in waiting)
                 print(f"{waiting[done - 1] if done else waiting[0]} ended the run: {code}", flush=True)
                 waiting = waiting[max(done, 1) :]
                 continue
             for name in waiting:
                 path = out / f"{name}_depths.npz"
-                row.lost += not (depth_count(path) if path.exists() else f"{name}.{container}" in running.said())
+                row.lost += not (depth_count(path) if path.exists() else f"{name}.{container}" in running.text)
             waiting = []
         row.leaked += len(leftovers(out)) if out.exists() else 0
     return row

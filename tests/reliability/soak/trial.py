@@ -1,8 +1,7 @@
-"""What the parts of the trial share: their results, the command as a process, and what a folder must not hold."""
+"""What the parts of the trial share: their results, the end of a run, and what a folder must not hold."""
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
+from runs import Run
 
 ROOT = Path(__file__).resolve().parents[3]
-SMALL = ("--encoder", "vits", "--input_size", "28", "--device", "cpu", "--backend", "torch", "--fp32")
 # Longer than any of these runs takes on a machine that is busy with other things.
 PATIENCE = 400.0
 
@@ -56,35 +55,12 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([head, *lines])
 
 
-class Vda:
-    """The command as a process, which says everything into a file.
-
-    Args:
-        words: after `vda`.
-        folder: where it runs.
-    """
-
-    def __init__(self, *words: str | Path, folder: Path) -> None:
-        self._log = folder / "said.txt"
-        with self._log.open("wb") as log:
-            command = [sys.executable, "-m", "video_depth_anything", *map(str, words)]
-            environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-            self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
-
-    def ended(self, row: Row, seconds: float = PATIENCE) -> int | None:
-        """Wait; note a run that hangs, and what it said. Returns the exit code, None of what had to be killed."""
-        code: int | None = None
-        try:
-            code = self.process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            row.hung += 1
-            self.process.kill()
-            self.process.wait()
-        row.judge(self.said())
-        return code
-
-    def said(self) -> str:
-        return self._log.read_text(errors="replace")
+def ended(running: Run, row: Row, seconds: float = PATIENCE) -> int | None:
+    """Wait; note a run that hangs, and what it said. Returns the exit code, None of what had to be killed."""
+    code = running.code(seconds)
+    row.hung += code is None
+    row.judge(running.text)
+    return code
 
 
 def leftovers(folder: Path) -> list[str]:
