@@ -18,6 +18,7 @@ from recipes import golden_arrays, golden_json
 
 from benchmark.datasets import TAE_SETS, Crop
 from benchmark.eval.eval import eval_depthcrafter, get_gt
+from benchmark.eval.eval_tae import eval_TAE
 from benchmark.eval.evaluation import evaluate_scene, evaluate_scene_tae
 from benchmark.eval.metrics import (
     SequenceFit,
@@ -121,6 +122,13 @@ def test_files_give_the_golden_tae(tmp_path: Path, key: str) -> None:
     entry = replace(TAE_SETS["scannet"], max_depth=MAX_DEPTH, crop=Crop(TOP, BOTTOM, LEFT, RIGHT))
     result = evaluate_scene_tae(sequence, entry, "scale_shift", source, lambda: None)
     assert result.metrics["tae"] == pytest.approx(GOLDEN[key]["result"], rel=5e-8)
+    # And by the original's function; a prediction that is missing is left out.
+    predictions = [str(prediction_path(source.infer_path, "golden", frame.image)) for frame in sequence.frames]
+    truths = [str(tmp_path / frame.gt_depth) for frame in sequence.frames]
+    cameras, poses = ([ARRAYS["K"]] * 10, [*ARRAYS["poses"], ARRAYS["poses"][0]])
+    args = SimpleNamespace(a=TOP, b=BOTTOM, c=LEFT, d=RIGHT, max_depth_eval=MAX_DEPTH, hard_crop=hard_crop, mask=False)
+    found = eval_TAE([*predictions, "none.npy"], [*truths, "none.png"], [ARGS["factor"]] * 10, [], cameras, poses, args)
+    assert found == pytest.approx(GOLDEN[key]["result"], rel=5e-8)
 
 
 def test_corrected_protocol_differs_on_cropped_images() -> None:

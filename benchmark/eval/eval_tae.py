@@ -27,6 +27,43 @@ def tae_torch(depth1: Tensor, depth2: Tensor, R_2_1: Any, T_2_1: Any, K: Any, ma
     return tae_term(depth1, depth2, R_2_1, T_2_1, K, mask)
 
 
+def eval_TAE(
+    infer_paths: list[str],
+    depth_gt_paths: list[str],
+    factors: list[float],
+    masks: Any,  # noqa: ARG001
+    Ks: Any,
+    poses: Any,
+    args: Any,
+) -> float:
+    """TAE of a sequence of files, in percent, of which those that are there count.
+
+    Args:
+        masks: not read; no set of the benchmark has them.
+        Ks, poses: a camera matrix (3, 3) and a pose (4, 4), camera to world, of each frame.
+        args: with `max_depth_eval`, `hard_crop`, and the crop's rows `a` to `b` and columns `c` to `d`.
+    """
+    import cv2
+    import numpy as np
+
+    from benchmark.eval.eval import get_gt, get_infer
+    from benchmark.eval.metrics import align_depth, evaluate_sequence
+    from benchmark.eval.tae import temporal_alignment_error
+
+    there = [index for index, path in enumerate(infer_paths) if Path(path).exists()]
+    crop = np.s_[args.a : args.b, args.c : args.d]
+    predictions, truths = [], []
+    for index in there:
+        truths.append(get_gt(depth_gt_paths[index], factors[index], args)[crop])
+        infer = get_infer(infer_paths[index], args)
+        infer = infer[crop] if getattr(args, "hard_crop", False) else infer
+        predictions.append(cv2.resize(infer, truths[-1].shape[::-1]))
+    _, fit = evaluate_sequence(predictions, truths, args.max_depth_eval)
+    depths = [align_depth(prediction, fit, args.max_depth_eval) for prediction in predictions]
+    cameras = np.stack([np.asarray(Ks[index])[:3, :3] for index in there])
+    return temporal_alignment_error(depths, [np.asarray(poses[index]) for index in there], cameras).error
+
+
 def parse() -> argparse.Namespace:
     parser = evaluation_parser(__doc__)
     datasets = sorted({entry.dataset for entry in EVALUATION_SETS.values()})
