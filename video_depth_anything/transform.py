@@ -92,16 +92,18 @@ def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> 
 
 def preprocess(frame: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize a frame (H, W, 3) RGB, 0..255, to `size` (height, width), and normalise it: (3, height, width) float32."""
-    image = frame.astype(np.float32)
-    image /= 255.0
-    if image.shape[:2] != size:
-        resized = cv2.resize(image, (size[1], size[0]), interpolation=cv2.INTER_CUBIC)
-        image = np.asarray(resized, dtype=np.float32)
     planes = np.empty((3, *size), np.float32)
-    # Plane by plane: NumPy is slow where it repeats three numbers over every pixel.
-    for plane, channel, mean, std in zip(planes, cv2.split(image), MEAN, STD):
-        np.subtract(channel, mean, out=plane)
-        plane /= std
+    whole = np.empty(frame.shape[:2], np.float32)
+    # Plane by plane: one after the other fits the caches, and NumPy is slow where it repeats three numbers over every
+    # pixel. Scaled to 0..1 when they are small, as resizing is linear.
+    for plane, channel, mean, std in zip(planes, cv2.split(frame), MEAN, STD):
+        if frame.shape[:2] == size:
+            plane[:] = channel
+        else:
+            whole[:] = channel
+            cv2.resize(whole, (size[1], size[0]), dst=plane, interpolation=cv2.INTER_CUBIC)
+        plane /= 255 * std
+        plane -= mean / std
     return planes
 
 

@@ -38,13 +38,11 @@ class LateOutputs:
         self._spool = tempfile.TemporaryFile(dir=run.folder)
 
     def write(self, frame: Frame) -> None:
-        kept = np.empty((), self._kept)
         unsure = (math.nan if value is None else value for value in (frame.number, frame.source_time))
-        kept["facts"] = (frame.time, frame.duration, *unsure)
-        kept["depth"] = frame.depth
+        self._spool.write(np.array((frame.time, frame.duration, *unsure), "f8").data)
+        self._spool.write(np.ascontiguousarray(frame.depth, "f4").data)
         if "image" in self._kept.names:  # type: ignore[operator]
-            kept["image"] = frame.image
-        self._spool.write(kept.data)
+            self._spool.write(np.ascontiguousarray(frame.image).data)
         self._range.update(frame.depth)
         self._play.add(frame.time, frame.duration)
 

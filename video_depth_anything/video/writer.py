@@ -16,7 +16,7 @@ from ..errors import OutputError
 from ..files import commit, discard, partial_path
 from .names import printable
 from .sound import AudioTrack, Sound
-from .yuv import yuv_planes, yuv_table
+from .yuv import painted, yuv_table
 
 if TYPE_CHECKING:
     from av import VideoFrame, VideoStream
@@ -29,12 +29,14 @@ PixelFormat = Literal["rgb24", "gray16le"]
 X264 = "libx264"
 # What MP4 players play.
 PLAYED = {"h264", "hevc"}
-# The PSNR of x264's defaults at crf 18, which the original writes, in a third of the time; docs/lab has the figures.
+# The PSNR of x264's defaults at crf 18, which the original writes, in a third of the time (benchmark/speed/README.md).
 # Few partitions and no motion search at the end cost little here; trellis and finer chroma win it back, and so do bits
 # that are not moved to flat parts. Without B-frames, frames are stored in the order of their times.
 FAST = "force-cfr=1:aq-strength=0.3:chroma-qp-offset=-4:trellis=1:partitions=i4x4,i8x8"
-# Smooth pictures of few colours need no motion to less than half a pixel, and reach that quality with fewer bits.
-SMOOTH = {"preset": "veryfast", "crf": "20", "x264-params": f"{FAST}:subme=1"}
+# Smooth pictures of few colours need no search, and no look ahead to tell frames that deserve more bits: at one
+# quantiser they have that quality at about that size, in half of that time (docs/lab/speed.md).
+LIKE_FAST = "force-cfr=1:chroma-qp-offset=-4:cabac=1:8x8dct=1:deblock=0,0:ipratio=1.6"
+SMOOTH = {"preset": "ultrafast", "qp": "20", "x264-params": LIKE_FAST}
 # Visually lossless for most material. Other encoders get a like quality.
 QUALITY = {
     X264: {"preset": "veryfast", "crf": "19", "x264-params": FAST},
@@ -282,7 +284,7 @@ class VideoWriter:
         if self._pixels == "gray16le":
             picture = av.VideoFrame.from_ndarray(pixels, format="gray16le")
         elif frame.ndim == 2:
-            picture = av.VideoFrame.from_ndarray(yuv_planes(pixels, self._table), format="yuv420p")
+            picture = painted(pixels, self._table)
         else:
             picture = self._reformatter.reformat(
                 av.VideoFrame.from_numpy_buffer(pixels, format="rgb24"),

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from av import VideoFrame
 
 # Of R, G and B from 0 to 255 in Y, U and V of limited range, after ITU-R BT.601.
 BT601 = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
@@ -16,14 +21,18 @@ def yuv_table(colors: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
     return np.ascontiguousarray(np.rint(BT601 @ rgb.T + OFFSET[:, None]), dtype=np.uint8)
 
 
-def yuv_planes(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """A picture (H, W) of levels in 4:2:0, (3 H / 2, W) uint8 as yuv420p lies in memory; chroma is averaged."""
+def painted(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> VideoFrame:
+    """A picture (H, W) of levels, both sides even, as yuv420p; chroma is averaged over two by two pixels."""
+    import av
     import cv2
 
     height, width = levels.shape
-    planes = np.empty((height * 3 // 2, width), np.uint8)
-    cv2.LUT(levels, table[0], dst=planes[:height])
-    half = (height // 2, width // 2)
-    for row, chroma in zip(table[1:], planes[height:].reshape(2, *half)):
-        cv2.resize(cv2.LUT(levels, row), half[::-1], dst=chroma, interpolation=cv2.INTER_AREA)
-    return planes
+    frame = av.VideoFrame(width, height, "yuv420p")
+    planes = [
+        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, : plane.width]  # type: ignore[call-overload]
+        for plane in frame.planes
+    ]
+    cv2.LUT(levels, table[0], dst=planes[0])
+    for row, chroma in zip(table[1:], planes[1:]):
+        cv2.resize(cv2.LUT(levels, row), chroma.shape[::-1], dst=chroma, interpolation=cv2.INTER_AREA)
+    return frame
