@@ -131,7 +131,7 @@ def test_foreign_and_missing_keys_are_counted(tmp_path: Path, golden_model: Vide
     assert "4 keys differ" in text
     assert "2 missing (first: pretrained.mask_token)" in text
     assert "1 foreign (first: optimizer)" in text
-    assert "1 of another shape (first: head.projects.1.bias)" in text
+    assert "1 with a different shape (first: head.projects.1.bias)" in text
 
 
 class Malicious:
@@ -143,9 +143,9 @@ def test_pickled_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(tmp_path)
     path = tmp_path / "evil.pth"
     torch.save({"pretrained.cls_token": Malicious()}, path)
-    assert "not a file of plain tensors" in message(checkpoint=path)
+    assert "does not hold plain tensors" in message(checkpoint=path)
     path.write_bytes(pickle.dumps(Malicious()))
-    assert "not a file of plain tensors" in message(checkpoint=path)
+    assert "does not hold plain tensors" in message(checkpoint=path)
     assert not (tmp_path / "executed").exists()
 
 

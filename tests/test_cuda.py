@@ -199,7 +199,7 @@ def test_a_full_gpu_gets_half_as_many_frames(
                 found = network.encode(images)
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0, gpu)
-    assert "out of memory with 8 frames at once; going on with 4" in caplog.text
+    assert "out of memory with 8 frames at once; continuing with 4" in caplog.text
     for x, y in zip(found, expected):
         assert float((x - y).abs().max() / y.abs().max()) < 5e-3  # another batch may take other kernels
 

@@ -108,7 +108,7 @@ def test_single_pixels_are_said_once_with_their_frame(caplog: pytest.LogCaptureF
     depths = faulty_depth(17, everywhere=False)
     assert [np.isnan(depth).sum() for depth in depths] == [int(t in (17, 39)) for t in range(60)]
     assert len(caplog.records) == 1
-    assert "frame 17: 1 pixels have no finite depth" in caplog.text
+    assert "frame 17: 1 pixels have NaN or infinite depth" in caplog.text
 
 
 def test_a_frame_without_depth_ends_the_run() -> None:

@@ -89,10 +89,10 @@ def failing(name: str | Path) -> str:
 
 
 def test_what_the_hub_does_not_have(hub: Hub) -> None:
-    assert "nobody/nothing cannot be fetched from the hub" in failing("nobody/nothing")
+    assert "nobody/nothing cannot be downloaded from the hub" in failing("nobody/nothing")
     for name in ("a.pth", "b.pth"):
         hub.served[f"/someone/two/resolve/main/{name}"] = Served(b"")
-    assert "does not hold just one" in failing("someone/two")
+    assert "does not hold exactly one" in failing("someone/two")
 
 
 def test_files_by_path(checkpoint: Path, golden_model: VideoDepthAnything, tmp_path: Path) -> None:

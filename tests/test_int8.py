@@ -148,7 +148,7 @@ def test_command_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("device", "backend"), [("auto", "torch"), ("intel-gpu", "openvino"), ("cuda", "auto")])
 def test_refused_elsewhere(device: str, backend: str) -> None:
-    with pytest.raises(DeviceError, match="precision int8 is for OpenVINO on a CPU"):
+    with pytest.raises(DeviceError, match="precision int8 needs OpenVINO on a CPU"):
         choose_execution(device, "int8", backend)
 
 

@@ -75,7 +75,7 @@ def test_half_as_many_frames_give_the_same_depth(
         depths = list(infer_depth(network, synthetic_frames(60, 48, 64, seed=60), 56, Execution(CPU, None, 8)))
     assert_close(np.stack(depths), golden_arrays("offline_vits")["n60"])
     (record,) = caplog.records
-    assert "out of memory with 8 frames at once; going on with 4" in record.message
+    assert "out of memory with 8 frames at once; continuing with 4" in record.message
     assert network.frames_at_once == 4
     assert tight.asked.count(8) <= 5  # encoding is asked for eight until decoding fails
     assert max(tight.asked[-10:]) == 4

@@ -188,10 +188,10 @@ def test_frames_of_a_pixel_are_right_or_refused(make_video: MakeVideo, tmp_path:
 @pytest.mark.parametrize(
     ("given", "line"),
     [
-        ({"save": ("ply",)}, "--save ply needs metres"),
-        ({"save": ("gif",)}, "--save gif: there is no such format; choose from src, vis"),
+        ({"save": ("ply",)}, "--save ply needs depth in metres"),
+        ({"save": ("gif",)}, "--save gif: unknown format; choose from src, vis"),
         ({"colormap": "mud"}, "--colormap: matplotlib has no colour map 'mud'"),
-        ({"png16_scale": "frame", "depth": "inverted"}, "--png16_scale frame does not go with it"),
+        ({"png16_scale": "frame", "depth": "inverted"}, "cannot be combined with --png16_scale frame"),
     ],
 )
 def test_options_that_make_no_sense(given: dict[str, Any], line: str) -> None:
@@ -281,7 +281,7 @@ def test_a_reader_that_leaves_ends_only_a_run_without_other_outputs(
             outputs.write(frame)
         outputs.close()
     assert len(np.load(tmp_path / "clip_depths.npz")["depths"]) == 5
-    assert "the other outputs go on" in caplog.text
+    assert "the other outputs continue" in caplog.text
     got = np.frombuffer(stream.getvalue(), np.uint16).reshape(-1, *SIZE)
     assert np.abs(got / 65535 * 20 - DEPTHS[:2]).max() <= 20 / 65535
     assert (tmp_path / "times.txt").read_text().split() == ["0.000000", "0.041667"]

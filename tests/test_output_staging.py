@@ -180,7 +180,7 @@ def test_another_source_of_the_same_name(
     run(plan(out), first, 3)
     run(plan(out), second, 4)
     assert (depths(out), depths(out, "clip_2")) == (3, 4)
-    assert f"{out} holds clip of another source; the outputs of {tmp_path / 'b' / 'clip.mp4'} are called clip_2" in (
+    assert f"{out} holds clip from another source; the outputs of {tmp_path / 'b' / 'clip.mp4'} are named clip_2" in (
         caplog.text
     )
     run(plan(out), first, 5)
@@ -231,7 +231,7 @@ def test_file_systems_without_locks(
     monkeypatch.setattr("fcntl.flock", refused)
     run(plan(tmp_path / "out"), source, 2)
     assert everything(tmp_path / "out") == DONE
-    assert "has no file locks" in caplog.text
+    assert "does not support file locks" in caplog.text
     run(plan(tmp_path / "out"), source, 3)
     assert depths(tmp_path / "out") == 3
 
@@ -385,7 +385,7 @@ def test_what_no_run_wrote_is_not_replaced(tmp_path: Path, source: VideoSource, 
     inside = path / "notes.txt" if name.endswith("exr") else path
     inside.parent.mkdir(exist_ok=True)
     inside.write_text("mine")
-    with pytest.raises(OutputError, match=rf"{name} exists, and no earlier run wrote it; .* give --overwrite"):
+    with pytest.raises(OutputError, match=rf"{name} exists, and no earlier run wrote it; .* pass --overwrite"):
         plan(out).open(source)
     assert (inside.read_text(), everything(out)) == ("mine", {name})
     run(plan(out, overwrite=True), source, 2)

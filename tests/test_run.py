@@ -140,7 +140,7 @@ def test_wrong_checkpoint_and_output_folder(clip: Path, checkpoint: Path, tmp_pa
     line = one_line(run("--input_video", clip, *wrong))
     assert "a vits checkpoint, not vitb" in line
     line = one_line(run("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", clip, *SMALL))
-    assert f"output folder {clip} cannot be made" in line
+    assert f"cannot create output folder {clip}" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
@@ -211,7 +211,7 @@ def test_every_new_flag_at_once(tmp_path: Path, make_video: MakeVideo, checkpoin
 
 def test_flags_that_make_no_sense(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
     flags = ("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", tmp_path / "out", *SMALL)
-    assert "--save ply needs metres" in one_line(run(*flags, "--save", "ply"))
+    assert "--save ply needs depth in metres" in one_line(run(*flags, "--save", "ply"))
     assert "no colour map 'nope'" in one_line(run(*flags, "--colormap", "nope"))
     assert "argument --vis_range: '5 1'" in one_line(run(*flags, "--vis_range", "5", "1"))
     assert "--end 1 is not after --start 2" in one_line(run(*flags, "--start", "2", "--end", "1"))

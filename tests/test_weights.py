@@ -171,7 +171,7 @@ def test_another_file_of_that_name_is_kept(hub: Hub, folder: Path, own: bytes) -
     folder.mkdir()
     (folder / VITS.file).write_bytes(own)
     with pytest.raises(
-        OutputError, match=r"is kept: name it to use it \(--checkpoint .*, or move it away to fetch vits"
+        OutputError, match=r"is kept: to use it, name it \(--checkpoint .*, or move it away to download vits"
     ):
         fetch(VITS, folder)
     assert (folder / VITS.file).read_bytes() == own and left(folder) == [VITS.file]
@@ -181,7 +181,7 @@ def test_another_file_of_that_name_is_kept(hub: Hub, folder: Path, own: bytes) -
 def test_more_than_the_expected_size_is_not_taken(hub: Hub, folder: Path) -> None:
     """A server that does not say how much it sends."""
     hub.put(VITS, Served(CONTENT + bytes(50_000_000), no_length=True))
-    assert f"more than {len(CONTENT)} bytes came; stopped" in refused(folder)
+    assert f"sent more than {len(CONTENT)} bytes; stopped" in refused(folder)
     assert part(folder).stat().st_size == len(CONTENT)
 
 

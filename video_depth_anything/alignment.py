@@ -145,7 +145,7 @@ class WindowAligner:
         if self._metric:
             return depth
         if self._first is None or self._second is None:
-            raise ValueError("the window before was cut short, so no window can follow it")
+            raise ValueError("the previous window is incomplete, so no window can follow it")
         # Two maps are little to copy, and not every device has float64.
         target = torch.stack([self._first, self._second])
         scale, shift = self._scale_and_shift(depth[:ALIGN_LEN].cpu().numpy(), target.cpu().numpy())
@@ -160,7 +160,9 @@ class WindowAligner:
         fit = fit_scale_and_shift(prediction, target, mask)
         if fit is None or not np.isfinite(fit).all() or fit[0] <= 0:
             if not self._warned:
-                logger.warning("a window could not be aligned to the one before; its scale and shift are kept")
+                logger.warning(
+                    "a window could not be aligned to the previous one; the previous scale and shift are kept"
+                )
                 self._warned = True
             return self._scale_shift
         self._scale_shift = fit

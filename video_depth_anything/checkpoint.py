@@ -41,12 +41,12 @@ def find_checkpoint(encoder: EncoderName, metric: bool, checkpoint: str | Path |
     if path.is_file():
         return path
     if path.is_dir():
-        raise CheckpointError(f"checkpoint {path} is a folder; name the file in it")
+        raise CheckpointError(f"checkpoint {path} is a folder; give the file in it")
     if checkpoint is not None:
         raise CheckpointError(f"checkpoint {path} not found; check --checkpoint, or leave it out and run `vda weights`")
     name = f"{'metric_' if metric else ''}{encoder}"
     raise CheckpointError(
-        f"checkpoint {path} not found; fetch it with `vda weights {name}`, or name a file with --checkpoint"
+        f"checkpoint {path} not found; download it with `vda weights {name}`, or pass a file with --checkpoint"
     )
 
 
@@ -84,7 +84,7 @@ def choose_weights(
     if not metric and name in (None, STARTER_ENCODER) and STARTER.is_file():
         # A surprise only to those who named the encoder.
         level = logging.INFO if name is None else logging.WARNING
-        said = "using the starter checkpoint %s, a small demo model; `vda weights` fetches better ones"
+        said = "using the starter checkpoint %s, a small demo model; `vda weights` downloads better ones"
         logger.log(level, said, STARTER.name)
         return STARTER_ENCODER, STARTER
     if name is None and metric:
@@ -118,9 +118,9 @@ def _check_sums(path: Path, data: bytes) -> None:
             folders = [entry.filename for entry in archive.infolist() if entry.external_attr & 0x10]
             damaged = archive.testzip() or next(iter(folders), None)
     except Exception as error:  # whatever a damaged zip makes of Python's reader
-        raise _unreadable(path, "damaged, or not a file of plain tensors") from error
+        raise _unreadable(path, "damaged, or does not hold plain tensors") from error
     if damaged is not None:
-        raise _unreadable(path, f"damaged at {damaged}; fetch or copy it again")
+        raise _unreadable(path, f"damaged at {damaged}; download or copy it again")
 
 
 def _tensors(path: Path, data: bytes | None = None) -> dict[str, Tensor]:
@@ -135,7 +135,7 @@ def _tensors(path: Path, data: bytes | None = None) -> dict[str, Tensor]:
     if not head:
         raise _unreadable(path, "the file is empty")
     if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise _unreadable(path, "it is a web page; fetch the checkpoint again")
+        raise _unreadable(path, "it is a web page; download the checkpoint again")
     try:
         if kind == "safetensors":
             from safetensors.torch import load, load_file
@@ -151,7 +151,7 @@ def _tensors(path: Path, data: bytes | None = None) -> dict[str, Tensor]:
         raise
     except Exception as error:  # torch's reader raises nearly anything for a damaged file
         # torch's own message runs over many lines and advises weights_only=False, which is just what must not be done.
-        raise _unreadable(path, "damaged, or not a file of plain tensors") from error
+        raise _unreadable(path, "damaged, or does not hold plain tensors") from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"checkpoint {path} is not a flat state dict (tensors by name)")
     return content
@@ -188,7 +188,9 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
         kinds = {
             "missing": [k for k in expected if k not in state_dict],
             "foreign": [k for k in state_dict if k not in expected],
-            "of another shape": [k for k in expected if k in state_dict and state_dict[k].shape != expected[k].shape],
+            "with a different shape": [
+                k for k in expected if k in state_dict and state_dict[k].shape != expected[k].shape
+            ],
         }
         problems = ", ".join(f"{len(keys)} {kind} (first: {keys[0]})" for kind, keys in kinds.items() if keys)
         raise CheckpointError(
@@ -311,7 +313,7 @@ def _from_hub(repository: str) -> Path:
     try:
         import huggingface_hub
     except ImportError as error:
-        raise CheckpointError(f"to fetch {repository} from the hub: pip install huggingface_hub") from error
+        raise CheckpointError(f"downloading {repository} needs a package: pip install huggingface_hub") from error
     # The package reads this variable when it is imported, which may have been long ago.
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
@@ -322,5 +324,7 @@ def _from_hub(repository: str) -> Path:
                 return Path(huggingface_hub.hf_hub_download(repository, fitting[0], endpoint=endpoint))
     except Exception as error:  # its own kinds, those of its HTTP library, the system's
         reason = str(error).strip() or type(error).__name__
-        raise CheckpointError(f"{repository} cannot be fetched from the hub: {one_line(reason)}") from error
-    raise CheckpointError(f"{repository} does not hold just one .safetensors or .pth file; fetch one and name its path")
+        raise CheckpointError(f"{repository} cannot be downloaded from the hub: {one_line(reason)}") from error
+    raise CheckpointError(
+        f"{repository} does not hold exactly one .safetensors or .pth file; download one and pass its path"
+    )

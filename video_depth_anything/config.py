@@ -67,4 +67,4 @@ def check_published(given: Mapping[str, object], published: Mapping[str, object]
     for name, value in given.items():
         if name not in published or value != published[name]:
             known = f"the published networks have {published[name]!r}" if name in published else "it is not known"
-            raise ValueError(f"{name}={value!r}: {known}, and nothing else is implemented")
+            raise ValueError(f"{name}={value!r}: {known}; other values are not implemented")

@@ -152,7 +152,7 @@ def choose_execution(
         return _openvino_execution(OPENVINO_DEVICES[str(device)], precision)
     resolved = torch.device("cpu") if device == "auto" and backend == "openvino" else resolve_device(device)
     if backend == "openvino" and resolved.type != "cpu":
-        raise DeviceError(f"backend openvino does not compute on {resolved.type}; use --device cpu or intel-gpu")
+        raise DeviceError(f"backend openvino does not support {resolved.type}; use --device cpu or intel-gpu")
     if resolved.type == "cpu" and (backend == "openvino" or (backend == "auto" and not compile and has_openvino())):
         return _openvino_execution("CPU", precision)
     frames_at_once = frames_for_cpu(input_size) if resolved.type == "cpu" else 8
@@ -170,11 +170,11 @@ def _check_int8(device: str | torch.device, backend: str) -> None:
         or str(device) not in ("auto", "cpu")
         or ((device, backend) == ("auto", "auto") and resolve_device().type != "cpu")
     ):
-        raise DeviceError("precision int8 is for OpenVINO on a CPU: use --device cpu, and --backend openvino or auto")
+        raise DeviceError("precision int8 needs OpenVINO on a CPU: use --device cpu, and --backend openvino or auto")
     if not cpu_has_int8():
         raise DeviceError(
-            "precision int8 needs a CPU with VNNI; on this one 8-bit sums overflow, so depth would be wrong and "
-            "slower than with fp32; use --precision fp32 or auto"
+            "precision int8 needs a CPU with VNNI; on this one 8-bit sums overflow, so depth would be wrong, and "
+            "slower than fp32; use --precision fp32 or auto"
         )
     if not has_openvino() or not all(importlib.util.find_spec(name) for name in ("nncf", "platformdirs")):
         raise DeviceError("precision int8 is not installed; run `pip install 'video-depth-anything[int8]'`")

@@ -29,8 +29,8 @@ class FiniteWatch:
         """Report that float16 overflowed on these frames, which are computed again."""
         if not self._warned_of_overflow:
             logger.warning(
-                "float16 overflows on %s; computed again in bfloat16, as others that follow; "
-                "--precision bf16 or fp32 saves the second time",
+                "float16 overflows on %s; computed again in bfloat16, as are later ones; "
+                "--precision bf16 or fp32 avoids this",
                 _named(frames),
             )
             self._warned_of_overflow = True
@@ -45,10 +45,12 @@ class FiniteWatch:
         lost = [frame for frame, count in zip(frames, missing) if count == num_pixels]
         if lost:
             raise NonFiniteError(
-                f"{_named(lost)}: no pixel has a finite depth; is the checkpoint whole? If it is, try --precision fp32"
+                f"{_named(lost)}: no pixel has a finite depth; try --precision fp32, or another checkpoint"
             )
         if found and not self._warned:
-            logger.warning("%s: %d pixels have no finite depth; others may follow", _named(found), sum(missing))
+            logger.warning(
+                "%s: %d pixels have NaN or infinite depth; later ones are not reported", _named(found), sum(missing)
+            )
             self._warned = True
 
 

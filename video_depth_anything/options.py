@@ -47,7 +47,7 @@ class Option:
             return value
         if isinstance(self.default, bool) or self.parse is bool:
             if not isinstance(value, bool):
-                raise BadValue(f"{value!r} is neither True nor False")
+                raise BadValue(f"{value!r} must be True or False")
             return value
         if self.nargs is None:
             found = self.parse(str(value))
@@ -125,7 +125,7 @@ def input_size(text: str) -> int:
     """A side of the network's input, in pixels."""
     value = positive_int(text)
     if value > LARGEST_INPUT:
-        raise BadValue(f"{value} is more than {LARGEST_INPUT}; no memory holds it")
+        raise BadValue(f"{value} is more than {LARGEST_INPUT}, the maximum")
     return value
 
 

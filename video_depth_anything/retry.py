@@ -68,7 +68,7 @@ class RetryingNetwork:
             raise error
         self.frames_at_once = at_once // 2
         logger.warning(
-            "out of memory with %d frames at once; going on with %d (--frames_at_once %d saves the attempt)",
+            "out of memory with %d frames at once; continuing with %d (use --frames_at_once %d from the start)",
             *(at_once, self.frames_at_once, self.frames_at_once),
         )
 

@@ -53,7 +53,7 @@ def _patch_multiple(side: float, minimum: int) -> int:
 def refuse_path(frames: object) -> None:
     """Raise TypeError if a path stands where frames are wanted."""
     if isinstance(frames, (str, bytes, os.PathLike)):
-        raise TypeError(f"frames are wanted, not a path ({frames!r}); utils.dc_utils.read_video_frames reads them")
+        raise TypeError(f"expected frames, not a path ({frames!r}); utils.dc_utils.read_video_frames reads them")
 
 
 def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> Image:

@@ -216,7 +216,7 @@ class VideoDepthAnything(nn.Module):
         if weight.dtype != torch.float32:
             half = str(weight.dtype).removeprefix("torch.")
             raise ValueError(
-                f"the weights are {half}; call model.float(): layers that gain by half precision run in it all the same"
+                f"the weights are {half}; call model.float(); layers that benefit from half precision still use it"
             )
         return choose_execution(weight.device, "fp32" if fp32 else "auto", input_size=input_size)
 

@@ -141,7 +141,7 @@ def fetch(
             part = path.with_name(f"{path.name}.part")
             _download(weights, part, on_progress or (lambda _: None), timeout, pause, patience)
             part.replace(path)
-            logger.info("%s: done: %s (SHA-256 verified)", weights.name, path)
+            logger.info("%s: downloaded: %s (SHA-256 verified)", weights.name, path)
             return path
     except OSError as error:
         raise OutputError(f"{error.filename or folder} cannot be written: {error.strerror or error}") from error
@@ -164,8 +164,8 @@ def mismatch(path: Path, weights: Weights) -> str | None:
 def kept(path: Path, weights: Weights) -> str:
     """Why a file of that name is not replaced, and the two ways out."""
     return (
-        f"{path} is not the public checkpoint {weights.name}, so it is kept: name it to use it "
-        f"(--checkpoint {path}, or from_pretrained({str(path)!r})), or move it away to fetch {weights.name}"
+        f"{path} is not the public checkpoint {weights.name}, so it is kept: to use it, name it "
+        f"(--checkpoint {path}, or from_pretrained({str(path)!r})), or move it away to download {weights.name}"
     )
 
 
@@ -183,7 +183,7 @@ def _alone(lock_file: Path, name: str) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        logger.info("%s: another process is fetching this file; waiting for it", name)
+        logger.info("%s: another process is downloading this file; waiting for it", name)
         lock.acquire()
     try:
         yield
@@ -206,7 +206,7 @@ def _download(
     address = weights.address()
     if not address.startswith(("http://", "https://")):
         raise CheckpointError(f"{address}: HF_ENDPOINT must begin with http:// or https://")
-    logger.info("%s: fetching %s (%s; licence: %s)", weights.name, address, megabytes(weights.size), weights.licence)
+    logger.info("%s: downloading %s (%s; licence: %s)", weights.name, address, megabytes(weights.size), weights.licence)
     failures, restarted = 0, False
     while True:
         start = part.stat().st_size if part.exists() else 0
@@ -229,7 +229,7 @@ def _download(
         if restarted or not start:
             raise CheckpointError(f"{weights.name}: {address} is not the expected file: {problem}; removed")
         restarted = True
-        logger.info("%s: the partial file does not belong to this checkpoint; starting over", weights.name)
+        logger.info("%s: the partial file belongs to another checkpoint; starting over", weights.name)
 
 
 def _transfer(
@@ -250,7 +250,9 @@ def _transfer(
                 file.write(piece[: size - start])
                 start += len(piece)
                 if start > size:
-                    raise CheckpointError(f"{address} is not the expected file: more than {size} bytes came; stopped")
+                    raise CheckpointError(
+                        f"{address} is not the expected file: it sent more than {size} bytes; stopped"
+                    )
                 on_progress(start)
                 if time.monotonic() - since > patience:
                     least = LEAST_RATE * patience

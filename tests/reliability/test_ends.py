@@ -102,7 +102,7 @@ def test_kill_9_loses_nothing_and_the_next_run_cleans(again: Path, checkpoint: P
     shutil.copy(again / "clip.mp4", again / "other.mp4")
     result = run("run", "other.mp4", "--max_len", "1", *flags(checkpoint), folder=again)
     assert result.code == 0, result.err
-    assert "removed what an ended run left unfinished" in result.err
+    assert "removed unfinished files of an earlier run" in result.err
     assert left(out) == {".clip.partial-notes"}
     assert {name: contents(out)[name] for name in before} == before
 
@@ -117,7 +117,7 @@ def test_two_runs_of_one_name(make_video: MakeVideo, home: Path, checkpoint: Pat
     first.send(signal.SIGCONT)
     assert second.code == 2
     assert second.lines == [
-        "error: another run is writing twice into outputs; wait for its end, or choose another --output_dir"
+        "error: another run is writing twice into outputs; wait until it ends, or choose another --output_dir"
     ]
     result = first.ended()
     assert result.code == 0, result.err

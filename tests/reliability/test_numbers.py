@@ -94,7 +94,7 @@ def test_some_pixels_without_depth_are_said_once(
         weights[f"{LAST}.{part}"] *= factor
     result = given(weights, clip, tmp_path, command)
     assert result.code == 0
-    told = [line for line in result.lines if "no finite depth" in line]
+    told = [line for line in result.lines if "NaN or infinite depth" in line]
     assert len(told) == 1
     assert "frame" in told[0]
     with np.load(tmp_path / "outputs" / "clip_depths.npz") as archive:
@@ -122,8 +122,8 @@ def test_frames_that_go_wrong_late_end_only_their_input(weights: dict[str, Tenso
     flags = ("--checkpoint", tmp_path / "weights.pth", "--save", "npz", "exr", *SMALL)
     result = run("stream", "late", "well", *flags, folder=tmp_path)
     assert result.code == 1
-    assert "error: frame 3: no pixel has a finite depth; is the checkpoint whole?" in result.err
+    assert "error: frame 3: no pixel has a finite depth; try --precision fp32" in result.err
     assert "error: 1 of 2 inputs failed:" in result.err
     assert shown(tmp_path / "outputs") == {"late_depths_exr", "well_depths_exr", "well_depths.npz"}
     assert len(list((tmp_path / "outputs" / "late_depths_exr").iterdir())) == 3
-    assert "the run failed; kept, whole as far as it goes: outputs/late_depths_exr" in result.err
+    assert "the run failed; the frames done so far are kept in outputs/late_depths_exr" in result.err

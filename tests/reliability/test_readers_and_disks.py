@@ -43,7 +43,7 @@ def test_raw_video_that_nobody_reads_any_more(make_video: MakeVideo, checkpoint:
     end = closed_pipe()
     result = Run("stream", clip, *flags, "--save", "npz", folder=home, out=end).ended()
     assert result.code == 0, result.err
-    assert "the other outputs go on" in result.err
+    assert "the other outputs continue" in result.err
     with np.load(home / "outputs" / "clip_depths.npz") as archive:
         assert len(archive["depths"]) == 6
     # Where it was the only output, the run is over, as `head` wants it.

@@ -143,7 +143,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
         with self._lock:
             if size in self._prepared:
                 return
-            logger.info("preparing the network for %dx%d with OpenVINO, which takes seconds", *reversed(size))
+            logger.info("preparing the network for %dx%d with OpenVINO; this takes a few seconds", *reversed(size))
             features = self.encode(torch.empty(frames_at_once, 3, *size, device="meta"))
             path, skip = self.coarse(features.map3, features.map4)
             finer = self.fine(path, skip)

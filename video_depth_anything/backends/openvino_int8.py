@@ -69,11 +69,11 @@ class Int8Encoder:
         chosen = [preprocess(frame, CALIBRATION_SIZE).transpose(1, 2, 0)[None].copy() for frame in frames()]
         if not chosen:
             raise ValueError("no frames to calibrate with")
-        logger.info("calibrating the network in int8 on %d frames, once for these weights", len(chosen))
+        logger.info("calibrating the network for int8 on %d frames, once for these weights", len(chosen))
         start = time.monotonic()
         self._calibrated = _quantise(self._convert, chosen)
         kept = _keep(self._calibrated, self._file)
-        logger.info("calibrated in %.0f s%s", time.monotonic() - start, f"; kept in {self._file}" if kept else "")
+        logger.info("calibrated in %.0f s%s", time.monotonic() - start, f"; saved to {self._file}" if kept else "")
 
     def at(self, size: Size) -> ov.Model:
         """The model in eight bits for an input size."""
@@ -153,7 +153,7 @@ def _keep(model: ov.Model, file: Path) -> bool:
                 for name in ("model.xml", "model.bin"):
                     archive.write(parts / name, name)
     except OSError as error:
-        logger.warning("the calibrated model cannot be kept in %s: %s", file.parent, error.strerror or error)
+        logger.warning("the calibrated model cannot be saved to %s: %s", file.parent, error.strerror or error)
         return False
     return True
 
@@ -167,5 +167,5 @@ def _load(file: Path) -> ov.Model | None:
     except FileNotFoundError:
         return None
     except (OSError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError):
-        logger.warning("%s is damaged, and made again", file)
+        logger.warning("%s is damaged and will be made again", file)
         return None

@@ -59,7 +59,7 @@ def _run(args: argparse.Namespace) -> int:
     precision = "fp16" if args.fp16 else "fp32"
     path = args.output or Path(f"{checkpoint.stem}_{args.form}{size}_{precision}")
     path = path.with_name(path.name.removesuffix(ENDINGS[args.format]) + ENDINGS[args.format])
-    logger.info("exporting %s, which takes a minute or so", path)
+    logger.info("exporting %s; this takes about a minute", path)
     if args.form == "step":
         export_step(model, (height, width), path, args.fp16)
     else:

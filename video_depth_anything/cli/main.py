@@ -129,7 +129,7 @@ def main(words: Sequence[str] | None = None) -> int:
     if not first.startswith("-") and not INPUT_MARKS & set(first) and not Path(first).exists():
         near = difflib.get_close_matches(first, [*COMMANDS, "help", "version"], 1)
         hint = f"; did you mean `vda {near[0]}`?" if near else ""
-        show(f"error: {first!r} is neither a command nor a file{hint}", sys.stderr)
+        show(f"error: {first!r} is not a command or a file{hint}", sys.stderr)
         show("see `vda --help`", sys.stderr)
         return USER_ERROR
     return run(words, "vda run")

@@ -80,11 +80,11 @@ def _line(entry: Weights) -> str:
 def _agreed(wanted: list[Weights], folder: Path) -> bool:
     """Show sizes and licences, and ask once where somebody can answer."""
     total = weights.megabytes(sum(entry.size for entry in wanted))
-    print("\n".join([f"To be fetched into {folder} ({total}):", *(f"  {_line(entry)}" for entry in wanted)]))
+    print("\n".join([f"To download to {folder} ({total}):", *(f"  {_line(entry)}" for entry in wanted)]))
     if not sys.stdin.isatty():
         return True
     try:
-        return input("Fetch these files and accept their licences? [y/N] ").strip().lower() in ("y", "yes")
+        return input("Download these files and accept their licences? [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
 

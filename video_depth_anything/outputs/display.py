@@ -56,7 +56,7 @@ class RawOutput:
         self._times = None if times is None else _open_times(times)
         height, width = self._visualiser.size(run.size) if pixels == "rgb24" else run.size
         reading = f"-f rawvideo -pix_fmt {pixels} -s {width}x{height} -r {run.fps} -i -"
-        logger.info("standard output carries raw video; ffmpeg reads it with %s", reading)
+        logger.info("standard output carries raw video; FFmpeg reads it with: %s", reading)
 
     def write(self, frame: Frame) -> None:
         if self._stream is None:
@@ -70,7 +70,7 @@ class RawOutput:
         except (BrokenPipeError, ValueError) as error:
             if self._stream is sys.stdout.buffer:
                 let_go(sys.stdout)
-            raise ReaderGone("nobody reads standard output any more") from error
+            raise ReaderGone("the reader of standard output has gone") from error
 
     def _data(self, frame: Frame) -> npt.NDArray[np.uint8] | npt.NDArray[np.uint16]:
         if self._pixels == "rgb24":
@@ -95,7 +95,7 @@ def _open_times(path: Path) -> TextIO:
     try:
         return path.open("w" if path.exists() and not path.is_file() else "x")
     except OSError as error:
-        raise OutputError(f"cannot write the times of frames to {path}: {error.strerror}; name a new file") from error
+        raise OutputError(f"cannot write frame times to {path}: {error.strerror}; name a new file") from error
 
 
 class Window:
@@ -108,16 +108,16 @@ class Window:
     def __init__(self, run: RunInfo) -> None:
         # Asked beforehand: the window library ends the whole process where it finds no display.
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise OutputError("--show needs a display, and there is none here (DISPLAY is not set)")
+            raise OutputError("--show needs a display, but DISPLAY is not set")
         import cv2
 
         self._cv2 = cv2
-        self._title = f"{run.name}: q ends"
+        self._title = f"{run.name}: press q to quit"
         self._visualiser = Visualiser(run.kind, run.options)
         try:
             cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
         except cv2.error as error:
-            raise OutputError("--show: this OpenCV has no windows; pip install opencv-python") from error
+            raise OutputError("--show: this build of OpenCV has no windows; pip install opencv-python") from error
 
     def write(self, frame: Frame) -> None:
         picture = self._visualiser.picture(frame)

@@ -28,7 +28,7 @@ def usual_formats(metric: bool, streaming: bool = False) -> tuple[str, ...]:
 def formats(words: Sequence[str]) -> tuple[str, ...]:
     """The formats named, each once; "none" alone names none."""
     if "none" in words and len(words) > 1:
-        raise BadValue("none goes with nothing else")
+        raise BadValue("none cannot be combined with other formats")
     return tuple(dict.fromkeys(word for word in words if word != "none"))
 
 

@@ -94,7 +94,9 @@ class OutputPlan:
         for name in save:
             self._check_format(name)
         if self.options.png16_scale == "frame" and self.options.depth != "raw":
-            raise UsageError(f"--depth {self.options.depth} spans the video: --png16_scale frame does not go with it")
+            raise UsageError(
+                f"--depth {self.options.depth} spans the whole video and cannot be combined with --png16_scale frame"
+            )
         if {"src", "vis"} & set(save):
             check_codec(self.options.codec)
         try:
@@ -105,9 +107,9 @@ class OutputPlan:
 
     def _check_format(self, name: str) -> None:
         if name not in FORMATS:
-            raise UsageError(f"--save {name}: there is no such format; choose from {', '.join(FORMATS)}")
+            raise UsageError(f"--save {name}: unknown format; choose from {', '.join(FORMATS)}")
         if FORMATS[name].metric and not self.metric:
-            raise UsageError(f"--save {name} needs metres: use --metric with a metric checkpoint")
+            raise UsageError(f"--save {name} needs depth in metres: use --metric with a metric checkpoint")
         package = FORMATS[name].package
         try:
             import_module(package or "numpy")
@@ -207,7 +209,7 @@ class OutputPlan:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             reason = f"{error.strerror}; choose another --output_dir"
-            raise OutputError(f"output folder {self.folder} cannot be made: {reason}") from error
+            raise OutputError(f"cannot create output folder {self.folder}: {reason}") from error
         remove_abandoned(self.folder)
         wanted = RunRecord(
             self.folder,
@@ -224,7 +226,7 @@ class OutputPlan:
             ) from error
         run = replace(run, name=staging.name, ends=run.ends or self._range_of_whole(source, staging.earlier))
         if self.frames is not None and self._late() and run.ends is None:
-            text = "%s: the range of values is that of frames %s alone; --depth_range LOW HIGH sets another one"
+            text = "%s: the value range is that of frames %s only; --depth_range LOW HIGH sets another"
             logger.warning(text, ", ".join(self._late()), self.frames)
         try:
             self._check_disk(source)
@@ -257,7 +259,7 @@ class OutputPlan:
         if part.covers(whole.span) or not whole.span.covers(part):
             return None
         low, high = whole.ends
-        logger.info("the range of the earlier run on the whole is used: %.6g to %.6g", low, high)
+        logger.info("using the value range of the earlier run on the whole input: %.6g to %.6g", low, high)
         return low, high
 
     def _check_size(self, source: Source) -> None:
@@ -272,7 +274,7 @@ class OutputPlan:
         """Say what the run needs on disk and refuse what does not fit."""
         per_frame = self.bytes_per_frame(source.size)
         if source.expected is None:
-            logger.info("disk: up to %s a frame", readable(sum(per_frame.values())))
+            logger.info("disk: up to %s per frame", readable(sum(per_frame.values())))
             return
         needed = {name: value * source.expected for name, value in per_frame.items()}
         total, free = sum(needed.values()), shutil.disk_usage(self.folder).free
@@ -308,7 +310,7 @@ class OutputPlan:
         reason = "its source can be read only once" if source.live else audio.check()
         if reason is not None:
             level = logging.INFO if reason == NO_SOUND else logging.WARNING  # a silent video is nothing to warn of
-            logger.log(level, "%s: its sound is left out: %s", printable(source.location), reason)
+            logger.log(level, "%s: its sound is omitted: %s", printable(source.location), reason)
             return None
         return audio
 

@@ -149,4 +149,4 @@ def processed_intrinsics(
         f"{scaled.focal_x:.6g} of the processed frames"
     )
     known = camera.fov is not None or camera.focal is not None
-    return scaled, line if known else f"{line}; --fov or --focal-length-x tell a better one"
+    return scaled, line if known else f"{line}; --fov or --focal-length-x sets a better one"

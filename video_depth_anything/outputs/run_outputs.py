@@ -62,7 +62,7 @@ class RunOutputs:
             OutputError: if one cannot be written, for example because the disk is full.
         """
         if self._staging is not None and not self._staging.path.exists():
-            raise OutputError(f"the output folder {self._run.folder} was removed or cannot be reached any more")
+            raise OutputError(f"the output folder {self._run.folder} was removed or can no longer be reached")
         finished = False
         with self._named_errors():
             for writer in (*self._writers, *self._added):
@@ -94,7 +94,7 @@ class RunOutputs:
         writer.abort()
         if not self._writers and not self._added:
             return True
-        logger.warning("%s: the other outputs go on", reason)
+        logger.warning("%s: the other outputs continue", reason)
         return False
 
     def close(self, interrupted: bool = False) -> None:
@@ -129,14 +129,14 @@ class RunOutputs:
         try:
             abort_all([*self._writers, *self._added])
         except Exception as error:
-            logger.warning("%s: an output could not be removed as it should: %s", self._run.folder, error)
+            logger.warning("%s: an unfinished output could not be removed: %s", self._run.folder, error)
         finally:
             try:
                 if self._span is not None:
                     self._publish(self._span, finished=False)
                     self._say_kept()
             except OSError as error:
-                logger.warning("%s: what was done could not be kept: %s", self._run.folder, error)
+                logger.warning("%s: the finished part could not be kept: %s", self._run.folder, error)
             finally:
                 self._end()
 
@@ -148,7 +148,7 @@ class RunOutputs:
         paths = self.files()
         if paths:
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            logger.warning("the run failed; kept, whole as far as it goes: %s%s", paths[0], more)
+            logger.warning("the run failed; the frames done so far are kept in %s%s", paths[0], more)
 
     def _end(self) -> None:
         self._open = False

@@ -84,7 +84,7 @@ def remove_abandoned(folder: Path) -> list[str]:
                     _remove(path)
                     removed.append(path.name)
     if removed:
-        logger.info("%s: removed what an ended run left unfinished: %s", folder, ", ".join(removed))
+        logger.info("%s: removed unfinished files of an earlier run: %s", folder, ", ".join(removed))
     return removed
 
 
@@ -138,14 +138,14 @@ class Staging:
             free = self._stack.enter_context(held(self._folder / f".{name}.run-lock", PATIENCE))
             if free is False:
                 raise OutputError(
-                    f"another run is writing {name} into {self._folder}; wait for its end, or choose another "
+                    f"another run is writing {name} into {self._folder}; wait until it ends, or choose another "
                     "--output_dir"
                 )
             if free is None:
-                logger.warning("%s has no file locks: do not write to it from two runs at once", self._folder)
+                logger.warning("%s does not support file locks: do not write to it from two runs at once", self._folder)
             if self._may_have(name):  # still
                 if name != wanted:
-                    text = "%s holds %s of another source; the outputs of %s are called %s"
+                    text = "%s holds %s from another source; the outputs of %s are named %s"
                     logger.warning(text, self._folder, wanted, self._wanted.source, name)
                 return name
             self._stack.close()
@@ -166,7 +166,7 @@ class Staging:
         found = [] if self._overwrite else self._foreign_files(self.name, self.earlier)
         if found:
             raise OutputError(
-                f"{found[0]} exists, and no earlier run wrote it; move it, choose another --output_dir, or give "
+                f"{found[0]} exists, and no earlier run wrote it; move it, choose another --output_dir, or pass "
                 "--overwrite"
             )
 
@@ -195,7 +195,9 @@ class Staging:
         if merged:
             settings = old.settings if old.same_depth(new.settings) else {}
             if settings != old.settings:
-                logger.warning("%s: its other frames are from a run with other settings", self._folder / merged[0].name)
+                logger.warning(
+                    "%s: its other frames come from a run with different settings", self._folder / merged[0].name
+                )
             put |= self._put(merged, replace(old, settings=settings), True, join)
         if rest:
             word = "part" if finished else "interrupted"
