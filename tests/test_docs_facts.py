@@ -82,6 +82,7 @@ def test_every_name_of_the_library_is_described() -> None:
     assert arguments <= described, arguments - described
     names = set(video_depth_anything.__all__) - {"__version__"}
     assert names <= described, names - described
+    assert set(dir(video_depth_anything)) >= names  # what an interactive shell completes
 
 
 def test_the_files_that_the_architecture_names_are_there() -> None:
