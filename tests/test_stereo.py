@@ -35,7 +35,14 @@ def planes() -> npt.NDArray[np.float32]:
 
 def views(image: Pixels, disparity: npt.NDArray[np.float32], pixels: float, plane: float = 0.5) -> tuple[Pixels, ...]:
     """With so many pixels of parallax."""
-    return EyeViews(image.shape[:2], disparity.shape, pixels / image.shape[1], plane)(image, disparity)
+    return seen(EyeViews(image.shape[:2], disparity.shape, pixels / image.shape[1], plane), image, disparity)
+
+
+def seen(eyes: EyeViews, image: Pixels, disparity: npt.NDArray[np.float32]) -> tuple[Pixels, ...]:
+    """The left and the right view."""
+    left, right = np.empty((2, *disparity.shape, 3), np.uint8)
+    eyes(image, disparity, (left, right))
+    return left, right
 
 
 def coordinates(height: int = H, width: int = 250) -> Pixels:
@@ -103,16 +110,16 @@ def test_parallax_is_never_above_the_limit() -> None:
 def test_a_picture_that_stands_still_does_not_flicker() -> None:
     eyes = EyeViews((H, W), (H, W // 2), 0.05, 0.5)
     disparity = RNG.random((H, W // 2)).astype(np.float32)
-    first = eyes(TEXTURE, disparity)
-    eyes(TEXTURE[::-1].copy(), 1 - disparity)
-    for one, other in zip(first, eyes(TEXTURE, disparity)):
+    first = seen(eyes, TEXTURE, disparity)
+    seen(eyes, TEXTURE[::-1].copy(), 1 - disparity)
+    for one, other in zip(first, seen(eyes, TEXTURE, disparity)):
         np.testing.assert_array_equal(one, other)
 
 
 def test_squeezed_views_are_means_of_two_columns() -> None:
     eyes = EyeViews((H, W), (H, W // 2), 0.0, 0.5)
     squeezed = TEXTURE.reshape(H, W // 2, 2, 3).astype(float).mean(axis=2)
-    for view in eyes(TEXTURE, np.zeros((H, W // 2), np.float32)):
+    for view in seen(eyes, TEXTURE, np.zeros((H, W // 2), np.float32)):
         assert np.abs(view - squeezed).max() <= 0.51
 
 

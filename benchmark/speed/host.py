@@ -125,8 +125,9 @@ class HostRun:
         """Make both eyes' views of as many frames, at half width."""
         height, width = self.frames[0].shape[:2]
         eyes = EyeViews((height, width), (height, width // 2), 0.02, 0.5)
+        views = np.empty((2, height, width // 2, 3), np.uint8)
         for frame, depth in self.shown():
-            eyes(frame, disparity_of(depth[:, ::2], "disparity", (0.0, 555.0)))
+            eyes(frame, disparity_of(depth[:, ::2], "disparity", (0.0, 555.0)), list(views))
 
     def write(self, *save: str) -> None:
         """Write as many frames and maps to the real outputs, from memory."""

@@ -8,6 +8,7 @@ of it for each eye, as for parallel cameras. Near pixels cover far ones; what th
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -29,8 +30,8 @@ NEAREST = 255
 EDGE = 1.5
 # Nearer than this share of the largest distance, metres count as this near: disparity has no end.
 NEAREST_SHARE = 0.02
-# Of a band that is warped at once.
-ROWS = 64
+# Of a band whose levels are worked out at once.
+ROWS = 128
 
 Levels = npt.NDArray[np.uint8]
 
@@ -52,48 +53,48 @@ class EyeViews:
         whole = np.floor(shifts[1:] + 0.5).astype(int)
         # For each whole number of pixels, the first and the last level that it holds.
         self._moves = [(int(n), int((whole < n).sum()) + 1, int((whole <= n).sum())) for n in np.unique(whole)]
-        self._shifts = [(side * shifts).astype(np.float32) for side in (1, -1)]
         self._edge = min(EDGE * (NEAREST - 1) / (shifts[-1] - shifts[1]), NEAREST) if parallax else NEAREST
         self._around = np.ones((1, 2 * (size[1] // 400) + 3), np.uint8)
-        # Pixels have their middles, so squeezed ones lie between those of the frame.
-        self._scale = np.float32(frame[1] / size[1])
-        self._columns = (np.arange(size[1], dtype=np.float32) + 0.5) * self._scale - 0.5
+        # Where a pixel comes from, in pixels of the frame: those of a view have their middles, so squeezed ones lie
+        # between those of the frame. And how much further right that is for a level, seen by either eye.
+        scale = frame[1] / size[1]
+        self._columns = ((np.arange(size[1]) + 0.5) * scale - 0.5).astype(np.float32)
+        self._origins = [(side * scale * shifts).astype(np.float32) for side in (-1, 1)]
         rows = (np.arange(size[0]) + 0.5) * (frame[0] / size[0]) - 0.5
         self._rows = np.repeat(rows.astype(np.float32)[:, None], size[1], axis=1)
+        # Kept, as getting memory from the system takes time too. Four channels are sampled faster than three.
+        self._padded, self._found = (np.empty((*one, 4), np.uint8) for one in (frame, size))
+        self._origin, self._seen = np.empty(size, np.float32), np.empty((2, *size), np.uint8)
 
-    def __call__(self, image: Image, disparity: DepthMap) -> tuple[Image, Image]:
-        """The left and the right view, (h, w, 3) uint8.
+    def __call__(self, image: Image, disparity: DepthMap, views: Sequence[Image]) -> None:
+        """Make the left and the right view.
 
         Args:
             image: (H, W, 3) uint8 RGB.
             disparity: (h, w) float32, from 0 at the farthest to 1 at the nearest.
+            views: both (h, w, 3) uint8, to be filled.
         """
-        views = np.empty((2, *self._size, 3), np.uint8)
-        # Four channels are sampled faster than three.
-        padded = cv2.cvtColor(image, cv2.COLOR_RGB2RGBA)
         for top in range(0, self._size[0], ROWS):  # as many as the processor's caches hold
             band = slice(top, top + ROWS)
-            levels = self._sharpened(self._levels(disparity[band]))
-            for view, seen, side in zip(views, self._seen(levels), (0, 1)):
-                # Where each pixel comes from, in pixels of the frame.
-                origin = np.asarray(cv2.LUT(seen, self._shifts[side]), np.float32)
-                np.multiply(origin, -self._scale, out=origin)
-                np.add(origin, self._columns, out=origin)
-                _fill_holes(origin, seen, from_left=side == 0)
-                found = cv2.remap(padded, origin, self._rows[band], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-                cv2.cvtColor(found, cv2.COLOR_RGBA2RGB, view[band])
-        return views[0], views[1]
+            self._see(self._sharpened(self._levels(disparity[band])), self._seen[:, band])
+        cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, self._padded)
+        for view, seen, table, side in zip(views, self._seen, self._origins, (0, 1)):
+            cv2.LUT(seen, table, dst=self._origin)
+            np.add(self._origin, self._columns, out=self._origin)
+            _fill_holes(self._origin, seen, from_left=side == 0)
+            cv2.remap(self._padded, self._origin, self._rows, cv2.INTER_LINEAR, self._found, cv2.BORDER_REPLICATE)
+            cv2.cvtColor(self._found, cv2.COLOR_RGBA2RGB, view)
 
-    def _seen(self, levels: Levels) -> tuple[Levels, Levels]:
-        """Which level each eye sees in every pixel, the nearest of those that come to lie there; 0 in holes."""
-        seen, width = (np.zeros_like(levels), np.zeros_like(levels)), levels.shape[1]
+    def _see(self, levels: Levels, seen: Levels) -> None:
+        """Note which level each eye sees in every pixel: the nearest of those that come to lie there; 0 in holes."""
+        seen[:] = 0
+        width = levels.shape[1]
         for shift, first, last in self._moves:
             _, layer = cv2.threshold(levels, first - 1, 0, cv2.THRESH_TOZERO)
             _, layer = cv2.threshold(layer, last, 0, cv2.THRESH_TOZERO_INV)
             for view, by in zip(seen, (shift, -shift)):
                 part = view[:, max(by, 0) : width + min(by, 0)]
                 cv2.max(part, layer[:, max(-by, 0) : width - max(by, 0)], dst=part)
-        return seen
 
     def _levels(self, disparity: DepthMap) -> Levels:
         """(h, w) uint8 from 1 to 255; NaN is far."""
@@ -120,21 +121,20 @@ def _fill_holes(origin: npt.NDArray[np.float32], levels: Levels, from_left: bool
         levels: (h, w), 0 in holes.
         from_left: on which side of holes it is farther.
     """
-    width = origin.shape[1]
-    if cv2.countNonZero(levels) == levels.size:
-        return
     holes = np.flatnonzero(levels == 0)
+    if not holes.size:
+        return
+    column, last_column = holes % origin.shape[1], origin.shape[1] - 1
     # Runs of neighbours in a row.
-    begins = np.concatenate(([True], (np.diff(holes) != 1) | (holes[1:] % width == 0)))
-    run = np.cumsum(begins) - 1
-    first = holes[begins]
-    last = np.append(holes[np.flatnonzero(begins)[1:] - 1], holes[-1])
-    at_left, at_right = first % width == 0, last % width == width - 1
+    begins = (np.diff(holes, prepend=-2) != 1) | (column == 0)
+    ends = np.append(begins[1:], True)
+    first, last = holes[begins], holes[ends]
+    at_left, at_right = column[begins] == 0, column[ends] == last_column
     flat = origin.ravel()
-    before, behind = flat[np.where(at_left, first, first - 1)], flat[np.where(at_right, last, last + 1)]
+    before, behind = flat[first - ~at_left], flat[last + ~at_right]
     farther = np.where(~at_left if from_left else at_right, before, behind)
     single = (first == last) & ~at_left & ~at_right
-    flat[holes] = np.where(single, (before + behind) / 2, farther)[run]
+    flat[holes] = np.repeat(np.where(single, (before + behind) / 2, farther), last - first + 1)
 
 
 def disparity_of(depth: DepthMap, kind: DepthKind, ends: tuple[float, float]) -> DepthMap:
@@ -150,7 +150,9 @@ def disparity_of(depth: DepthMap, kind: DepthKind, ends: tuple[float, float]) ->
         nearest = max(low, NEAREST_SHARE * high, 1e-6)
         depth = np.reciprocal(np.maximum(depth, np.float32(nearest)))
         low, high = 1 / max(high, nearest), 1 / nearest
-    return np.asarray((depth - low) / (high - low if high > low else 1.0), np.float32)
+    depth = depth - np.float32(low)
+    depth *= np.float32(1 / (high - low) if high > low else 1)
+    return depth
 
 
 class StereoVideo(VideoOutput):
@@ -164,23 +166,26 @@ class StereoVideo(VideoOutput):
         layout, (height, width) = options.stereo, run.size
         size = {"half": (height, max(width // 2, 1)), "tab": (max(height // 2, 1), width)}.get(layout, run.size)
         self._kind, self._size, self._layout = run.kind, size, layout
-        self._views = EyeViews(run.size, size, options.stereo_depth / 100, options.stereo_plane)
+        self._eyes = EyeViews(run.size, size, options.stereo_depth / 100, options.stereo_plane)
+        # On top of each other or side by side; an anaglyph is made of two.
+        self._axis = 0 if layout in ("tab", "anaglyph") else 1
         self._range = Visualiser(run.kind, run.options, run.ends)
         ending = {"tab": "_TB", "anaglyph": "_anaglyph"}.get(layout, "_LR")
-        whole = {"tab": (2 * size[0], size[1]), "anaglyph": size}.get(layout, (size[0], 2 * size[1]))
+        self._both = (2 * size[0], size[1]) if self._axis == 0 else (size[0], 2 * size[1])
         logger.info("stereo: at most %.1f pixels of parallax in %d", options.stereo_depth / 100 * width, width)
         path = run.path(f"_sbs{ending}.mp4")
-        super().__init__(VideoWriter(path, whole, run.fps, audio=run.audio, codec=options.codec))
+        shown = size if layout == "anaglyph" else self._both
+        super().__init__(VideoWriter(path, shown, run.fps, audio=run.audio, codec=options.codec))
 
     def write(self, frame: Frame) -> None:
         ends = self._range.ends(frame)
         depth = cv2.resize(frame.depth, self._size[::-1], interpolation=cv2.INTER_NEAREST)
-        left, right = self._views(frame.image, disparity_of(np.asarray(depth, np.float32), self._kind, ends))
+        both = np.empty((*self._both, 3), np.uint8)
+        left, right = views = np.split(both, 2, axis=self._axis)
+        self._eyes(frame.image, disparity_of(np.asarray(depth, np.float32), self._kind, ends), views)
         if self._layout == "anaglyph":
             right[..., 0] = left[..., 0]
-            self.append(right, frame)
-        else:
-            self.append(np.concatenate((left, right), axis=0 if self._layout == "tab" else 1), frame)
+        self.append(right if self._layout == "anaglyph" else both, frame)
 
     def close(self) -> None:
         super().close()
