@@ -140,7 +140,7 @@ def test_the_demo_model_computes_at_the_size_it_is_best_at(caplog: pytest.LogCap
     chosen = ModelOptions(checkpoint=STARTER, device="cpu", backend="torch")
     with caplog.at_level("INFO"):
         assert load_network(chosen).input_size == 280
-    assert "the demo model is best at --input_size 280" in caplog.text
+    assert "using --input_size 280, which suits the demo model best" in caplog.text
     assert load_network(replace(chosen, input_size=518)).input_size == 518
 
 
@@ -193,7 +193,7 @@ def test_resume_compares_the_command_and_its_flags(
     try:
         for finished, *command in ((False, "run"), (False, "stream"), (False, *last), (True, *last)):
             assert main([*command, *map(str, words)]) == 0
-            assert ("finished before, skipped" in capsys.readouterr().err) == finished, command
+            assert ("already finished, skipped" in capsys.readouterr().err) == finished, command
     finally:
         logger.handlers = handlers
         logger.setLevel(level)

@@ -57,7 +57,7 @@ def test_deep_tiff_that_nobody_reads_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"inks\.tif: not an image, or damaged: its colours are not RGB"):
         picture(tmp_path / "inks.tif")
     write_tiff(tmp_path / "half.tif", np.zeros((3, 8, 8), np.float16), photometric=2)
-    with pytest.raises(InputError, match=r"half\.tif: .* floats of 16 bits; save it with 32 bits, or as EXR"):
+    with pytest.raises(InputError, match=r"half\.tif: .* 16-bit floats; save it with 32 bits, or as EXR"):
         picture(tmp_path / "half.tif")
 
 

@@ -119,7 +119,7 @@ def test_a_source_that_went_away_is_opened_again(caplog: pytest.LogCaptureFixtur
     assert [number_in(frame.image) for frame in frames] == [*range(10), *range(5)]
     assert len(begun) == 2
     assert 0.9 < frames[10].time - frames[9].time < 3
-    assert "it is opened again in 1 seconds" in caplog.text
+    assert "reopening in 1 seconds" in caplog.text
     assert "is back" in caplog.text
 
 

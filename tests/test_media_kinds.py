@@ -83,7 +83,7 @@ def test_an_ogg_that_breaks_off_is_told(tmp_path: Path, caplog: pytest.LogCaptur
     last = data.rindex(b"OggS")
     path.write_bytes(data[: last // 2] + bytes(last - last // 2) + data[last:])
     assert len(read(path)) < 24
-    assert "though it claims 25: it is cut off or damaged" in caplog.text
+    assert "but its header says 25: it is truncated or damaged" in caplog.text
 
 
 def test_a_still_end_lasts_as_long_as_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -258,7 +258,7 @@ def test_an_interrupted_run_never_replaces_a_whole_result(
     # A part does not take the place of what covers more either.
     run(plan(out), source, 1)
     assert (depths(out), depths(out, "clip_part")) == (3, 1)
-    assert "clip in" in caplog.text and "covers more and stays" in caplog.text
+    assert "clip in" in caplog.text and "covers more and is kept" in caplog.text
     for path in out.glob("clip_part*"):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     (out / ".clip_part_run.json").unlink()
@@ -268,7 +268,7 @@ def test_an_interrupted_run_never_replaces_a_whole_result(
     assert written[0] == str(out / "clip_interrupted_depths.npz")
     assert (depths(out), depths(out, "clip_interrupted")) == (5, 3)
     assert len(everything(out / "clip_interrupted_depths_exr")) == 3
-    assert "is whole and stays; this run's outputs are called clip_interrupted" in caplog.text
+    assert "is complete and is kept; this run's outputs are named clip_interrupted" in caplog.text
     assert RunRecord.read(out, "clip") == whole
     run(plan(out), source, 1, interrupted=True)
     assert (depths(out), depths(out, "clip_interrupted")) == (5, 1)
@@ -410,7 +410,7 @@ def test_a_file_that_appears_meanwhile_stays(
         outputs.close()
     assert (out / "clip_depths.npz").read_text() == "mine"
     assert outputs.files() == [out / "clip_2_depths.npz"]
-    assert "is not from an earlier run; this run's outputs are called clip_2" in caplog.text
+    assert "is not from an earlier run; this run's outputs are named clip_2" in caplog.text
 
 
 def test_links_are_not_followed(tmp_path: Path, source: VideoSource) -> None:

@@ -83,7 +83,7 @@ def be_struck(ranks: Ranks, struck: tuple[int, ...], number: signal.Signals) -> 
 )
 def test_a_signal_ends_all(struck: tuple[int, ...], number: signal.Signals, words: str) -> None:
     endings = run_ranks(3, be_struck, struck, number)
-    check_line(endings, 0, f"ended by {words}; --resume goes on from what is finished")
+    check_line(endings, 0, f"ended by {words}; --resume continues from what is finished")
 
 
 def test_alone_there_are_no_ranks(monkeypatch: pytest.MonkeyPatch) -> None:

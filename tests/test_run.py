@@ -167,7 +167,7 @@ def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Pat
     command = [sys.executable, str(ROOT / "run.py"), "--input_video", "-", *map(str, flags)]
     listed = f"{first}\n\n{tmp_path / 'broken.mp4'}\n{second}\n"
     result = subprocess.run(command, cwd=ROOT, input=listed, capture_output=True, text=True, check=False, timeout=120)
-    assert one_line(result, 1).endswith("not a video, or damaged: no video stream in it")
+    assert one_line(result, 1).endswith("not a video, or damaged: it has no video stream")
     assert "1 of 3 inputs failed" in result.stderr
     assert "[1/3] a: 3/3 frames" in result.stderr
     assert "[3/3] b: 2/2 frames" in result.stderr
@@ -175,7 +175,7 @@ def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Pat
     assert shown(tmp_path / "out") == {"a_src.mp4", "a_vis.mp4", "b_src.mp4", "b_vis.mp4"}
     again = run("--input_video", first, second, "--resume", *flags)
     assert again.returncode == 0
-    assert again.stderr.count("finished before, skipped") == 2
+    assert again.stderr.count("already finished, skipped") == 2
     (tmp_path / "out" / "b_vis.mp4").unlink()
     again = run("--input_video", first, second, "--resume", *flags)
     assert (again.stderr.count("skipped"), again.stdout.count("wrote ")) == (1, 1)

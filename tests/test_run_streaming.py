@@ -111,7 +111,7 @@ def test_mistakes(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> No
     flags = ("--checkpoint", checkpoint, "--output_dir", tmp_path / "out", *SMALL)
     line = one_line(text(run("--input_video", make_video(), "--show", *flags, DISPLAY="", WAYLAND_DISPLAY="")))
     assert "--show needs a display" in line
-    assert "there is no camera number 77" in one_line(text(run("--input_video", "77", *flags)))
+    assert "camera 77 does not exist" in one_line(text(run("--input_video", "77", *flags)))
     assert shown(tmp_path / "out") == set()
 
 

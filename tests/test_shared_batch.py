@@ -141,7 +141,7 @@ def test_windows_of_fewer_inputs_are_shared_out(
     names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.endswith("_run.json")}
     assert names == {video.stem + ending for video in videos for ending in endings}
     assert shared.run(ranks, videos, *flags, "--resume") == [0] * ranks
-    assert shared.messages.count("finished before, skipped") == len(videos)
+    assert shared.messages.count("already finished, skipped") == len(videos)
 
 
 def test_a_part_of_an_input_is_that_of_the_whole(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:

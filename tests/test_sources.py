@@ -87,7 +87,9 @@ def test_lists_of_bytes(monkeypatch: pytest.MonkeyPatch, mark: bytes) -> None:
 
 def test_a_video_in_place_of_a_list_of_names(make_video: MakeVideo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(make_video().read_bytes())))
-    with pytest.raises(InputError, match="standard input is no list of names; give a video there as /dev/stdin"):
+    with pytest.raises(
+        InputError, match="standard input is not a list of names; to read a video from it, pass /dev/stdin"
+    ):
         expand_inputs(["-"])
 
 
@@ -132,7 +134,7 @@ def test_kinds_of_images(tmp_path: Path, mode: str) -> None:
 
 def test_unusable_folders(tmp_path: Path, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="holds no images"):
+    with pytest.raises(InputError, match="contains no images"):
         expand_inputs([str(tmp_path / "empty")])
     Image.fromarray(FRAMES[0][:20]).save(folder / "frame3.png")
     with pytest.raises(InputError, match=r"frame3\.png is 36x20, but frame1\.png is 36x24"):

@@ -88,7 +88,7 @@ def test_a_rank_dies_and_resume_goes_on(make_video: MakeVideo, checkpoint: Path,
         time.sleep(0.2)
     _, stderr = process.communicate()
     assert process.returncode == 0, stderr
-    assert f"{len(kept)} windows were computed before" in stderr
+    assert f"{len(kept)} windows were already computed" in stderr
     for name, path in (("long", video), ("short", short)):
         np.testing.assert_array_equal(written(out, name), one_process(checkpoint, path))
     names = [f"{kind}{name}" for name in ("long", "short") for kind in (".", "")]

@@ -69,7 +69,7 @@ def test_odd_limits_of_size_are_kept() -> None:
     assert processed_size(1000, 1000, 3) == (2, 2)
     assert processed_size(1, 4000, 100) == (2, 100)
     assert processed_size(1, 99, 101) == (1, 99)
-    with pytest.raises(ValueError, match="2 is the least"):
+    with pytest.raises(ValueError, match="the minimum is 2 pixels"):
         processed_size(100, 100, 1)
 
 
@@ -162,7 +162,7 @@ def test_a_file_cut_off_is_read_as_far_as_it_goes(make_video: MakeVideo, caplog:
     with caplog.at_level(logging.WARNING):
         frames = list(open_video(path))
     assert 10 < len(frames) < 60
-    assert "it claims 60" in caplog.text or "stops after" in caplog.text
+    assert "but its header says 60" in caplog.text
 
 
 @pytest.mark.parametrize("content", [b"", b"this is not a video", b"\x00\x00\x00\x18ftypmp42" + bytes(400)])
@@ -283,4 +283,4 @@ def test_a_reduced_size_is_said_with_the_flag_that_keeps_it(
         open_video(path, Selection(max_res=64)).close()
         assert caplog.text == ""
         open_video(path, Selection(max_res=33)).close()
-    assert "its frames of 64x48 are processed at 32x24; --max_res -1 keeps their size" in caplog.text
+    assert "frames of 64x48 are processed at 32x24; --max_res -1 keeps their size" in caplog.text

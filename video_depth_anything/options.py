@@ -138,7 +138,7 @@ def resolution(text: str) -> int:
     """A number of pixels that an even side can have, or -1 for no limit."""
     value = limit(text)
     if value == 1:
-        raise BadValue("1 is too small for a picture; 2 is the least")
+        raise BadValue("1 is too small; the minimum is 2 pixels")
     return value
 
 

@@ -71,7 +71,7 @@ def test_an_interruption_over_finished_results(again: Path, checkpoint: Path, nu
         count = len(archive["depths"])
     assert 2 <= count < 400
     assert len(list((out / "clip_interrupted_depths_exr").iterdir())) == count
-    assert "is whole and stays; this run's outputs are called clip_interrupted" in result.err
+    assert "is complete and is kept; this run's outputs are named clip_interrupted" in result.err
     assert f"interrupted: wrote {Path('outputs') / 'clip_interrupted_vis.mp4'}" in result.out + result.err
     assert left(out) == set()
 
@@ -84,7 +84,7 @@ def test_an_interruption_before_the_first_window(again: Path, checkpoint: Path, 
     running.send(number)
     result = running.ended()
     assert result.code == 130, result.err
-    assert "interrupted: no depth was finished, so nothing was written" in result.out
+    assert "interrupted before any depth was finished; nothing was written" in result.out
     assert contents(out) == before
     assert left(out) == set()
 
@@ -127,7 +127,7 @@ def test_two_runs_of_one_name(make_video: MakeVideo, home: Path, checkpoint: Pat
         assert archive["depths"].shape == (60, 48, 64)
     assert len(list((out / "twice_depths_exr").iterdir())) == 60
     assert left(out) == set()
-    assert "finished before, skipped" in run(*words, "--resume", folder=home).err
+    assert "already finished, skipped" in run(*words, "--resume", folder=home).err
 
 
 def test_two_runs_of_different_names_do_not_hinder_each_other(

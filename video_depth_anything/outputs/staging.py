@@ -221,9 +221,9 @@ class Staging:
             )
             taken = [t for t in (self._target(path, name) for path in made) if os.path.lexists(t)]
             if self._overwrite or all(replaceable and there.owns(target) for target in taken):
-                stays = "is whole and stays" if self.earlier.finished else "covers more and stays"
+                stays = "is complete and is kept" if self.earlier.finished else "covers more and is kept"
                 why = stays if record.name != self.name else "is not from an earlier run"
-                text = "%s in %s %s; this run's outputs are called %s"
+                text = "%s in %s %s; this run's outputs are named %s"
                 logger.warning(text, self.name, self._folder, why, name)
                 return self._put(made, replace(record, name=name, files=there.files), finished, False)
         raise AssertionError("names never end")

@@ -72,7 +72,7 @@ class Batch:
         Where it broke off, BrokenOffError comes after its outputs were closed as those of an interrupted run.
         """
         if self.options.resume and self.plan.is_finished(one):
-            logger.info("%s: finished before, skipped", one.shown)
+            logger.info("%s: already finished, skipped", one.shown)
             return False
         with (
             closing(one.open(self.options.selection, self.options.limits)) as source,
@@ -91,8 +91,12 @@ class Batch:
         """Run an input that is open."""
         chosen = self.options.selection.frames
         if chosen is not None:
-            alike = "" if self.streaming is None or not self.streaming.realtime else "; --realtime skips other frames"
-            logger.info("frames %s: those before are computed too, for the depth of a whole run%s", chosen, alike)
+            alike = (
+                "" if self.streaming is None or not self.streaming.realtime else "; --realtime skips different frames"
+            )
+            logger.info(
+                "frames %s: earlier ones are computed too, so that depth is that of a whole run%s", chosen, alike
+            )
         cuts = CutDetector() if self.options.reset_on_cut else None
         self.network.prepare(source.size, streaming=self.streaming is not None)
         if self.streaming is not None:

@@ -43,8 +43,8 @@ def run_offline(options: RunOptions, inputs: Sequence[str], show: Show, say: Cal
             return batch.run(found)
         if options.reset_on_cut and len(found) < ranks.size:
             raise UsageError(
-                "--reset_on_cut: several processes share the windows of a video, which may cross a cut; "
-                "run it without torchrun, or on as many videos as there are processes"
+                "--reset_on_cut: several processes share the windows of a video, and windows may cross a cut; "
+                "run it without torchrun, or on at least as many videos as processes"
             )
         return SharedBatch(batch, ranks).run(found)
 

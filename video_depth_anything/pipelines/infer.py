@@ -141,7 +141,7 @@ def infer(
     if isinstance(source, (str, Path)):
         inputs = expand_inputs([str(source)])
         if len(inputs) > 1:
-            raise InputError(f"{source} names {len(inputs)} videos; name one")
+            raise InputError(f"{source} matches {len(inputs)} videos; give exactly one")
         plan.check_inputs(inputs)
         opened = inputs[0].open(selection, chosen.limits)
     else:
@@ -196,7 +196,9 @@ def _network(
     without_effect = {option.name for option in options_of(ModelOptions)} - (OF_NETWORK if loaded else OF_MODEL)
     for name in given:
         if name in without_effect:
-            raise TypeError(f"infer() got {name!r} beside 'model', which is loaded already; choose it when you load it")
+            raise TypeError(
+                f"infer() got {name!r} beside 'model', which is already loaded; set it when you load the model"
+            )
     if isinstance(model, LoadedNetwork):
         return replace(model, input_size=options.input_size or model.input_size)
     size = options.input_size or INPUT_SIZE
@@ -215,7 +217,7 @@ def _images(frames: Iterable[object]) -> Iterator[Image]:
     for index, frame in enumerate(frames):
         array = _array(frame)
         if size is None and array.dtype == np.uint16:
-            logger.warning("frames of 16 bits are scaled from 0..65535 to 0..255")
+            logger.warning("16-bit frames are scaled from 0..65535 to 0..255")
             scale = 255 / 65535
         elif size is None and array.dtype.kind == "f" and 0 < array.max(initial=0) <= 1:
             logger.warning("the first frame's largest value is %g: frames are scaled from 0..1 to 0..255", array.max())

@@ -98,7 +98,7 @@ class SharedBatch:
     def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
         # A stream that cannot be read twice is one rank's.
         if one.path is None:
-            logger.info("%s cannot be read by several ranks: rank 0 computes it alone", one.shown)
+            logger.info("%s cannot be read by several ranks, so rank 0 computes it alone", one.shown)
             return self.batch.compute(source, outputs, label)
         spool = WindowSpool(self.batch.plan.folder, one, source.size)
         found = self._begin(one, source, spool)
@@ -124,7 +124,7 @@ class SharedBatch:
         }
         found = spool.begin({**self.batch.plan.settings, **what}, self.batch.options.resume)
         if found:
-            logger.info("%s: %d windows were computed before", one.shown, len(found))
+            logger.info("%s: %d windows were already computed", one.shown, len(found))
         if source.expected is not None:
             missing = spooled_bytes(source.expected, source.size) - spooled_bytes(1, source.size) * len(found)
             outputs = sum(self.batch.plan.bytes_per_frame(source.size).values()) * source.expected
@@ -148,7 +148,7 @@ def check_space(folder: Path, windows: float, outputs: float) -> None:
     free = shutil.disk_usage(folder).free
     if windows + outputs > free:
         raise OutputError(
-            f"several ranks need {readable(windows)} on disk for windows, beside {readable(outputs)} for outputs; "
+            f"several ranks need {readable(windows)} on disk for windows and {readable(outputs)} for outputs; "
             f"{readable(free)} are free in {folder}; choose another --output_dir, or run without torchrun"
         )
     logger.info("disk: up to %s for windows, removed at the end", readable(windows))

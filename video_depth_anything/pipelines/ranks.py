@@ -120,7 +120,7 @@ class Ranks:
         line = user_line(error)
         if isinstance(error, (RunEnded, Stopped)):
             torchrun = ", as torchrun does when another rank has died" if str(error) == "SIGTERM" else ""
-            line = f"ended by {error}{torchrun}; --resume goes on from what is finished"
+            line = f"ended by {error}{torchrun}; --resume continues from what is finished"
             if self.rank > 0 or self.get("failure") is not None:
                 return SystemExit(2)
         elif self._stored(lambda: self._store.compare_set("failure", "", self.name).decode()) != self.name:

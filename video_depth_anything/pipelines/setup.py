@@ -114,7 +114,7 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
     input_size = options.input_size or usual_input_size(checkpoint)
     if options.input_size is None and checkpoint == STARTER:
-        logger.info("the demo model is best at --input_size %d, which is taken", input_size)
+        logger.info("using --input_size %d, which suits the demo model best", input_size)
     execution = choose_execution(options.device, options.precision, options.backend, options.compile, input_size)
     if options.frames_at_once is not None:
         execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))

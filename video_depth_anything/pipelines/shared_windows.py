@@ -77,14 +77,14 @@ class SharedWindows:
                 elif time.monotonic() - since > ranks_module.TIMEOUT_SECONDS:
                     minutes = ranks_module.TIMEOUT_SECONDS / 60
                     raise RankError(
-                        f"window {index} is missing, and no rank has finished any for {minutes:g} minutes: one of them "
-                        "hangs or is gone; --resume goes on from what is finished"
+                        f"window {index} is missing, and no rank has finished one for {minutes:g} minutes: a rank "
+                        "hangs or has died; --resume continues from what is finished"
                     )
                 else:
                     time.sleep(POLL_SECONDS)
             if state == NONE:
                 raise InputError(
-                    f"window {index} is missing: the video ended earlier for another rank; is it being written?"
+                    f"window {index} is missing: the video was shorter for another rank; is it still being written?"
                 )
             yield self._spool.read(index)
 

@@ -27,7 +27,7 @@ class RunSummary:
     def line(self, written: Sequence[str], checkpoint: str) -> str:
         """The closing line, with the names of the outputs and of the weights."""
         if self.interrupted and not self.frames:
-            return "interrupted: no depth was finished, so nothing was written"
+            return "interrupted before any depth was finished; nothing was written"
         state = "interrupted: " if self.interrupted else "" if self.broken is None else "broken off: "
         rate = self.frames / max(self.seconds, 1e-9)
         count = f"{self.frames} frame{'' if self.frames == 1 else 's'}"

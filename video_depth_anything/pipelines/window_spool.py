@@ -80,7 +80,7 @@ class WindowSpool:
         values, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
         slot = self._size[0] * self._size[1] * 4
         if not values.size or values.size % slot or _checksum(values) != checksum.tobytes():
-            raise OutputError(f"{self._path(index)} is damaged; run again with --resume to compute it anew")
+            raise OutputError(f"{self._path(index)} is damaged; run again with --resume to recompute it")
         return values.view("<f4").reshape(-1, *self._size)
 
     def remove(self) -> None:

@@ -28,7 +28,7 @@ class CameraReader(Reader):
         self._convert, self._color = cv2.cvtColor, cv2.COLOR_BGR2RGB
         self._capture = cv2.VideoCapture(int(location))
         if not self._capture.isOpened():
-            raise InputError(f"there is no camera number {location}, or another program uses it")
+            raise InputError(f"camera {location} does not exist, or another program uses it")
         fps = float(self._capture.get(cv2.CAP_PROP_FPS))
         self.fps = as_rate(fps if 0 < fps < 1000 else USUAL_FPS)
 

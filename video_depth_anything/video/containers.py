@@ -65,9 +65,7 @@ def open_container(
     mode = _mode_of(location)
     if stat.S_ISREG(mode) and not Path(location).stat().st_size:
         # Some that the system makes up, such as /proc/kmsg, would wait for ever.
-        raise InputError(
-            f"cannot read {printable(location)}: not a video, or damaged: no video stream in it, it is empty"
-        )
+        raise InputError(f"cannot read {printable(location)}: not a video, or damaged: the file is empty")
     if not limits.trusted:
         options |= {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "file"}
     else:
@@ -110,11 +108,13 @@ def reading_error(location: str, error: Exception, timeout: float = TIMEOUT, beg
     if begun:
         return InputError(f"{printable(location)} broke off: {reason}")
     if isinstance(error, av.error.InvalidDataError):
-        reason = "no video stream in it"
+        reason = "it has no video stream"
     elif isinstance(error, av.error.ProtocolNotFoundError):
-        return InputError(f"cannot read {printable(location)}: FFmpeg as PyAV brings it does not know such addresses")
+        return InputError(
+            f"cannot read {printable(location)}: the FFmpeg in PyAV does not support this kind of address"
+        )
     elif isinstance(error, (av.error.ArgumentError, av.error.DemuxerNotFoundError)):
-        reason = "this format is not read here"
+        reason = "this container is not supported"
     return InputError(f"cannot read {printable(location)}: not a video, or damaged: {reason}")
 
 

@@ -146,7 +146,7 @@ class Converter:
                 frame = self._tone_mapped(frame)
             rgb = self._to_rgb.reformat(frame, width, height, "rgb24", interpolation="BICUBIC")
         except (av.FFmpegError, ValueError) as error:
-            raise InputError(f"cannot read {self._location}: frames of {pixel_format} cannot be converted") from error
+            raise InputError(f"cannot read {self._location}: pixel format {pixel_format} is not supported") from error
         image = np.asarray(rgb.to_ndarray(), dtype=np.uint8)
         return image if orientation == UPRIGHT else upright(image, orientation)
 
@@ -171,7 +171,11 @@ class Converter:
         matrix = MATRIX_OF_PRIMARIES.get(frame.color_primaries, BT2020 if hdr else BT709)
         if not self._told:
             name = {BT709: "BT.709", BT2020: "BT.2020"}.get(matrix, "BT.601")
-            logger.warning("%s: its colour matrix is unusual; %s is used, colours may be off", self._location, name)
+            logger.warning(
+                "%s: its colour matrix is not supported; %s is used instead, so colours may be off",
+                self._location,
+                name,
+            )
             self._told = True
         frame.colorspace = matrix
 
@@ -179,7 +183,7 @@ class Converter:
         from .tone_mapping import ToneMapper
 
         if self._tone_mapper is None:
-            logger.info("%s is HDR; it is tone mapped to ordinary range", self._location)
+            logger.info("%s is HDR; it is tone mapped to SDR", self._location)
             self._tone_mapper = ToneMapper("pq" if frame.color_trc == PQ else "hlg", frame.color_primaries)
         deep = self._to_deep_rgb.reformat(frame, format=ToneMapper.FORMAT, interpolation="BICUBIC")
         return self._tone_mapper.map(deep)

@@ -68,7 +68,7 @@ class VideoCopier:
         try:
             changed = self._state_now() != self._state
             if changed:
-                text = "%s changed while it was read; %s shows what it holds now"
+                text = "%s changed while it was read; %s shows its present content"
                 logger.warning(text, printable(self._original.location), self.path.name)
             if changed or not self._original.unchanged() or not self._copied():
                 self._encode()
@@ -138,7 +138,7 @@ class VideoCopier:
     def _encode(self) -> None:
         from .source import open_video
 
-        logger.info("%s: its frames are encoded after all: not all of them were used as they are", self.path.name)
+        logger.info("%s: its frames are encoded: not all of them were used unchanged", self.path.name)
         with closing(open_video(self._original.location)) as source:
             writer = VideoWriter(self.path, source.size, self._fps, audio=self._audio, codec=self._codec)
             try:

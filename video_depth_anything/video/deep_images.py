@@ -95,9 +95,9 @@ def _mistaken_by_opencv(path: Path, max_pixels: int) -> bool:
     check_pixels(tags.get(WIDTH, 0), tags.get(HEIGHT, 0), max_pixels)
     photometric = tags.get(PHOTOMETRIC, 1)
     if photometric not in KNOWN_PHOTOMETRICS:
-        raise ImageError("its colours are not RGB (CMYK or Lab, for instance), which is read of 8 bits only")
+        raise ImageError("its colours are not RGB (perhaps CMYK or Lab), which is supported with 8 bits only")
     if tags.get(FORMAT, (1,))[0] == FLOAT and tags.get(BITS, (8,))[0] == 16:
-        raise ImageError("its numbers are floats of 16 bits; save it with 32 bits, or as EXR")
+        raise ImageError("it holds 16-bit floats; save it with 32 bits, or as EXR")
     return photometric == WHITE_IS_ZERO or (tags.get(PLANAR) == 2 and tags.get(SAMPLES, 1) > 1)
 
 
@@ -115,9 +115,9 @@ def _through_opencv(
             else:
                 page = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
         except cv2.error as error:
-            raise ImageError("it does not decode") from error
+            raise ImageError("it cannot be decoded") from error
         if page is None:
-            raise ImageError("it does not decode")
+            raise ImageError("it cannot be decoded")
         check_pixels(page.shape[1], page.shape[0], max_pixels)
         if size is not None and page.shape[:2] != size:
             return
@@ -141,7 +141,7 @@ def through_ffmpeg(path: Path, colorspace: Colorspace, max_pixels: int) -> Pictu
             check_pixels(stream.width, stream.height, max_pixels)
             frame = next(container.decode(stream)).reformat(format="rgb48le")
     except (av.FFmpegError, StopIteration, IndexError) as error:
-        raise ImageError("it does not decode") from error
+        raise ImageError("it cannot be decoded") from error
     suffix = path.suffix.lower()
     if colorspace == "auto" and suffix in (".dpx", ".cin"):
         with path.open("rb") as file:

@@ -268,7 +268,7 @@ class FileReader(Reader):
             if not self._packets:
                 raise self._broken from error
             if self._is_file:
-                logger.warning("%s; what came before is kept", self._broken)
+                logger.warning("%s; the frames before are kept", self._broken)
         last = packet is None or (packet.size == 0 and packet.dts is None)
         if packet is not None and not last:
             if packet.size == 0:  # a frame that was dropped when the file was made: the one before stays
@@ -305,7 +305,7 @@ class FileReader(Reader):
             missing = (self._claimed - self._late - end) * float(self.fps)
             claimed = (self._claimed - self._start) * float(self.fps)
             if missing > max(MISSING_FRAMES, MISSING_SHARE * claimed):
-                text = "%s ends after %d frames, though it claims %d: it is cut off or damaged"
+                text = "%s ends after %d frames, but its header says %d: it is truncated or damaged"
                 logger.warning(text, name, count, round(claimed))
                 return
         # Packets are marked too where recordings were joined, and there nothing is missing.

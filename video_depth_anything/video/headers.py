@@ -26,7 +26,7 @@ def video_stream(container: InputContainer, location: str) -> VideoStream:
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [s for s in container.streams.video if not s.disposition & pictures and s.codec_context is not None]
     if not streams:
-        what = "no video stream in it, only sound" if container.streams.audio else "no video stream in it"
+        what = "it has sound but no video stream" if container.streams.audio else "it has no video stream"
         raise InputError(f"cannot read {printable(location)}: not a video, or damaged: {what}")
     default = Disposition.default
     return max(streams, key=lambda s: (bool(s.disposition & default), s.width * s.height, -s.index))
@@ -36,7 +36,9 @@ def check_size(width: int, height: int, limits: Limits, location: str) -> None:
     """Refuse frames that are larger than allowed."""
     if width * height > limits.max_pixels:
         most = f"{limits.max_pixels / 1e6:.3g} million pixels"
-        raise InputError(f"{printable(location)} has frames of {width}x{height}; {most} are allowed; see --max_pixels")
+        raise InputError(
+            f"{printable(location)} has frames of {width}x{height} pixels; the limit is {most}; see --max_pixels"
+        )
 
 
 def claimed_end(container: InputContainer, stream: VideoStream, start: float) -> float | None:

@@ -178,7 +178,7 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
         stretched = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_CUBIC)
         picture = np.asarray(stretched, dtype=np.uint8)
     inside = (y1 - y0, x1 - x0) == planes[0].shape
-    return Page(picture, note="" if inside else f"what lies outside its display window ({width}x{height}) is left out")
+    return Page(picture, note="" if inside else f"pixels outside its display window ({width}x{height}) are ignored")
 
 
 def pixel_aspect(path: Path) -> Fraction:
@@ -212,8 +212,8 @@ def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:
         if gray or len(names) == 1:
             return part, (gray or names)[:1]
     if not any(parts):
-        raise ImageError("it is cut off, or its pixels are damaged")
-    raise ImageError(f"no channels R, G, B or Y in it, only {', '.join(name for names in parts for name in names)}")
+        raise ImageError("it is truncated, or its pixels are damaged")
+    raise ImageError(f"it has no channels R, G, B or Y, only {', '.join(name for names in parts for name in names)}")
 
 
 @contextmanager

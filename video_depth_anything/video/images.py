@@ -53,7 +53,7 @@ class ImageReader(Reader):
         try:
             self._first = next(self._pages)
         except (ImageError, StopIteration) as error:
-            reason = str(error) or "nothing in it"
+            reason = str(error) or "it is empty"
             raise InputError(
                 f"cannot read the image {printable(paths[0])}: not an image, or damaged: {reason}"
             ) from error
@@ -116,7 +116,7 @@ class ImageReader(Reader):
             ranges = [f"{low}" if low == high else f"{low} to {high}" for low, high in missing]
             more = f" and {len(ranges) - 3} more" if len(ranges) > 3 else ""
             folder = printable(self._paths[0].parent)
-            logger.warning("the images in %s lack the numbers %s%s", folder, ", ".join(ranges[:3]), more)
+            logger.warning("the images in %s skip the numbers %s%s", folder, ", ".join(ranges[:3]), more)
         if self._numbers is None and len(self._paths) > 1 and any(numbered(path) for path in self._paths):
-            text = "the images in %s are not one numbered sequence; all are read as one video, and a pattern names one"
+            text = "the images in %s are not one numbered sequence; all are read as one video; a pattern selects one"
             logger.warning(text, printable(self._paths[0].parent))

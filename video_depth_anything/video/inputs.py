@@ -98,7 +98,7 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
             taken = {other.name for other in inputs}
             stem = output_name(found.name)
             if len(stem.encode()) < len(os.fsencode(found.name)):
-                logger.info("the outputs of %s are called %s, which is shorter", printable(found.location), stem)
+                logger.info("the outputs of %s are named %s, which is shorter", printable(found.location), stem)
             name, number = stem, 2
             while name in taken:
                 name, number = f"{stem}_{number}", number + 1
@@ -133,7 +133,7 @@ def _standard_input() -> str:
         return sys.stdin.read().removeprefix("\ufeff")
     text = _decoded_list(bytes(stream.read()))
     if "\0" in text:  # which no name holds
-        raise InputError("standard input is no list of names; give a video there as /dev/stdin instead of -")
+        raise InputError("standard input is not a list of names; to read a video from it, pass /dev/stdin instead of -")
     return text
 
 
@@ -171,13 +171,13 @@ def _expand(group: list[str]) -> list[Input]:
     path = Path(argument)
     if len(group) > 1:
         images = images_among(map(Path, group))
-        logger.info("%d numbered images from %s on are one input", len(images), printable(images[0]))
+        logger.info("%d numbered images starting with %s are one input", len(images), printable(images[0]))
         return [_images_input(f"{images[0]} ... {images[-1].name}", images)]
     if path.is_dir():
         images = images_among(path.iterdir())
         if not images:
             raise InputError(
-                f"the folder {printable(argument)} holds no images; name a video file, or a pattern such as '*.mp4'"
+                f"the folder {printable(argument)} contains no images; pass a video file, or a pattern such as '*.mp4'"
             )
         return [Input(path.resolve().name, argument, images)]
     if not path.exists() and is_pattern(argument):

@@ -21,7 +21,7 @@ def frame_rate(text: str) -> Fraction | None:
     try:
         return parse_target_fps(text)
     except ValueError as error:
-        raise BadValue(f"{text!r} is not a positive number or fraction, nor -1") from error
+        raise BadValue(f"{text!r} is not a positive number, a fraction or -1") from error
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class FrameRange:
         first, dash, last = text.partition("-")
         found = [int(number) for number in (first, last if dash else first) if number.isdecimal()]
         if len(found) < 2 or found[0] > found[1]:
-            raise BadValue(f"{text!r} is not a number, nor two rising ones such as 1050-1080")
+            raise BadValue(f"{text!r} is not a frame number or a range such as 1050-1080")
         return cls(*found)
 
 

@@ -157,7 +157,7 @@ class LiveReader(Reader):
         assert self._reopened is not None
         self._reader.close()
         for wait in chain(WAITS, repeat(WAITS[-1])):
-            logger.warning("%s: %s; it is opened again in %g seconds", self._source, reason, wait)
+            logger.warning("%s: %s; reopening in %g seconds", self._source, reason, wait)
             if self._closed.wait(wait):
                 return False
             try:

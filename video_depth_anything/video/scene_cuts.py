@@ -40,5 +40,5 @@ class CutDetector:
         found = bool(self._detector.process_frame(self._timecode(self._index, fps=24.0), bgr))
         self._index += 1
         if found:
-            logger.info("scene cut at %.2f s: the next shot begins anew", frame.time)
+            logger.info("scene cut at %.2f s: starting over", frame.time)
         return found

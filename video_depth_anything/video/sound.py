@@ -116,7 +116,7 @@ class Sound:
         try:
             return cls(track, output)
         except Exception as error:
-            logger.warning("%s stays without sound: that of %s fails: %s", name, printable(track.location), error)
+            logger.warning("%s has no sound, because that of %s failed: %s", name, printable(track.location), error)
             return None
 
     def write_until(self, seconds: float) -> None:
@@ -130,7 +130,7 @@ class Sound:
                 self._held = None
         except Exception as error:  # of whatever kind
             self._packets = None
-            logger.warning("the sound of %s ends early: %s", printable(self._location), error)
+            logger.warning("the sound of %s ended early: %s", printable(self._location), error)
 
     def finish(self, end: float) -> None:
         """Write the rest of the sound of a video that ends then."""

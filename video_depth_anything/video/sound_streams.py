@@ -24,7 +24,7 @@ COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
 # Formats without a list of their streams, and how far into them is looked for one: bytes, and microseconds.
 LATE_STREAMS = {"flv", "mpegts", "mpeg"}
 DEEP_LOOK = {"probesize": str(64 << 20), "analyzeduration": str(10**9)}
-NO_SOUND = "there is no sound in it"
+NO_SOUND = "it has no sound"
 
 
 def open_sound(location: str) -> InputContainer:
@@ -42,7 +42,7 @@ def sound_stream(container: InputContainer) -> AudioStream:
 
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not streams:
-        raise InputError("its codec is not known here" if container.streams.audio else NO_SOUND)
+        raise InputError("its codec is not supported" if container.streams.audio else NO_SOUND)
     return max(streams, key=lambda s: (bool(s.disposition & Disposition.default), -s.index))
 
 

@@ -36,7 +36,7 @@ def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:
     if max_res < 0 or max(height, width) <= max_res:
         return height, width
     if max_res < 2:
-        raise ValueError(f"no frame has {max_res} pixels at most; 2 is the least")
+        raise ValueError(f"max_res={max_res} is too small; the minimum is 2 pixels")
     longest = max_res - max_res % 2
     scale = longest / max(height, width)
     rows, columns = (min(_even(side * scale), longest) for side in (height, width))
@@ -93,20 +93,20 @@ class VideoSource:
         try:
             self._first = next(self._frames, None)
             if self._first is None:
-                raise InputError(f"cannot read {printable(location)}: not a video, or damaged: no frame in it decodes")
+                raise InputError(f"cannot read {printable(location)}: not a video, or damaged: no frame can be decoded")
         except BaseException:
             reader.close()
             raise
         self.source_size = (self._first.image.shape[0], self._first.image.shape[1])
         self.size = processed_size(*self.source_size, selection.max_res)
         if self.size != self.source_size:
-            text = "%s: its frames of %dx%d are processed at %dx%d; --max_res -1 keeps their size"
+            text = "%s: frames of %dx%d are processed at %dx%d; --max_res -1 keeps their size"
             logger.info(text, printable(self.location), *self.source_size[::-1], *self.size[::-1])
         self.source_fps = reader.fps
         target = selection.target_fps
         if target is not None and target > self.source_fps * (1 + Fraction(SAME_RATE)):
             rate = float(self.source_fps)
-            logger.info("%s has %.6g frames a second: all are kept", printable(self.location), rate)
+            logger.info("%s has %.6g frames per second; all are kept", printable(self.location), rate)
         self.fps = self.source_fps if target is None else min(target, self.source_fps)
         self.expected = self._expected(reader.expected_frames)
 

@@ -103,7 +103,7 @@ class StreamClock:
             return time
         following = last + self._last_duration
         if not self.joints:
-            where = f"{printable(self._location)}: its clock jumps by {step:.6g} seconds"
+            where = f"{printable(self._location)}: its timestamps jump by {step:.6g} seconds"
             logger.warning("%s; the parts are joined", where)
         self.joints.append(Joint(last - self._offset, own, following - own))
         self._offset = following - own

@@ -95,7 +95,7 @@ def check_codec(codec: str) -> None:
     except (av.FFmpegError, ValueError):
         return  # not available here, which is found out when it is opened
     if kind not in PLAYED:
-        raise OutputError(f"--codec {codec} writes {kind}; use an encoder of H.264 or HEVC, such as libx264 or libx265")
+        raise OutputError(f"--codec {codec} writes {kind}; use an H.264 or HEVC encoder, such as libx264 or libx265")
 
 
 def open_mp4(path: Path) -> OutputContainer:
@@ -183,7 +183,7 @@ class VideoWriter:
         # A container has no two frames at one time, and no pause of days.
         tick = max(self._clock.at(seconds) - self._shift, self._last + 1)
         if self._count and tick - self._last > LONGEST:
-            text = "%s: a pause of %.3g hours is shortened to the longest that MP4 can hold"
+            text = "%s: a pause of %.3g hours is shortened to the longest pause that MP4 can hold"
             logger.warning(text, self.path.name, float((tick - self._last) * self._clock.tick) / 3600)
             self._shift += tick - self._last - LONGEST
             tick = self._last + LONGEST
@@ -268,7 +268,7 @@ class VideoWriter:
             output.close()
             if codec in (X264, "ffv1"):
                 raise
-            logger.warning("the encoder %s does not work here (%s); %s is used", codec, error, X264)
+            logger.warning("the encoder %s is not available (%s); using %s", codec, error, X264)
             return self._open(X264, width, height)
         return output, stream
 

@@ -135,6 +135,6 @@ def _allow(libc: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
         try:
             rule = struct.pack("=Qi", rights, where)
             if libc.syscall(ADD_RULE, rules, RULE_PATH_BENEATH, rule, 0):
-                logger.warning("the kernel refuses a rule for %s: %s", path, os.strerror(ctypes.get_errno()))
+                logger.warning("the kernel rejected a rule for %s: %s", path, os.strerror(ctypes.get_errno()))
         finally:
             os.close(where)

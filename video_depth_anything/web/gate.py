@@ -216,7 +216,7 @@ class _Answer:
 
     def broken(self) -> None:
         """Nobody takes the answer: uvicorn ends the connection when the application returns in the midst of it."""
-        logger.info("an answer was given up: nobody took it")
+        logger.info("a response was dropped: the client stopped reading")
 
 
 def _refuse_constant(name: str) -> None:

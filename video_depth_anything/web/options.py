@@ -12,7 +12,7 @@ def login(text: str) -> tuple[str, str]:
     """USER:PASSWORD."""
     user, _, password = text.partition(":")
     if not user or not password:
-        raise BadValue("USER:PASSWORD is wanted, neither of them empty")
+        raise BadValue("must be USER:PASSWORD, neither of them empty")
     return user, password
 
 

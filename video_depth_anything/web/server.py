@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds for what is being sent when the server ends.
 FAREWELL_SECONDS = 2
-OPEN_TO_ALL = "everyone who reaches this address can use the page; --auth USER:PASSWORD asks for a login"
+OPEN_TO_ALL = "everyone who can reach this address can use the page; --auth USER:PASSWORD requires a login"
 
 
 def serve(options: PageOptions) -> int:
@@ -66,7 +66,7 @@ def serve(options: PageOptions) -> int:
                         if networks.failure is not None:
                             raise networks.failure
                     loading.join()  # the interpreter cannot end while it works
-                logger.info("the page is closed")
+                logger.info("the page has stopped")
             finally:
                 page.close()
         finally:
@@ -81,7 +81,7 @@ def _listen(options: PageOptions) -> socket.socket:
         found = socket.getaddrinfo(options.server_name, options.server_port, type=socket.SOCK_STREAM)
         return socket.create_server(found[0][4][:2], family=found[0][0], backlog=128)
     except OSError as error:
-        raise OutputError(f"cannot listen at {where} ({error}); choose another --server_port") from error
+        raise OutputError(f"cannot listen on {where} ({error}); choose another --server_port") from error
 
 
 def _address(options: PageOptions) -> str:
@@ -140,7 +140,7 @@ def _tunnel(options: PageOptions) -> str:
     try:
         found = setup_tunnel(options.server_name, options.server_port, secrets.token_urlsafe(32), None, None)
     except Exception as error:
-        raise OutputError(f"no public address is available ({error}); leave --share out") from error
+        raise OutputError(f"no public address is available ({error}); start without --share") from error
     return f"https://{found.partition('://')[2]}"
 
 

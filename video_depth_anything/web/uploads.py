@@ -102,7 +102,7 @@ class Decoder:
             raise self._failure() from None
         if kind == "refused":
             if content.get("detail"):
-                logger.info("an upload is refused: %r", content["detail"])
+                logger.info("an upload was refused: %r", content["detail"])
             raise UploadError(self._name, str(content.get("reason")))
         return dict(content)
 
@@ -146,7 +146,7 @@ class Decoder:
         code = self.process.wait()
         if self._silent:
             return UploadError(self._name, "silent", self._patience)
-        logger.warning("the decoder of an upload ended with code %d", code)
+        logger.warning("the decoder of an upload exited with code %d", code)
         # SIGXCPU ends a process that has used up its computing time; Windows has no such limit.
         out_of_time = hasattr(signal, "SIGXCPU") and code == -signal.SIGXCPU
         return UploadError(self._name, "time" if out_of_time else "crashed")
@@ -261,7 +261,7 @@ def add_sound(video: Path, pictures: Sequence[Path], begins: float | None, limit
             output.replace(path)
         return True
     except UploadError as error:
-        logger.warning("an upload's sound is left out: %s", error.reason)
+        logger.warning("the sound of an upload was omitted: %s", error.reason)
         return False
     finally:
         decoder.close()

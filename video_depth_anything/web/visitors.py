@@ -135,7 +135,7 @@ class Visitors:
             for cookie, visitor in list(self._known.items()):
                 gone = now - visitor.seen
                 if visitor.job is not None and gone > (ABSENT_SECONDS if others_wait else KEPT_SECONDS):
-                    visitor.job.stop.set("the visitor has gone")
+                    visitor.job.stop.set("the visitor left")
                 if gone > KEPT_SECONDS and not visitor.busy() and not visitor.reserved:
                     del self._known[cookie]
                     shutil.rmtree(visitor.folder, ignore_errors=True)
