@@ -19,7 +19,7 @@ from benchmark.eval.metrics import Alignment, align_depth, valid_mask
 from benchmark.eval.results import COLUMNS, Table, markdown
 from benchmark.eval.sequence import Sequence as DepthSequence
 from video_depth_anything.files import whole_file
-from video_depth_anything.outputs.colormap import PERCENTILES, Colorizer
+from video_depth_anything.outputs.colormap import PERCENTILES, color_table, in_colors, levels_of
 from video_depth_anything.video.writer import VideoWriter
 
 Image = npt.NDArray[np.uint8]
@@ -138,7 +138,7 @@ def grid_frames(
     Yields:
         (H, W, 3) uint8 RGB, all of one size.
     """
-    colorize = Colorizer(*disparity_range(scenes[0].sequence, max_depth))
+    ends, table = disparity_range(scenes[0].sequence, max_depth), color_table("inferno")
     numbers = [scene.by_image() for scene in scenes]
     tile: _Tiles | None = None
     for image in images:
@@ -148,12 +148,16 @@ def grid_frames(
         sequence, index = known[0][0].sequence, known[0][1]
         truth = sequence.pair(index)[0]
         tile = tile or _Tiles(truth.shape, tile_height, 2 + len(scenes))
-        shown = np.where(valid_mask(truth, max_depth)[..., None], colorize(1 / np.maximum(truth, 1e-6)), UNKNOWN)
+        shown = np.where(
+            valid_mask(truth, max_depth)[..., None],
+            in_colors(levels_of(1 / np.maximum(truth, 1e-6), *ends), table),
+            UNKNOWN,
+        )
         pictures = [("source", sequence.image(index)), ("ground truth", shown)]
         for scene, by in zip(scenes, numbers):
             if image in by:
                 disparity = scene.sequence.pair(by[image])[1]
-                picture = colorize(1 / align_depth(disparity, scene.result.fit, max_depth))
+                picture = in_colors(levels_of(1 / align_depth(disparity, scene.result.fit, max_depth), *ends), table)
             else:
                 picture = np.broadcast_to(UNKNOWN, (*truth.shape, 3))
             pictures.append((scene.system, picture))

@@ -21,6 +21,7 @@ from conftest import MakeVideo
 from PIL import Image
 
 from video_depth_anything.errors import OutputError
+from video_depth_anything.outputs.base import OutputWriter
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.record import RunRecord, source_of
@@ -281,21 +282,16 @@ def test_an_interrupted_run_never_replaces_a_whole_result(
 def test_what_a_failed_run_keeps(tmp_path: Path, source: VideoSource) -> None:
     """Files that are whole by themselves; every writer is told, though one of them fails at that too."""
 
-    class Stubborn:
+    class Stubborn(OutputWriter):
         aborted = False
 
         def write(self, frame: Frame) -> None:
             if frame.time > 0.1:
                 raise OSError(28, "No space left on device")
 
-        def close(self) -> None: ...
-
         def abort(self) -> None:
             self.aborted = True
             raise RuntimeError("stubborn")
-
-        def written(self) -> list[str]:
-            return []
 
     out = tmp_path / "out"
     planned = plan(out, "src", "vis", "npz", "exr", "png16")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from video_depth_anything.video.frame import Frame
-from video_depth_anything.video.timing import PlayTime, as_rate, choose_frames, parse_target_fps
+from video_depth_anything.video.timing import as_rate, choose_frames, parse_target_fps, played_rate
 
 IMAGE = np.zeros((1, 1, 3), dtype=np.uint8)
 
@@ -77,10 +77,7 @@ def test_a_pause_is_not_filled() -> None:
 def test_what_is_kept_plays_as_long_as_what_was_read(fps: float, count: int, target: float) -> None:
     rate = as_rate(target)
     kept = list(choose_frames(frames_at(fps, count), fps, rate))
-    play = PlayTime()
-    for frame in kept:
-        play.add(frame.time, frame.duration)
-    assert play.seconds == pytest.approx(count / fps)
+    assert kept[-1].end - kept[0].time == pytest.approx(count / fps)
     indices = [frame.number for frame in kept if frame.number is not None]
     assert indices[0] == 0
     assert indices == sorted(set(indices))
@@ -107,15 +104,10 @@ def test_a_time_span() -> None:
     assert len(times(0, None)) == 100
 
 
-def test_play_time_of_variable_rates() -> None:
-    play = PlayTime()
-    for time, duration in ((0.0, 0.1), (0.1, 0.9), (1.0, 0.5)):
-        play.add(time, duration)
-    assert (play.count, play.seconds) == (3, 1.5)
-    assert play.rate(Fraction(2)) == 2
-    assert play.rate(Fraction(9, 4)) == Fraction(9, 4)  # 1.33 seconds: within half a frame
-    assert play.rate(Fraction(10)) == 2
-    assert PlayTime().rate(Fraction(24)) == 24
+def test_the_rate_of_what_played() -> None:
+    for nominal, rate in ((2, 2), (Fraction(9, 4), Fraction(9, 4)), (10, 2)):  # 1.33 seconds: within half a frame
+        assert played_rate(Fraction(nominal), 3, 1.5) == rate
+    assert played_rate(Fraction(24), 0, 0.0) == 24
 
 
 def test_rates_of_damaged_headers_fit_into_containers() -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from video_depth_anything.errors import OutputError
 from video_depth_anything.files import whole_file
-from video_depth_anything.outputs.colormap import Colorizer
+from video_depth_anything.outputs.colormap import color_table, in_colors, levels_of
 from video_depth_anything.video.source import Selection, open_video
 from video_depth_anything.video.timing import parse_target_fps
 
@@ -134,7 +134,8 @@ def _colored(depths: Iterable[npt.NDArray[Any]], grayscale: bool, metric: bool) 
     finite = maps[np.isfinite(maps)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
     ends = (high, low) if metric else (low, high)
-    return map(Colorizer(*ends, None if grayscale else "inferno"), maps)
+    levels = (levels_of(one, *ends) for one in maps)
+    return levels if grayscale else (in_colors(one, color_table("inferno")) for one in levels)
 
 
 def _padded(picture: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:

@@ -34,7 +34,7 @@ from benchmark.speed.clip import video_frames
 from benchmark.speed.report import print_header, print_heading, print_row
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import limit, positive_int
-from video_depth_anything.outputs.colormap import Colorizer, color_table
+from video_depth_anything.outputs.colormap import color_table, in_colors, levels_of
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.run_outputs import RunOutputs
@@ -117,9 +117,9 @@ class HostRun:
 
     def color(self) -> None:
         """Colour as many maps, over a range that is known before."""
-        colorize = Colorizer(0.0, 555.0, color_table("inferno"))
+        table = color_table("inferno")
         for _, depth in self.shown():
-            colorize(depth)
+            in_colors(levels_of(depth, 0.0, 555.0), table)
 
     def stereo(self) -> None:
         """Make both eyes' views of as many frames, at half width."""

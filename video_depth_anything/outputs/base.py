@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -95,20 +96,23 @@ class RunInfo:
         return {**self.values.facts(), **origin, **aspect}
 
 
-class OutputWriter(Protocol):
+class OutputWriter(ABC):
     """What the pipeline asks of an output; made from a `RunInfo`."""
 
+    @abstractmethod
     def write(self, frame: Frame) -> None:
         """Take the next frame."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - some have nothing to finish
         """Finish."""
 
     def abort(self) -> None:
         """Remove what is not whole; nothing more is asked of it afterwards."""
+        self.close()
 
     def written(self) -> list[str]:
         """What it wrote, for the user to find."""
+        return []
 
 
 class Finished(Exception):
@@ -124,6 +128,7 @@ class ValueRange:
 
     def __init__(self) -> None:
         self._low, self._high = math.inf, -math.inf
+        self.ends = 0.0, 0.0
 
     def update(self, depth: DepthMap) -> tuple[float, float]:
         """Take a map and return (low, high) of all so far."""
@@ -132,12 +137,9 @@ class ValueRange:
             finite = depth[np.isfinite(depth)]
             low, high = (float(finite.min()), float(finite.max())) if finite.size else (math.inf, -math.inf)
         self._low, self._high = min(self._low, low), max(self._high, high)
+        if self._low <= self._high:
+            self.ends = self._low, self._high
         return self.ends
-
-    @property
-    def ends(self) -> tuple[float, float]:
-        """(low, high)."""
-        return (self._low, self._high) if self._low <= self._high else (0.0, 0.0)
 
 
 @contextlib.contextmanager

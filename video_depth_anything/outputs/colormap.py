@@ -28,33 +28,25 @@ def color_table(colormap: str) -> npt.NDArray[np.uint8]:
     return np.asarray(colors[:, :3] * 255).astype(np.uint8)
 
 
-class Colorizer:
-    """Maps values from `low` to `high` linearly to a colour table, or to gray.
+def levels_of(depth: npt.NDArray[np.floating], first: float, last: float) -> npt.NDArray[np.uint8]:
+    """Depth (H, W) to the numbers of its colours, of 256 from `first` to `last`, uint8.
 
-    Args:
-        low, high: values of the first and the last colour; what lies beyond takes the end's colour. `low` may be the
-            greater one. Equal ends (a constant depth) give the first colour everywhere.
-        table: (256, 3) uint8 or the name of a matplotlib map; None for gray.
+    What lies beyond takes the end's colour, NaN the first; so does everything where both ends are equal.
     """
+    scale = 255.0 / (last - first) if last != first else 0.0
+    levels = np.empty(depth.shape, np.uint8)
+    for top in range(0, len(depth), ROWS):  # as many as the processor's caches hold
+        with np.errstate(invalid="ignore"):
+            band = depth[top : top + ROWS] - first
+            band *= scale
+        np.fmin(np.fmax(band, 0, out=band), 255, out=band)  # 0 for NaN
+        levels[top : top + ROWS] = band
+    return levels
 
-    def __init__(self, low: float, high: float, table: npt.NDArray[np.uint8] | str | None = "inferno") -> None:
-        self._low = low
-        self._scale = 255.0 / (high - low) if high != low else 0.0
-        self._table = color_table(table) if isinstance(table, str) else table
 
-    def __call__(self, depth: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-        """(H, W) float to (H, W, 3) uint8 RGB, or (H, W) uint8 for gray; NaN takes the first."""
-        indices = np.empty(depth.shape, np.uint8)
-        for top in range(0, len(depth), ROWS):  # as many as the processor's caches hold
-            with np.errstate(invalid="ignore"):
-                levels = depth[top : top + ROWS] - self._low
-                levels *= self._scale
-            np.fmin(np.fmax(levels, 0, out=levels), 255, out=levels)  # 0 for NaN
-            indices[top : top + ROWS] = levels
-        if self._table is None:
-            return indices
-        # What `table[indices]` gives, in a tenth of the time.
-        return np.asarray(cv2.applyColorMap(indices, self._table[:, None]), dtype=np.uint8)
+def in_colors(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """What `table[levels]` gives, (H, W, 3) uint8, in a tenth of the time."""
+    return np.asarray(cv2.applyColorMap(levels, table[:, None]), dtype=np.uint8)
 
 
 class RunningRange:

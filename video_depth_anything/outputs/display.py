@@ -15,7 +15,7 @@ import numpy.typing as npt
 from ..errors import OutputError
 from ..files import let_go
 from ..video.frame import Frame
-from .base import Finished, ReaderGone, RunInfo
+from .base import Finished, OutputWriter, ReaderGone, RunInfo
 from .values import Values, spanned, to_16_bit
 from .visualiser import Visualiser
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 RawFormat = Literal["gray16le", "rgb24"]
 
 
-class RawOutput:
+class RawOutput(OutputWriter):
     """Raw video on standard output.
 
     `rgb24` is the colour video. `gray16le` is depth: millimetres for metres, else disparity over the range that the
@@ -84,9 +84,6 @@ class RawOutput:
             with contextlib.suppress(BrokenPipeError):
                 self._times.close()
 
-    def abort(self) -> None:
-        self.close()
-
     def written(self) -> list[str]:
         return ["standard output"]
 
@@ -98,7 +95,7 @@ def _open_times(path: Path) -> TextIO:
         raise OutputError(f"cannot write frame times to {path}: {error.strerror}; name a new file") from error
 
 
-class Window:
+class Window(OutputWriter):
     """Source and depth in a window; `q` in it ends the run.
 
     Raises:
@@ -130,9 +127,3 @@ class Window:
     def close(self) -> None:
         with contextlib.suppress(self._cv2.error):  # the user may have closed it
             self._cv2.destroyWindow(self._title)
-
-    def abort(self) -> None:
-        self.close()
-
-    def written(self) -> list[str]:
-        return []

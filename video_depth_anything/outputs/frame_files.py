@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ..video.frame import Frame
-from .base import RunInfo, ValueRange, removed_on_error
+from .base import OutputWriter, RunInfo, ValueRange, removed_on_error
 from .point_clouds import processed_intrinsics
 from .values import to_16_bit
 
 
-class _FrameFiles:
+class _FrameFiles(OutputWriter):
     """A folder with a file for each frame, each whole or not there; numbered as the frames are."""
 
     def __init__(self, run: RunInfo, ending: str, suffix: str) -> None:
@@ -32,12 +32,6 @@ class _FrameFiles:
             path.write_bytes(data)
         self._count += 1
         return path
-
-    def close(self) -> None:
-        """Every file is whole already."""
-
-    def abort(self) -> None:
-        """Every file is whole already, and stays."""
 
     def written(self) -> list[str]:
         return [f"{self._folder}/ ({self._count} files)"]

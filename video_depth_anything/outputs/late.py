@@ -11,12 +11,12 @@ from dataclasses import replace
 import numpy as np
 
 from ..video.frame import Frame
-from ..video.timing import PlayTime
+from ..video.timing import played_rate
 from .base import OutputWriter, RunInfo, ValueRange, abort_all
 from .registry import Format
 
 
-class LateOutputs:
+class LateOutputs(OutputWriter):
     """Outputs that are written at the end, from frames that are kept on disk until then.
 
     The file has no name, so nothing is left of it however the process ends.
@@ -31,23 +31,23 @@ class LateOutputs:
         self._run = run
         self._formats = formats
         self._writers: list[OutputWriter] = []
-        self._play = PlayTime()
         self._range = ValueRange()
-        parts = [("facts", "f8", (4,)), ("depth", "f4", run.size)]
-        self._kept = np.dtype([*parts, ("image", "u1", (*run.size, 3))] if keep_images else parts)
+        # When each frame is shown, and what it is called: small beside the depth, which goes to the disk.
+        self._facts: list[tuple[float, float, int | None, float | None]] = []
+        self._keep_images = keep_images
         self._spool = tempfile.TemporaryFile(dir=run.folder)
 
     def write(self, frame: Frame) -> None:
-        unsure = (math.nan if value is None else value for value in (frame.number, frame.source_time))
-        self._spool.write(np.array((frame.time, frame.duration, *unsure), "f8").data)
+        self._facts.append((frame.time, frame.duration, frame.number, frame.source_time))
         self._spool.write(np.ascontiguousarray(frame.depth, "f4").data)
-        if "image" in self._kept.names:  # type: ignore[operator]
+        if self._keep_images:
             self._spool.write(np.ascontiguousarray(frame.image).data)
         self._range.update(frame.depth)
-        self._play.add(frame.time, frame.duration)
 
     def close(self) -> None:
-        run = replace(self._run, fps=self._play.rate(self._run.fps), ends=self._range.ends)
+        seconds = self._facts[-1][0] + self._facts[-1][1] - self._facts[0][0] if self._facts else 0.0
+        fps = played_rate(self._run.fps, len(self._facts), seconds)
+        run = replace(self._run, fps=fps, ends=self._range.ends)
         try:
             for entry in self._formats:
                 self._writers.append(entry.open(run))
@@ -60,19 +60,14 @@ class LateOutputs:
             self._spool.close()
 
     def _frames(self) -> Iterator[Frame]:
-        blank = np.broadcast_to(np.uint8(0), (*self._run.size, 3))
+        size = self._run.size
+        image = np.broadcast_to(np.uint8(0), (*size, 3))
         self._spool.seek(0)
-        for _ in range(self._play.count):
-            kept = np.frombuffer(self._spool.read(self._kept.itemsize), self._kept)[0]
-            time, duration, number, source_time = map(float, kept["facts"])
-            yield Frame(
-                kept["image"] if "image" in self._kept.names else blank,  # type: ignore[operator]
-                time,
-                duration,
-                None if math.isnan(number) else int(number),
-                None if math.isnan(source_time) else source_time,
-                kept["depth"],
-            )
+        for time, duration, number, source_time in self._facts:
+            depth = np.frombuffer(self._spool.read(4 * math.prod(size)), "f4").reshape(size)
+            if self._keep_images:
+                image = np.frombuffer(self._spool.read(3 * math.prod(size)), "u1").reshape(*size, 3)
+            yield Frame(image, time, duration, number, source_time, depth)
 
     def abort(self) -> None:
         with suppress(OSError):  # what a full disk did not take is not missed

@@ -11,15 +11,15 @@ import zlib
 import numpy as np
 
 from ..video.frame import Frame
-from ..video.timing import PlayTime
-from .base import RunInfo
+from ..video.timing import played_rate
+from .base import OutputWriter, RunInfo
 
 # The mantissas of depth are noise: zlib's default level takes two thirds longer to save another 0.2 %.
 DEFLATE_LEVEL = 1
 CRC_POLYNOMIAL = 0xEDB88320
 
 
-class NpzArchive:
+class NpzArchive(OutputWriter):
     """`_depths.npz`: `depths` (N, H, W) float32, deflated as frames come, and what they are.
 
     Beside it: `kind` ("disparity" or "depth_metres"), `depth` ("raw", "normalized" or "inverted"; the latter two with
@@ -34,7 +34,7 @@ class NpzArchive:
         self._run = run
         self._values = run.values
         self._times: list[float] = []
-        self._play = PlayTime()
+        self._first = self._end = 0.0
         self._archive = zipfile.ZipFile(self.path, "w", zipfile.ZIP_STORED)
         self._member = self._archive.open("depths.npy", "w", force_zip64=True)
         header = self._header(0)
@@ -55,8 +55,9 @@ class NpzArchive:
         self._member.write(self._deflater.compress(data))
         self._crc = zlib.crc32(data, self._crc)
         self._bytes += data.nbytes
+        self._first = self._first if self._times else frame.time
+        self._end = frame.end
         self._times.append(frame.timestamp)
-        self._play.add(frame.time, frame.duration)
 
     def close(self) -> None:
         self._member.write(self._deflater.flush())
@@ -64,7 +65,7 @@ class NpzArchive:
         self._complete()
         facts: dict[str, object] = {
             **self._run.facts(),
-            "fps": np.float64(self._play.rate(self._run.fps)),
+            "fps": np.float64(played_rate(self._run.fps, len(self._times), self._end - self._first)),
             "timestamps": np.array(self._times, dtype=np.float64),
             "source_size": np.array(self._run.source_size, dtype=np.int64),
         }

@@ -39,7 +39,7 @@ SPOOLED_DEPTH, SPOOLED_IMAGE = 4.0, 3.0
 
 
 class Source(Protocol):
-    """What outputs ask of the video that they are made from; `video.source.VideoSource` is one."""
+    """What outputs ask of the video that they are made from: `video.source.VideoSource`, or an upload."""
 
     location: str
     address: str

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..video.frame import Frame
-from .base import RunInfo, removed_on_error
+from .base import OutputWriter, RunInfo, removed_on_error
 from .options import CameraOptions
 
 logger = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[n
         path.write_bytes(PLY_HEADER.format(count=len(points)).encode() + vertices.tobytes())
 
 
-class PointClouds:
+class PointClouds(OutputWriter):
     """`_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
 
     def __init__(self, run: RunInfo) -> None:
@@ -107,12 +107,6 @@ class PointClouds:
         path = self._run.path(f"_point{frame.numbered(count):04d}.ply")
         write_ply(path, points, colors)
         self._paths.append(path)
-
-    def close(self) -> None:
-        """Every file is whole already."""
-
-    def abort(self) -> None:
-        """Every file is whole already, and stays."""
 
     def written(self) -> list[str]:
         return [f"{self._run.path('_point*.ply')} ({len(self._paths)} files)"]

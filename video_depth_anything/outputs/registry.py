@@ -49,6 +49,10 @@ class Format:
         return writer
 
 
+def _colored(options: OutputOptions, _metric: bool) -> bool:
+    return options.vis_range.kind == "video"
+
+
 def _scaled(options: OutputOptions, _metric: bool) -> bool:
     return options.depth != "raw"
 
@@ -63,7 +67,7 @@ FORMATS = {
         "videos.ColorVideo",
         (r"_vis\.mp4",),
         0.6,
-        whole_range=lambda options, _: options.vis_range.kind == "video",
+        whole_range=_colored,
         shows_source=lambda options: options.layout == "compare",
         sound=True,
     ),
@@ -71,7 +75,7 @@ FORMATS = {
         "videos.CompareVideo",
         (r"_compare\.mp4",),
         0.9,
-        whole_range=lambda options, _: options.vis_range.kind == "video",
+        whole_range=_colored,
         shows_source=lambda _: True,
         sound=True,
     ),
@@ -79,7 +83,7 @@ FORMATS = {
         "stereo.StereoVideo",
         (r"_sbs_(LR|TB|anaglyph)\.mp4",),
         1.2,
-        whole_range=lambda options, _: options.vis_range.kind == "video",
+        whole_range=_colored,
         shows_source=lambda _: True,
         sound=True,
     ),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import OutputError
@@ -64,20 +63,21 @@ class RunOutputs:
         if self._staging is not None and not self._staging.path.exists():
             raise OutputError(f"the output folder {self._run.folder} was removed or can no longer be reached")
         finished = False
-        with self._named_errors():
+        try:
             for writer in (*self._writers, *self._added):
                 try:
                     writer.write(frame)
                 except ReaderGone as error:
-                    finished |= self._drop(writer, error)
+                    self._added.remove(writer)
+                    writer.abort()
+                    if self._writers or self._added:
+                        logger.warning("%s: the other outputs continue", error)
+                    else:
+                        finished = True
                 except Finished:
                     finished = True
-        self._count(frame)
-        if finished:
-            raise Finished
-
-    def _count(self, frame: Frame) -> None:
-        """Note which part of the source is done."""
+        except (OSError, OutputError) as error:
+            raise self._named(error) from error
         self._seen.update(frame.depth)
         if frame.number is not None and frame.source_time is None:
             begin, step = float(frame.number), 1.0
@@ -85,17 +85,9 @@ class RunOutputs:
             begin = self._run.start + frame.time if frame.source_time is None else frame.source_time
             step = frame.duration
         start = begin if self._span is None else self._span.start
-        own_numbers = self._own_numbers or frame.number is not None
-        self._span = Span(start, begin + step, step, own_numbers)
-
-    def _drop(self, writer: OutputWriter, reason: ReaderGone) -> bool:
-        """Go on without an output that nobody reads; whether it was the last one."""
-        self._added.remove(writer)
-        writer.abort()
-        if not self._writers and not self._added:
-            return True
-        logger.warning("%s: the other outputs continue", reason)
-        return False
+        self._span = Span(start, begin + step, step, self._own_numbers or frame.number is not None)
+        if finished:
+            raise Finished
 
     def close(self, interrupted: bool = False) -> None:
         """Finish all outputs and give them their final names; if that fails, as `abort`.
@@ -111,11 +103,13 @@ class RunOutputs:
             self.abort()
             return
         try:
-            with self._named_errors():
-                for writer in (*self._writers, *self._added):
-                    writer.close()
-                self._written = [text for writer in self._writers for text in writer.written()]
-                self._publish(self._span, finished=not interrupted)
+            for writer in (*self._writers, *self._added):
+                writer.close()
+            self._written = [text for writer in self._writers for text in writer.written()]
+            self._publish(self._span, finished=not interrupted)
+        except (OSError, OutputError) as error:
+            self.abort()
+            raise self._named(error) from error
         except BaseException:
             self.abort()
             raise
@@ -172,16 +166,11 @@ class RunOutputs:
         """Paths of the files and folders that were published."""
         return list(self._published.values())
 
-    @contextlib.contextmanager
-    def _named_errors(self) -> Iterator[None]:
-        """Errors name the folder that the user knows."""
-        staged = "" if self._staging is None else f"{self._staging.path}"
-        try:
-            yield
-        except OSError as error:
+    def _named(self, error: OSError | OutputError) -> OutputError:
+        """An error that names the folder that the user knows."""
+        folder = self._run.folder
+        if isinstance(error, OSError):
             reason = error.strerror or str(error)
-            raise OutputError(f"cannot write to {self._run.folder}: {reason}; choose another --output_dir") from error
-        except OutputError as error:
-            if staged and staged in str(error):
-                raise OutputError(str(error).replace(staged, str(self._run.folder))) from error
-            raise
+            return OutputError(f"cannot write to {folder}: {reason}; choose another --output_dir")
+        staged = folder if self._staging is None else self._staging.path
+        return OutputError(str(error).replace(f"{staged}", f"{folder}"))

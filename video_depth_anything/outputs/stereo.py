@@ -185,7 +185,7 @@ class StereoVideo(VideoOutput):
         self._eyes(frame.image, disparity_of(np.asarray(depth, np.float32), self._kind, ends), views)
         if self._layout == "anaglyph":
             right[..., 0] = left[..., 0]
-        self.append(right if self._layout == "anaglyph" else both, frame)
+        self._file.write(right if self._layout == "anaglyph" else both, frame.time, frame.duration)
 
     def close(self) -> None:
         super().close()

@@ -4,30 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from typing import Any
-
-import numpy.typing as npt
 
 from ..video.copying import VideoCopier
 from ..video.frame import Frame
 from ..video.writer import VideoWriter
-from .base import RunInfo, removed_on_error
+from .base import OutputWriter, RunInfo, removed_on_error
 from .values import to_16_bit
 from .visualiser import Visualiser
 
 
-class VideoOutput:
+class VideoOutput(OutputWriter):
     """An output that is one video file; it plays as long as the frames did."""
 
     def __init__(self, file: VideoWriter | VideoCopier) -> None:
         self._file = file
-
-    def append(self, picture: npt.NDArray[Any], frame: Frame) -> None:
-        """Add a picture in a frame's place."""
-        if isinstance(self._file, VideoCopier):
-            self._file.add(frame.time, frame.duration)
-        else:
-            self._file.write(picture, frame.time, frame.duration)
 
     def close(self) -> None:
         self._file.close()
@@ -50,7 +40,7 @@ class SourceVideo(VideoOutput):
             super().__init__(VideoWriter(path, run.size, run.fps, audio=audio, codec=codec))
 
     def write(self, frame: Frame) -> None:
-        self.append(frame.image, frame)
+        self._file.write(frame.image, frame.time, frame.duration)
 
 
 class ColorVideo(VideoOutput):
@@ -64,7 +54,7 @@ class ColorVideo(VideoOutput):
         super().__init__(VideoWriter(path, size, run.fps, audio=run.audio, codec=codec, table=table))
 
     def write(self, frame: Frame) -> None:
-        self.append(self._show(frame), frame)
+        self._file.write(self._show(frame), frame.time, frame.duration)
 
 
 class CompareVideo(ColorVideo):
@@ -88,7 +78,8 @@ class Depth16Video(VideoOutput):
         super().__init__(VideoWriter(run.path("_depths16.mkv"), run.grid, run.fps, "gray16le"))
 
     def write(self, frame: Frame) -> None:
-        self.append(to_16_bit(self._values(frame.depth), *self._scale), frame)
+        levels = to_16_bit(self._values(frame.depth), *self._scale)
+        self._file.write(levels, frame.time, frame.duration)
 
     def close(self) -> None:
         super().close()

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..video.frame import Frame, Image
-from .colormap import Colorizer, RunningRange, color_table
+from .colormap import RunningRange, color_table, in_colors, levels_of
 from .options import DepthKind, OutputOptions
 
 
@@ -38,20 +38,15 @@ class Visualiser:
 
     def ends(self, frame: Frame) -> tuple[float, float]:
         """Range (low, high) for this frame; to be asked once for each, in order."""
-        return self._running.update(frame.depth) if self._ends is None else self._ends
+        return self._ends or self._running.update(frame.depth)
 
     def picture(self, frame: Frame) -> Image:
         """(H, W, 3) uint8 RGB, with the source twice as wide; to be asked once for each frame, in order."""
-        colored = self._mapped(frame, self.table)
-        if colored.ndim == 2:
-            colored = np.repeat(colored[..., None], 3, axis=2)
+        levels = self.levels(frame)
+        colored = np.repeat(levels[..., None], 3, axis=2) if self.table is None else in_colors(levels, self.table)
         return colored if self.alone else np.concatenate((frame.image, colored), axis=1)
 
     def levels(self, frame: Frame) -> npt.NDArray[np.uint8]:
         """(H, W) uint8: which colour of the table every pixel of the depth has; as `picture`, or instead."""
-        return self._mapped(frame, None)
-
-    def _mapped(self, frame: Frame, table: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
-        low, high = self.ends(frame)
-        near, far = (high, low) if self._kind == "disparity" else (low, high)
-        return Colorizer(far, near, table)(frame.depth)
+        low, high = self._ends or self._running.update(frame.depth)
+        return levels_of(frame.depth, *((low, high) if self._kind == "disparity" else (high, low)))

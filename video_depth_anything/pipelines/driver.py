@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
+from operator import attrgetter
 
 from ..errors import BrokenOffError, InputError
 from ..outputs.base import Finished
@@ -26,6 +27,7 @@ LATENCY_FRAMES = 10_000
 
 # From the frames of a video to one (H, W) float32 map each, in order.
 Depths = Callable[[Iterator[Frame]], Iterator[DepthMap]]
+_image_of: Callable[[Frame], Image] = attrgetter("image")
 # Called with the numbers of frames that the network has taken, and of those whose depth is final.
 Progress = Callable[[int, int], None]
 
@@ -137,7 +139,7 @@ def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: Cut
     """
 
     if cuts is None:
-        return lambda frames: infer(frame.image for frame in frames)
+        return lambda frames: infer(map(_image_of, frames))
 
     def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:
         shots = 0
@@ -148,7 +150,7 @@ def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: Cut
             return shots
 
         for _, shot in groupby(frames, key=shot_of):
-            yield from infer(frame.image for frame in shot)
+            yield from infer(map(_image_of, shot))
 
     return depths
 

@@ -19,6 +19,7 @@ from ..backends.load import load_backend
 from ..device import choose_execution
 from ..errors import InputError, UsageError
 from ..options import Option, made, options_of
+from ..outputs.base import OutputWriter
 from ..outputs.options import CameraOptions, DepthKind, OutputOptions, formats
 from ..outputs.plan import OutputPlan
 from ..retry import RetryingNetwork
@@ -242,7 +243,7 @@ def _array(frame: Any) -> npt.NDArray[Any]:
     return np.stack((gray,) * 3, axis=-1)
 
 
-class _Kept:
+class _Kept(OutputWriter):
     """Depth kept in memory."""
 
     def __init__(self) -> None:
@@ -250,15 +251,6 @@ class _Kept:
 
     def write(self, frame: Frame) -> None:
         self._depths.append(frame.depth)
-
-    def close(self) -> None:
-        """Nothing is held back."""
-
-    def abort(self) -> None:
-        self._depths.clear()
-
-    def written(self) -> list[str]:
-        return []
 
     def stacked(self, size: tuple[int, int]) -> Depths:
         """All of it, (N, H, W)."""

@@ -11,7 +11,7 @@ from ..alignment import DepthMap
 from ..backends.load import calibrate_network, load_backend, prepare_network
 from ..checkpoint import STARTER, choose_weights, load_checkpoint
 from ..config import EncoderName
-from ..device import Execution, choose_execution
+from ..device import Execution, choose_execution, frames_for_cpu
 from ..network import Network
 from ..offline import RawWindows, infer_depth, join_windows
 from ..outputs.options import Provenance
@@ -110,14 +110,16 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
             available here.
     """
     # What this machine cannot do is refused before weights are chosen and reported.
-    choose_execution(options.device, options.precision, options.backend, options.compile)
+    execution = choose_execution(options.device, options.precision, options.backend, options.compile)
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
     input_size = options.input_size or usual_input_size(checkpoint)
     if options.input_size is None and checkpoint == STARTER:
         logger.info("using --input_size %d, which suits the demo model best", input_size)
-    execution = choose_execution(options.device, options.precision, options.backend, options.compile, input_size)
-    if options.frames_at_once is not None:
-        execution = replace(execution, frames_at_once=min(options.frames_at_once, INFER_LEN))
+    at_once = options.frames_at_once
+    if at_once is None and execution.openvino_device is None and execution.device.type == "cpu":
+        at_once = frames_for_cpu(input_size)
+    if at_once is not None:
+        execution = replace(execution, frames_at_once=min(at_once, INFER_LEN))
     model, sha256 = load_checkpoint(encoder, options.metric, checkpoint, "cpu")
     network = load_backend(model, execution)
     calibrate_network(network, execution, lambda: calibration_frames(videos))

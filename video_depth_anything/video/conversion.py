@@ -81,12 +81,6 @@ def orientation_of(frame: VideoFrame) -> Orientation:
     return (a, b, c, d)
 
 
-def is_plain(frame: VideoFrame, size: tuple[int, int]) -> bool:
-    """Whether a frame, made upright, is shown as it is stored: progressive, in ordinary range, of `size` (H, W)."""
-    hdr = frame.color_trc in (PQ, HLG)
-    return not frame.interlaced_frame and not hdr and (frame.height, frame.width) == size
-
-
 class Converter:
     """Turns one stream's frames into RGB pictures, all of the size of the first.
 

@@ -56,7 +56,7 @@ class VideoCopier:
         self._state = self._state_now()
         logger.info("%s: the frames of %s are copied, not encoded again", path.name, printable(original.location))
 
-    def add(self, time: float, duration: float) -> None:
+    def write(self, _picture: object, time: float, duration: float) -> None:
         """Take note of the next frame: when it is shown and for how long, in seconds."""
         self._times.append(time)
         self._end = time + duration

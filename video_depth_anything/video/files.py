@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import BrokenOffError, InputError
 from .containers import USUAL_LIMITS, Limits, is_address, open_container, reading_error
-from .conversion import UPRIGHT, Converter, is_plain
+from .conversion import HLG, PQ, UPRIGHT, Converter
 from .cropping import Crop, container_crop
 from .filters import deinterlaced
 from .frame import Frame
@@ -251,7 +251,8 @@ class FileReader(Reader):
                     start += self._late
                 seen += 1
                 self._damaged |= frame.is_corrupt
-                self.copyable = self.copyable and not self._damaged and is_plain(frame, stream_size)
+                as_stored = not frame.interlaced_frame and (frame.height, frame.width) == stream_size
+                self.copyable &= as_stored and frame.color_trc not in (PQ, HLG) and not self._damaged
                 frame.time_base = tick
                 time = clock.seconds(frame.pts, frame.dts, frame.duration) - start
                 yield frame, Stamp(time, float(frame.duration * tick) if frame.duration else usual)

@@ -1,4 +1,4 @@
-"""Frame rates as fractions, the choice of frames by their time, and how long what was chosen plays."""
+"""Frame rates as fractions, and the choice of frames by their time."""
 
 from __future__ import annotations
 
@@ -129,28 +129,8 @@ def _until(frame: Frame, time: float) -> Frame:
     return frame
 
 
-class PlayTime:
-    """How many frames have come and how long they play; a few numbers, whatever the video's length."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._first = 0.0
-        self._end = 0.0
-
-    def add(self, time: float, duration: float) -> None:
-        """Count a frame."""
-        if self.count == 0:
-            self._first = time
-        self.count += 1
-        self._end = time + duration
-
-    @property
-    def seconds(self) -> float:
-        """From the first frame's start to the last one's end."""
-        return self._end - self._first
-
-    def rate(self, nominal: Fraction) -> Fraction:
-        """The rate at which the frames play as long as they did, to half a frame: `nominal` where that does."""
-        if self.count == 0 or abs(self.count - self.seconds * nominal) <= SAME_LENGTH:
-            return nominal
-        return as_rate(self.count / self.seconds, self.count)
+def played_rate(nominal: Fraction, count: int, seconds: float) -> Fraction:
+    """The rate at which so many frames play so long, to half a frame: `nominal` where that does."""
+    if count == 0 or abs(count - seconds * nominal) <= SAME_LENGTH:
+        return nominal
+    return as_rate(count / seconds, count)

@@ -26,13 +26,12 @@ def painted(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> Vide
     import av
     import cv2
 
-    height, width = levels.shape
-    frame = av.VideoFrame(width, height, "yuv420p")
-    planes = [
-        np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[:, : plane.width]  # type: ignore[call-overload]
-        for plane in frame.planes
-    ]
-    cv2.LUT(levels, table[0], dst=planes[0])
-    for row, chroma in zip(table[1:], planes[1:]):
-        cv2.resize(cv2.LUT(levels, row), chroma.shape[::-1], dst=chroma, interpolation=cv2.INTER_AREA)
+    frame = av.VideoFrame(levels.shape[1], levels.shape[0], "yuv420p")
+    for row, plane in zip(table, frame.planes):
+        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
+        shown = lines[:, : plane.width]
+        if shown.shape == levels.shape:
+            cv2.LUT(levels, row, dst=shown)
+        else:
+            cv2.resize(cv2.LUT(levels, row), shown.shape[::-1], dst=shown, interpolation=cv2.INTER_AREA)
     return frame
