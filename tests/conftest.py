@@ -192,7 +192,10 @@ def call(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., tuple[int,
     threads, before = torch.get_num_threads(), signal.getsignal(signal.SIGTERM)
 
     def run(main: Callable[[list[str]], int], *args: object) -> tuple[int, str, str]:
-        code = run_script(lambda: main([str(arg) for arg in args]))
+        try:
+            code = run_script(lambda: main([str(arg) for arg in args]))
+        except SystemExit as ended:  # of argparse
+            code = int(ended.code or 0)
         return (code, *capfd.readouterr())
 
     yield run

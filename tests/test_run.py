@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from conftest import MakeVideo
 from ffmpeg import ffmpeg_header, run_ffmpeg
 
 from utils.dc_utils import read_video_frames
+from video_depth_anything.cli.main import COMMANDS
 from video_depth_anything.video_depth import VideoDepthAnything
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--encoder", "vits", "--input_size", "56", "--device", "cpu", "--backend", "torch", "--fp32")
+
+Here = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def run(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -28,6 +32,16 @@ def run(*arguments: str | Path, cwd: Path = ROOT, **environment: str) -> subproc
     return subprocess.run(
         command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=300
     )
+
+
+@pytest.fixture
+def here(call: Callable[..., tuple[int, str, str]]) -> Here:
+    """`run` in this process: starting one takes longer than what most mistakes need."""
+
+    def run_here(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(arguments, *call(lambda words: COMMANDS["run"](words, "run.py"), *arguments))
+
+    return run_here
 
 
 def shown(folder: Path) -> set[str]:
@@ -117,35 +131,38 @@ def one_line(result: subprocess.CompletedProcess[str], code: int = 2) -> str:
     return lines[-1]
 
 
-def test_mistakes_end_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_mistakes_end_in_one_line(
+    clip: Path, checkpoint: Path, tmp_path: Path, here: Here, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In the order a user makes them; no folder is made, nothing is left."""
     out = tmp_path / "out"
     flags = ("--output_dir", out, *SMALL)
-    line = one_line(run("--input_video", clip, *flags, "--encoder", "vitb", cwd=tmp_path))
+    monkeypatch.chdir(tmp_path)
+    line = one_line(here("--input_video", clip, *flags, "--encoder", "vitb"))
     assert "checkpoints/video_depth_anything_vitb.pth" in line
     assert "vda weights vitb" in line
-    line = one_line(run("--input_video", "none.mp4", "--checkpoint", checkpoint, *flags))
+    line = one_line(here("--input_video", "none.mp4", "--checkpoint", checkpoint, *flags))
     assert line == "error: input video none.mp4 not found"
     (tmp_path / "bad.mp4").write_bytes(b"bad")
-    line = one_line(run("--input_video", tmp_path / "bad.mp4", "--checkpoint", checkpoint, *flags))
+    line = one_line(here("--input_video", tmp_path / "bad.mp4", "--checkpoint", checkpoint, *flags))
     assert "not a video, or damaged" in line
-    assert "argument --max_len" in one_line(run("--input_video", clip, "--max_len", "0", *flags))
-    assert "argument --target_fps" in one_line(run("--input_video", clip, "--target_fps", "-5", *flags))
-    assert "argument --encoder" in one_line(run("--input_video", clip, "--encoder", "vitg", *flags))
+    assert "argument --max_len" in one_line(here("--input_video", clip, "--max_len", "0", *flags))
+    assert "argument --target_fps" in one_line(here("--input_video", clip, "--target_fps", "-5", *flags))
+    assert "argument --encoder" in one_line(here("--input_video", clip, "--encoder", "vitg", *flags))
     assert not out.exists()
 
 
-def test_wrong_checkpoint_and_output_folder(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_wrong_checkpoint_and_output_folder(clip: Path, checkpoint: Path, tmp_path: Path, here: Here) -> None:
     wrong = ("--checkpoint", checkpoint, "--encoder", "vitb", "--output_dir", tmp_path / "out")
-    line = one_line(run("--input_video", clip, *wrong))
+    line = one_line(here("--input_video", clip, *wrong))
     assert "a vits checkpoint, not vitb" in line
-    line = one_line(run("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", clip, *SMALL))
+    line = one_line(here("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", clip, *SMALL))
     assert f"cannot create output folder {clip}" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")
-def test_no_gpu(clip: Path) -> None:
-    line = one_line(run("--input_video", clip, "--encoder", "vits", "--device", "cuda"))
+def test_no_gpu(clip: Path, here: Here) -> None:
+    line = one_line(here("--input_video", clip, "--encoder", "vits", "--device", "cuda"))
     assert line.startswith("error: device cuda is not available")
 
 
@@ -160,7 +177,7 @@ def test_full_disk_ends_in_one_line(clip: Path, checkpoint: Path, tmp_path: Path
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Path, tmp_path: Path) -> None:
+def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Path, tmp_path: Path, here: Here) -> None:
     first, second = make_video("a.mp4", count=3), make_video("b.mp4", count=2)
     flags = ("--output_dir", tmp_path / "out", "--checkpoint", checkpoint, *SMALL)
     (tmp_path / "broken.mp4").write_bytes(b"broken")
@@ -173,13 +190,13 @@ def test_several_inputs_the_rest_finishes(make_video: MakeVideo, checkpoint: Pat
     assert "[3/3] b: 2/2 frames" in result.stderr
     assert result.stdout.count("wrote ") == 2
     assert shown(tmp_path / "out") == {"a_src.mp4", "a_vis.mp4", "b_src.mp4", "b_vis.mp4"}
-    again = run("--input_video", first, second, "--resume", *flags)
+    again = here("--input_video", first, second, "--resume", *flags)
     assert again.returncode == 0
     assert again.stderr.count("already finished, skipped") == 2
     (tmp_path / "out" / "b_vis.mp4").unlink()
-    again = run("--input_video", first, second, "--resume", *flags)
+    again = here("--input_video", first, second, "--resume", *flags)
     assert (again.stderr.count("skipped"), again.stdout.count("wrote ")) == (1, 1)
-    again = run("--input_video", first, "--resume", *flags, "--grayscale")
+    again = here("--input_video", first, "--resume", *flags, "--grayscale")
     assert again.stdout.count("wrote ") == 1
 
 
@@ -209,11 +226,11 @@ def test_every_new_flag_at_once(tmp_path: Path, make_video: MakeVideo, checkpoin
         assert float(header.split("Duration: 00:00:")[1].split(",")[0]) == pytest.approx(0.5, abs=0.06)
 
 
-def test_flags_that_make_no_sense(clip: Path, checkpoint: Path, tmp_path: Path) -> None:
+def test_flags_that_make_no_sense(clip: Path, checkpoint: Path, tmp_path: Path, here: Here) -> None:
     flags = ("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", tmp_path / "out", *SMALL)
-    assert "--save ply needs depth in metres" in one_line(run(*flags, "--save", "ply"))
-    assert "no colour map 'nope'" in one_line(run(*flags, "--colormap", "nope"))
-    assert "argument --vis_range: '5 1'" in one_line(run(*flags, "--vis_range", "5", "1"))
-    assert "--end 1 is not after --start 2" in one_line(run(*flags, "--start", "2", "--end", "1"))
-    assert "no frame after --start 60 seconds" in one_line(run(*flags, "--start", "60"))
+    assert "--save ply needs depth in metres" in one_line(here(*flags, "--save", "ply"))
+    assert "no colour map 'nope'" in one_line(here(*flags, "--colormap", "nope"))
+    assert "argument --vis_range: '5 1'" in one_line(here(*flags, "--vis_range", "5", "1"))
+    assert "--end 1 is not after --start 2" in one_line(here(*flags, "--start", "2", "--end", "1"))
+    assert "no frame after --start 60 seconds" in one_line(here(*flags, "--start", "60"))
     assert shown(tmp_path / "out") == set()
