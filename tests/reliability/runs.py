@@ -41,6 +41,7 @@ class Run:
         folder: where it runs; what it says is kept beside it.
         limits: of `resource`, by their names; RLIMIT_AS counts from what the process has.
         out, err: file descriptors instead of files. encoding: that the console has.
+        renames: after so many outputs and records have got their names, the process kills itself.
     """
 
     def __init__(
@@ -51,12 +52,13 @@ class Run:
         out: int | None = None,
         err: int | None = None,
         encoding: str = "utf-8",
+        renames: int | None = None,
     ) -> None:
         number = sum(1 for _ in folder.parent.glob("said-*"))
         self._said = folder.parent / f"said-{number}"
         self._said.mkdir()
         given = [str(word) for word in words]
-        arguments = (given, str(folder), str(self._said), dict(limits or {}), _sent(out), _sent(err), encoding)
+        arguments = (given, str(folder), str(self._said), dict(limits or {}), _sent(out), _sent(err), encoding, renames)
         self._process = _CONTEXT.Process(target=_run, args=arguments)
         self._process.start()
 
@@ -119,7 +121,14 @@ def _sent(descriptor: int | None) -> object:
 
 
 def _run(
-    words: Sequence[str], folder: str, said: str, limits: Mapping[str, int], out: object, err: object, encoding: str
+    words: Sequence[str],
+    folder: str,
+    said: str,
+    limits: Mapping[str, int],
+    out: object,
+    err: object,
+    encoding: str,
+    renames: int | None,
 ) -> None:
     import resource
     import sys
@@ -144,7 +153,24 @@ def _run(
             # Libraries have mapped several gigabytes, of code and reserves.
             limit += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(getattr(resource, name), (limit, limit))
+    if renames is not None:
+        _kill_after(renames)
     sys.exit(main(words))
+
+
+def _kill_after(renames: int) -> None:
+    import sys
+
+    done = 0
+
+    def hook(event: str, args: tuple[object, ...]) -> None:
+        nonlocal done
+        if event == "os.rename" and ".partial-" not in str(args[1]):
+            if done == renames:
+                os.kill(os.getpid(), signal.SIGKILL)
+            done += 1
+
+    sys.addaudithook(hook)
 
 
 def shown(folder: Path) -> set[str]:

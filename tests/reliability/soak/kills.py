@@ -11,7 +11,7 @@ from pathlib import Path
 import av
 from runs import SMALL, Run
 
-from .trial import Row, ended, leftovers, make_clip
+from .trial import PATIENCE, Row, ended, leftovers, make_clip
 
 COUNT = 20
 FRAMES = {"a": 8, "b": 40, "c": 16}
@@ -59,27 +59,22 @@ def _killed(row: Row, command: str, folder: Path, seed: int) -> str:
         if not anew and len(files(out)) == len(calm):
             files(out)[f"{chance.choice(list(FRAMES))}_depths.npz"].unlink()
         before = set(files(out))
-        running = Run(*words, *(() if anew else ("--resume",)), folder=folder)
+        # Half of them while outputs get their names: some thirty renames of outputs and records.
+        renames = chance.randrange(30) if killed % 2 else None
+        running = Run(*words, *(() if anew else ("--resume",)), folder=folder, renames=renames)
         begun = time.monotonic()
-        if killed % 2:
-            # While outputs get their names.
-            was = _state(out)
-            while running.alive and _state(out) == was:
-                time.sleep(0.0005)
-            time.sleep(chance.uniform(0, 0.004))
-        else:
-            moment = begun + chance.uniform(0.1, 1.0) * usual
-            while running.alive and time.monotonic() < moment:
-                time.sleep(0.005)
+        moment = begun + (PATIENCE if renames is not None else chance.uniform(0.1, 1.0) * usual)
+        while running.alive and time.monotonic() < moment:
+            time.sleep(0.005)
+        took = time.monotonic() - begun
         if running.alive:
             running.send(signal.SIGKILL)
+        # A run that has less to do is shorter.
+        usual = min(usual, took) if ended(running, row) == 0 else usual
+        if running.code(0) == -signal.SIGKILL:
             killed += 1
-            renaming += killed % 2 == 0
+            renaming += renames is not None
             resumed += not anew
-        else:
-            # A run that has less to do is shorter.
-            usual = min(usual, time.monotonic() - begun)
-        ended(running, row)
         found = files(out)
         lost = [name for name in before if name not in found]
         lost += [name for name, path in found.items() if content(path) != calm.get(name)]
@@ -90,9 +85,3 @@ def _killed(row: Row, command: str, folder: Path, seed: int) -> str:
     row.lost += code != 0 or {name: content(path) for name, path in files(out).items()} != calm
     row.leaked += len(leftovers(out))
     return f"{killed} kills of vda {command} ({renaming} while outputs got their names), {resumed} of resumed runs"
-
-
-def _state(out: Path) -> list[tuple[str, int]]:
-    """What changes as soon as an output gets its name."""
-    paths = [] if not out.exists() else [path for path in out.iterdir() if not path.name.startswith(".")]
-    return sorted((path.name, path.stat().st_mtime_ns) for path in paths)
