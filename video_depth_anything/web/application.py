@@ -32,6 +32,8 @@ EXAMPLE_RESULT, EXAMPLE_STILL, EXAMPLE_SIZE = "box_compare.mp4", "box_compare.jp
 STATIC = Path(__file__).parent / "static"
 # Seconds between looks at what is no longer wanted.
 SWEEP_SECONDS = 10.0
+# How long the server waits at its end for a job to notice.
+STOP_SECONDS = 20.0
 
 
 class Application:
@@ -68,7 +70,8 @@ class Application:
 
     def close(self) -> None:
         """End all jobs."""
-        self._handlers.stop()
+        self._visitors.stop_jobs()
+        self._handlers.queue.close(STOP_SECONDS)
         self._cameras.sweep(0)
 
     def _signed_in(self, cookies: Mapping[str, str]) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,8 +27,6 @@ from .refusal import Refusal
 from .uploads import UploadSource
 from .visitors import Visitor, Visitors
 
-# How long the server waits at its end for a job to notice.
-STOP_SECONDS = 20.0
 READY = "Choose a video, then press <b>Compute depth</b>. Until then, the player shows an example."
 CHOSEN = "Press <b>Compute depth</b>."
 EMPTY = "Choose a video first: drop one above, record one, or take the example."
@@ -38,34 +35,18 @@ BUSY = "Another video of yours is being computed. Wait until it is done, or canc
 LEAST_FPS, MOST_FPS, SMALLEST, HEADERS_AT_ONCE = 0.1, 240.0, 32, 2
 # A header is read while the visitor looks on.
 HEADER_LIMITS = DecoderLimits(patience=20.0)
-
-
-@dataclass
-class View:
-    """Values of the page's components, in the order of `build_page`; what is left out stays as it is."""
-
-    status: Any = None
-    result: Any = None
-    video: Any = None
-    chosen: Any = None
-    another: Any = None
-    run: Any = None
-    cancel: Any = None
-    timer: Any = None
-    look_around: Any = None
-    relief: Any = None
-
-    def values(self) -> list[Any]:
-        """For Gradio."""
-        return [gr.skip() if (value := getattr(self, one.name)) is None else value for one in fields(self)]
+# Values of the page's components, by the names that `build_page` gives them; what is left out stays as it is.
+View = dict[str, Any]
+CHOSEN_AWAY: View = {"chosen": gr.update(visible=False), "another": gr.update(visible=False)}
 
 
 class Handlers:
-    """The page's answers."""
+    """The page's answers. Its components are `parts`, which `build_page` sets."""
 
     def __init__(
         self, visitors: Visitors, networks: Networks, options: PageOptions, example: tuple[Path, Path, tuple[int, int]]
     ) -> None:
+        self.parts: dict[str, Any] = {}
         self._visitors = visitors
         self._networks = networks
         self._options = options
@@ -74,11 +55,6 @@ class Handlers:
         # One address may be a household's or a proxy's.
         compute = partial(Job.run, networks=networks, max_frames=options.max_frames)
         self.queue = JobQueue(compute, options.max_waiting, max(options.max_waiting // 2, 2))
-
-    def stop(self) -> None:
-        """The server ends: so do the jobs."""
-        self._visitors.stop_jobs()
-        self.queue.close(STOP_SECONDS)
 
     def press(
         self,
@@ -93,15 +69,17 @@ class Handlers:
         downloads: list[str],
         fov: float | None,
         request: gr.Request,
-    ) -> list[Any]:
-        """Queue a job, after a look at the video's header; the values in the order of `build_page`."""
-        try:
-            visitor = self._visitor(request)
+    ) -> dict[Any, Any]:
+        """Queue a job, after a look at the video's header."""
+
+        def queue(visitor: Visitor) -> View:
             latest = visitor.job or visitor.result
-            if video is None and latest is not None and latest.video.is_file():
-                video = str(latest.video)  # the page was loaded again, or shows the video's name alone
-            if video is None:
-                return View(status=error_line(EMPTY)).values()
+            if video is not None:
+                path = Path(video)
+            elif latest is not None and latest.video.is_file():
+                path = latest.video  # the page was loaded again, or shows the video's name alone
+            else:
+                raise Refusal(EMPTY)
             if visitor.busy():
                 raise Refusal(BUSY)
             self._networks.offer(encoder, metric)
@@ -115,10 +93,10 @@ class Handlers:
                 ),
                 camera=CameraOptions(fov=fov),
             )
-            self._add(Job(Path(video), options, _address(request)), visitor)
-        except Exception as error:
-            return View(status=error_line(message_of(error))).values()
-        return self._view(visitor).values()
+            self._add(Job(path, options, str(request.client.host) if request.client else ""), visitor)
+            return self._view(visitor)
+
+        return self._on(request, queue)
 
     def _add(self, job: Job, visitor: Visitor) -> None:
         """Reserve the room that a job needs, and queue it."""
@@ -150,15 +128,15 @@ class Handlers:
             if old is not None:
                 old.discard()
 
-    def look(self, request: gr.Request) -> list[Any]:
+    def look(self, request: gr.Request) -> dict[Any, Any]:
         """Once a second while a job is active: how far it is, and all that changes when it is over."""
-        return self._on(request, lambda visitor: self._view(visitor, brief=True))
+        return self._on(request, partial(self._view, brief=True), timer=gr.update(active=False))
 
-    def load(self, request: gr.Request) -> list[Any]:
+    def load(self, request: gr.Request) -> dict[Any, Any]:
         """The page was opened: a visitor's job goes on, and their result is there again."""
         return self._on(request, self._view)
 
-    def cancel(self, request: gr.Request) -> list[Any]:
+    def cancel(self, request: gr.Request) -> dict[Any, Any]:
         """End the visitor's job, running or waiting."""
 
         def end(visitor: Visitor) -> View:
@@ -169,28 +147,24 @@ class Handlers:
 
         return self._on(request, end)
 
-    def another(self, request: gr.Request) -> list[Any]:
+    def another(self) -> dict[Any, Any]:
         """Show the box for a video in place of the last one's name."""
-        return View(
-            status=READY,
-            video=gr.update(visible=True, value=None),
-            chosen=gr.update(visible=False),
-            another=gr.update(visible=False),
-        ).values()
+        return self._shown({"status": READY, "video": gr.update(visible=True, value=None), **CHOSEN_AWAY})
 
     def show_relief(self, share: float | None, request: gr.Request) -> Any:
         """The frame at this share of the result, in 3D."""
-        visitor = self._visitors.find(owner_of(request.headers.get("cookie", "")) or "")
-        result = visitor.result if visitor is not None else None
-        if result is None or result.relief is None:
-            return gr.update(visible=False)
-        return gr.update(value=str(result.relief.write(share or 0.0)), visible=True)
+        result = self._visitor(request).result
+        # No more than the file: Gradio's viewer forgets what it loads when a second thing about it is said.
+        return str(result.relief.write(share or 0.0)) if result is not None and result.relief is not None else None
 
-    def _on(self, request: gr.Request, show: Callable[[Visitor], View]) -> list[Any]:
+    def _on(self, request: gr.Request, show: Callable[[Visitor], View], **failed: Any) -> dict[Any, Any]:
         try:
-            return show(self._visitor(request)).values()
+            return self._shown(show(self._visitor(request)))
         except Exception as error:
-            return View(status=error_line(message_of(error)), timer=gr.update(active=False)).values()
+            return self._shown({"status": error_line(message_of(error)), **failed})
+
+    def _shown(self, view: View) -> dict[Any, Any]:
+        return {self.parts[name]: value for name, value in view.items()}
 
     def _visitor(self, request: gr.Request) -> Visitor:
         owner = owner_of(request.headers.get("cookie", ""))
@@ -200,27 +174,19 @@ class Handlers:
 
     def _view(self, visitor: Visitor, brief: bool = False) -> View:
         """What the page shows a visitor; brief: nothing but the status while a job is active."""
-        job, result = visitor.job, visitor.result
-        active = visitor.busy()
-        buttons = {"run": gr.update(visible=not active), "cancel": gr.update(visible=active)}
+        job, result, active = visitor.job, visitor.result, visitor.busy()
+        view: View = {"status": self._status(job), "timer": gr.update(active=active)}
         if brief and active:
-            return View(status=self._status(job), timer=gr.update(active=True))
-        view = View(status=self._status(job), timer=gr.update(active=active), **buttons)
-        view.result = self._result(result, earlier=result is not None and job is not result)
-        view.look_around = gr.update(visible=result is not None)
-        view.relief = gr.update(visible=False, value=None)
-        if result is not None or active:
-            shown = job if active else result
-            assert shown is not None
-            view.video = gr.update(visible=False)
-            view.chosen = gr.update(value=f"Video: <b>{html.escape(shown.video.name)}</b>", visible=True)
-            view.another = gr.update(visible=not active)
+            return view
+        view |= {"run": gr.update(visible=not active), "cancel": gr.update(visible=active)}
+        view |= {"result": self._result(result, earlier=job is not result)}
+        view |= {"look_around": gr.update(visible=result is not None), "relief": gr.update(visible=False, value=None)}
+        shown = job if active else result
+        if shown is not None:
+            name = gr.update(value=f"Video: <b>{html.escape(shown.video.name)}</b>", visible=True)
+            view |= {"video": gr.update(visible=False), "chosen": name, "another": gr.update(visible=not active)}
         elif job is not None:
-            view.video, view.chosen, view.another = (
-                gr.update(visible=True),
-                gr.update(visible=False),
-                gr.update(visible=False),
-            )
+            view |= {"video": gr.update(visible=True), **CHOSEN_AWAY}
         return view
 
     def example(self) -> str:
@@ -289,7 +255,3 @@ def rate_of(number: float | None) -> Any:
             "keep all frames."
         )
     return parse_target_fps(number)
-
-
-def _address(request: gr.Request) -> str:
-    return str(request.client.host) if request.client else ""

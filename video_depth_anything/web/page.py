@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 
 from ..pipelines.setup import usual_input_size
 from .camera import DETAILS as CAMERA_DETAILS
-from .handlers import CHOSEN, READY, Handlers, View
+from .handlers import CHOSEN, READY, Handlers
 from .networks import Networks, Offer
 from .options import PageOptions
 
@@ -38,10 +38,10 @@ def build_page(handlers: Handlers, networks: Networks, options: PageOptions, cli
         banner = gr.Markdown(DEMO, visible=networks.begin.demo, elem_id="demo-model")
         with gr.Tabs():
             with gr.Tab("Video"):
-                view = _video_tab(handlers, networks, options, banner, clip)
+                _video_tab(handlers, networks, options, banner, clip)
             with gr.Tab("Live camera"):
                 _live_tab(networks)
-        page.load(handlers.load, None, view, **QUIET)
+        page.load(handlers.load, None, list(handlers.parts.values()), **QUIET)
     return page
 
 
@@ -51,9 +51,7 @@ DEMO = (
 )
 
 
-def _video_tab(
-    handlers: Handlers, networks: Networks, options: PageOptions, banner: gr.Markdown, clip: Path
-) -> list[Any]:
+def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, banner: gr.Markdown, clip: Path) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
             video = gr.Video(label="Video", sources=["upload", "webcam"], include_audio=True, elem_id="video",
@@ -76,8 +74,10 @@ def _video_tab(
                                 interactive=False, visible=False, elem_id="relief")  # fmt: skip
     timer = gr.Timer(1.0, active=False)
     share = gr.Number(visible="hidden")
-    named = View(status, result, video, chosen, another, run, cancel, timer, look_around, relief)
-    view = [getattr(named, name) for name in vars(named)]
+    handlers.parts = {"status": status, "result": result, "video": video, "chosen": chosen, "another": another,
+                      "run": run, "cancel": cancel, "timer": timer, "look_around": look_around,
+                      "relief": relief}  # fmt: skip
+    view = list(handlers.parts.values())
     run.click(handlers.press, [video, *settings], view,
               **QUIET | {"show_progress": "minimal"}, show_progress_on=status)  # fmt: skip
     timer.tick(handlers.look, None, view, **QUIET)
@@ -88,7 +88,6 @@ def _video_tab(
     # First seen, then filled: Gradio's viewer loses a file that comes in the moment that it is made.
     shown = look_around.click(lambda: gr.update(visible=True), None, relief, **QUIET)
     shown.then(handlers.show_relief, share, relief, js=SHARE, **QUIET)
-    return view
 
 
 @contextmanager
