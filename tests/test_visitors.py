@@ -16,9 +16,9 @@ import pytest
 from video_depth_anything.outputs.options import OutputOptions
 from video_depth_anything.pipelines.options import RunOptions
 from video_depth_anything.web.jobs import Job, JobQueue, State
-from video_depth_anything.web.refusal import Refusal
+from video_depth_anything.web.messages import Refusal
 from video_depth_anything.web.upload_form import file_name
-from video_depth_anything.web.visitors import INCOMING, LOCK, PUBLIC, Visitor, Visitors, remove_abandoned
+from video_depth_anything.web.visitors import INCOMING, LOCK, PUBLIC, Visitor, Visitors, remove_dead_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 A, B = "a" * 64, "b" * 64
@@ -155,7 +155,7 @@ def test_a_dead_page_leaves_nothing_and_a_living_one_is_left_alone(tmp_path: Pat
         (tmp_path / "depth_page_link").symlink_to(ROOT)
         pages[0].send_signal(signal.SIGKILL)
         pages[0].wait(10)
-        assert remove_abandoned(tmp_path) == [roots[0]]
+        assert remove_dead_pages(tmp_path) == [roots[0]]
         assert [root.exists() for root in roots] == [False, True]
     finally:
         for page in pages:

@@ -28,9 +28,8 @@ from video_depth_anything.video.frame import Image
 from video_depth_anything.web.camera import DECODER_BYTES, Cameras, CameraSettings, stream_bytes
 from video_depth_anything.web.handlers import rate_of
 from video_depth_anything.web.jobs import Job
-from video_depth_anything.web.messages import message_of
+from video_depth_anything.web.messages import Refusal, message_of
 from video_depth_anything.web.networks import Networks
-from video_depth_anything.web.refusal import Refusal
 from video_depth_anything.web.relief import FARTHEST, ReliefFrames, glb, mesh, relative_depth
 from video_depth_anything.web.uploads import UploadError, UploadSource
 from video_depth_anything.web.visitors import Visitor

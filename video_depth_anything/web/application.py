@@ -20,10 +20,10 @@ from ..weights import EXAMPLE, bundled
 from .camera import Cameras, CameraSettings
 from .gate import ALIVE, PICTURE, PROGRESS, UPLOAD, Gate, Hosts
 from .handlers import Handlers
+from .messages import Refusal
 from .networks import Networks
 from .options import PageOptions
 from .page import build_page, press_checker
-from .refusal import Refusal
 from .upload_form import FORM_BYTES, Uploads
 from .visitors import PUBLIC, Visitors
 
@@ -37,8 +37,6 @@ STOP_SECONDS = 20.0
 
 
 class Application:
-    """Everything behind the server's socket."""
-
     def __init__(self, options: PageOptions, networks: Networks, visitors: Visitors) -> None:
         most = options.max_upload_mb * 1_000_000
         self._networks = networks
@@ -69,7 +67,6 @@ class Application:
             self._visitors.sweep(self._handlers.queue.others_wait())
 
     def close(self) -> None:
-        """End all jobs."""
         self._visitors.stop_jobs()
         self._handlers.queue.close(STOP_SECONDS)
         self._cameras.sweep(0)

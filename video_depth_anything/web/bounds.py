@@ -78,7 +78,6 @@ class Body:
         return message
 
     async def all(self) -> bytes:
-        """All of it."""
         body = bytearray()
         while self._more:
             message = await self.next()
@@ -88,7 +87,6 @@ class Body:
         return bytes(body)
 
     def replay(self, body: bytes) -> None:
-        """Give it again."""
         self._replayed = body
 
     async def drain(self) -> None:

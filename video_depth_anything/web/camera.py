@@ -20,8 +20,8 @@ from ..transform import network_size
 from ..video.frame import Frame
 from ..video_depth_stream import DepthStream
 from .confinement import DecoderLimits
+from .messages import Refusal
 from .picture_headers import check_picture
-from .refusal import Refusal
 from .uploads import MOST_RATIO, PictureDecoder, UploadError
 from .visitors import Visitor
 
@@ -47,8 +47,6 @@ def stream_bytes(encoder: str, rows: int, columns: int) -> int:
 
 @dataclass(frozen=True)
 class CameraSettings:
-    """What a page's camera is computed with."""
-
     encoder: str
     metric: bool
     detail: int

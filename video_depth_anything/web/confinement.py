@@ -33,36 +33,18 @@ NETWORK, SCOPES = 0b11, 0b11
 
 @dataclass(frozen=True)
 class DecoderLimits:
-    """What one decoder may use.
+    """What one decoder may use."""
 
-    Attributes:
-        memory_mb: address space in megabytes, code included.
-        cpu_seconds: computing time in all.
-        open_files: at the same time.
-        file_mb: size of a file that it writes, in megabytes.
-        patience: seconds without a frame after which the page gives up.
-        max_pixels: height times width of a frame.
-    """
-
-    memory_mb: int = 3000
+    memory_mb: int = 3000  # address space, code included
     cpu_seconds: int = 900
     open_files: int = 64
-    file_mb: int = 0
-    patience: float = 60.0
-    max_pixels: int = 4096 * 2304
+    file_mb: int = 0  # size of a file that it writes
+    patience: float = 60.0  # seconds without a frame after which the page gives up
+    max_pixels: int = 4096 * 2304  # height times width of a frame
 
 
 def confine(limits: DecoderLimits, readable: Iterable[Path], writable: Iterable[Path] = ()) -> list[str]:
-    """Restrict this process, for good.
-
-    Args:
-        limits: what it may use.
-        readable: files that it may open, besides Python's own.
-        writable: folders in which it may make files.
-
-    Returns:
-        The names of what holds: "resource", "landlock".
-    """
+    """Restrict this process for good to these files, besides Python's own; the names of what holds."""
     holds = []
     try:
         import resource
@@ -121,11 +103,9 @@ def _own_folders() -> set[Path]:
     """Where the interpreter, its packages and the system's libraries lie: modules are loaded when they are needed."""
     names = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
     # The package itself may be a clone, of which nothing else is to be read.
-    own = [
-        Path(__file__).resolve().parents[1],
-        *map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib")),
-    ]
-    own += [Path(sys.base_prefix) / "lib", Path("/proc/self"), Path("/sys/devices/system/cpu")]
+    own = [Path(__file__).resolve().parents[1], Path(sys.base_prefix) / "lib"]
+    own += map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/proc/self"))
+    own += [Path("/sys/devices/system/cpu")]
     return {path for path in (*map(Path, filter(None, names)), *package_folders(), *own) if path.is_dir()}
 
 

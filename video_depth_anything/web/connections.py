@@ -45,11 +45,9 @@ class Connection(H11Protocol):
         super().on_response_complete()
 
     def answering(self) -> bool:
-        """Whether a request is under way."""
         return self.cycle is not None and not self.cycle.response_complete
 
     def drop(self) -> None:
-        """End the connection at once."""
         self.connections.discard(self)
         self.transport.abort()
 

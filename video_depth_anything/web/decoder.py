@@ -142,7 +142,6 @@ def refuse(answers: IO[bytes], reason: str, detail: str = "") -> None:
 
 
 def tell(answers: IO[bytes], content: dict[str, Any], data: bytes = b"") -> None:
-    """Send one line, and the data that belong to it."""
     answers.write(json.dumps(content).encode() + b"\n")
     answers.write(data)
     answers.flush()

@@ -55,7 +55,6 @@ OF_VISITOR, OF_ADDRESS, LOGINS = (400, 8), (2000, 40), (20, 4)
 
 
 def cookies_of(header: str) -> dict[str, str]:
-    """The cookies of a request's header."""
     try:
         return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
     except CookieError:
@@ -86,8 +85,6 @@ class Hosts:
 
 
 class Gate:
-    """ASGI middleware in front of the page."""
-
     def __init__(
         self,
         app: ASGIApp,
@@ -136,7 +133,8 @@ class Gate:
                 await body.drain()
             await answer.refuse(refusal, as_json=path in (PRESS, LOGIN))
         except (TimeoutError, asyncio.TimeoutError):
-            answer.broken()
+            # uvicorn ends the connection when the application returns in the midst of an answer.
+            logger.info("a response was dropped: the client stopped reading")
         except Exception:
             logger.exception("a request failed: %r %r", scope["method"], scope["path"])
             await answer.refuse(HTTPException(500, "Something went wrong on the server."), as_json=path == PRESS)
@@ -213,10 +211,6 @@ class _Answer:
         headers = [(b"content-type", kind), (b"connection", b"close")]
         await self({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
         await self({"type": "http.response.body", "body": text.encode()})
-
-    def broken(self) -> None:
-        """Nobody takes the answer: uvicorn ends the connection when the application returns in the midst of it."""
-        logger.info("a response was dropped: the client stopped reading")
 
 
 def _refuse_constant(name: str) -> None:

@@ -20,10 +20,9 @@ from ..video.timing import parse_target_fps
 from .confinement import DecoderLimits
 from .gate import owner_of
 from .jobs import Job, JobQueue, State, check_room
-from .messages import message_of
+from .messages import Refusal, message_of
 from .networks import Networks
 from .options import PageOptions
-from .refusal import Refusal
 from .uploads import UploadSource
 from .visitors import Visitor, Visitors
 
@@ -190,7 +189,6 @@ class Handlers:
         return view
 
     def example(self) -> str:
-        """The player with the example."""
         video, still, size = self._example
         return player(video, size, "An example: a box on a table", still)
 
@@ -231,12 +229,10 @@ def player(video: Path, size: tuple[int, int], title: str, still: Path | None = 
 
 
 def file_address(path: Path) -> str:
-    """Where the browser finds a file."""
     return f"gradio_api/file={quote(str(path))}"
 
 
 def error_line(text: str) -> str:
-    """A status that tells what went wrong."""
     return f'<p class="error" role="alert">{text}</p>'
 
 

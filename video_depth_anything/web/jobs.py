@@ -21,9 +21,8 @@ from ..pipelines.options import RunOptions
 from ..pipelines.stop import Stop, Stopped
 from ..video.frame import DepthMap, Frame, Image
 from .confinement import DecoderLimits
-from .messages import message_of
+from .messages import Refusal, message_of
 from .networks import Networks
-from .refusal import Refusal
 from .relief import BYTES_PER_FRAME, MOST_FRAMES, ReliefFrames
 from .uploads import UploadSource, add_sound
 
@@ -47,43 +46,29 @@ DOWNLOADS = (
 
 @dataclass(eq=False)
 class Job:
-    """One video to compute.
-
-    Attributes:
-        video: an upload.
-        options: of the run; its output folder is empty.
-        address: of the visitor.
-        finish: called with its final state, before it has it.
-        disk: bytes that its files may take.
-        stop: ends it.
-        state: where it is. line: how far it is, or how it ended, for the visitor as HTML. share: of the work, 0 to 1.
-        size: (H, W) of the frames. files: words for each file to download. relief: frames for the 3D view.
-    """
+    """One video to compute."""
 
     video: Path
     options: RunOptions
-    address: str = ""
-    disk: float = math.inf
+    address: str = ""  # of the visitor
+    disk: float = math.inf  # bytes that its files may take
     stop: Stop = field(default_factory=Stop)
-    finish: Callable[[State], None] = lambda _: None
+    finish: Callable[[State], None] = lambda _: None  # called with its final state, before it has it
     state: State = "waiting"
-    line: str = "Waiting"
-    share: float = 0.0
-    size: tuple[int, int] = (0, 0)
-    files: dict[str, Path] = field(default_factory=dict)
+    line: str = "Waiting"  # how far it is, or how it ended, for the visitor as HTML
+    share: float = 0.0  # of the work that is done
+    size: tuple[int, int] = (0, 0)  # (H, W) of the frames
+    files: dict[str, Path] = field(default_factory=dict)  # to download, by what they are called
     relief: ReliefFrames | None = None
 
     @property
     def folder(self) -> Path:
-        """Where its outputs go."""
         return self.options.outputs.folder
 
     def active(self) -> bool:
-        """Whether it waits or runs."""
         return self.state in ("waiting", "running")
 
     def discard(self) -> None:
-        """Remove its files."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, networks: Networks, max_frames: int, limits: DecoderLimits = DecoderLimits()) -> State:  # noqa: B008
@@ -165,7 +150,6 @@ class Job:
 
 
 def check_frames(count: int | None, most: int) -> None:
-    """Refuse a video of too many frames."""
     if count is not None and count > most:
         raise Refusal(
             f"The video has {count} frames or more, and this page takes {most} at most. Under Advanced, set how many "
@@ -196,7 +180,6 @@ class Progress:
         self.seconds = 0.0
 
     def report(self, taken: int, done: int) -> None:
-        """Update the job's line and share."""
         if taken <= 1 and not done:  # reading and loading do not count
             self._start = time.monotonic()
         self.seconds = time.monotonic() - self._start
@@ -250,12 +233,10 @@ class JobQueue:
             self._compute(job)  # ends at once
 
     def before(self, job: Job) -> int:
-        """How many jobs come first."""
         with self._changed:
             return self._jobs.index(job) if job in self._jobs else 0
 
     def others_wait(self) -> bool:
-        """Whether a job waits for another one to finish."""
         return len(self._jobs) > 1
 
     def close(self, seconds: float) -> None:

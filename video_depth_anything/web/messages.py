@@ -8,7 +8,6 @@ import logging
 import re
 
 from ..errors import CheckpointError, DeviceError, InputError, OutputError, UsageError, UserError, user_line
-from .refusal import Refusal
 from .uploads import UploadError
 
 logger = logging.getLogger(__name__)
@@ -27,6 +26,10 @@ BUG = (
     "Something went wrong on the server; your video is not to blame. Try again; if it happens again, tell the person "
     "who runs this page: its log has more."
 )
+
+
+class Refusal(UserError):
+    """The page does not do what a visitor asked for; the message tells them why, and what to do."""
 
 
 def message_of(error: BaseException) -> str:

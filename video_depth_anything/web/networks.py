@@ -15,7 +15,7 @@ from ..pipelines.options import ModelOptions
 from ..pipelines.setup import LoadedNetwork, load_network
 from ..video.frame import DepthMap, Image
 from ..video_depth_stream import DepthStream
-from .refusal import Refusal
+from .messages import Refusal
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +81,6 @@ class Networks:
             return loaded
 
     def infer(self, model: ModelOptions, images: Iterator[Image]) -> Iterator[DepthMap]:
-        """Depth of a job's frames."""
         loaded = self.get(model.encoder or self.begin.encoder, model.metric)
         return replace(loaded, input_size=model.input_size or loaded.input_size).infer(images)
 
@@ -94,5 +93,4 @@ class Networks:
         return found
 
     def new_stream(self, encoder: str, metric: bool, input_size: int) -> DepthStream:
-        """Streaming state of a new camera."""
         return replace(self.get(encoder, metric), input_size=input_size).new_stream()

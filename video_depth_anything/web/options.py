@@ -9,7 +9,6 @@ from ..pipelines.options import ModelOptions
 
 
 def login(text: str) -> tuple[str, str]:
-    """USER:PASSWORD."""
     user, _, password = text.partition(":")
     if not user or not password:
         raise BadValue("must be USER:PASSWORD, neither of them empty")

@@ -32,7 +32,6 @@ CAMERA = "(encoder, metric, detail, colormap) => { window.cameraSettings = {enco
 
 
 def build_page(handlers: Handlers, networks: Networks, options: PageOptions, clip: Path) -> gr.Blocks:
-    """Lay the page out."""
     with gr.Blocks(title=TITLE, analytics_enabled=False) as page:
         gr.Markdown(f"# {TITLE}\nUpload a video, get its depth: bright is near, dark is far.", elem_id="title")
         banner = gr.Markdown(DEMO, visible=networks.begin.demo, elem_id="demo-model")

@@ -39,7 +39,6 @@ class ReliefFrames:
         folder.mkdir(parents=True)
 
     def add(self, image: Image, depth: DepthMap) -> None:
-        """Take the next frame."""
         import cv2
 
         number, self._count = self._count, self._count + 1
@@ -81,18 +80,11 @@ def relative_depth(disparity: DepthMap) -> DepthMap:
     return depth
 
 
-def mesh(
-    depth: DepthMap, fov: float
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.uint32]]:
-    """Points, texture coordinates and triangles of a depth map.
+def mesh(depth: DepthMap, fov: float) -> tuple[Points, Points, npt.NDArray[np.uint32]]:
+    """Points, texture coordinates and triangles of a depth map; what is not finite and positive is left out.
 
-    Args:
-        depth: (H, W) float32, along the optical axis; what is not finite and positive is left out.
-        fov: horizontal, in degrees.
-
-    Returns:
-        (H * W, 3) float32 points: x right, y up, z backward, the origin where the middle of the scene is; (H * W, 2)
-        float32, (0, 0) at the picture's upper left; (N, 3) uint32.
+    (H * W, 3) points: x right, y up, z backward, the origin where the middle of the scene is; (H * W, 2), (0, 0) at the
+    picture's upper left; (N, 3).
     """
     height, width = depth.shape
     focal = width / 2 / math.tan(math.radians(fov) / 2)
@@ -105,12 +97,8 @@ def mesh(
     coordinates = np.stack(((columns + 0.5) / width, (rows + 0.5) / height), axis=-1).reshape(-1, 2)
     index = np.arange(height * width, dtype=np.uint32).reshape(height, width)
     upper_left, upper_right, lower_left, lower_right = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
-    triangles = np.concatenate(
-        [
-            np.stack(corners, axis=-1).reshape(-1, 3)
-            for corners in ((upper_left, lower_left, upper_right), (upper_right, lower_left, lower_right))
-        ]
-    )
+    halves = (upper_left, lower_left, upper_right), (upper_right, lower_left, lower_right)
+    triangles = np.concatenate([np.stack(corners, axis=-1).reshape(-1, 3) for corners in halves])
     at = z.ravel()[triangles]
     whole = (at.max(axis=1) < TEAR * at.min(axis=1)) & known.ravel()[triangles].all(axis=1)
     return points, coordinates, triangles[whole]
@@ -129,22 +117,15 @@ def glb(depth: DepthMap, jpeg: bytes, fov: float) -> bytes:
         data += part + bytes(-len(part) % 4)
     ends = {"min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist()}
     float32, uint32 = 5126, 5125
+    picture = {"pbrMetallicRoughness": {"baseColorTexture": {"index": 0}, "metallicFactor": 0}}
     content = {
         "asset": {"version": "2.0", "generator": "video-depth-anything"},
         "extensionsUsed": ["KHR_materials_unlit"],
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0}],
-        "meshes": [
-            {"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2, "material": 0}]},
-        ],
-        "materials": [
-            {
-                "pbrMetallicRoughness": {"baseColorTexture": {"index": 0}, "metallicFactor": 0},
-                "doubleSided": True,
-                "extensions": {"KHR_materials_unlit": {}},
-            }
-        ],
+        "meshes": [{"primitives": [{"attributes": {"POSITION": 0, "TEXCOORD_0": 1}, "indices": 2, "material": 0}]}],
+        "materials": [{**picture, "doubleSided": True, "extensions": {"KHR_materials_unlit": {}}}],
         "textures": [{"source": 0}],
         "images": [{"bufferView": 3, "mimeType": "image/jpeg"}],
         "accessors": [

@@ -76,9 +76,7 @@ class Uploads:
         expected = int(length) if length.isdigit() else self._most + FORM_BYTES
         if expected > self._most + FORM_BYTES:
             raise too_large
-        kind = re.fullmatch(
-            r'multipart/form-data; ?boundary="?([^"; ]{1,70})"?', request.headers.get("content-type", "")
-        )
+        kind = re.fullmatch(KIND, request.headers.get("content-type", ""))
         if kind is None:
             raise NO_FORM
         if not await asyncio.to_thread(self._visitors.reserve, visitor, expected):
@@ -101,7 +99,6 @@ class Uploads:
             self._visitors.release(visitor, expected)
 
     async def progress(self, number: str) -> AsyncIterator[str]:
-        """How far an upload is, as Gradio's script wants to hear it."""
         told = 0
         while (form := self._forms.get(number)) is not None:
             update = {"msg": "update", "orig_name": form.name, "chunk_size": form.received - told}

@@ -60,8 +60,6 @@ class UploadError(InputError):
 
 
 class Decoder:
-    """A confined process, from start to end."""
-
     def __init__(self, name: str, limits: DecoderLimits, request: dict[str, Any]) -> None:
         self._name = name
         self._patience = limits.patience
@@ -115,7 +113,6 @@ class Decoder:
         return np.frombuffer(data, np.uint8).reshape(*size, 3)
 
     def close(self) -> None:
-        """End the process."""
         self.process.kill()
         self.process.wait()
         self._answers.close()
@@ -212,7 +209,6 @@ class UploadSource:
             yield Frame(image, time, duration)
 
     def close(self) -> None:
-        """End the decoder."""
         self._decoder.close()
 
 
@@ -239,7 +235,6 @@ class PictureDecoder:
             raise
 
     def close(self) -> None:
-        """End the process."""
         if self._decoder is not None:
             self._decoder.close()
             self._decoder = None

@@ -17,7 +17,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from .jobs import Job
-from .refusal import Refusal
+from .messages import Refusal
 
 PREFIX, LOCK, PUBLIC, INCOMING = "depth_page_", ".lock", "public", "incoming"
 # Seconds for which a visitor's files stay after the last sign of life: a reload or a sleeping phone loses nothing.
@@ -40,13 +40,11 @@ class Visitor:
     seen: float = field(default_factory=time.monotonic)
 
     def new_folder(self, kind: str) -> Path:
-        """An empty folder."""
         made = self.folder / f"{kind}_{secrets.token_hex(8)}"
         made.mkdir(parents=True)
         return made
 
     def busy(self) -> bool:
-        """Whether a job waits or runs."""
         return self.job is not None and self.job.active()
 
     def used(self) -> int:
@@ -59,7 +57,7 @@ class Visitors:
     """All visitors by their cookies, and one folder for their files. Safe to use from several threads."""
 
     def __init__(self, quota: int = 2_000_000_000) -> None:
-        remove_abandoned(Path(tempfile.gettempdir()))
+        remove_dead_pages(Path(tempfile.gettempdir()))
         self.root = Path(tempfile.mkdtemp(prefix=PREFIX)).resolve()
         self._held = FileLock(self.root / LOCK, timeout=0, thread_local=False)
         self._held.acquire()
@@ -101,7 +99,6 @@ class Visitors:
         return any(folder in real.parents for folder in allowed)
 
     def left(self, visitor: Visitor) -> int:
-        """Bytes that a visitor may still fill."""
         with self._lock:
             promised = sum(other.reserved for other in self._known.values())
             free = shutil.disk_usage(self.root).free - FLOOR - promised
@@ -147,19 +144,17 @@ class Visitors:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def stop_jobs(self) -> None:
-        """End every job: the server stops."""
         with self._lock:
             for visitor in self._known.values():
                 if visitor.job is not None:
                     visitor.job.stop.set("the page is closing")
 
     def close(self) -> None:
-        """Remove everything."""
         self._held.release()
         shutil.rmtree(self.root, ignore_errors=True)
 
 
-def remove_abandoned(parent: Path) -> list[Path]:
+def remove_dead_pages(parent: Path) -> list[Path]:
     """Remove the folders of pages that no longer run, and return them: a running page holds its folder's lock."""
     removed = []
     for root in parent.glob(f"{PREFIX}*"):
@@ -169,8 +164,8 @@ def remove_abandoned(parent: Path) -> list[Path]:
                 continue
             if not (root / LOCK).exists() and time.time() - state.st_mtime < KEPT_SECONDS:
                 continue  # just being made
-            FileLock(root / LOCK, timeout=0).acquire().lock.release()
-            shutil.rmtree(root, ignore_errors=True)
+            with FileLock(root / LOCK, timeout=0):
+                shutil.rmtree(root, ignore_errors=True)
             removed.append(root)
     return removed
 
