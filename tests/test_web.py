@@ -1,4 +1,4 @@
-"""The web page's parts without a browser: its jobs, cameras, relief and messages, and what its command refuses."""
+"""The web page's parts without a browser: its jobs, cameras, relief and messages."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import errno
 import json
 import math
 import struct
-import subprocess
-import sys
 import threading
 import zipfile
 from pathlib import Path
@@ -33,8 +31,6 @@ from video_depth_anything.web.networks import Networks
 from video_depth_anything.web.relief import FARTHEST, ReliefFrames, glb, mesh, relative_depth
 from video_depth_anything.web.uploads import UploadError, UploadSource
 from video_depth_anything.web.visitors import Visitor
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -307,31 +303,3 @@ def test_frames_for_the_relief_are_few_and_evenly_spaced(tmp_path: Path) -> None
     assert frames.write(0.5) == tmp_path / "relief" / "relief_000450.glb"
     assert frames.write(1.0).read_bytes().startswith(b"glTF")
     assert [path.name for path in (tmp_path / "relief").glob("*.glb")] == ["relief_000897.glb"]
-
-
-def test_arguments() -> None:
-    result = subprocess.run([sys.executable, "app.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-    text = " ".join(result.stdout.split())
-    for flag in (
-        "--checkpoint",
-        "--encoder",
-        "--device",
-        "--server_name",
-        "--server_port",
-        "--share",
-        "--allowed_hosts",
-    ):
-        assert flag in text
-    assert "(default: 127.0.0.1)" in text
-
-
-def test_without_checkpoints_it_says_so(tmp_path: Path) -> None:
-    for flags, said in (
-        (["--encoder", "vitb"], "vda weights vitb"),
-        (["--checkpoint", "none.pth"], "checkpoint none.pth not found"),
-        (["--auth", "nobody"], "USER:PASSWORD"),
-    ):
-        command = [sys.executable, str(ROOT / "app.py"), *flags, "--device", "cpu"]
-        result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-        assert result.returncode == 2
-        assert said in result.stderr

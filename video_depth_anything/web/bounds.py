@@ -68,7 +68,7 @@ class Body:
             return await self._receive()  # the connection's end
         patience = self._start + PATIENCE + self._taken / LEAST_RATE - time.monotonic()
         try:
-            message = await asyncio.wait_for(self._receive(), max(patience, 0.01))
+            message = await asyncio.wait_for(self._receive(), patience)
         except asyncio.TimeoutError as error:
             raise HTTPException(408, "The request came too slowly.") from error
         self._taken += len(message.get("body", b""))
