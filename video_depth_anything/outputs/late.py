@@ -19,12 +19,8 @@ from .registry import Format
 class LateOutputs(OutputWriter):
     """Outputs that are written at the end, from frames that are kept on disk until then.
 
-    The file has no name, so nothing is left of it however the process ends.
-
-    Args:
-        run: what the writers are made from, but the range.
-        formats: of the outputs.
-        keep_images: whether one of them shows the source's frames too.
+    The file has no name, so nothing is left of it however the process ends. `run` is what the writers are made from,
+    but the range; `keep_images` is whether one of them shows the source's frames too.
     """
 
     def __init__(self, run: RunInfo, formats: Sequence[Format], keep_images: bool) -> None:

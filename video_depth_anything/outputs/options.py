@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -40,20 +40,16 @@ def two_numbers(words: Sequence[str]) -> tuple[float, float]:
     return x, y
 
 
-def parallax(word: str) -> float:
-    """Percent of the width; more than a few are hard to look at."""
-    value = number(word)
-    if not 0 <= value <= 20:
-        raise BadValue(f"{value:g} is not a number from 0 to 20")
-    return value
+def number_up_to(most: float) -> Callable[[str], float]:
+    """Takes a number from 0 on."""
 
+    def parse(word: str) -> float:
+        value = number(word)
+        if not 0 <= value <= most:
+            raise BadValue(f"{value:g} is not a number from 0 to {most:g}")
+        return value
 
-def share(word: str) -> float:
-    """A number from 0 to 1."""
-    value = number(word)
-    if not 0 <= value <= 1:
-        raise BadValue(f"{value:g} is not a number from 0 to 1")
-    return value
+    return parse
 
 
 def rising_numbers(words: Sequence[str]) -> tuple[float, float]:
@@ -117,8 +113,8 @@ class OutputOptions:
         "layout of the two views in sbs",
         choices=("half", "full", "tab", "anaglyph"),
     )
-    stereo_depth: float = option(2.0, "parallax, in percent of the width", parallax, metavar="PERCENT")
-    stereo_plane: float = option(0.5, "depth at the screen, 1: nearest", share, metavar="SHARE")
+    stereo_depth: float = option(2.0, "parallax, in percent of the width", number_up_to(20), metavar="PERCENT")
+    stereo_plane: float = option(0.5, "depth at the screen, 1: nearest", number_up_to(1), metavar="SHARE")
     keep_audio: bool = option(False, "copy the sound into the videos")
     codec: str = option("libx264", "FFmpeg's H.264 or HEVC encoder, such as h264_nvenc", metavar="NAME")
     overwrite: bool = option(False, "replace files that no earlier run wrote", compared=False)

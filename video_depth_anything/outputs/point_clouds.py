@@ -71,18 +71,6 @@ end_header
 """
 
 
-def write_ply(path: Path, points: npt.NDArray[np.float32], colors: npt.NDArray[np.uint8]) -> None:
-    """Write a binary .ply file.
-
-    Args:
-        points: (N, 3) float32, metres. colors: (N, 3) uint8 RGB.
-    """
-    vertices = np.empty(len(points), VERTEX)
-    vertices["point"], vertices["color"] = points, colors
-    with removed_on_error(path):
-        path.write_bytes(PLY_HEADER.format(count=len(points)).encode() + vertices.tobytes())
-
-
 class PointClouds(OutputWriter):
     """`_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
 
@@ -105,7 +93,10 @@ class PointClouds(OutputWriter):
         if not kept.all():
             points, colors = points[kept], colors[kept]
         path = self._run.path(f"_point{frame.numbered(count):04d}.ply")
-        write_ply(path, points, colors)
+        vertices = np.empty(len(points), VERTEX)
+        vertices["point"], vertices["color"] = points, colors
+        with removed_on_error(path):
+            path.write_bytes(PLY_HEADER.format(count=len(points)).encode() + vertices.tobytes())
         self._paths.append(path)
 
     def written(self) -> list[str]:
@@ -118,11 +109,7 @@ def processed_intrinsics(
     """Intrinsics of the processed frames, and a line for the user that says where they come from.
 
     Without a focal length or a field of view, the original's 470.4 pixels are those of the processed frame, as in the
-    original; what is given is of the source's frames.
-
-    Args:
-        source_size: (H, W) of the source's frames.
-        size: (H, W) of the processed ones.
+    original; what is given is of the source's frames. Sizes are (H, W).
     """
     factor = size[1] / source_size[1]
     if camera.fov is not None:

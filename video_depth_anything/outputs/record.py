@@ -50,17 +50,11 @@ class Span(NamedTuple):
 
 @dataclass
 class RunRecord:
-    """What the runs of one name wrote in a folder.
+    """What the runs of one name wrote in a folder; `source` is empty where no run wrote anything.
 
-    Attributes:
-        folder, name: where, and what the names of the outputs begin with.
-        source: see `source_of`; empty where no run wrote anything.
-        inputs: name, size and time of change of the files that were read.
-        settings: all that changes what is written.
-        finished: whether the last run came to its end.
-        span: what it covered.
-        ends: lowest and highest depth.
-        files: the outputs, and how many files each is: folders hold several.
+    inputs: name, size and time of change of the files that were read. settings: all that changes what is written.
+    finished: whether the last run came to its end. span, ends: what it covered, lowest and highest depth. files: how
+    many each output is; folders hold several.
     """
 
     folder: Path

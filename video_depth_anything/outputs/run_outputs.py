@@ -18,11 +18,8 @@ logger = logging.getLogger(__name__)
 class RunOutputs:
     """All outputs of one input; a context manager that tidies up where neither `close` nor `abort` was called.
 
-    Args:
-        run: what they are made from; its folder is where they go in the end.
-        staging: where they are made; None: nothing is written to disk.
-        writers: of what is published.
-        own_numbers: whether frames are numbered as the source counts.
+    They are made in `staging` (None: nothing is written to disk) and go to the folder of `run` in the end.
+    `own_numbers` is whether frames are numbered as the source counts.
     """
 
     def __init__(
@@ -128,7 +125,10 @@ class RunOutputs:
             try:
                 if self._span is not None:
                     self._publish(self._span, finished=False)
-                    self._say_kept()
+                    paths = self.files()
+                    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+                    if paths:
+                        logger.warning("the run failed; the frames done so far are kept in %s%s", paths[0], more)
             except OSError as error:
                 logger.warning("%s: the finished part could not be kept: %s", self._run.folder, error)
             finally:
@@ -137,12 +137,6 @@ class RunOutputs:
     def _publish(self, span: Span, finished: bool) -> None:
         if self._staging is not None:
             self._published = self._staging.publish(finished, span, self._run.ends or self._seen.ends)
-
-    def _say_kept(self) -> None:
-        paths = self.files()
-        if paths:
-            more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-            logger.warning("the run failed; the frames done so far are kept in %s%s", paths[0], more)
 
     def _end(self) -> None:
         self._open = False

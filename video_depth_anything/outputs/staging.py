@@ -97,18 +97,10 @@ def _remove(path: Path) -> None:
 
 
 class Staging:
-    """The hidden folder of one run, the lock of its outputs' name, and how they get it.
+    """The hidden folder (`path`) of one run, the lock of its outputs' `name`, and how they get it.
 
-    Args:
-        wanted: what the run would record: folder, name, source, files it reads, settings. Outputs that an earlier run
-            made from another source keep their names; this run's then get a number behind the name, and a line says so.
-        save: formats that will be written.
-        overwrite: whether they may replace anything.
-
-    Attributes:
-        path: the hidden folder.
-        name: of the outputs.
-        earlier: what is recorded of earlier runs of that name.
+    `wanted` is what the run would record; `earlier` is what is recorded of that name. Outputs that an earlier run made
+    from another source keep their names; this run's then get a number behind the name, and a line says so.
 
     Raises:
         OutputError: if another run is writing outputs of that name there, or files are in the way that no run wrote.
@@ -123,7 +115,12 @@ class Staging:
         try:
             self.name = self._take_name(wanted.name)
             self.earlier = RunRecord.read(self._folder, self.name)
-            self._check_foreign_files()
+            found = [] if overwrite else self._foreign_files(self.name, self.earlier)
+            if found:
+                raise OutputError(
+                    f"{found[0]} exists, and no earlier run wrote it; move it, choose another --output_dir, or pass "
+                    "--overwrite"
+                )
             prefix = f".{self.name}.partial-{os.getpid()}-"
             self.path = Path(tempfile.mkdtemp(prefix=prefix, dir=self._folder))
             self._stack.callback(_remove, self.path)
@@ -162,22 +159,11 @@ class Staging:
     def _foreign_files(self, name: str, record: RunRecord) -> list[Path]:
         return [path for path in outputs_in(self._folder, name, self._save) if not record.owns(path)]
 
-    def _check_foreign_files(self) -> None:
-        found = [] if self._overwrite else self._foreign_files(self.name, self.earlier)
-        if found:
-            raise OutputError(
-                f"{found[0]} exists, and no earlier run wrote it; move it, choose another --output_dir, or pass "
-                "--overwrite"
-            )
-
     def publish(self, finished: bool, span: Span, ends: tuple[float, float] | None) -> dict[Path, Path]:
-        """Give the outputs their names, and record them.
+        """Give the outputs their names, and record them; returns the final path of each.
 
         The files of frames of a part join those of the whole. Besides, a part never replaces what covers more, nor an
         interrupted run a whole result: its outputs are called NAME_part or NAME_interrupted.
-
-        Returns:
-            From paths in the hidden folder to the final ones.
         """
         made = sorted(path for path in self.path.iterdir() if not path.name.startswith("."))
         if not made:
@@ -189,7 +175,8 @@ class Staging:
         replaces = old.span is None or span.covers(old.span) or (finished and self._overwrite)
         if not same or (replaces and (finished or not old.finished)):
             return self._put(made, replace(new, files=old.files if same else {}), finished, join)
-        merged = [path for path in made if join and finished and self._is_of_frames(path)]
+        of_frames = [name for name, entry in FORMATS.items() if entry.frame_files]
+        merged = [path for path in made if join and finished and is_output(self.name, path.name, of_frames)]
         rest = [path for path in made if path not in merged]
         put: dict[Path, Path] = {}
         if merged:
@@ -203,11 +190,6 @@ class Staging:
             word = "part" if finished else "interrupted"
             put |= self._put_beside(rest, replace(new, name=f"{self.name}_{word}"), finished)
         return put
-
-    def _is_of_frames(self, path: Path) -> bool:
-        """Whether an output is made of a file for each frame."""
-        formats = [name for name, entry in FORMATS.items() if entry.frame_files]
-        return is_output(self.name, path.name, formats)
 
     def _target(self, path: Path, name: str) -> Path:
         return self._folder / f"{name}{path.name[len(self.name) :]}"
@@ -235,7 +217,9 @@ class Staging:
         if foreign and not self._overwrite:
             return self._put_beside(made, replace(record, files={}), finished)
         optional = contextlib.nullcontext() if finished else contextlib.suppress(OSError)  # the disk may be full
-        stale = [] if join else [self._folder / name for name in record.files if self._is_cloud(name, targets)]
+        # Point clouds are written anew, frame by frame: those of an earlier run would lie between them.
+        clouds = not join and any(target.suffix == ".ply" for target in targets.values())
+        stale = [self._folder / name for name in record.files if clouds and name.endswith(".ply")]
         record.files = record.files | {target.name: 1 for target in targets.values()}
         with optional:  # now and not only at the end, so that the files are known whenever the process ends
             replace(record, finished=False).write()
@@ -248,10 +232,6 @@ class Staging:
         with optional:
             record.write()
         return targets
-
-    def _is_cloud(self, name: str, targets: dict[Path, Path]) -> bool:
-        """Whether a file is of a kind that this run writes anew, frame by frame, beside its other outputs."""
-        return name.endswith(".ply") and any(target.suffix == ".ply" for target in targets.values())
 
     def close(self) -> None:
         """Remove what is left, and let the name go."""

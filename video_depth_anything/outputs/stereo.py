@@ -37,13 +37,10 @@ Levels = npt.NDArray[np.uint8]
 
 
 class EyeViews:
-    """Makes the views of both eyes.
+    """Makes the views (h, w) of both eyes from frames (H, W).
 
-    Args:
-        frame: (H, W) of the frames.
-        size: (h, w) of a view; frames are squeezed to it.
-        parallax: of the nearest against the farthest, as a share of the width.
-        plane: which disparity, from 0 (farthest) to 1, lies on the screen.
+    `parallax` of the nearest against the farthest is a share of the width; `plane` is which disparity, from 0
+    (farthest) to 1, lies on the screen.
     """
 
     def __init__(self, frame: tuple[int, int], size: tuple[int, int], parallax: float, plane: float) -> None:
@@ -114,12 +111,10 @@ class EyeViews:
 
 
 def _fill_holes(origin: npt.NDArray[np.float32], levels: Levels, from_left: bool) -> None:
-    """Let holes show the last pixel of their far side again; a single one lies on a slope, between its neighbours.
+    """Let holes, 0 in `levels`, show the last pixel of their far side again; a single one lies between its neighbours.
 
-    Args:
-        origin: (h, w), where each pixel comes from; holes are filled in place.
-        levels: (h, w), 0 in holes.
-        from_left: on which side of holes it is farther.
+    `origin` (h, w) is where each pixel comes from, filled in place; `from_left` tells on which side of holes it is
+    farther.
     """
     holes = np.flatnonzero(levels == 0)
     if not holes.size:

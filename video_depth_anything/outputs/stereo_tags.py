@@ -17,12 +17,7 @@ TOP_BOTTOM, LEFT_RIGHT = 1, 2
 
 
 def tag_stereo(path: Path, layout: int) -> None:
-    """Note in a video file of one picture stream, whose index stands before its data, how both views lie in it.
-
-    Args:
-        path: of the file.
-        layout: TOP_BOTTOM or LEFT_RIGHT.
-    """
+    """Note in a video file of one picture stream, whose index stands before its data, how both views lie in it."""
     tag = _box(b"st3d", struct.pack(">IB", 0, layout))
     tagged = path.with_name(f".tagged_{path.name}")
     with path.open("rb") as source, tagged.open("wb") as target:

@@ -134,14 +134,7 @@ def usual_input_size(checkpoint: Path) -> int:
 
 
 def calibration_frames(videos: Sequence[str] = ()) -> Iterator[Image]:
-    """What int8 is calibrated on: half of it from the bundled clip, the rest from the first videos, if there are any.
-
-    Args:
-        videos: files.
-
-    Yields:
-        (H, W, 3) uint8 RGB.
-    """
+    """What int8 is calibrated on, (H, W, 3) uint8: half of it from the bundled clip, the rest from videos."""
     half = CALIBRATION_FRAMES // 2
     first = videos[:half]
     yield from sample_frames(bundled(EXAMPLE), half if first else CALIBRATION_FRAMES)

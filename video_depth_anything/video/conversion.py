@@ -85,15 +85,7 @@ class Converter:
     """Turns one stream's frames into RGB pictures, all of the size of the first.
 
     HDR (PQ and HLG) is tone mapped to ordinary range. SDR of wide gamut keeps its numbers, as ffmpeg leaves them: they
-    look a little paler than they were, whatever the file.
-
-    Args:
-        location: for messages.
-        pixel_aspect: width of a stored pixel over its height; None if square.
-        crop: what the container leaves out of every frame.
-
-    Attributes:
-        orientation: of the latest picture; None before the first.
+    look a little paler than they were. `orientation` is that of the latest picture; None before the first.
     """
 
     def __init__(self, location: str, pixel_aspect: Fraction | None, crop: Crop | None = None) -> None:

@@ -34,15 +34,10 @@ class Original:
 
 
 class VideoCopier:
-    """Writes the frames of a file as its own packets at their own times, all at the end.
+    """Writes the frames of a file as its own packets at their own times, all at the end, under the name `path` (.mp4).
 
     Where the packets turn out to show something else, because the run was cut short or the file is damaged, the frames
-    are read again and encoded.
-
-    Args:
-        path: where to; .mp4.
-        original: the file.
-        fps, audio, codec: as of `VideoWriter`.
+    are read again and encoded, as by `VideoWriter`.
     """
 
     def __init__(self, path: Path, original: Original, fps: Fraction, audio: AudioTrack | None, codec: str) -> None:

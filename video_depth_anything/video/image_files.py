@@ -29,19 +29,11 @@ COLOR_LAYERS = ("rgba", "rgb", "beauty", "combined", "color")
 
 
 def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MAX_PIXELS) -> Iterator[Page]:
-    """The pictures of an image file: one, or all frames of an animation, all pages of a TIFF.
+    """The pictures of an image file: one, or all frames of an animation, all pages of a TIFF; ImageError if it is none.
 
     Gray is repeated to three channels, transparency is dropped, a camera's turn (EXIF) is undone, 16 bits and floats
-    become 8 bits.
-
-    Args:
-        path: the file; its ending tells EXR, DPX, Cineon and Radiance, its content the others.
-        colorspace: what its numbers mean. "auto": linear light in EXR and Radiance, logarithmic in Cineon and in DPX
-            that says so, otherwise those of a screen.
-        max_pixels: height times width at most, checked before decoding.
-
-    Raises:
-        ImageError: with the reason, if it is no image, damaged or too large.
+    become 8 bits. "auto" is linear light in EXR and Radiance, logarithmic in Cineon and in DPX that says so, else that
+    of a screen.
     """
     try:
         if path.suffix.lower() == ".exr":

@@ -24,18 +24,9 @@ logger = logging.getLogger(__name__)
 class ImageReader(Reader):
     """Reads image files as frames; iterated once.
 
-    A single file gives all its frames or pages; of several files each gives its first. Several that are numbered keep
-    their numbers in `Frame.number`.
-
-    Args:
-        paths: in order, at least one.
-        image_fps: frames a second that images stand for, unless an animation says how long each is shown.
-        colorspace: what their numbers mean.
-        limits: how large they may be.
-
-    Raises:
-        InputError: if the first cannot be read, or one is not as large as the first; while iterating, where only its
-            pixels tell.
+    A single file gives all its frames or pages, at its own times if it has any; of several files each gives its first.
+    Those that are numbered keep their numbers in `Frame.number`. InputError if the first cannot be read, or one has
+    another size.
     """
 
     name = "images"

@@ -26,14 +26,9 @@ LONGEST = 1.0
 class Newest:
     """Iterates a source as it runs: a frame that was not asked for before the next one came is dropped.
 
-    Closing the iteration, or an exception in its consumer, ends the reading thread at once, whenever the next frame is
-    due.
-
-    Args:
-        frames: read in a thread.
-        paced: hold each frame back until its time has come, as a camera would; for files, which could be read at once.
-        wait: sleeps for so many seconds, and returns True, early, if the run is to end, as `threading.Event.wait`
-            does; None: nobody else ends it.
+    Closing the iteration, or an exception in its consumer, ends the reading thread at once. `paced` holds each frame
+    back until its time has come, as a camera would. `wait` sleeps, and returns True if the run is to end, as
+    `Event.wait` does.
     """
 
     def __init__(self, frames: Iterable[Frame], paced: bool, wait: Callable[[float], bool] | None = None) -> None:
@@ -97,24 +92,12 @@ class Newest:
 
 
 def is_live(location: str, has_length: bool, chosen: bool | None = None) -> bool:
-    """Whether frames come when they come: what has no length and is no regular file, unless the user knows better.
-
-    Args:
-        location: of the input.
-        has_length: whether its header says how long it is.
-        chosen: --live or --no-live; None if neither was given.
-    """
+    """Whether frames come as a camera gives them: no length and no regular file, unless the user chose."""
     return not has_length and not Path(location).is_file() if chosen is None else chosen
 
 
 class LiveReader(Reader):
-    """A reader of a live source: stamps frames, and opens a source again that went away.
-
-    Args:
-        reader: open, and not iterated yet; `made_up_clock` tells whether its times are not the source's own.
-        name: of the source, for messages.
-        reopened: opens it again; None: the end of the source is the end.
-    """
+    """Another reader, of a live source: stamps its frames, and opens it again by `reopened`, if that is given."""
 
     def __init__(self, reader: Reader, name: str, reopened: Callable[[], Reader] | None = None) -> None:
         self.name, self.fps, self.expected_frames = reader.name, reader.fps, None

@@ -56,10 +56,12 @@ class AudioTrack:
         """Why the sound cannot be used: a few words; None if it can. To be asked before long work."""
         import av
 
-        if not self._again():
-            path = Path(self.location)
+        path, address = Path(self.location), is_address(self.location)
+        # Not from a pipe, a camera or a live stream.
+        again = self.location.lower().startswith(("http://", "https://")) if address else path.is_file()
+        if not again:
             # A folder, or a pattern, of images.
-            silent = not is_address(self.location) and (path.is_dir() or not path.exists())
+            silent = not address and (path.is_dir() or not path.exists())
             return NO_SOUND if silent else "its source can be read only once"
         try:
             with closing(open_sound(self.location)) as container:
@@ -75,12 +77,6 @@ class AudioTrack:
             return str(error)
         except Exception as error:
             return f"it cannot be read: {getattr(error, 'strerror', None) or error}"
-
-    def _again(self) -> bool:
-        """Whether the source is a file, or an address of one: not a pipe, a camera or a live stream."""
-        if is_address(self.location):
-            return self.location.lower().startswith(("http://", "https://"))
-        return Path(self.location).is_file()
 
 
 class Sound:

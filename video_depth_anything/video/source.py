@@ -25,13 +25,9 @@ logger = logging.getLogger(__name__)
 
 
 def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:
-    """Size (H, W) of frames whose longer side may have at most `max_res` pixels (-1: any).
+    """Size (H, W) of frames whose longer side may have at most `max_res` pixels (-1: any; ValueError for 0 and 1).
 
-    A size that is changed is rounded to even numbers, as codecs want it, the longer side down; one that fits is left as
-    it is.
-
-    Raises:
-        ValueError: if `max_res` is 0 or 1: no even size is so small.
+    A size that is changed is rounded to even numbers, as codecs want it, the longer side down; one that fits stays.
     """
     if max_res < 0 or max(height, width) <= max_res:
         return height, width

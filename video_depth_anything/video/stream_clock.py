@@ -31,21 +31,12 @@ class Joint(NamedTuple):
 
 
 class StreamClock:
-    """Turns the time stamps of pictures into seconds that rise.
+    """Turns the time stamps of pictures into seconds that rise; `joints` are those found so far.
 
-    Presentation stamps are used unless they are worse ordered than the decoding stamps. Where time goes back, or jumps
-    forward by more than 10 seconds, the stream goes on at the usual duration instead; that is said once.
-
-    Args:
-        time_base: seconds a tick.
-        usual: seconds that a frame is usually shown, for frames that do not say.
-        location: for the message.
-        by_dts: whether the format has decoding stamps alone, as AVI, and its presentation stamps are guessed.
-        goes_on: tells whether something else in the file, its sound, fills the time between two of the stream's own
-            times; then a long step is a still picture, as recordings of screens have it. None: not known.
-
-    Attributes:
-        joints: those found so far.
+    Presentation stamps are used unless they are worse ordered than the decoding stamps, or the format, as AVI, has the
+    latter alone (`by_dts`). Where time goes back, or jumps forward by more than 10 seconds, the stream goes on at the
+    usual duration instead, with one warning; unless `goes_on` knows that something else in the file, its sound, fills
+    the time between two of the stream's own times: recordings of screens have still pictures.
     """
 
     def __init__(

@@ -26,13 +26,8 @@ ROUNDED = 1e-3
 def as_rate(fps: float, frames: int | None = None) -> Fraction:
     """The exact frame rate that a rounded one stands for: 29.97 is 30000/1001, 24.0 is 24.
 
-    Args:
-        fps: frames a second.
-        frames: how many frames play at that rate, if known. A standard rate that would make them half a frame longer or
-            shorter altogether is another rate.
-
-    Raises:
-        ValueError: if fps is not a positive, finite number.
+    A standard rate that would make `frames` half a frame longer or shorter altogether is another rate. ValueError if
+    `fps` is not a positive, finite number.
     """
     if not 0 < fps < float("inf"):
         raise ValueError(f"frame rate {fps} is not a positive number")
@@ -74,15 +69,8 @@ def choose_frames(
     """The frames of a time span, thinned out by their times so that what is kept plays as long as what was read.
 
     Times count from the first frame kept. With a target rate below the source's, kept frame k is the one nearest to
-    k / rate and is shown then; its duration lasts until the next kept one.
-
-    Args:
-        frames: in rising order of time.
-        source_fps: mean rate of the source.
-        target_fps: frames a second to keep; None: all.
-        start, end: seconds from the first frame; end None: to the end.
-        hold: frames that are held back where they are thinned out: 2 to know whether the last one fits; 0 where nobody
-            can wait for the next one.
+    k / rate and is shown then; its duration lasts until the next kept one. `hold` frames are held back there: 2 to know
+    whether the last one fits; 0 where nobody can wait for the next one.
     """
     rate = target_fps or Fraction(source_fps)
     thinned = rate < source_fps * (1 - SAME_RATE)

@@ -101,15 +101,10 @@ def _to_xyz(primaries: int) -> Values:
 
 
 def tone_mapped(signal: Values, transfer: Transfer, primaries: int) -> Values:
-    """HDR signals to sRGB signals.
+    """HDR signals (..., 3) RGB, 0 to 1, to sRGB signals of BT.709's primaries; `primaries` is their H.273 code.
 
-    Args:
-        signal: (..., 3) RGB, 0 to 1, in the curve of `transfer`.
-        primaries: H.273 code of the primaries.
-
-    Returns:
-        (..., 3) RGB of BT.709's primaries in the sRGB curve, 0 to 1; colours that these primaries do not reach lie
-        outside. They are cut off last: a table of what was cut off before would interpolate badly.
+    Colours that these primaries do not reach lie outside of 0 to 1. They are cut off last: a table of what was cut off
+    before would interpolate badly.
     """
     light = pq_to_light(signal) if transfer == "pq" else hlg_to_light(signal)
     largest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
