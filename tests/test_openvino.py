@@ -145,3 +145,34 @@ def test_missing_device_ends_in_one_line(checkpoint: Path) -> None:
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith("error: OpenVINO finds no NPU here")
+
+
+LARGE_BLOCKS = """
+import ctypes, resource
+from video_depth_anything.pipelines.commands import free_large_blocks
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
+libc.free(libc.malloc(30 << 20))  # from now on glibc would keep blocks of this size
+{call}
+blocks = [libc.malloc(20 << 20) for _ in range(8)]
+for block in blocks:
+    ctypes.memset(block, 1, 20 << 20)
+for block in blocks[:7]:  # the last one keeps the heap from shrinking
+    libc.free(block)
+for line in open("/proc/self/status"):
+    if line.startswith("VmRSS"):
+        print(int(line.split()[1]) >> 10)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc's allocator")
+def test_large_blocks_are_given_back() -> None:
+    kept, given_back = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", LARGE_BLOCKS.format(call=call)], check=True, capture_output=True
+            ).stdout
+        )
+        for call in ("", "free_large_blocks()")
+    )
+    assert kept - given_back > 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -15,6 +17,9 @@ from .options import RunOptions, StreamingOptions
 from .ranks import join_ranks, use_own_gpu
 from .setup import load_network
 from .stop import Stop, stop_on_signals
+
+M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
+LARGE_BLOCK = 128 << 10  # glibc's own threshold, before it grows by what is freed
 
 
 def run_offline(options: RunOptions, inputs: Sequence[str], show: Show, say: Callable[[str], None]) -> int:
@@ -80,6 +85,20 @@ def _prepare(
     if options.reset_on_cut:
         CutDetector()  # fails now, if at all
     network = load_network(options.model, [str(one.path) for one in inputs if one.path])
+    if network.execution.openvino_device is not None:
+        free_large_blocks()
     settings = replace(options, model=network.named(options.model)).settings(streaming)
     plan = replace(plan, provenance=network.provenance(), settings=settings)
     return Batch(options, plan, network, stop, show, say, streaming)
+
+
+def free_large_blocks() -> None:
+    """Have glibc return large blocks to the system as soon as they are freed; elsewhere do nothing.
+
+    By default it begins to keep blocks of up to 32 MiB, and what lies between those of a window and those of a moment
+    breaks its memory up: with OpenVINO a long run grew by a tenth. PyTorch, which allocates at every operation, would
+    take half as long again.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK)
