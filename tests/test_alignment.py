@@ -14,7 +14,7 @@ from recipes import assert_close, golden_arrays, window_schedule
 from torch import Tensor
 
 from utils.util import compute_scale_and_shift, get_interpolate_frames
-from video_depth_anything.alignment import WindowAligner
+from video_depth_anything.alignment import WindowAligner, fit_maps
 
 
 def test_fits_match_golden() -> None:
@@ -67,6 +67,18 @@ def test_fit_is_numpys_least_squares(seed: int) -> None:
     expected = np.linalg.lstsq(columns, target.ravel(), rcond=None)[0]
     found = compute_scale_and_shift(prediction, target, np.ones((9, 7)))
     np.testing.assert_allclose(found, expected, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 9, 200])
+def test_fit_on_a_device_is_the_hosts(size: int) -> None:
+    rng = np.random.default_rng(size)
+    prediction, target = rng.random((2, 2, size, size), np.float32)
+    if size > 1:
+        prediction[0, 0, 1], target[1, 2, 0] = np.nan, np.inf
+    fit = fit_maps(torch.from_numpy(prediction), torch.from_numpy(target))
+    finite = np.isfinite(prediction) & np.isfinite(target)
+    np.testing.assert_allclose(fit, compute_scale_and_shift(prediction, target, finite), rtol=1e-9)
+    assert fit_maps(torch.full((2, 3, 3), 0.1), torch.rand(2, 3, 3)) is None
 
 
 def windows_of(truth: npt.NDArray[np.float32], rng: np.random.Generator) -> list[npt.NDArray[np.float32]]:

@@ -91,7 +91,8 @@ def test_compiled(device_model: VideoDepthAnything, device: torch.device) -> Non
     """Offline, and a stream whose frames are recorded; a CPU captures the pieces and runs them as they are."""
     dtype = torch.float16 if device.type == "cuda" else None
     # One at once, so that each piece has one shape to be compiled for.
-    execution, usual = Execution(device, dtype, 1, compile=True), Execution(device, dtype, 1)
+    execution = Execution(device, dtype, 1, compile=True, graphs=device.type == "cuda")
+    usual = Execution(device, dtype, 1)
     plain = load_backend(device_model, usual)
     network = load_backend(device_model, execution) if device.type == "cuda" else CompiledNetwork(device_model, "eager")
     frames = synthetic_frames(4, 28, 42, seed=4)
@@ -110,7 +111,7 @@ def test_recorded_steps_equal_plain_ones(
     network = device_model if dtype is None else with_half_weights(device_model, dtype)
     clips = [synthetic_frames(50, 48, 64, seed=seed) for seed in (1, 2)]
     expected = [stream_all(DepthStream(network, 56, Execution(gpu, dtype, 1)), clip) for clip in clips]
-    streams = [DepthStream(network, 56, Execution(gpu, dtype, 1, compile=True)) for _ in clips]
+    streams = [DepthStream(network, 56, Execution(gpu, dtype, 1, graphs=True)) for _ in clips]
     pairs = [[stream.step(frame) for stream, frame in zip(streams, frames)] for frames in zip(*clips)]
     for found, depths in zip(zip(*pairs), expected):
         assert_close(np.stack(found), depths, RECORDED[dtype])
@@ -122,7 +123,7 @@ def test_recorded_steps_equal_plain_ones(
 @pytest.mark.parametrize("recorded", [False, True])
 def test_two_streams_in_two_threads(device_model: VideoDepthAnything, device: torch.device, recorded: bool) -> None:
     clips = [synthetic_frames(12, 28, 42, seed=seed) for seed in (3, 4)]
-    execution = Execution(device, None, 1, compile=recorded)
+    execution = Execution(device, None, 1, graphs=recorded)
     expected = [stream_all(DepthStream(device_model, 28, Execution(device, None, 1)), clip) for clip in clips]
     together = threading.Barrier(2)
 

@@ -5,23 +5,28 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 import torch.nn.functional as F
+from recipes import synthetic_frames
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.overrides import TorchFunctionMode
 
 from benchmark.speed.counted import count_offline, count_streaming
-from video_depth_anything import Execution, VideoDepthAnything, transform
+from video_depth_anything import DepthStream, Execution, VideoDepthAnything, transform, video_depth_stream
 from video_depth_anything.backends import cuda_graph
 from video_depth_anything.backends.compiled import CompiledNetwork
+from video_depth_anything.device import choose_execution
 from video_depth_anything.dinov2_layers.attention import attend, attend_in_groups
 from video_depth_anything.offline import HostCopy
+from video_depth_anything.temporal_memory import TemporalMemory
 
 SECOND = torch.device("cuda:1")
 
@@ -142,6 +147,43 @@ def test_graphs_are_recorded_one_after_the_other(driver: Driver) -> None:
     first.join(20)
     second.join(20)
     assert waiting and len(driver.log) == 2
+
+
+def stream_all(stream: DepthStream) -> npt.NDArray[np.float32]:
+    return np.stack([stream.step(frame) for frame in synthetic_frames(4, 28, 42, seed=4)])
+
+
+def test_streams_on_cuda_are_recorded(monkeypatch: pytest.MonkeyPatch, golden_model: VideoDepthAnything) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert choose_execution("cuda", "fp16").graphs and not choose_execution("cpu").graphs
+    calls = []
+
+    def record(run: Callable[[Tensor], Tensor], _: Tensor, memory: TemporalMemory) -> Callable[[Tensor], Tensor]:
+        calls.append(memory.frames_seen)
+        return run
+
+    monkeypatch.setattr(video_depth_stream, "RecordedStep", record)
+    stream_all(DepthStream(golden_model, 28, Execution(torch.device("cpu"), None, 1, graphs=True)))
+    assert calls == [1]
+
+
+def test_what_cannot_be_recorded_is_computed_plainly(
+    monkeypatch: pytest.MonkeyPatch, golden_model: VideoDepthAnything, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fails(run: Callable[[Tensor], Tensor], image: Tensor, _: TemporalMemory) -> None:
+        run(image)
+        raise RuntimeError("CUDA error: operation not permitted when stream is capturing\nand much more")
+
+    monkeypatch.setattr(video_depth_stream, "RecordedStep", fails)
+    execution = Execution(torch.device("cpu"), None, 1)
+    expected = stream_all(DepthStream(golden_model, 28, execution))
+    stream = DepthStream(golden_model, 28, replace(execution, graphs=True))
+    np.testing.assert_array_equal(stream_all(stream), expected)
+    stream.reset()
+    np.testing.assert_array_equal(stream_all(stream), expected)
+    assert [record.message.split(": ")[-1] for record in caplog.records] == [
+        "operation not permitted when stream is capturing"
+    ]
 
 
 def test_the_host_waits_for_nothing_but_depth() -> None:

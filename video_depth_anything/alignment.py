@@ -62,9 +62,22 @@ def fit_scale_and_shift(prediction: Array, target: Array, mask: npt.ArrayLike) -
     p, t, weighted, weight = _counting(prediction, target, mask)
     a00, a01, a11 = float(weighted @ p), float(weighted.sum()), float(p.size if weight is None else weight.sum())
     b0, b1 = float(weighted @ t), float(t.sum() if weight is None else weight @ t)
+    return _solve(a00, a01, a11, b0, b1, p.size)
+
+
+def fit_maps(prediction: Tensor, target: Tensor) -> tuple[float, float] | None:
+    """The same for maps on a device, over the pixels that are finite in both; only the five sums leave it."""
+    valid = prediction.isfinite() & target.isfinite()
+    p, t = (torch.where(valid, x, 0).flatten().double() for x in (prediction, target))
+    a00, a01, a11, b0, b1 = torch.stack([p @ p, p.sum(), valid.sum().double(), p @ t, t.sum()]).tolist()
+    return _solve(a00, a01, a11, b0, b1, a11)
+
+
+def _solve(a00: float, a01: float, a11: float, b0: float, b1: float, count: float) -> tuple[float, float] | None:
+    """The least squares of `count` pixels from their sums; None where they are singular."""
     det = a00 * a11 - a01 * a01
     # By the Cauchy-Schwarz inequality det >= 0, and rounding leaves about eps * a00 * a11 of it.
-    if det <= np.finfo(np.float64).eps * max(p.size, 1) * a00 * a11:
+    if det <= np.finfo(np.float64).eps * max(count, 1) * a00 * a11:
         return None
     return (a11 * b0 - a01 * b1) / det, (a00 * b1 - a01 * b0) / det
 
@@ -103,7 +116,7 @@ class WindowAligner:
 
     Holds two reference maps and the eight frames that the next window may still change, whatever the video's length.
     Relative models: each window is mapped onto what came before by the scale and shift that fit its slots 0 and 1.
-    Metric models predict metres already and are only cross-faded. All but the fit happens on the windows' device.
+    Metric models predict metres already and are only cross-faded. It happens on the windows' device.
     """
 
     def __init__(self, metric: bool) -> None:
@@ -146,18 +159,19 @@ class WindowAligner:
             return depth
         if self._first is None or self._second is None:
             raise ValueError("the previous window is incomplete, so no window can follow it")
-        # Two maps are little to copy, and not every device has float64.
-        target = torch.stack([self._first, self._second])
-        scale, shift = self._scale_and_shift(depth[:ALIGN_LEN].cpu().numpy(), target.cpu().numpy())
+        scale, shift = self._scale_and_shift(depth[:ALIGN_LEN], torch.stack([self._first, self._second]))
         return depth.mul(scale).add_(shift).clamp_(min=0)
 
-    def _scale_and_shift(self, prediction: DepthMap, target: DepthMap) -> tuple[float, float]:
+    def _scale_and_shift(self, prediction: Tensor, target: Tensor) -> tuple[float, float]:
         """Scale and shift of this window; those of the window before where a fit is singular or swaps near and far.
 
         No window may poison the ones after it, so pixels that are not finite are left out too.
         """
-        mask = np.isfinite(prediction) & np.isfinite(target)
-        fit = fit_scale_and_shift(prediction, target, mask)
+        if prediction.device.type == "cuda":
+            fit = fit_maps(prediction, target)
+        else:  # NumPy is faster on a CPU, and Metal has no float64
+            p, t = prediction.cpu().numpy(), target.cpu().numpy()
+            fit = fit_scale_and_shift(p, t, np.isfinite(p) & np.isfinite(t))
         if fit is None or not np.isfinite(fit).all() or fit[0] <= 0:
             if not self._warned:
                 logger.warning(

@@ -24,7 +24,7 @@ class Execution:
     In PyTorch a CPU gains nothing from larger batches and pays for them in cache misses and memory, unless frames are
     small; a GPU needs them to be filled.
     `openvino_device` is where OpenVINO computes the network ("CPU", "GPU", "NPU"); None: PyTorch does, on `device`,
-    with its pieces compiled if `compile` is set, and then on CUDA a stream's frames as one recorded graph.
+    with its pieces compiled if `compile` is set, and a stream's frames as one recorded CUDA graph if `graphs` is.
     `int8` has OpenVINO compute the encoder's linear layers in eight-bit integers, and the rest in `autocast_dtype`.
     """
 
@@ -34,6 +34,7 @@ class Execution:
     openvino_device: str | None = None
     compile: bool = False
     int8: bool = False
+    graphs: bool = False
 
     def autocast(self) -> torch.autocast:
         """Context in which the network runs."""
@@ -156,7 +157,8 @@ def choose_execution(
     if resolved.type == "cpu" and (backend == "openvino" or (backend == "auto" and not compile and has_openvino())):
         return _openvino_execution("CPU", precision)
     frames_at_once = frames_for_cpu(input_size) if resolved.type == "cpu" else 8
-    return Execution(resolved, resolve_precision(precision, resolved), frames_at_once, compile=compile)
+    dtype, graphs = resolve_precision(precision, resolved), resolved.type == "cuda"
+    return Execution(resolved, dtype, frames_at_once, compile=compile, graphs=graphs)
 
 
 def has_openvino() -> bool:

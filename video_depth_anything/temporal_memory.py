@@ -60,12 +60,12 @@ def by_heads(x: Tensor) -> Tensor:
 def attend(
     query: Tensor, keys: Sequence[Tensor] | Tensor, values: Sequence[Tensor] | Tensor, tables: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Attention of one query per pixel to the frames in the position slots 0, 1, .., in float32 whatever the types.
+    """Attention of one query per pixel to the frames in the position slots 0, 1, .., summed up in float32.
 
     Args:
         query: (P, C).
         keys: (heads, C / heads, P) of each slot, without positions; one tensor takes few operations, for devices where
-            starting one costs more than gathering the slots.
+            starting one costs more than gathering the slots. Its products have its type, which halves their traffic.
         values: likewise.
         tables: projected positions of all slots for keys and for values, (heads, C / heads, slots).
 
@@ -78,9 +78,10 @@ def attend(
         q = q * width**-0.5
         key_table, value_table = (x[..., : len(keys)] for x in tables)
         if isinstance(keys, Tensor) and isinstance(values, Tensor):
-            scores = (keys * q).sum(2).transpose(0, 1)  # (heads, slots, P)
+            scores = (keys * q.to(keys.dtype)).sum(2, dtype=torch.float32).transpose(0, 1)  # (heads, slots, P)
             weights = torch.baddbmm(scores, key_table.transpose(1, 2), q).softmax(1)
-            mixed = (values * weights.transpose(0, 1).unsqueeze(2)).sum(0)
+            shares = weights.transpose(0, 1).unsqueeze(2).to(values.dtype)
+            mixed = (values * shares).sum(0, dtype=torch.float32)
             return (mixed + torch.bmm(value_table, weights)).flatten(0, 1).t()
         product = torch.empty_like(q)
         scores = q.new_empty(heads, len(keys), pixels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,8 @@ from .offline import resize_depth
 from .temporal_memory import OLDEST, AttentionMemory, StateMemory, TemporalMemory
 from .transform import as_frame, network_size, prepare, preprocess
 from .windows import INFER_LEN, INTERP_LEN, KEYFRAMES, OVERLAP
+
+logger = logging.getLogger(__name__)
 
 # The classes, and what users of the original import from here.
 __all__ = [
@@ -125,12 +128,21 @@ class DepthStream:
 
     def _next_depth(self, image: Tensor, frame_size: tuple[int, int]) -> Tensor:
         """Depth (1, H, W) float32 of the next frame, on the host."""
-        if self._running.compile and image.device.type == "cuda" and self.frames_seen > 0:
-            self._recorded = self._recorded or RecordedStep(self._depth, image, self._memory)
-            depth = self._recorded(image)
-        else:
-            depth = self._depth(image)
+        recorded = self._record(image) if self._running.graphs and self.frames_seen > 0 else None
+        depth = recorded(image) if recorded else self._depth(image)
         return resize_depth(depth.unsqueeze(0), frame_size)[0].cpu()
+
+    def _record(self, image: Tensor) -> RecordedStep | None:
+        """The work of a frame after the first as a CUDA graph; None, with a line, where that cannot be recorded."""
+        number = self.frames_seen
+        try:
+            self._recorded = self._recorded or RecordedStep(self._depth, image, self._memory)
+        except RuntimeError as error:
+            self._memory.rewind(number)
+            self.execution, self._running = (replace(x, graphs=False) for x in (self.execution, self._running))
+            reason = str(error).split("\n")[0]
+            logger.warning("a frame's work cannot be recorded as a CUDA graph, so streaming is slower: %s", reason)
+        return self._recorded
 
     def _depth(self, image: Tensor) -> Tensor:
         """Depth (1, h, w) of the next frame from the network's input (1, 3, h, w)."""
@@ -218,15 +230,17 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
             self.replaced_parts("forward_features")
             self.reset_stream()
             transform = None
-        stream = DepthStream(self, transform.input_size if transform else input_size, execution)
+        # A graph is worth recording for many frames.
+        plain = replace(execution, graphs=False)
+        stream = DepthStream(self, transform.input_size if transform else input_size, plain)
         past: list[Sequence[Tensor]] = []
         if transform and height and width:
             past = [*self.frame_cache_list[:2], *self.frame_cache_list[3 - INFER_LEN :]]
             stream.frame_size = (height, width)
         memory = stream._memory = StateMemory(past, self.id + 1)
-        stream._watch, stream._running = self._watch, self._widened or execution
+        stream._watch, stream._running = self._watch, self._widened or plain
         depth = stream.step(frame)
-        self._widened = stream._running if stream._running != execution else None
+        self._widened = stream._running if stream._running != plain else None
         self.id += 1
         if transform:
             self.frame_cache_list.append(memory.states())

@@ -174,9 +174,9 @@ def runs(network: Network, execution: Execution, input_size: int, args: argparse
     """Offline, streaming, and on CUDA streaming as one recorded graph."""
     yield run_offline(network, execution, input_size, args)
     one = replace(execution, frames_at_once=1)
-    yield run_stream("streaming", network, one, input_size, args)
-    if execution.device.type == "cuda" and not execution.compile:
-        yield run_stream("streaming, recorded graph", network, replace(one, compile=True), input_size, args)
+    yield run_stream("streaming", network, replace(one, graphs=False), input_size, args)
+    if one.graphs:
+        yield run_stream("streaming, recorded graph", network, one, input_size, args)
 
 
 def print_run(

@@ -78,8 +78,7 @@ class TimedStream:
             encode=partial(self._timed, self.encoding, network.encode),
             step=partial(self._timed, self.stepping, network.step),
         )
-        recorded = execution.compile and execution.device.type == "cuda"
-        self.stream = DepthStream(network if recorded else cast(Any, parts), input_size, execution)
+        self.stream = DepthStream(network if execution.graphs else cast(Any, parts), input_size, execution)
 
     def next_depth(self, frame: Frame) -> tuple[float, Depths]:
         """Seconds for the next frame (H, W, 3) as a whole, and its depth (H, W)."""
