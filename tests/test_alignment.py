@@ -77,6 +77,7 @@ def test_fit_on_a_device_is_the_hosts(size: int) -> None:
         prediction[0, 0, 1], target[1, 2, 0] = np.nan, np.inf
     fit = fit_maps(torch.from_numpy(prediction), torch.from_numpy(target))
     finite = np.isfinite(prediction) & np.isfinite(target)
+    assert fit is not None
     np.testing.assert_allclose(fit, compute_scale_and_shift(prediction, target, finite), rtol=1e-9)
     assert fit_maps(torch.full((2, 3, 3), 0.1), torch.rand(2, 3, 3)) is None
 
