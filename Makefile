@@ -66,10 +66,13 @@ test: $(READY)
 test-slow: $(READY) browser
 	OMP_NUM_THREADS=1 $(RUN) -m pytest --numprocesses auto -m "slow and not network"
 
-# What depends on the processor, as on one without AVX-512, bf16 and VNNI: for oneDNN, OpenVINO and PyTorch itself.
+# As on a processor without AVX-512, bf16 and VNNI: for oneDNN, OpenVINO and PyTorch itself. The files that compare a
+# network's numbers, in two minutes; the rest of the suite reads, writes and parses alike everywhere.
+NUMBERS := backends device distributed finite gpu_path infer int8 losses model offline openvino original_names \
+  original_programs out_of_memory shared_batch stream temporal_memory training
 test-avx2: $(READY)
-	ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 \
-	  $(RUN) -m pytest --numprocesses auto tests/test_device.py tests/test_model.py tests/test_speed_benchmarks.py::test_offline
+	ONEDNN_MAX_CPU_ISA=AVX2 OV_CPU_MAX_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 OMP_NUM_THREADS=1 $(RUN) -m pytest \
+	  --numprocesses auto $(NUMBERS:%=tests/test_%.py) tests/test_speed_benchmarks.py::test_offline
 
 # A quarter of an hour of accidents and attacks; PARTS="kills page" runs some of them. docs/lab/reliability.md tells more.
 soak: $(READY)

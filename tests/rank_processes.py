@@ -18,7 +18,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks
 
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 150.0
 
 
 @dataclass(frozen=True)

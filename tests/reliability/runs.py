@@ -41,7 +41,7 @@ class Run:
         folder: where it runs; what it says is kept beside it.
         limits: of `resource`, by their names; RLIMIT_AS counts from what the process has.
         out, err: file descriptors instead of files. encoding: that the console has.
-        renames: after so many outputs and records have got their names, the process kills itself.
+        steps: after so many files were opened for writing, renamed or removed outside hidden folders, it kills itself.
     """
 
     def __init__(
@@ -52,13 +52,13 @@ class Run:
         out: int | None = None,
         err: int | None = None,
         encoding: str = "utf-8",
-        renames: int | None = None,
+        steps: int | None = None,
     ) -> None:
         number = sum(1 for _ in folder.parent.glob("said-*"))
         self._said = folder.parent / f"said-{number}"
         self._said.mkdir()
         given = [str(word) for word in words]
-        arguments = (given, str(folder), str(self._said), dict(limits or {}), _sent(out), _sent(err), encoding, renames)
+        arguments = (given, str(folder), str(self._said), dict(limits or {}), _sent(out), _sent(err), encoding, steps)
         self._process = _CONTEXT.Process(target=_run, args=arguments)
         self._process.start()
 
@@ -128,7 +128,7 @@ def _run(
     out: object,
     err: object,
     encoding: str,
-    renames: int | None,
+    steps: int | None,
 ) -> None:
     import resource
     import sys
@@ -153,20 +153,24 @@ def _run(
             # Libraries have mapped several gigabytes, of code and reserves.
             limit += int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(getattr(resource, name), (limit, limit))
-    if renames is not None:
-        _kill_after(renames)
+    if steps is not None:
+        _kill_after(steps)
     sys.exit(main(words))
 
 
-def _kill_after(renames: int) -> None:
+def _kill_after(steps: int) -> None:
     import sys
 
     done = 0
 
     def hook(event: str, args: tuple[object, ...]) -> None:
         nonlocal done
-        if event == "os.rename" and ".partial-" not in str(args[1]):
-            if done == renames:
+        # The arguments are paths, and of `open` the path, the mode and the flags.
+        writes = event == "open" and isinstance(args[2], int) and args[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event in ("os.rename", "os.remove", "os.rmdir")) and ".partial-" not in str(
+            args[event == "os.rename"]
+        ):
+            if done == steps:
                 os.kill(os.getpid(), signal.SIGKILL)
             done += 1
 

@@ -59,11 +59,11 @@ def _killed(row: Row, command: str, folder: Path, seed: int) -> str:
         if not anew and len(files(out)) == len(calm):
             files(out)[f"{chance.choice(list(FRAMES))}_depths.npz"].unlink()
         before = set(files(out))
-        # Half of them while outputs get their names: some thirty renames of outputs and records.
-        renames = chance.randrange(30) if killed % 2 else None
-        running = Run(*words, *(() if anew else ("--resume",)), folder=folder, renames=renames)
+        # Half of them while outputs get their names: some sixty steps with locks, records and outputs.
+        steps = chance.randrange(60) if killed % 2 else None
+        running = Run(*words, *(() if anew else ("--resume",)), folder=folder, steps=steps)
         begun = time.monotonic()
-        moment = begun + (PATIENCE if renames is not None else chance.uniform(0.1, 1.0) * usual)
+        moment = begun + (PATIENCE if steps is not None else chance.uniform(0.1, 1.0) * usual)
         while running.alive and time.monotonic() < moment:
             time.sleep(0.005)
         took = time.monotonic() - begun
@@ -73,7 +73,7 @@ def _killed(row: Row, command: str, folder: Path, seed: int) -> str:
         usual = min(usual, took) if ended(running, row) == 0 else usual
         if running.code(0) == -signal.SIGKILL:
             killed += 1
-            renaming += renames is not None
+            renaming += steps is not None
             resumed += not anew
         found = files(out)
         lost = [name for name in before if name not in found]
