@@ -176,5 +176,5 @@ def test_resume_begins_anew_where_a_setting_or_the_input_changed(
 
 
 def test_disk_that_is_too_small(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match=r"several ranks need 1e\+06 TB on disk for windows, beside 1 MB"):
+    with pytest.raises(OutputError, match=r"several ranks need 1e\+06 TB on disk for windows and 1 MB"):
         check_space(tmp_path, 1e18, 1e6)
