@@ -199,12 +199,24 @@ def test_resume_compares_the_command_and_its_flags(
         logger.setLevel(level)
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "3000"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)])
-def test_streams_do_not_spin_for_long(given: dict[str, str], expected: str | None) -> None:
+@pytest.mark.parametrize(
+    ("words", "given", "expected"),
+    [
+        (["stream"], {}, "3000"),
+        (["stream"], {"OMP_WAIT_POLICY": "ACTIVE"}, None),
+        (["run", "--backend", "openvino"], {}, "3000"),
+        (["run", "--backend", "torch"], {}, None),
+    ],
+)
+def test_threads_that_wait_for_small_work_do_not_spin_for_long(
+    words: list[str], given: dict[str, str], expected: str | None
+) -> None:
     """Set before PyTorch's OpenMP reads it; what the user has set stays."""
+    if "openvino" in words:
+        pytest.importorskip("openvino")
     code = (
         "import os, sys; from video_depth_anything.cli.main import main; assert 'torch' not in sys.modules; "
-        "main(['stream', 'absent.mp4']); print(os.environ.get('GOMP_SPINCOUNT'))"
+        f"main([*{words}, 'absent.mp4']); print(os.environ.get('GOMP_SPINCOUNT'))"
     )
     environment = {key: value for key, value in os.environ.items() if "OMP" not in key} | given
     command = [sys.executable, "-c", code]

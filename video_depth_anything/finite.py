@@ -14,6 +14,8 @@ logger = logging.getLogger(__name__)
 
 def count_non_finite(depth: Tensor) -> list[int]:
     """How many pixels of each map (N, H, W) are NaN or infinite; only N numbers leave the device."""
+    if depth.sum().isfinite():  # as it is not where any pixel is not; looking at each costs 50 times as much
+        return [0] * len(depth)
     missing: list[int] = depth.isfinite().logical_not().flatten(1).sum(1).tolist()
     return missing
 

@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,6 +34,16 @@ SPIN_COUNT = "3000"
 INPUT_MARKS = set("./\\:*?%#@")
 
 
+def spin_less() -> None:
+    """Before PyTorch is imported: let its threads sleep soon where they wait for each other.
+
+    They do a thousand times a frame where its work is small. Beside other work that takes ten times as long if each
+    of them spins for milliseconds, and it takes OpenVINO's threads their processor.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+
+
 def run(words: Sequence[str], prog: str) -> int:
     """Compute temporally consistent depth of videos, and write it as video and as data."""
     from .arguments import inputs_of, run_options, run_parser
@@ -41,6 +52,8 @@ def run(words: Sequence[str], prog: str) -> int:
 
     def work() -> int:
         options = run_options(args)
+        if options.model.backend != "torch" and not options.model.compile and find_spec("openvino") is not None:
+            spin_less()  # PyTorch has the small work beside OpenVINO alone then
         # Heavy imports wait until the arguments are known.
         from ..pipelines.commands import run_offline
 
@@ -58,10 +71,7 @@ def stream(words: Sequence[str], prog: str) -> int:
 
     def work() -> int:
         options = run_options(args)
-        # Before PyTorch is imported: its threads wait for each other a thousand times a frame, which beside other work
-        # takes ten times as long if each of them spins for milliseconds.
-        if "OMP_WAIT_POLICY" not in os.environ:
-            os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
+        spin_less()
         from ..pipelines.commands import run_streaming
 
         console = Console(args.quiet, lines_on_stderr=True)
