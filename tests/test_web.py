@@ -28,7 +28,7 @@ from video_depth_anything.web.handlers import rate_of
 from video_depth_anything.web.jobs import Job
 from video_depth_anything.web.messages import Refusal, message_of
 from video_depth_anything.web.networks import Networks
-from video_depth_anything.web.relief import FARTHEST, ReliefFrames, glb, mesh, relative_depth
+from video_depth_anything.web.relief import FARTHEST, ReliefFrames, glb, mesh, relative_depth, view_from
 from video_depth_anything.web.uploads import UploadError, UploadSource
 from video_depth_anything.web.visitors import Visitor
 
@@ -73,7 +73,7 @@ def test_a_job_is_a_run_of_the_command(networks: Networks, make_video: MakeVideo
     assert job.share == 1.0
     assert job.line.startswith("Done: 34 frames in ")
     assert job.relief is not None
-    assert job.relief.write(1.0).name == "relief_000033.glb"
+    assert job.relief.write(1.0)[0].name == "relief_000033.glb"
 
 
 def test_a_metric_job_has_point_clouds(networks: Networks, make_video: MakeVideo, folder: Path) -> None:
@@ -252,7 +252,7 @@ def test_a_relief_is_the_scene_that_a_camera_saw() -> None:
     depth[0, 0], depth[0, 1] = np.nan, 0
     points, coordinates, triangles = mesh(depth, 60)
     focal = 20 / math.tan(math.radians(30))
-    z = 4 - points[:, 2]  # the camera's distance, from the median on
+    z = -points[:, 2]
     rows, columns = np.divmod(np.arange(1200), 40)
     np.testing.assert_allclose(points[:, 0] / z * focal + 19.5, columns, atol=1e-3)
     np.testing.assert_allclose(14.5 - points[:, 1] / z * focal, rows, atol=1e-3)
@@ -267,6 +267,15 @@ def test_a_relief_is_the_scene_that_a_camera_saw() -> None:
     assert (normals[:, 2] > 0).all()  # towards the camera
 
 
+def test_the_relief_is_seen_from_the_cameras_place() -> None:
+    points = np.array([[-1, 0, -3], [3, 2, -1]], np.float32)
+    around, down, distance = view_from(points)
+    direction = np.cos(np.radians(around)), np.sin(np.radians(around))
+    flat = distance * np.sin(np.radians(down))
+    camera = flat * direction[0], distance * np.cos(np.radians(down)), flat * direction[1]
+    np.testing.assert_allclose(camera, (-1, -1, 2), atol=1e-6)  # the origin, from the middle (1, 1, -2)
+
+
 def test_relative_depth_is_bounded_and_keeps_the_order() -> None:
     disparity = np.linspace(0, 7, 1000, dtype=np.float32).reshape(20, 50)
     depth = relative_depth(disparity).ravel()
@@ -278,7 +287,8 @@ def test_relative_depth_is_bounded_and_keeps_the_order() -> None:
 def test_a_glb_file_is_whole() -> None:
     depth = np.full((5, 7), 2, np.float32)
     jpeg = bytes(cv2.imencode(".jpg", np.full((10, 14, 3), 99, np.uint8))[1])
-    data = glb(depth, jpeg, 60)
+    points, coordinates, triangles = mesh(depth, 60)
+    data = glb((points, coordinates, triangles), jpeg)
     magic, version, length = struct.unpack_from("<4sII", data)
     assert (magic, version, length) == (b"glTF", 2, len(data))
     size, kind = struct.unpack_from("<I4s", data, 12)
@@ -287,7 +297,6 @@ def test_a_glb_file_is_whole() -> None:
     binary = data[28 + size :]
     assert (kind, binary_kind, binary_size) == (b"JSON", b"BIN\0", len(binary))
     parts = [binary[view["byteOffset"] :][: view["byteLength"]] for view in content["bufferViews"]]
-    points, _coordinates, triangles = mesh(depth, 60)
     np.testing.assert_array_equal(np.frombuffer(parts[0], np.float32).reshape(-1, 3), points)
     np.testing.assert_array_equal(np.frombuffer(parts[2], np.uint32).reshape(-1, 3), triangles)
     assert parts[3] == jpeg
@@ -300,6 +309,6 @@ def test_frames_for_the_relief_are_few_and_evenly_spaced(tmp_path: Path) -> None
     for number in range(900):
         frames.add(np.full((4, 6, 3), number % 256, np.uint8), np.full((4, 6), 1 + number, np.float32))
     assert len(list((tmp_path / "relief").iterdir())) == 300
-    assert frames.write(0.5) == tmp_path / "relief" / "relief_000450.glb"
-    assert frames.write(1.0).read_bytes().startswith(b"glTF")
+    assert frames.write(0.5)[0] == tmp_path / "relief" / "relief_000450.glb"
+    assert frames.write(1.0)[0].read_bytes().startswith(b"glTF")
     assert [path.name for path in (tmp_path / "relief").glob("*.glb")] == ["relief_000897.glb"]

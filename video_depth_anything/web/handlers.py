@@ -13,7 +13,7 @@ from urllib.parse import quote
 import gradio as gr
 
 from ..outputs.options import CameraOptions, OutputOptions
-from ..outputs.plan import OutputPlan
+from ..outputs.plan import OutputPlan, readable
 from ..pipelines.options import ModelOptions, RunOptions
 from ..video.source import Selection
 from ..video.timing import parse_target_fps
@@ -32,6 +32,8 @@ EMPTY = "Choose a video first: drop one above, record one, or take the example."
 BUSY = "Another video of yours is being computed. Wait until it is done, or cancel it."
 # Frames a second that make sense; pixels of a frame's longer side, at least; videos whose header is read at once.
 LEAST_FPS, MOST_FPS, SMALLEST, HEADERS_AT_ONCE = 0.1, 240.0, 32, 2
+# The 3D view looks from behind the camera's place, so far from what it shows.
+BEHIND = 1.15
 # A header is read while the visitor looks on.
 HEADER_LIMITS = DecoderLimits(patience=20.0)
 # Values of the page's components, by the names that `build_page` gives them; what is left out stays as it is.
@@ -153,8 +155,12 @@ class Handlers:
     def show_relief(self, share: float | None, request: gr.Request) -> Any:
         """The frame at this share of the result, in 3D."""
         result = self._visitor(request).result
-        # No more than the file: Gradio's viewer forgets what it loads when a second thing about it is said.
-        return str(result.relief.write(share or 0.0)) if result is not None and result.relief is not None else None
+        if result is None or result.relief is None:
+            return gr.skip()
+        path, (around, down, distance) = result.relief.write(share or 0.0)
+        label = f"Drag to look around; {'in metres' if result.relief.metric else 'true up to scale'}"
+        # The file last: Gradio's viewer forgets what it loads when more about it is said.
+        return gr.update(label=label, camera_position=(around, down, BEHIND * distance), value=str(path))
 
     def _on(self, request: gr.Request, show: Callable[[Visitor], View], **failed: Any) -> dict[Any, Any]:
         try:
@@ -211,7 +217,7 @@ class Handlers:
         title = f"{'Earlier result: ' * earlier}{html.escape(job.video.name)}"
         links = "".join(
             f'<a href="{file_address(path)}" download="{html.escape(path.name, quote=True)}">{words}'
-            f"<small>{path.stat().st_size / 1e6:.1f} MB</small></a>"
+            f"<small>{readable(path.stat().st_size)}</small></a>"
             for words, path in job.files.items()
             if path.is_file()
         )

@@ -68,8 +68,7 @@ def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, ban
         with gr.Column(scale=3, min_width=320, elem_id="results"):
             result = gr.HTML(handlers.example(), elem_id="result")
             look_around = gr.Button("Look around this frame in 3D", visible=False, elem_id="look-around")
-            relief = gr.Model3D(label="Drag to look around. The shape is true up to scale, unless depth is in metres.",
-                                height=420, camera_position=(90, 90, None), clear_color=(0.06, 0.09, 0.16, 1),
+            relief = gr.Model3D(label="Drag to look around", height=420, clear_color=(0.06, 0.09, 0.16, 1),
                                 interactive=False, visible=False, elem_id="relief")  # fmt: skip
     timer = gr.Timer(1.0, active=False)
     share = gr.Number(visible="hidden")

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from ..video.frame import DepthMap, Image
 
 Points = npt.NDArray[np.float32]
+Mesh = tuple[Points, Points, npt.NDArray[np.uint32]]
 
 # Frames of a job that are kept for it, evenly spaced, and bytes of one, at most.
 MOST_FRAMES, BYTES_PER_FRAME = 300, 350_000
@@ -34,7 +35,7 @@ class ReliefFrames:
         self._folder = folder
         self._every = math.ceil((expected or 1) / MOST_FRAMES)
         self._fov = fov or USUAL_FOV
-        self._metric = metric
+        self.metric = metric
         self._count = 0
         folder.mkdir(parents=True)
 
@@ -50,8 +51,11 @@ class ReliefFrames:
         jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
         np.savez(self._path(number), jpeg=jpeg, depth=points)
 
-    def write(self, share: float) -> Path:
-        """The GLB file of the frame at this share of the video, 0 to 1; earlier ones are removed."""
+    def write(self, share: float) -> tuple[Path, tuple[float, float, float]]:
+        """The GLB file of the frame at this share of the video, and where `view_from` puts the viewer.
+
+        Earlier files are removed.
+        """
         number = round(min(max(share, 0.0), 1.0) * (self._count - 1)) // self._every * self._every
         number = min(number, (MOST_FRAMES - 1) * self._every)
         with np.load(self._path(number)) as stored:
@@ -59,8 +63,9 @@ class ReliefFrames:
         for old in self._folder.glob("*.glb"):
             old.unlink(missing_ok=True)
         path = self._folder / f"relief_{number:06d}.glb"
-        path.write_bytes(glb(depth if self._metric else relative_depth(depth), jpeg, self._fov))
-        return path
+        surface = mesh(depth if self.metric else relative_depth(depth), self._fov)
+        path.write_bytes(glb(surface, jpeg))
+        return path, view_from(surface[0])
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.npz"
@@ -80,20 +85,19 @@ def relative_depth(disparity: DepthMap) -> DepthMap:
     return depth
 
 
-def mesh(depth: DepthMap, fov: float) -> tuple[Points, Points, npt.NDArray[np.uint32]]:
+def mesh(depth: DepthMap, fov: float) -> Mesh:
     """Points, texture coordinates and triangles of a depth map; what is not finite and positive is left out.
 
-    (H * W, 3) points: x right, y up, z backward, the origin where the middle of the scene is; (H * W, 2), (0, 0) at the
-    picture's upper left; (N, 3).
+    (H * W, 3) points: x right, y up, z backward, the camera in the origin; (H * W, 2), (0, 0) at the picture's upper
+    left; (N, 3).
     """
     height, width = depth.shape
     focal = width / 2 / math.tan(math.radians(fov) / 2)
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     known = np.isfinite(depth) & (depth > 0)
-    middle = float(np.median(depth[known])) if known.any() else 1.0
-    z = np.where(known, depth, middle).astype(np.float32)
+    z = np.where(known, depth, np.median(depth[known]) if known.any() else 1).astype(np.float32)
     x, y = (columns - (width - 1) / 2) / focal * z, ((height - 1) / 2 - rows) / focal * z
-    points = np.stack((x, y, middle - z), axis=-1).reshape(-1, 3)
+    points = np.stack((x, y, -z), axis=-1).reshape(-1, 3)
     coordinates = np.stack(((columns + 0.5) / width, (rows + 0.5) / height), axis=-1).reshape(-1, 2)
     index = np.arange(height * width, dtype=np.uint32).reshape(height, width)
     upper_left, upper_right, lower_left, lower_right = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
@@ -104,9 +108,19 @@ def mesh(depth: DepthMap, fov: float) -> tuple[Points, Points, npt.NDArray[np.ui
     return points, coordinates, triangles[whole]
 
 
-def glb(depth: DepthMap, jpeg: bytes, fov: float) -> bytes:
-    """A GLB file: the mesh of a depth map, with a JPEG picture on it that no light changes."""
-    points, coordinates, triangles = mesh(depth, fov)
+def view_from(points: Points) -> tuple[float, float, float]:
+    """Where the camera is for a viewer that turns around the middle of these points.
+
+    The angle around the vertical from the x axis on and that from the vertical, in degrees, and the distance.
+    """
+    x, y, z = (-(points.min(axis=0) + points.max(axis=0)) / 2).tolist()
+    distance = math.hypot(x, y, z)
+    return math.degrees(math.atan2(z, x)), math.degrees(math.acos(y / distance)), distance
+
+
+def glb(surface: Mesh, jpeg: bytes) -> bytes:
+    """A GLB file: a mesh, with a JPEG picture on it that no light changes."""
+    points, coordinates, triangles = surface
     parts = [points.tobytes(), coordinates.tobytes(), triangles.tobytes(), jpeg]
     views: list[dict[str, Any]] = []
     data = b""
