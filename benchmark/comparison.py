@@ -35,13 +35,7 @@ SystemSequence = tuple[str, DepthSequence]
 
 @dataclass(frozen=True)
 class SystemScene:
-    """One system's predictions for a scene, and what was measured of them.
-
-    Attributes:
-        system: its name.
-        sequence: ground truth and predictions.
-        result: what was measured.
-    """
+    """The ground truth and one system's predictions for a scene, and what was measured of them."""
 
     system: str
     sequence: DepthSequence
@@ -125,18 +119,10 @@ def disparity_range(sequence: DepthSequence, max_depth: float) -> tuple[float, f
 def grid_frames(
     scenes: Sequence[SystemScene], images: Sequence[str], max_depth: float, tile_height: int
 ) -> Iterator[Image]:
-    """Frames of the grid: source, ground truth, then each system's aligned disparity in the ground truth's colours.
+    """Frames (H, W, 3) uint8 RGB of the grid: source, ground truth, each system's aligned disparity in its colours.
 
-    Pixels without ground truth, and frames without prediction, are gray.
-
-    Args:
-        scenes: one scene, by system.
-        images: names of all its frames in order.
-        max_depth: metres.
-        tile_height: of each picture, in pixels.
-
-    Yields:
-        (H, W, 3) uint8 RGB, all of one size.
+    Pixels without ground truth, and frames without prediction, are gray. `scenes` are one scene, by system; `images`
+    are all its frames in order; `max_depth` is in metres, `tile_height` in pixels.
     """
     ends, table = disparity_range(scenes[0].sequence, max_depth), color_table("inferno")
     numbers = [scene.by_image() for scene in scenes]

@@ -18,10 +18,9 @@ from benchmark.speed import host
 from benchmark.speed.against import Against
 from benchmark.speed.counted import count_work
 from benchmark.speed.measure import Contender, Difference, reference_of, speedups, take_turns
-from benchmark.speed.startup import run_seconds
 from video_depth_anything import load_model
 from video_depth_anything.device import cpu_has_bf16
-from video_depth_anything.errors import InputError, UsageError
+from video_depth_anything.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = ("--input_size", "28", "--size", "64x48", "--device", "cpu")
@@ -175,13 +174,6 @@ def test_operations_are_those_of_the_formulas() -> None:
     assert work.of_clip(47) == pytest.approx(47 * once + 2 * work.mixing + (32 + 25) * work.rendering)
 
 
-@pytest.mark.slow
-def test_startup() -> None:
-    (rows,) = tables(run("startup", *SMALL, "--what", "help", "--repeats", "1"))
-    assert [row["what"] for row in rows] == ["run.py --help", "run_streaming.py --help"]
-    assert all(0 < float(row["seconds"]) < 30 for row in rows)
-
-
 def test_host() -> None:
     """Every stage of every size is there; whole runs cost time and cores."""
     found = tables(run("host", "--sizes", "96x64", "64x48", "--frames", "120", "--repeats", "1", "--input_size", "28"))
@@ -211,16 +203,6 @@ def test_the_hosts_path_is_the_real_one(tmp_path: Path) -> None:
         while capture.read()[0]:
             count += 1
         assert count == 65
-
-
-def test_first_frame_is_its_last_byte() -> None:
-    code = "import sys, time; sys.stdout.write('12'); sys.stdout.flush(); time.sleep(0.3); sys.stdout.write('34')"
-    command = [sys.executable, "-c", code]
-    assert run_seconds(command, 4) > 0.3 > run_seconds(command, 2) - run_seconds([*command[:2], "print('12')"], 2)
-    with pytest.raises(UsageError, match="before its first frame"):
-        run_seconds(command, 5)
-    with pytest.raises(UsageError, match="failed: no room"):
-        run_seconds([sys.executable, "-c", "import sys; sys.exit('no room')"])
 
 
 def test_turns_alternate_and_yardsticks_come_first() -> None:

@@ -63,16 +63,7 @@ def _crop(clip: Clip, shape: tuple[int, int], share: float, rng: np.random.Gener
 
 
 def change_colours(images: npt.NDArray[np.uint8], strength: float, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Change brightness, contrast, saturation and hue by random factors, the same for all images.
-
-    Args:
-        images: (T, H, W, 3) uint8 RGB.
-        strength: as `Augmentation.colour`.
-        rng: decides the factors and their order; torch's own generator is left alone.
-
-    Returns:
-        (T, H, W, 3) uint8.
-    """
+    """Change brightness, contrast, saturation and hue by random factors, the same for all images (T, H, W, 3) uint8."""
     from torchvision.transforms import v2
 
     jitter = v2.ColorJitter(strength, strength, strength, hue=strength / 10)

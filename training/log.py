@@ -18,13 +18,7 @@ EVENTS = "tensorboard"
 class TrainingLog:
     """Writes `log.jsonl` and, if wanted, TensorBoard events into a run's folder.
 
-    Args:
-        folder: the run's folder, which is there.
-        step: where the run goes on; what an interrupted run logged beyond it is dropped.
-        tensorboard: whether TensorBoard events are wanted.
-
-    Raises:
-        UsageError: if TensorBoard events are wanted and the package is missing.
+    What an interrupted run logged beyond `step`, where this one goes on, is dropped.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:

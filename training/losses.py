@@ -24,16 +24,11 @@ ROUNDING = 1e-12
 
 
 def scale_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Ties scale and shift of the prediction to the target's; not published, to be added with a small weight.
+    """Ties scale and shift of the prediction (N, H, W) to the target's; not published, to be added with a small weight.
 
     |ln of the ratio of the mean absolute deviations| + |difference of the medians| / the target's deviation, mean over
     images with valid pixels. Without such a term the scale drifts by orders of magnitude, since no other loss sees it,
     until half precision overflows. In logarithms an ambiguous scene pulls no harder than a clear one.
-
-    Args:
-        prediction: (N, H, W) float32.
-        target: (N, H, W) float32.
-        mask: (N, H, W) float32, 0 or 1.
     """
     median, scale = robust_statistics(prediction, mask)
     target_median, target_scale = robust_statistics(target, mask)
@@ -48,16 +43,11 @@ def scale_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 def log_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Mean absolute difference of the logarithms of disparity over the batch's valid pixels; 0 without any.
+    """Mean absolute difference of the logarithms of disparity (N, H, W) over the batch's valid pixels; 0 without any.
 
     Not published. It asks for the target's own scale and shift at every pixel, the same for all frames, which the
     affine-invariant losses leave free for each image: without it a moving camera's frames do not fit together. Its
     logarithm counts relative errors, as delta1 and AbsRel do.
-
-    Args:
-        prediction: (N, H, W) disparity >= 0.
-        target: (N, H, W) disparity >= 0.
-        mask: (N, H, W), 0 or 1.
     """
     error = ((prediction + LOG_OFFSET).log() - (target + LOG_OFFSET).log()).abs()
     return (error * mask).sum() / mask.sum().clamp(min=1)
@@ -67,13 +57,7 @@ def silog_loss(prediction: Tensor, target: Tensor, mask: Tensor, scale_share: fl
     """Scale-invariant logarithmic error of metres over the batch's valid pixels; 0 without any.
 
     sqrt(mean l^2 - scale_share (mean l)^2), l = ln target - ln prediction: Eigen et al., arXiv:1406.2283, with the root
-    that Depth Anything V2's metric fine-tuning takes.
-
-    Args:
-        prediction: metres >= 0, any shape; what is below a millimetre counts as that.
-        target: of the same shape, metres > 0 where the mask is.
-        mask: of the same shape, 0 or 1.
-        scale_share: how much of the error that one factor for all pixels explains is forgiven, 0 to 1.
+    that Depth Anything V2's metric fine-tuning takes. Predictions below a millimetre count as that.
     """
     valid = mask.bool()
     count = valid.sum().clamp(min=1)
@@ -85,15 +69,10 @@ def silog_loss(prediction: Tensor, target: Tensor, mask: Tensor, scale_share: fl
 
 
 def log_gradient_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """Gradient matching of the logarithms of disparity, on every 1st, 2nd, 4th and 8th pixel.
+    """Gradient matching of the logarithms of disparity (N, H, W), on every 1st, 2nd, 4th and 8th pixel.
 
     Not published. A boundary counts by the ratio of its depths, but normalised disparity hardly shows the boundaries of
     the background.
-
-    Args:
-        prediction: (N, H, W) disparity >= 0.
-        target: (N, H, W) disparity >= 0.
-        mask: (N, H, W), 0 or 1.
     """
     told, wanted = (prediction + LOG_OFFSET).log(), (target + LOG_OFFSET).log()
     steps = [(slice(None), slice(None, None, step), slice(None, None, step)) for step in (1, 2, 4, 8)]

@@ -46,16 +46,7 @@ def step_peak(
     recompute: bool = False,
     dtype: torch.dtype | None = torch.bfloat16,
 ) -> int:
-    """Most bytes that are held in a step of one process.
-
-    Args:
-        encoder: the network's size.
-        size: (H, W) of the network's input.
-        settings: of the run; `batch_size` clips of `frames` frames.
-        accumulate: as `Trainer`'s.
-        recompute: as `TrainingNetwork`'s.
-        dtype: of autocast; None for float32.
-    """
+    """Most bytes that are held in a step of one process; arguments as `Trainer` and `TrainingNetwork` take them."""
     with torch.device("meta"):
         model = VideoDepthAnything(encoder)
     shapes = {name: x.shape for name, x in model.state_dict().items()}

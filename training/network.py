@@ -156,12 +156,7 @@ def set_trainable(
 ) -> None:
     """Let gradients reach what this stage trains, and nothing else.
 
-    Args:
-        model: the network.
-        stage: "image" leaves the motion modules alone.
-        encoder: whether the encoder is fine-tuned.
-        head: whether the head's parts that see one frame are trained.
-        encoder_blocks: how many of the encoder's last blocks are meant by `encoder`; 0 for all of it.
+    `encoder_blocks` are how many of the encoder's last blocks `encoder` means; 0 for all of it.
     """
     trained = {"encoder": encoder, "head": head, "motion": stage == "clip"}
     frozen = frozen_encoder(model.state_dict(), encoder_blocks) if encoder_blocks else {}

@@ -21,11 +21,7 @@ KINDS = {True: "metric", False: "relative"}
 def load_for_training(encoder: EncoderName, checkpoint: Path, metric: bool | None = None) -> VideoDepthAnything:
     """Build a float32 network with the weights of a file, on the CPU; its `metric` says what kind they are.
 
-    Args:
-        encoder: the size of the encoder.
-        checkpoint: a full checkpoint, which must fit exactly.
-        metric: whether the weights predict metres; None takes what was written into the file when it was trained, else
-            what its name says.
+    `metric` None takes what was written into the file when it was trained, else what its name says.
 
     Raises:
         CheckpointError: if the file is missing, damaged or for another network.
@@ -50,13 +46,7 @@ def load_for_training(encoder: EncoderName, checkpoint: Path, metric: bool | Non
 
 
 def save_checkpoint(state: Mapping[str, Tensor], path: Path, half: bool, metric: bool = False) -> None:
-    """Write a full checkpoint, whole or not at all; missing folders are made.
-
-    Args:
-        state: tensors by name.
-        path: the file.
-        half: whether to write float16 instead of float32.
-        metric: whether the weights predict metres, which is written with them.
+    """Write a full checkpoint, in float16 if `half`, whole or not at all; missing folders are made.
 
     Raises:
         OutputError: if it cannot be written.

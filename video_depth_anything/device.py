@@ -107,13 +107,10 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype | Non
 
 
 def frames_for_cpu(input_size: int | None) -> int:
-    """How many frames PyTorch is given at once on a CPU.
+    """How many frames PyTorch is given at once on a CPU, one if the input size is not known.
 
     A few small ones make up for what starting an operation costs: vits in fp32 on one core needs 38 ms a frame for one
     at a time 56 high, 23 for eight; 98 high 80 and 62 (`process_time`, a busy machine).
-
-    Args:
-        input_size: shorter side of the network's input in pixels; None if it is not known.
     """
     if input_size is None:
         return 1

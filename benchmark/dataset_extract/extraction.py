@@ -33,18 +33,14 @@ JPEG_QUALITY = 95
 def extract(
     dataset: str, scenes: Iterable[RawScene], out: Path, link: bool = False, proportional_crop: bool = False
 ) -> list[Path]:
-    """Extract scenes to `out/dataset` and write its index files; what was there of that name is replaced.
+    """Extract scenes to `out/dataset` and write its index files, which it returns; what was there before is replaced.
 
     Args:
         dataset: key in the index files.
         scenes: as they were downloaded.
         out: folder; one of the dataset's name is made in it.
         link: make symbolic links to files that need no change instead of copies.
-        proportional_crop: crop images by the share that the depth image's crop takes away, where their sizes differ;
-            otherwise by the same number of pixels, as published.
-
-    Returns:
-        The index files.
+        proportional_crop: crop images by the depth image's share where sizes differ, not by as many pixels.
 
     Raises:
         InputError: naming what is missing or damaged; index files are written only when all is there.

@@ -37,16 +37,7 @@ Advance = Callable[[], None]
 
 @dataclass(frozen=True)
 class SceneResult:
-    """Metrics of one scene.
-
-    Attributes:
-        name: of the scene.
-        num_frames: how many were measured.
-        num_missing: how many had no prediction.
-        fit: scale and shift of the whole scene.
-        metrics: means over frames, by name.
-        per_frame: metrics of each frame, None for those without valid ground truth.
-    """
+    """Metrics of one scene: means over frames, and of each frame, None for those without valid ground truth."""
 
     name: str
     num_frames: int

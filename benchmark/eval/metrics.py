@@ -128,12 +128,9 @@ class FrameMetrics:
 
 
 def frame_metrics(depth: Array, ground_truth: Array, valid: Mask) -> FrameMetrics | None:
-    """Metrics of one frame, None if it has no valid pixel.
+    """Metrics of one frame (H, W) in metres, computed in float64; None if it has no valid pixel.
 
-    Args:
-        depth: (H, W), predicted, metres, > 0 where valid; computed in float64.
-        ground_truth: (H, W), metres, > 0 where valid.
-        valid: (H, W) bool.
+    Both depths are > 0 where valid.
     """
     d, g = depth[valid].astype(np.float64), ground_truth[valid].astype(np.float64)
     if not d.size:

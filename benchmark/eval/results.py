@@ -44,16 +44,9 @@ Table = list[list[str]]
 
 @dataclass(frozen=True)
 class Result:
-    """An evaluation of one set.
+    """An evaluation of one set, called `evaluation`: the set's name, with `_tae` behind it if that was measured.
 
-    Attributes:
-        evaluation: name of the set, with `_tae` behind it if that was measured.
-        dataset: whose frames they are; several sets may be of one.
-        settings: how it was measured.
-        prediction: what was measured, as infer.py noted it; None for predictions without a note.
-        versions: of Python and the libraries.
-        scenes: those that were measured.
-        scenes_left_out: names of those without any prediction.
+    `prediction` is what infer.py noted of the predictions, None without a note; scenes without any are left out.
     """
 
     evaluation: str
@@ -156,16 +149,9 @@ def describe(result: Result) -> str:
 
 
 def write_result(result: Result, folder: Path) -> tuple[Path, Path, Path]:
-    """Write results_<evaluation>.json and .md with all there is to know, and add lines to results.txt.
+    """Write results_<evaluation>.json and .md with all there is to know, and add lines to results.txt. Their paths.
 
     Results by another alignment or the corrected protocol have its name in theirs.
-
-    Args:
-        result: of one set.
-        folder: made if it is not there.
-
-    Returns:
-        The paths of the three.
     """
     changes = [name for name in (result.settings["protocol"], result.settings["alignment"]) if name not in DEFAULTS]
     stem = "_".join(["results", result.evaluation, *changes])

@@ -44,14 +44,7 @@ class PredictionSource:
 class Sequence:
     """Frames of a scene that have predictions, as pairs of cropped depth and disparity of the same size.
 
-    Nothing is kept: each access reads the file.
-
-    Args:
-        scene: its frames.
-        root: folder of the index file.
-        dataset: key in the index file.
-        crop: what of the ground truth counts.
-        source: the predictions.
+    Nothing is kept: each access reads the file. `root` is the folder of the index file.
 
     Raises:
         InputError: if predictions are missing and that is not allowed, or the ground truth is missing.

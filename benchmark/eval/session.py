@@ -42,16 +42,7 @@ def run_evaluation(
 ) -> Result:
     """Measure one set, print its table and write its result files.
 
-    Args:
-        name: what results are filed under.
-        entry: the set.
-        args: of `evaluation_parser`.
-        choose: the scenes and frames that count.
-        measure: makes the function that measures one scene.
-        hard_crop: predictions show the uncropped frame.
-
-    Raises:
-        InputError: if predictions or ground truth are missing.
+    `choose` picks the scenes and frames that count; `measure` makes the function that measures one scene.
     """
     index = args.benchmark_path / entry.dataset / entry.index
     scenes = choose(scenes_of(index, entry.dataset))

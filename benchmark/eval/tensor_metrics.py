@@ -113,20 +113,10 @@ def delta3_acc(pred: Tensor, gt: Tensor, valid_mask: Tensor | None = None) -> Te
 
 
 def tae_term(depth: Tensor, other: Tensor, rotation: Any, translation: Any, intrinsics: Any, mask: Tensor) -> Tensor:
-    """One term of TAE: depth moved into another camera, against the depth predicted there.
+    """One term of TAE: depth (H, W) in metres moved into another camera, against the depth predicted there.
 
-    As `tae.move_depth` and `tae.relative_difference` with the protocol "paper".
-
-    Args:
-        depth: (H, W), metres.
-        other: (H, W), metres, of the other camera.
-        rotation: (3, 3) from the camera of `depth` to the other, tensor or array.
-        translation: (3,) of the same, metres.
-        intrinsics: (3, 3) or larger, of both, in pixels.
-        mask: (H, W) bool, pixels of the other camera that count.
-
-    Returns:
-        Mean |other - moved| / other as a fraction, 0 where nothing can be compared.
+    As `tae.move_depth` and `tae.relative_difference` with the protocol "paper". `mask` are the other camera's pixels
+    that count. Returns mean |other - moved| / other as a fraction, 0 where nothing can be compared.
     """
     height, width = depth.shape
     like: dict[str, Any] = {"dtype": depth.dtype, "device": depth.device}

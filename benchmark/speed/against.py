@@ -26,13 +26,8 @@ FILES = {
 class Against:
     """The process that runs another tree; it sleeps while nothing is asked of it.
 
-    Args:
-        path: root of the tree.
-        streaming: whether its stream is wanted, or its inference of whole clips.
-        settings: encoder, checkpoint, device and input_size; threads, None for PyTorch's default.
-
-    Raises:
-        InputError: if the tree lacks the class or fails.
+    `settings` are encoder, checkpoint, device, input_size, and threads, None for PyTorch's default. InputError is
+    raised if the tree lacks the class or fails.
     """
 
     def __init__(self, path: Path, streaming: bool, **settings: Any) -> None:

@@ -164,15 +164,9 @@ def counted_network(encoder: str, execution: Execution) -> Iterator[tuple[VideoD
 
 
 def count_offline(encoder: str, input_size: int, frame_size: tuple[int, int], execution: Execution) -> Counter:
-    """What offline inference does for a frame in the middle of a long video.
+    """What offline inference does for a frame (height, width) in the middle of a long video.
 
     The window's depth in the frame's size is in the peak, what alignment keeps of the window before is too.
-
-    Args:
-        encoder: a name of `config.ENCODERS`.
-        input_size: shorter side of the network's input in pixels.
-        frame_size: (height, width) of the video's frames.
-        execution: device, which need not be there, precision and frames at once.
     """
     size, at_once = network_size(*frame_size, input_size), execution.frames_at_once
     black = np.zeros((*frame_size, 3), np.uint8)
@@ -207,12 +201,9 @@ def count_streaming(encoder: str, input_size: int, frame_size: tuple[int, int], 
 class Work:
     """GFLOP of the parts of the network at one input size.
 
-    Attributes:
-        encoder: of one frame; attention is its part that multiplies queries, keys and values.
-        head_frame: what of the head is done once a frame, before the motion modules.
-        mixing: all that mixes the 32 frames of a window.
-        rendering: the head's fine end, for each frame that is shown.
-        step: streaming's counterpart of both, for one frame.
+    Encoder and `head_frame`, what precedes the motion modules, are of one frame; `attention` is what the encoder
+    multiplies queries, keys and values by; `mixing` is of a window, `rendering` of each frame shown; `step` is
+    streaming's for a frame.
     """
 
     encoder: float

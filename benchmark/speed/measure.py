@@ -16,16 +16,7 @@ PAUSE_SECONDS = 0.02
 
 @dataclass
 class Contender:
-    """Something that is measured.
-
-    Attributes:
-        name: as it is printed.
-        precision: "fp32", "bf16", "fp16" or "int8".
-        yardstick: whether it is the other tree, with which the rest is compared.
-        work: does the work once and returns seconds and depth.
-        seconds: of all turns.
-        depths: of the last turn.
-    """
+    """Something that is measured, or the other tree that is its yardstick; its work returns seconds and depth."""
 
     name: str
     precision: str
@@ -60,11 +51,7 @@ def reference_of(contenders: Sequence[Contender]) -> Contender:
 
 
 def speedups(contender: Contender, contenders: Sequence[Contender], first: int = 0) -> list[str]:
-    """Cells: how many times as fast as the other tree in fp32, and in the same precision; blank without one.
-
-    Args:
-        first: turn from which on medians count.
-    """
+    """Cells: how many times as fast as the other tree in fp32, and in the same precision; blank without one."""
     cells = []
     for precision in ("fp32", contender.precision):
         other = next((c for c in contenders if c.yardstick and c.precision == precision), None)

@@ -108,9 +108,7 @@ def contenders(
 ) -> Iterator[tuple[list[Contender], dict[str, TimedStream]]]:
     """What takes turns: the other tree if one is named, whose process ends with the context, then our variants.
 
-    Args:
-        args: variants, against, encoder, checkpoint, device and input_size.
-        streaming: whether turns are frames of a stream or whole clips; if so, our streams by name come too.
+    Turns are whole clips, or frames of a stream: our streams by name come too then.
     """
     variants = resolve(args.variants, args.device)
     found: list[Contender] = []

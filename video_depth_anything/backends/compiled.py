@@ -19,11 +19,7 @@ class CompiledNetwork(PiecewiseNetwork):
 
     What it is for: on a GPU the encoder is bound by its matrix products, which are not touched; the head is bound by
     memory (an eager vits head at 518 moves about 0.5 GB a frame, as long as its encoder takes at an H100's peak), and
-    fusing its elementwise operations saves a good part of that.
-
-    Args:
-        model: network with its weights.
-        compiler: `torch.compile`'s backend, or its name.
+    fusing its elementwise operations saves a good part of that. `compiler` is `torch.compile`'s backend.
     """
 
     # The motion modules' widest activation: 512 MiB in half precision for vits, less than a window's features.

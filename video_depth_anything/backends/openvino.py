@@ -95,14 +95,10 @@ class _Pending(NamedTuple):
 
 
 class OpenVinoNetwork(PiecewiseNetwork):
-    """The pieces of a network, converted and compiled for the shapes that come up.
+    """The pieces of a network on the CPU, converted and compiled for the shapes that come up.
 
-    That takes seconds at each new input size; `prepare` does it, at the first frame at the latest, with a line.
-    The pieces of the latest two sizes are kept.
-
-    Args:
-        model: network with its weights, on the CPU; they must not change any more.
-        execution: `openvino_device` says where to compute, `autocast_dtype` and `int8` in which precision.
+    That takes seconds at each new input size; `prepare` does it, at the first frame at the latest, with a line. The
+    pieces of the latest two sizes are kept.
     """
 
     def __init__(self, model: VideoDepthAnything, execution: Execution) -> None:
@@ -133,13 +129,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
                 self._int8.calibrate(frames)
 
     def prepare(self, size: tuple[int, int], frames_at_once: int = 1, window: bool = True) -> None:
-        """Compile the pieces for an input size (height, width) unless that was done before.
-
-        Args:
-            size: multiples of 14.
-            frames_at_once: how many frames `encode` and `decode` will be given together.
-            window: whether `decode` will be called, not only `step`.
-        """
+        """Compile the pieces for an input size (height, width) unless that was done; those of `decode` if `window`."""
         with self._lock:
             if size in self._prepared:
                 return
