@@ -59,16 +59,16 @@ def public_checkpoints() -> list[tuple[EncoderName, bool]]:
 def choose_weights(
     encoder: str | None = None, metric: bool = False, checkpoint: str | Path | None = None
 ) -> tuple[EncoderName, Path]:
-    """Encoder and weights for what the user asked for; logs what was chosen where it was not named.
+    """Choose the encoder and the file of weights; logs a choice that the caller did not make.
 
     Args:
-        encoder: None: that of `checkpoint` if one is named; else the largest public one in ./checkpoints, and the
-            starter checkpoint's while there is none.
-        metric: whether the weights must predict metres; the starter's do not.
-        checkpoint: a file; None takes the public one, or for vits the starter checkpoint where that one is missing.
+        encoder: None: that of `checkpoint` if given; otherwise that of the largest public checkpoint in ./checkpoints,
+            or of the bundled demo checkpoint if there is none.
+        metric: whether the weights must predict metres; the demo checkpoint does not.
+        checkpoint: a file; None: the public checkpoint, or for vits the demo checkpoint if that is missing.
 
     Raises:
-        CheckpointError: if there are none. ValueError: if the encoder is unknown.
+        CheckpointError: if no weights are found. ValueError: if the encoder is unknown.
     """
     name = None if encoder is None else encoder_name(encoder)
     if checkpoint is not None:
@@ -89,8 +89,8 @@ def choose_weights(
         return STARTER_ENCODER, STARTER
     if name is None and metric:
         raise CheckpointError(
-            f"--metric: {CHECKPOINT_DIR}/ holds no metric weights; fetch the smallest with `vda weights metric_vits`, "
-            "a better one with metric_vitb or metric_vitl, or name a file with --checkpoint"
+            f"--metric: {CHECKPOINT_DIR}/ holds no metric weights; download some with `vda weights metric_vits` "
+            "(metric_vitb and metric_vitl are better), or pass a file with --checkpoint"
         )
     name = name or DEFAULT_ENCODER
     return name, find_checkpoint(name, metric)
@@ -250,16 +250,16 @@ def load_model(
     checkpoint: str | Path | None = None,
     device: str | torch.device = "auto",
 ) -> VideoDepthAnything:
-    """Build a model with its weights, ready for inference.
+    """Load a model with its weights, ready for inference.
 
     Args:
-        encoder: as for `choose_weights`.
-        metric: likewise.
-        checkpoint: likewise.
+        encoder: "vits", "vitb" or "vitl"; None: as for `choose_weights`.
+        metric: whether the weights must predict metres.
+        checkpoint: a file; None: as for `choose_weights`.
         device: "auto", "cuda", "mps", "cpu", or a torch device.
 
     Raises:
-        CheckpointError: if there are no fitting weights. DeviceError: if the device is not available.
+        CheckpointError: if no suitable weights are found. DeviceError: if the device is not available.
         ValueError: if the encoder is unknown.
     """
     resolve_device(device)
@@ -270,18 +270,18 @@ def load_model(
 def from_pretrained(
     name: str | Path, metric: bool | None = None, device: str | torch.device = "auto"
 ) -> VideoDepthAnything:
-    """Build a model from weights named in one of three ways, ready for inference.
+    """Load a model by name, from the hub or from a file, ready for inference.
 
     Args:
-        name: a public checkpoint such as "vits" or "metric_vitl", or its repository on the hub: fetched into
-            ./checkpoints if it is not there; another repository on the hub, "owner/name", which needs the package
+        name: a public checkpoint such as "vits" or "metric_vitl", or its repository on the hub, downloaded to
+            ./checkpoints if necessary; another repository on the hub, "owner/name", which needs the package
             `huggingface_hub`; or the path of a .pth or .safetensors file.
-        metric: whether the weights predict metres; None: whether the name of the file or the repository says so.
+        metric: whether the weights predict metres; None: whether the name of the file or repository contains "metric".
         device: "auto", "cuda", "mps", "cpu", or a torch device.
 
     Raises:
-        CheckpointError: if there are no such weights, or they cannot be fetched.
-        OutputError: if another file has the public checkpoint's name, or it cannot be written.
+        CheckpointError: if the weights do not exist or cannot be downloaded.
+        OutputError: if another file has the public checkpoint's name, or the file cannot be written.
         DeviceError: if the device is not available.
     """
     text = str(name)

@@ -19,13 +19,12 @@ PATCHES_AT_ONCE = 800
 
 @dataclass(frozen=True)
 class Execution:
-    """Device, autocast type (None: float32) and how many frames go through the per-frame halves at once.
+    """Device, autocast type (None: float32), and how many frames are computed at once.
 
-    In PyTorch a CPU gains nothing from larger batches and pays for them in cache misses and memory, unless frames are
-    small; a GPU needs them to be filled.
-    `openvino_device` is where OpenVINO computes the network ("CPU", "GPU", "NPU"); None: PyTorch does, on `device`,
-    with its pieces compiled if `compile` is set, and a stream's frames as one recorded CUDA graph if `graphs` is.
-    `int8` has OpenVINO compute the encoder's linear layers in eight-bit integers, and the rest in `autocast_dtype`.
+    With PyTorch on a CPU, larger batches cost cache misses and memory and gain nothing unless frames are small; a GPU
+    needs them. `openvino_device` is OpenVINO's device ("CPU", "GPU", "NPU"); if it is None, PyTorch computes on
+    `device`, compiled if `compile` is set, and streams as a CUDA graph if `graphs` is set. `int8`: OpenVINO computes
+    the encoder's linear layers in 8-bit integers, and the rest in `autocast_dtype`.
     """
 
     device: torch.device
@@ -125,18 +124,18 @@ def choose_execution(
     compile: bool = False,
     input_size: int | None = None,
 ) -> Execution:
-    """Decide device, precision, backend and batch size once, for a whole run.
+    """Choose device, precision, backend and batch size for a whole run.
 
     Args:
-        device: a name of `config.DEVICES`, or a torch device.
-        precision: a name of `config.PRECISIONS`.
-        backend: "torch"; "openvino"; "auto" is OpenVINO where the device is a CPU and it is installed, or where the
-            device is one that only OpenVINO drives.
-        compile: whether PyTorch compiles the network; then "auto" is PyTorch.
-        input_size: shorter side of the network's input in pixels, if it is known: small frames go through together.
+        device: "auto", "cuda", "cuda:1", "mps", "cpu", "intel-gpu", "intel-npu", or a torch device.
+        precision: "auto", "fp32", "fp16", "bf16" or "int8".
+        backend: "torch", "openvino" or "auto", which is OpenVINO on a CPU if it is installed, and on devices that only
+            OpenVINO supports.
+        compile: whether PyTorch compiles the network; "auto" is then PyTorch.
+        input_size: shorter side of the network's input in pixels, if known; small frames are computed in batches.
 
     Raises:
-        DeviceError: if device, precision or backend cannot be had here.
+        DeviceError: if device, precision or backend are not available.
     """
     if backend not in BACKENDS:
         raise DeviceError(f"unknown backend {backend!r}; use one of {', '.join(BACKENDS)}")

@@ -224,18 +224,18 @@ def infer_depth(
     execution: Execution | None = None,
     check: Callable[[], None] | None = None,
 ) -> Iterator[DepthMap]:
-    """Depth of a video, frame by frame.
+    """Compute depth of a video as an iterator, in constant memory.
 
-    Held in memory are the features and the depth of one window and what the next needs of it; frames are read as they
-    are needed, at most a window ahead of the depth that comes out.
+    Memory holds the features and depth of one window, and what the next window needs of it. Frames are read as needed,
+    at most one window ahead of the depth.
 
     Args:
-        model: network whose weights lie on the device of `execution`.
-        frames: (H, W, 3) RGB, 0..255, all of one size: uint8, or what `transform.as_frame` takes.
+        model: network with its weights on the device of `execution`.
+        frames: (H, W, 3) RGB, 0..255, all of the same size; types other than uint8 are treated as float32.
         input_size: shorter side of the network's input in pixels; rounded to multiples of 14.
-        execution: device and precision; None takes the model's device in its usual precision.
-        check: called between frames in the encoder and between groups of frames in the decoder; what it raises ends
-            the work, so that a run can be stopped quickly.
+        execution: device and precision; None uses the model's device in its default precision.
+        check: called between frames in the encoder and between groups of frames in the decoder; an exception that it
+            raises stops the work quickly.
 
     Yields:
         One (H, W) float32 map per frame. Relative models: inverse depth up to scale and shift, >= 0, larger is nearer;
@@ -243,8 +243,8 @@ def infer_depth(
 
     Raises:
         TypeError: if `frames` is a path.
-        ValueError: if a frame has another size, shape or type.
-        NonFiniteError: if a frame has no finite depth at all, in bfloat16 either where the precision is float16.
+        ValueError: if a frame has the wrong size, shape or type.
+        NonFiniteError: if a frame has no finite depth, after a retry in bfloat16 if the precision is float16.
     """
     refuse_path(frames)
     execution = execution or choose_execution(next(cast(nn.Module, model).parameters()).device)

@@ -45,7 +45,7 @@ __all__ = [
 class VideoDepthAnything(nn.Module):
     """Consistent depth for video (Chen et al., arXiv:2501.12375): DINOv2 encoder, DPT head with motion modules.
 
-    The network is stateless: what belongs to one video lives in the objects that process it.
+    The network is stateless: the state of a video is held by the objects that process it.
 
     Args:
         encoder: "vits", "vitb" or "vitl".
@@ -55,7 +55,7 @@ class VideoDepthAnything(nn.Module):
         use_clstoken: False.
         num_frames: 32.
         pe: "ape".
-        metric: whether the weights predict metres; changes how windows are joined, not the network.
+        metric: whether the weights predict metres; this changes how windows are aligned, not the network.
 
     Raises:
         ValueError: if the encoder is unknown, or an argument has a value that the published networks do not have.
@@ -164,26 +164,26 @@ class VideoDepthAnything(nn.Module):
         device: str | torch.device | None = None,
         fp32: bool = False,
     ) -> tuple[npt.NDArray[np.float32], float]:
-        """Depth of a whole video at once. For long videos take `video_depth_anything.offline.infer_depth`.
+        """Compute depth of a whole video in memory. For long videos use `infer_depth`.
 
-        `forward`, `forward_features` and `pretrained.get_intermediate_layers` are called where a program has replaced
-        them; each frame of each window then goes through a `forward` that is not ours.
+        Replaced `forward`, `forward_features` and `pretrained.get_intermediate_layers` are called; a replaced `forward`
+        computes all frames of each window.
 
         Args:
-            frames: N frames (H, W, 3) RGB, 0..255: an array, a tensor, or any series of frames.
-            target_fps: handed through.
+            frames: (N, H, W, 3) RGB, 0..255: an array, a tensor, or a sequence of frames.
+            target_fps: returned unchanged.
             input_size: shorter side of the network's input in pixels.
-            device: where the model is; None asks the model.
-            fp32: compute in float32 throughout; else in the device's usual precision.
+            device: the model's device; None: detected.
+            fp32: compute in float32; otherwise in the device's default precision.
 
         Returns:
             (N, H, W) float32 depth, and `target_fps`. Relative models: inverse depth, larger is nearer; metric: metres.
 
         Raises:
             TypeError: if `frames` is a path.
-            ValueError: if there are no frames, one is unusable, the weights are in half precision, or the model lies on
-                another device.
-            NonFiniteError: if a frame has no finite depth at all.
+            ValueError: if there are no frames, a frame is invalid, the weights are in half precision, or the model is
+                on another device.
+            NonFiniteError: if a frame has no finite depth.
         """
         execution = self.execution(device, fp32, input_size)
         network = _WholeWindows(self) if "forward" in self.replaced_parts("forward", "forward_features") else self

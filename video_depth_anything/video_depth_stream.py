@@ -39,17 +39,17 @@ __all__ = [
 
 
 class DepthStream:
-    """Depth of one video, frame by frame. All state is in this object; any number of them can share one network.
+    """Depth of one video, frame by frame. This object holds all state; any number of them can share one network.
 
     Method: the streaming mode of the original implementation, for which the network was not trained. A frame attends
-    to 31 others: frame 0, one 41 frames back, and the latest 29. Depth is neither aligned nor blended, so it needs no
-    later frame and its scale may drift. Time and memory per frame do not grow with the video.
+    to 31 earlier ones: frame 0, the one 41 frames back, and the latest 29. Depth is neither aligned nor blended, so its
+    scale may drift. Time and memory per frame are constant.
 
     Args:
-        model: network whose weights lie on the device of `execution`; they must not change while the stream lives. Or
-            what `load_network` returns, whose input size and execution are then the defaults.
+        model: network with its weights on the device of `execution`; they must not change while the stream is used. Or
+            the result of `load_network`, which sets the defaults of `input_size` and `execution`.
         input_size: shorter side of the network's input in pixels, rounded to multiples of 14; None is 518.
-        execution: device and precision; None takes the model's device in its usual precision.
+        execution: device and precision; None uses the model's device in its default precision.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class DepthStream:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the video; the next frame is the first of another one, of any size."""
+        """Start over: the next frame is the first of another video, of any size."""
         self.frame_size: tuple[int, int] | None = None  # (H, W), known after the first frame
         self._memory = TemporalMemory()
         self._recorded: RecordedStep | None = None
@@ -81,7 +81,7 @@ class DepthStream:
     def state_bytes(self) -> int:
         """Bytes held between frames, on the model's device: 0 before the first frame, then always the same.
 
-        Twice as many once float16 has overflowed, for then the memory is kept in float32.
+        Twice as many after float16 has overflowed, because the memory is then kept in float32.
         """
         return self._memory.num_bytes
 
@@ -91,19 +91,19 @@ class DepthStream:
 
     @torch.inference_mode()
     def step(self, frame: npt.ArrayLike) -> DepthMap:
-        """Depth of the next frame. Should it fail, the same or another frame can come next.
+        """Compute depth of the next frame. After an error, the same or another frame can follow.
 
         Args:
-            frame: (H, W, 3) RGB, 0..255, of the size of the first one: uint8, or what `transform.as_frame` takes.
+            frame: (H, W, 3) RGB, 0..255, of the first frame's size; types other than uint8 are treated as float32.
 
         Returns:
             (H, W) float32, >= 0. Relative models: inverse depth up to scale and shift, larger is nearer; metric models:
             metres.
 
         Raises:
-            TypeError: if it is a path.
-            ValueError: if the frame has another size, shape or type.
-            NonFiniteError: if it has no finite depth at all, in bfloat16 either where the precision is float16.
+            TypeError: if the frame is a path.
+            ValueError: if the frame has the wrong size, shape or type.
+            NonFiniteError: if it has no finite depth, after a retry in bfloat16 if the precision is float16.
         """
         number = self.frames_seen
         array = as_frame(frame, number, self.frame_size)

@@ -15,11 +15,11 @@ from .compiled import CompiledNetwork
 
 
 def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
-    """The network as `execution` wants it computed; `model` itself where that is PyTorch in float32.
+    """The network, computed as `execution` says; `model` itself if that is PyTorch in float32.
 
     Args:
-        model: with its weights, which must not change any more, on `execution.device` or the CPU. From the CPU a GPU
-            gets the weights as it needs them, and never holds them in float32 beside those in half precision.
+        model: with its weights on `execution.device` or the CPU; they must not change afterwards. If they are on the
+            CPU, a GPU receives them in the required type, and never holds them in float32 and half precision at once.
     """
     if execution.openvino_device is None:
         if execution.autocast_dtype is not None:

@@ -1,4 +1,4 @@
-"""Depth of one video in one call: a file, an address, or frames that a program has in memory."""
+"""Depth of one video in one call: from a file, a URL, or frames in memory."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ class DepthVideo(Generic[Found]):
     """Depth of a video.
 
     Attributes:
-        depths: (N, H, W) float32; None where it was only saved.
-        kind: "disparity", inverse depth up to scale and shift, larger is nearer; or "depth_metres".
-        fps: frames a second.
-        files: what was saved.
-        checkpoint: name of the weights.
-        interrupted: whether it was stopped early, or the source broke off.
+        depths: (N, H, W) float32; None if depth was written to files.
+        kind: "disparity" (inverse depth up to scale and shift, larger is nearer) or "depth_metres".
+        fps: frames per second.
+        files: the files written.
+        checkpoint: file name of the weights.
+        interrupted: whether the run was stopped early, or the source broke off.
     """
 
     depths: Found
@@ -104,29 +104,29 @@ def infer(
     stop: Stop | None = None,
     **options: Any,
 ) -> DepthVideo[Any]:
-    """Depth of a video, consistent over its whole length.
+    """Compute temporally consistent depth of a video.
 
     Args:
-        source: a video file, a folder or pattern of images, or an address; or frames: an array (N, H, W, 3), or any
-            iterable of (H, W, 3) RGB arrays or tensors, or of PIL images, all of one size. Integers range from 0 to 255
-            and those of 16 bits to 65535; floats range from 0 to 255, or to 1 where the first frame does.
-        model: a network that is loaded, by `load_network` or `from_pretrained`; None loads one as the options say.
-        save: formats to write: src, vis, sbs, npz, exr, png16, mkv16, ply.
-        name: what outputs are called where the source is frames.
-        fps: frames a second where the source is frames, or images.
-        on_progress: called after each frame with the number of frames done, and of frames expected if it is known.
+        source: a video file, a folder or pattern of images, or a URL; or frames: an array (N, H, W, 3), or an iterable
+            of (H, W, 3) RGB arrays or tensors, or of PIL images, all of the same size. Integers range from 0 to 255,
+            16-bit integers to 65535. Floats range from 0 to 255, or to 1 if the first frame's maximum is at most 1.
+        model: a network from `load_network`, or a model from `from_pretrained`; None loads one according to `options`.
+        save: output formats to write: src, vis, compare, sbs, npz, exr, png16, mkv16, ply.
+        name: base name of the outputs if `source` is frames.
+        fps: frames per second if `source` is frames or images.
+        on_progress: called after each frame with the number of finished frames, and the expected number or None.
         stop: ends the run early, from another thread or from `on_progress`.
-        options: those of `vda run` by their names, with its defaults but for `max_res`, which is -1: `encoder`,
-            `metric`, `checkpoint`, `input_size`, `max_len`, `start`, `output_dir`, `colormap` and so on.
+        options: options of `vda run` by name, with the same defaults, except that `max_res` is -1: `encoder`, `metric`,
+            `checkpoint`, `input_size`, `max_len`, `start`, `output_dir`, `colormap` and so on.
 
     Returns:
-        The depth, kept in memory only where nothing is saved.
+        The depth, which is kept in memory only if `save` is empty.
 
     Raises:
-        UserError: if the source cannot be read, the weights are not there, an option has no such value, or an output
+        UserError: if the source cannot be read, weights are missing, an option has an invalid value, or an output
             cannot be written.
-        TypeError: if an option is unknown, or has no effect on a `model` that is loaded.
-        ValueError: if a frame has another size, shape or type.
+        TypeError: if an option is unknown, or cannot be changed for a loaded `model`.
+        ValueError: if a frame has the wrong size, shape or type.
     """
     chosen = _chosen({"image_fps": fps, **options})
     network = _network(model, chosen.model, options)

@@ -102,11 +102,11 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
     """Choose weights, device, precision and backend, and load the network.
 
     Args:
-        options: what the user asked for.
-        videos: files such as will come; int8 is calibrated on them and on the bundled clip, once for its weights.
+        options: the options of the model.
+        videos: typical input files; int8 is calibrated on them and on the bundled clip, once per file of weights.
 
     Raises:
-        CheckpointError: if there are no fitting weights. DeviceError: if device, precision or backend are not
+        CheckpointError: if no suitable weights are found. DeviceError: if device, precision or backend are not
             available here.
     """
     # What this machine cannot do is refused before weights are chosen and reported.

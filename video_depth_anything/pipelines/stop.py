@@ -19,14 +19,14 @@ class Stopped(Exception):
 
 
 class Stop:
-    """A flag that is set once. Safe to set and to look at from several threads."""
+    """A flag that ends a run early. Thread-safe."""
 
     def __init__(self) -> None:
         self._event = threading.Event()
         self._reason = ""
 
     def set(self, reason: str = "stopped") -> None:
-        """Ask for the end; the first reason stays."""
+        """Request the end; the first reason is kept."""
         self._reason = self._reason or reason
         self._event.set()
 
