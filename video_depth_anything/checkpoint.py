@@ -89,8 +89,8 @@ def choose_weights(
         return STARTER_ENCODER, STARTER
     if name is None and metric:
         raise CheckpointError(
-            f"--metric: {CHECKPOINT_DIR}/ holds no metric weights; download some with `vda weights metric_vits` "
-            "(metric_vitb and metric_vitl are better), or pass a file with --checkpoint"
+            f"--metric: {CHECKPOINT_DIR}/ holds no metric weights; download the smallest with `vda weights "
+            "metric_vits`, a better one with metric_vitb or metric_vitl, or pass a file with --checkpoint"
         )
     name = name or DEFAULT_ENCODER
     return name, find_checkpoint(name, metric)
