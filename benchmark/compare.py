@@ -24,23 +24,23 @@ if TYPE_CHECKING:
 
 def parse() -> tuple[argparse.Namespace, dict[str, Path]]:
     parser = Parser(description=__doc__)
-    where = "folders of predictions, as NAME=FOLDER or FOLDER; other systems' too, in the places infer.py has"
+    where = "folders of predictions, as NAME=FOLDER or FOLDER, laid out like those of infer.py"
     parser.add_argument("--predictions", nargs="+", required=True, metavar="NAME=FOLDER", help=where)
-    parser.add_argument("--benchmark_path", type=Path, required=True, help="folder that dataset_extract_*.py wrote to")
+    parser.add_argument("--benchmark_path", type=Path, required=True, help="folder written by dataset_extract_*.py")
     parser.add_argument("--dataset", choices=tuple(EVALUATION_SETS), required=True, help="set to compare on")
     parser.add_argument("--out", type=Path, required=True, help="folder for table, pictures and videos")
     add_measure_arguments(parser)
-    parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="scenes to compare on; left out: all")
+    parser.add_argument("--scenes", nargs="+", metavar="SCENE", help="scenes to compare on (default: all)")
     parser.add_argument("--videos", type=int, default=3, help="how many scenes get curves and a video")
     parser.add_argument("--tile_height", type=positive_int, default=240, help="height of a picture in the grid")
-    parser.add_argument("--fps", type=Fraction, default=Fraction(15), help="frames a second of the grid")
+    parser.add_argument("--fps", type=Fraction, default=Fraction(15), help="frames per second of the grid")
     args = parser.parse_args()
     folders = {}
     for text in args.predictions:
         name, _, folder = text.rpartition("=")
         name = name or Path(folder).resolve().name
         if name in folders:
-            parser.error(f"argument --predictions: two are called {name!r}; give them names as NAME=FOLDER")
+            parser.error(f"argument --predictions: two are named {name!r}; name them with NAME=FOLDER")
         folders[name] = Path(folder)
     return args, folders
 

@@ -115,10 +115,10 @@ def _pairs(path: Path, images: tuple[Path, ...], depths: tuple[Path, ...]) -> tu
         if alone:
             named = ", ".join(str(file.relative_to(path)) for file in alone[:MOST_NAMED])
             more = f" and {len(alone) - MOST_NAMED} more" if len(alone) > MOST_NAMED else ""
-            logger.warning("%s: left out for want of a partner: %s%s", path, named, more)
+            logger.warning("%s: skipped, because they have no partner: %s%s", path, named, more)
         paired = tuple(file for file in images if key(file) in depth_of)
         return paired, tuple(depth_of[key(file)] for file in paired)
-    raise InputError(f"{path}: no image in rgb/ has the name or number of one in depth/; pairs must")
+    raise InputError(f"{path}: no image in rgb/ has the same name or number as one in depth/")
 
 
 def _numbers_in(path: Path) -> Hashable:

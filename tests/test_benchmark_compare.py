@@ -81,7 +81,7 @@ def test_mistakes_are_said(two_systems: dict[str, Path], extracted_sets: Path, t
     absent = run_script("compare.py", *command, "--scenes", "attic")
     assert absent.returncode == 2 and "has no scenes attic" in absent.stderr
     twice = run_script("compare.py", *command, folder)
-    assert twice.returncode == 2 and "two are called" in twice.stderr
+    assert twice.returncode == 2 and "two are named" in twice.stderr
 
 
 def test_boundaries_are_right_where_depth_jumps_alike() -> None:

@@ -72,7 +72,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--render", type=positive_int, default=0)
     parser.add_argument("--batch_size", type=positive_int, default=1)
     parser.add_argument("--accumulate", type=positive_int, default=1)
-    parser.add_argument("--encoder_lr", type=float, default=0.0, help="above 0: the encoder is trained too")
+    parser.add_argument(
+        "--encoder_lr",
+        type=float,
+        default=0.0,
+        help="learning rate of the encoder; above 0: the encoder is trained too",
+    )
     parser.add_argument("--activation_checkpointing", action="store_true")
     args = parser.parse_args(argv)
     settings = Settings(

@@ -34,7 +34,7 @@ SCALE_WEIGHT = 0.05
 CROP = 0.7
 OUT_OF_MEMORY = (
     "the device's memory is full; use --activation_checkpointing, --accumulate with a larger --batch_size, fewer "
-    "--frames or --render, or a smaller --input_size; --resume goes on from the last save"
+    "--frames or --render, or a smaller --input_size; --resume continues from the last save"
 )
 
 
@@ -160,7 +160,7 @@ class Run:
         state = load_state(self.args.output, self.group)
         if state is not None and not self.args.resume:
             path = self.args.output / STATE
-            raise OutputError(f"{path} is there; --resume goes on with it, or name another --output")
+            raise OutputError(f"{path} exists; continue it with --resume, or choose another --output")
         if state is not None:
             self.trainer.load(state)
 
@@ -196,7 +196,7 @@ class Run:
             length = max(len(whole) // 10, args.val_frames)
             if len(whole) - length < args.frames:
                 if self.group.is_main:
-                    logger.warning("%s: too short to hold frames out; no validation without --val_rgbd", whole.path)
+                    logger.warning("%s: too short to hold out frames; no validation without --val_rgbd", whole.path)
                 return trained, []
             trained, held = [whole.part(slice(-length))], whole.part(slice(-length, None))
             told = f"{whole.path}: the last {length} frames are held out for validation"

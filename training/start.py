@@ -33,7 +33,7 @@ def load_for_training(encoder: EncoderName, checkpoint: Path, metric: bool | Non
     kind = written_kind(state)
     if metric is not None and kind not in (None, KINDS[metric]):
         wrong = "--metric" if metric else "--no-metric"
-        raise UsageError(f"{wrong}: {checkpoint} was trained as {kind} weights; leave the flag out")
+        raise UsageError(f"{wrong}: {checkpoint} was trained as {kind} weights; omit the flag")
     if metric is None:
         metric = "metric" in checkpoint.name.lower() if kind is None else kind == KINDS[True]
     model = VideoDepthAnything(encoder, metric=metric)

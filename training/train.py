@@ -39,9 +39,9 @@ def parser() -> argparse.ArgumentParser:
     group.add_argument("--height", type=side, help="of the network's input in pixels, in place of --input_size")
     group.add_argument("--width", type=side, help="likewise")
     group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images (%(default)s)")
-    what = "smallest share of the sides in a random crop, which is enlarged; 1: none (0.7; metric weights 1)"
+    what = "smallest size of a random crop, as a share of the sides; 1: no crop (0.7; metric weights 1)"
     group.add_argument("--crop", type=share, help=what)
-    group.add_argument("--colour", type=share, default=0.3, help="strength of the change of colours; 0: none")
+    group.add_argument("--colour", type=share, default=0.3, help="strength of colour changes; 0: none")
     group = result.add_argument_group("validation")
     what = "folders to validate on (default: the last of --rgbd, which is not trained on then, or its last frames)"
     group.add_argument("--val_rgbd", type=Path, nargs="*", metavar="DIR", help=what)
@@ -52,12 +52,12 @@ def parser() -> argparse.ArgumentParser:
 def add_run_arguments(result: argparse.ArgumentParser, checkpoint: Path | None = None) -> None:
     """All that does not depend on where samples come from."""
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
-    result.add_argument("--resume", action="store_true", help="go on with the run in --output, if there is one")
+    result.add_argument("--resume", action="store_true", help="continue the run in --output, if there is one")
     result.add_argument("--half", action="store_true", help="save model.pth in float16")
     result.add_argument("--save_every", type=positive_int, default=500, metavar="STEPS")
     result.add_argument("--log_every", type=positive_int, default=20, metavar="STEPS")
-    result.add_argument("--max_minutes", type=positive_float, help="save and end after so long; --resume goes on")
-    result.add_argument("--stop_after", type=positive_int, metavar="STEPS", help="likewise, after so many steps")
+    result.add_argument("--max_minutes", type=positive_float, help="save and stop after this time; --resume continues")
+    result.add_argument("--stop_after", type=positive_int, metavar="STEPS", help="save and stop after this many steps")
     result.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, default=True)
     what = "processes that prepare batches (%(default)s)"
     result.add_argument("--workers", type=whole, default=0, help=what)
@@ -78,11 +78,11 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--stage", choices=("image", "clip"), default="image")
     group.add_argument("--steps", type=positive_int, default=1000)
     group.add_argument("--batch_size", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
-    what = "compute a batch in N parts, one after the other, in a third more time (%(default)s)"
+    what = "compute a batch in N parts; a step takes a third longer (%(default)s)"
     group.add_argument("--accumulate", type=positive_int, default=1, metavar="N", help=what)
-    what = "compute activations again in the backward pass and keep few: less memory, a third more time"
+    what = "recompute activations in the backward pass: less memory, a third more time"
     group.add_argument("--activation_checkpointing", action="store_true", help=what)
-    group.add_argument("--frames", type=positive_int, help="frames a clip (default: 1 for images, 8 for clips)")
+    group.add_argument("--frames", type=positive_int, help="frames per clip (default: 1 for images, 8 for clips)")
     group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
     group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
     group.add_argument("--motion_lr", type=not_negative, default=1e-4, help="of the motion modules (%(default)s)")
@@ -120,11 +120,11 @@ def complete(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> arg
     if args.encoder_lr is None:
         args.encoder_lr = args.lr * LIVE_BLOCKS_RATE if args.encoder_blocks else 0.0
     if (args.height is None) != (args.width is None):
-        parser.error("--height and --width belong together")
+        parser.error("--height and --width must be given together")
     if not 2 <= args.frames <= 32 and args.stage == "clip":
         parser.error("--stage clip needs --frames 2 to 32")
     if args.lr == 0 and args.encoder_lr == 0 and (args.stage == "image" or args.motion_lr == 0):
-        parser.error("all learning rates are 0: nothing is trained")
+        parser.error("all learning rates are 0, so nothing would be trained")
     return args
 
 

@@ -297,5 +297,5 @@ def load_state(folder: Path, group: ProcessGroup) -> dict[str, Any] | None:
     try:
         state: dict[str, Any] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises a dozen types for damaged files
-        raise OutputError(f"{path}: damaged; delete it to start anew") from error
+        raise OutputError(f"{path}: damaged; delete it to start over") from error
     return state

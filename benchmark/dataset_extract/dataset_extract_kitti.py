@@ -14,7 +14,7 @@ from video_depth_anything.cli.console import run_script
 
 def main() -> int:
     parser = extraction_parser(__doc__, "the raw drives, as <date>/<drive>/image_02/data/")
-    where = "folder of the validation drives' annotated depth; left out: looked for below --root"
+    where = "folder of the validation drives' annotated depth; found below --root by default"
     parser.add_argument("--depth_root", type=Path, help=where)
     args = parser.parse_args()
     from benchmark.dataset_extract.extraction import extract

@@ -15,7 +15,7 @@ from video_depth_anything.cli.parser import positive_int
 
 def main() -> int:
     parser = extraction_parser(__doc__, "recordings with rgb/ and depth/, or one of them")
-    parser.add_argument("--num_frames", type=positive_int, help="take no more frames of each; left out: 500")
+    parser.add_argument("--num_frames", type=positive_int, help="maximum number of frames per recording (default: 500)")
     args = parser.parse_args()
     from benchmark.dataset_extract.extraction import extract
     from benchmark.raw_datasets.rgbd import rgbd_scenes

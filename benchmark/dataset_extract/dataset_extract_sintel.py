@@ -14,7 +14,7 @@ from video_depth_anything.cli.console import run_script
 
 def main() -> int:
     parser = extraction_parser(__doc__, "training/ with the complete set and its depth archive")
-    what = "pass of the images; published numbers are of clean"
+    what = "pass of the images; published numbers use clean"
     parser.add_argument("--pass", dest="render_pass", choices=("clean", "final"), default="clean", help=what)
     args = parser.parse_args()
     from benchmark.dataset_extract.extraction import extract

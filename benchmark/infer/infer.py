@@ -31,14 +31,16 @@ if TYPE_CHECKING:
 def parse() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("--infer_path", type=Path, required=True, help="folder for the predictions")
-    what = "index files that dataset_extract_*.py wrote"
+    what = "index files written by dataset_extract_*.py"
     parser.add_argument("--json_file", type=Path, nargs="+", required=True, help=what)
-    parser.add_argument("--datasets", nargs="+", help="datasets of the index files to run; left out: all in them")
+    parser.add_argument("--datasets", nargs="+", help="datasets of the index files to run (default: all)")
     arguments.add_model_arguments(parser)
     # Published numbers were made in float32.
     parser.set_defaults(precision="fp32")
     parser.add_argument("--streaming", action="store_true", help="one frame at a time, as run_streaming.py does")
-    parser.add_argument("--resume", action="store_true", help="keep scenes finished with the same settings")
+    parser.add_argument(
+        "--resume", action="store_true", help="skip scenes that are already finished with the same settings"
+    )
     return parser.parse_args()
 
 

@@ -87,7 +87,9 @@ def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
         if image is None:
             raise InputError(f"{path}: {'not an image that can be read' if path.is_file() else 'not found'}")
         if size is not None and image.shape != size:
-            raise InputError(f"{path} is {image.shape[1]}x{image.shape[0]}, but its scene began otherwise")
+            raise InputError(
+                f"{path} is {image.shape[1]}x{image.shape[0]}, but the first frame of its scene has another size"
+            )
         size = image.shape
         yield np.ascontiguousarray(image[..., ::-1], dtype=np.uint8)
 
@@ -132,7 +134,7 @@ class SceneWriter:
             if changed:
                 raise OutputError(
                     f"{self._path} was made with other settings ({', '.join(changed)}); "
-                    "leave --resume out to begin anew, or choose another --infer_path"
+                    "omit --resume to start over, or choose another --infer_path"
                 )
             provenance.scenes = before.scenes
         self._path.parent.mkdir(parents=True, exist_ok=True)

@@ -61,7 +61,7 @@ def scene_folders(root: Path, what: str, names: Sequence[str] | None = None) -> 
     if names is not None:
         missing = sorted(set(names) - {p.name for p in found})
         if missing:
-            raise InputError(f"{root} lacks {', '.join(missing)}; --scenes names the ones to take")
+            raise InputError(f"{root} lacks {', '.join(missing)}; select others with --scenes")
         found = [p for p in found if p.name in names]
     if not found:
         raise InputError(f"{root} is empty; it should hold {what}")
