@@ -25,9 +25,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     out = argparse.ArgumentParser(description="Fetch and prepare furniture models for the procedural scenes.")
     out.add_argument("--out", type=Path, required=True, help="folder to fill")
-    out.add_argument(
-        "--package", type=Path, help=f"a {PACKAGE} .deb file that is there already; none: apt-get download"
-    )
+    out.add_argument("--package", type=Path, help=f"a {PACKAGE} .deb file to use (default: apt-get download)")
     out.add_argument("--packs", nargs="+", help="only these packs, such as BlendSwap-CC-0 (all)")
     out.add_argument("--triangles", type=int, default=5000, help="merge vertices of models with more triangles (5000)")
     return out

@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             columns.append([drawn(disparity, args.width) for disparity in maps])
     sheet = np.vstack([np.hstack(row) for row in zip(*columns)])
     if not cv2.imwrite(str(args.out), sheet):
-        raise OutputError(f"{args.out}: cannot be written; name a .png or .jpg file in a folder that is there")
+        raise OutputError(f"{args.out}: cannot be written; pass a .png or .jpg file in an existing folder")
     print(args.out)
     return 0
 

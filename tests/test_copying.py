@@ -234,5 +234,5 @@ def test_a_file_that_is_cut_in_mid_run_costs_only_its_copy(
     clip = make_clip(tmp_path / f"clip.{ending}", EVEN)
     count, files = run_while(clip, tmp_path, lambda path: os.truncate(path, 300))
     assert files == ["clip_vis.mp4"]
-    assert "clip_src.mp4 is left out: cannot read" in caplog.text
+    assert "clip_src.mp4 is omitted: cannot read" in caplog.text
     assert len(list(decoded(tmp_path / "clip_vis.mp4"))) == count

@@ -21,7 +21,7 @@ def find_depth_root(root: Path) -> Path:
     for name in DEPTH_FOLDERS:
         if (root / name).is_dir():
             return root / name
-    raise InputError(f"{root}: none of {', '.join(DEPTH_FOLDERS)} is there; name it with --depth_root")
+    raise InputError(f"{root}: none of {', '.join(DEPTH_FOLDERS)} found; pass it with --depth_root")
 
 
 def kitti_scenes(root: Path, depth_root: Path, names: Sequence[str] | None = None) -> Iterator[RawScene]:

@@ -69,7 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--warm_up", type=positive_int, default=42, help="frames of a stream before (default: 42)")
     parser.add_argument("--side", type=positive_int, default=2048, help="of the largest matrices (default: 2048)")
     parser.add_argument("--kernel_seconds", type=positive_float, default=0.3, help="for each kernel (default: 0.3)")
-    parser.add_argument("--seconds", type=positive_float, default=1e9, help="begin nothing new after so long")
+    parser.add_argument("--seconds", type=positive_float, default=1e9, help="start nothing new after this many seconds")
     return parser.parse_args()
 
 

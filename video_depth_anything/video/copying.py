@@ -71,7 +71,7 @@ class VideoCopier:
                 commit(self.path)
         except InputError as error:
             self.abort()
-            logger.warning("%s is left out: %s", self.path.name, error)
+            logger.warning("%s is omitted: %s", self.path.name, error)
         except (av.FFmpegError, OSError) as error:
             self.abort()
             raise OutputError(f"cannot write {printable(self.path)}: {error.strerror or error}") from error

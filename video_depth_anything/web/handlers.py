@@ -109,7 +109,7 @@ class Handlers:
             job.disk = check_room(plan, source, self._options.max_frames, self._visitors.left(visitor))
             job.size = source.size
             if not self._visitors.reserve(visitor, round(job.disk)):
-                raise Refusal("Your room on the server's disk is taken. Wait until your other upload is finished.")
+                raise Refusal("Your disk space on the server is used up. Wait until your other upload is finished.")
             previous, visitor.job, job.finish = visitor.job, job, partial(self._finish, visitor, job)
             try:
                 self.queue.add(job)
