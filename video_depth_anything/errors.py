@@ -64,14 +64,9 @@ class RankError(UserError):
 
 
 def user_line(error: BaseException) -> str | None:
-    """What to tell the user about an error, in one line.
+    """What to tell the user about an error, in one line; None if the error is a bug.
 
-    Args:
-        error: anything that was raised.
-
-    Returns:
-        The line; None if the error is a bug. The operating system's refusals (no space, no permission, no such file)
-        and running out of memory are the machine's, so they have a line too.
+    The operating system's refusals (no space, no permission, no such file) and running out of memory are the machine's.
     """
     if isinstance(error, UserError):
         return str(error)

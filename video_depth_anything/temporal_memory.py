@@ -24,12 +24,11 @@ ContextEntries = Sequence[int] | Tensor
 
 
 def context_entries(frame: int) -> list[int]:
-    """Which entries of the memory stand in the position slots 0, 1, .. while `frame` (counted from 0) is new.
+    """Which entries of the memory stand in the position slots 0, 1, .. while `frame` (from 0) is new, its own last.
 
-    The last one is the new frame's own. Frame 0 is a window of its own; later ones see frame 0, frame - 41, the latest
-    29 and themselves. What would lie before frame 0 is frame 0: it is what the whole ring holds at the start, so no
-    entry ever stands in two slots. The ring has room for 42 frames because frame - 41 is needed once more when the new
-    frame is written.
+    Frame 0 is a window of its own; later ones see frame 0, frame - 41, the latest 29 and themselves. What would lie
+    before frame 0 is frame 0: it is what the whole ring holds at the start, so no entry ever stands in two slots. The
+    ring has room for 42 frames because frame - 41 is needed once more when the new frame is written.
 
     Source: the streaming mode of the original implementation, which keeps a list of states and drops its second one.
     """

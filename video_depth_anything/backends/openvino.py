@@ -60,7 +60,10 @@ class CompiledPiece:
         with self._lock:
             joined: list[Array] = []
             for start in range(0, len(calls), len(self._requests)):
-                arrays = [[_as_array(x) for x in call] for call in calls[start : start + len(self._requests)]]
+                arrays = [
+                    [np.ascontiguousarray(channels_last(x.detach()).float().numpy()) for x in call]
+                    for call in calls[start : start + len(self._requests)]
+                ]
                 for offset, outputs in enumerate(self._side_by_side(arrays), start):
                     joined = joined or [np.empty((len(calls) * len(x), *x.shape[1:]), x.dtype) for x in outputs]
                     for whole, part in zip(joined, outputs):
@@ -81,10 +84,6 @@ class CompiledPiece:
             # Should Ctrl-C strike: they read the inputs where they lie, which must not go before.
             for request in begun:
                 request.wait()
-
-
-def _as_array(x: Tensor) -> Array:
-    return np.ascontiguousarray(channels_last(x.detach()).float().numpy())
 
 
 class _Pending(NamedTuple):
@@ -109,18 +108,14 @@ class OpenVinoNetwork(PiecewiseNetwork):
         # It does not depend on the map, so the motion modules are compiled once for all input sizes.
         self._pixels = 64 if self._device == "CPU" else 512
         self._precision = {None: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[execution.autocast_dtype]
-        self._int8 = self._quantised() if execution.int8 else None
+        self._int8: Int8Encoder | None = None
+        if execution.int8:
+            self._int8 = Int8Encoder(model, lambda size: convert(model, self._encoder(size), [(1, *size, 3)]))
         self._core = ov.Core()
         self._compilers = ThreadPoolExecutor(COMPILERS, "compiler")
         self._pieces: OrderedDict[tuple[str, Shapes], _Pending] = OrderedDict()  # in the order of use
         self._prepared: set[tuple[int, int]] = set()
         self._lock = RLock()
-
-    def _quantised(self) -> Int8Encoder:
-        def whole(size: tuple[int, int]) -> ov.Model:
-            return convert(self._model, self._encoder(size), [(1, *size, 3)])
-
-        return Int8Encoder(self._model, whole)
 
     def calibrate(self, frames: Callable[[], Iterable[Image]]) -> None:
         """As `load.calibrate_network`."""

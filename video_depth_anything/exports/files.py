@@ -54,18 +54,10 @@ def export_window(
 
 
 def export_step(model: VideoDepthAnything, size: tuple[int, int], path: Path, half: bool = False) -> None:
-    """Write streaming's step for one size of the network's input; `StepModule` describes inputs and outputs.
+    """Write streaming's step for one input size (height, width); `StepModule` describes inputs and outputs.
 
-    Names: `image`, `frame`, `keys_0`, `values_0` to `keys_7`, `values_7`; `depth`, `new_keys_0` and so on.
-
-    Args:
-        model: with its weights, on the CPU.
-        size: (height, width), multiples of 14.
-        path: of the file, .onnx or .xml for OpenVINO; large models, and OpenVINO's, add one beside it.
-        half: compute in float16, but for what the network always computes in float32; the state is float16 then.
-
-    Raises:
-        UsageError: if a package that exporting needs is missing.
+    Names: `image`, `frame`, `keys_0`, `values_0` to `keys_7`, `values_7`; `depth`, `new_keys_0` and so on. The other
+    arguments, and what is raised, are those of `export_window`; with `half` the state is float16.
     """
     step = StepModule(_prepared(model, half), size)
     shapes = step.state_shapes()
