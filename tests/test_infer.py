@@ -139,7 +139,7 @@ def test_numbers_of_every_kind_mean_the_same(model: vda.VideoDepthAnything, capl
     expected = vda.infer(frames, **options).depths
     wide = frames.astype(np.uint16) * 257  # 255 becomes 65535
     floats = frames.astype(np.float32) / 255
-    for source, word in ((wide, "16 bits"), (floats, "scaled from 0..1"), (torch.from_numpy(floats), "0..1")):
+    for source, word in ((wide, "16-bit"), (floats, "scaled from 0..1"), (torch.from_numpy(floats), "0..1")):
         caplog.clear()
         np.testing.assert_array_equal(vda.infer(source, **options).depths, expected)
         assert [word in message for message in caplog.messages].count(True) == 1
