@@ -168,10 +168,10 @@ def test_resume_begins_anew_where_a_setting_or_the_input_changed(
     for flags in ((), ("--input_size", "28")):
         with pytest.raises(RankError, match="device lost"):
             shared.run(2, [video], "--save", "npz", "--resume", *flags, broken_after=0)
-    assert "computed before" not in shared.messages
+    assert "already computed" not in shared.messages
     video = make_video("long.mp4", count=201, height=14, width=28)
     assert shared.run(2, [video], "--save", "npz", "--resume", "--input_size", "28") == [0, 0]
-    assert "computed before" not in shared.messages
+    assert "already computed" not in shared.messages
     check_depth(tmp_path / "out", [video])
 
 
