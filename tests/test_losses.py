@@ -25,7 +25,7 @@ from loss.loss import (
     normalize_prediction_robust,
     reduction_image_based,
 )
-from training.losses import log_gradient_loss, log_loss, scale_loss, silog_loss
+from training.losses import keep_loss, log_gradient_loss, log_loss, scale_loss, silog_loss
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = golden_json("loss")
@@ -323,6 +323,22 @@ def test_log_gradient_loss_is_the_height_of_a_missing_step_far_off_as_close_by()
     assert log_gradient_loss(flat, step, mask).item() == pytest.approx(
         jump * (1 / 16 + 1 / 8 + 1 / 4 + 1 / 2), rel=1e-4
     )
+    # Four times the weight is added in full at a jump of a quarter or more; a step of a tenth gets its share.
+    missing = log_gradient_loss(flat, step, mask).item()
+    assert log_gradient_loss(flat, step, mask, 4).item() == pytest.approx(5 * missing, rel=1e-4)
+    low = torch.where(step > 1, 1.1, 1.0)
+    share = np.log((1.1 + 0.03) / (1 + 0.03)) / np.log(1.25)
+    missing = log_gradient_loss(flat, low, mask).item()
+    assert log_gradient_loss(flat, low, mask, 4).item() == pytest.approx((1 + 4 * share) * missing, rel=1e-4)
+
+
+def test_keep_loss_sees_distances_and_no_edges() -> None:
+    """Twice the disparity costs ln 2; depth that is only sharper within a square costs nothing."""
+    smooth = torch.ones(1, 4, 4)
+    sharp = smooth.clone()
+    sharp[:, :, 0::4], sharp[:, :, 3::4] = 0.5 * 1.03 - 0.03, 2 * 1.03 - 0.03
+    assert keep_loss(sharp, smooth, 4).item() == pytest.approx(0, abs=1e-6)
+    assert keep_loss(200 * smooth, 100 * smooth, 4).item() == pytest.approx(np.log(2), abs=1e-3)
 
 
 def test_log_loss_sees_what_affine_invariant_losses_do_not() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 
 import numpy as np
@@ -97,12 +98,16 @@ def test_live_blocks_are_trained_and_nothing_else_of_the_encoder(model: VideoDep
 
 
 def test_the_coarser_half_stays_as_it_is_and_the_finer_learns(model: VideoDepthAnything, images: Tensor) -> None:
-    settings = CacheSettings(coarse_share=0, log_gradient_weight=2.0, warmup=0)
-    trainer = Trainer(CachedNetwork(model, "image"), settings, FP32, ProcessGroup())
+    settings = CacheSettings(coarse_share=0, log_gradient_weight=2.0, keep_weight=1.0, warmup=0)
+    guide = CachedNetwork(copy.deepcopy(model), "image")
+    trainer = Trainer(CachedNetwork(model, "image"), settings, FP32, ProcessGroup(), guide=guide)
     before = {n: v.clone() for n, v in trainer.model.state_dict().items()}
     target = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
-    losses = trainer.train_step(Batch((images[None],), target, target > 0.1))
+    batch = Batch((images[None],), target, target > 0.1)
+    losses = trainer.train_step(batch)
     assert losses["log_gradient_loss"] > 0
+    # The guide is what the network was before its first step, and stays it.
+    assert losses["keep_loss"] == pytest.approx(0, abs=1e-5) and trainer.train_step(batch)["keep_loss"] > 1e-4
     changed = {n for n, v in trainer.model.state_dict().items() if not torch.equal(v, before[n])}
     assert changed and all(".".join(n.split(".")[:3]) in FINE for n in changed)
 

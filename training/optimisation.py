@@ -35,6 +35,13 @@ def make_optimizer(parameters: Iterable[tuple[str, nn.Parameter]], rates: Mappin
     )
 
 
+def freeze_coarse(model: nn.Module) -> None:
+    """Let no gradient reach the head's coarser half, so that no backward pass goes through it."""
+    for name, parameter in model.named_parameters():
+        if name.startswith(COARSE):
+            parameter.requires_grad_(False)
+
+
 def rate_factor(step: int, steps: int, warmup: int) -> float:
     """Share of the base learning rate at a step: a linear rise over `warmup` steps, then half a cosine down to 1 %."""
     if step < warmup:

@@ -69,7 +69,11 @@ class Run:
         self.source = self.open_source(model)
         settings = self.settings_type(**{field.name: getattr(args, field.name) for field in fields(self.settings_type)})
         network = self.network(model).to(execution.device).to(memory_format=torch.channels_last)
-        self.trainer = Trainer(network, settings, execution, group, args.accumulate)
+        guide: TrainingNetwork | None = None
+        if args.keep:
+            guide = self.network(load_for_training(args.encoder, args.keep, args.metric)).to(execution.device)
+            guide = guide.to(memory_format=torch.channels_last)
+        self.trainer = Trainer(network, settings, execution, group, args.accumulate, guide)
         args.output.mkdir(parents=True, exist_ok=True)
         self._take_up()
 

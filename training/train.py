@@ -101,6 +101,11 @@ def _add_recipe(result: argparse.ArgumentParser) -> None:
     group.add_argument("--log_weight", type=not_negative, default=0.0, help="of the difference of logarithms; 0: off")
     what = "of the difference of the logarithms' gradients, which sharpens edges; 0: off"
     group.add_argument("--log_gradient_weight", type=not_negative, default=0.0, metavar="WEIGHT", help=what)
+    what = "how much more boundaries count in it (%(default)s)"
+    group.add_argument("--boundary_weight", type=not_negative, default=0.0, metavar="WEIGHT", help=what)
+    what = "checkpoint whose distances, averaged over patches, are to be kept while edges are sharpened"
+    group.add_argument("--keep", type=Path, metavar="FILE", help=what)
+    group.add_argument("--keep_weight", type=not_negative, default=4.0, metavar="WEIGHT", help="of that (%(default)s)")
     what = "learning rate of the head's coarser half as a share of --lr; 0: frozen (%(default)s)"
     group.add_argument("--coarse_share", type=share, default=1.0, metavar="SHARE", help=what)
     group.add_argument("--seed", type=whole, default=0)

@@ -21,14 +21,16 @@ from training.losses import (
     TemporalFormula,
     TrimmedProcrustesLoss,
     VideoDepthLoss,
+    keep_loss,
     log_gradient_loss,
     log_loss,
     scale_loss,
     silog_loss,
 )
 from training.network import Stage, TrainingNetwork, set_trainable
-from training.optimisation import make_optimizer, rate_factor, running_average
+from training.optimisation import freeze_coarse, make_optimizer, rate_factor, running_average
 from training.processes import ProcessGroup
+from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError, UsageError, UserError
 from video_depth_anything.files import whole_file
@@ -69,6 +71,8 @@ class Settings:
         scale_weight: weight of `scale_loss`.
         log_weight: weight of `log_loss`.
         log_gradient_weight: weight of `log_gradient_loss`.
+        boundary_weight: of that loss.
+        keep_weight: weight of `keep_loss`.
         coarse_share: learning rate of the head's coarser half as a share of `lr`.
         seed: decides what is drawn.
     """
@@ -94,6 +98,8 @@ class Settings:
     scale_weight: float = 0.05
     log_weight: float = 0.0
     log_gradient_weight: float = 0.0
+    boundary_weight: float = 0.0
+    keep_weight: float = 0.0
     coarse_share: float = 1.0
     seed: int = 0
 
@@ -103,6 +109,7 @@ class Trainer:
 
     With `accumulate` above 1 a batch goes through the network in so many parts, one after the other. Losses see the
     whole batch all the same: it is computed once without gradients, then part by part with the gradient of its depth.
+    `guide` is a network whose distances are kept (`keep_weight`).
     """
 
     def __init__(
@@ -112,14 +119,18 @@ class Trainer:
         execution: Execution,
         group: ProcessGroup,
         accumulate: int = 1,
+        guide: TrainingNetwork | None = None,
     ) -> None:
         self.settings = settings
+        self.guide = guide.eval().requires_grad_(False) if guide else None
         self.accumulate = accumulate
         self.execution = execution
         self.group = group
         self.network = network.train()
         self.model = network.model
         set_trainable(self.model, settings.stage, settings.encoder_lr > 0, settings.lr > 0, settings.encoder_blocks)
+        if settings.coarse_share == 0:
+            freeze_coarse(self.model)
         self.trained = {n: p for n, p in self.model.named_parameters() if p.requires_grad}
         rates = {"head": settings.lr, "motion": settings.motion_lr, "encoder": settings.encoder_lr}
         rates["coarse"] = settings.lr * settings.coarse_share
@@ -177,6 +188,12 @@ class Trainer:
             prediction.requires_grad_()
         target, valid = (self.network.pixels(x[:, slots]).to(device) for x in (batch.target, batch.valid))
         losses = self.losses(*(self.group.whole_batch(x) for x in (prediction, target, valid.to(torch.uint8))))
+        if self.guide is not None:
+            with torch.no_grad(), self.execution.autocast():
+                kept = torch.cat([self.guide(part, slots) for part in parts])
+            both = [self.group.whole_batch(x).flatten(0, 1) for x in (prediction, kept)]
+            tie = self.settings.keep_weight * keep_loss(both[0], both[1], PATCH_SIZE)
+            losses |= {"keep_loss": tie, "total_loss": losses["total_loss"] + tie}
         # Each process has its own share of the whole batch's gradient; DistributedDataParallel takes their mean.
         self.scaler.scale(losses["total_loss"] * self.group.size).backward()
         if len(parts) > 1:
@@ -218,8 +235,8 @@ class Trainer:
             tie = self.settings.log_weight * log_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
             losses |= {"log_loss": tie, "total_loss": losses["total_loss"] + tie}
         if self.settings.log_gradient_weight > 0:
-            tie = log_gradient_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
-            tie = self.settings.log_gradient_weight * tie
+            mask, boundaries = flat[2].to(prediction.dtype), self.settings.boundary_weight
+            tie = self.settings.log_gradient_weight * log_gradient_loss(flat[0], flat[1], mask, boundaries)
             losses |= {"log_gradient_loss": tie, "total_loss": losses["total_loss"] + tie}
         return losses
 
