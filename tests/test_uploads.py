@@ -20,6 +20,7 @@ import pytest
 from conftest import MakeVideo
 from imageio_ffmpeg import get_ffmpeg_exe as ffmpeg_program
 
+from video_depth_anything.outputs.stereo_tags import LEFT_RIGHT, tag_stereo
 from video_depth_anything.video.source import Selection
 from video_depth_anything.web.confinement import DecoderLimits
 from video_depth_anything.web.picture_headers import check_picture
@@ -143,10 +144,16 @@ def test_sound_goes_along_from_the_first_frame_on(make_video: MakeVideo, tmp_pat
         file.writeframes(samples.tobytes())
     command = [ffmpeg_program(), "-loglevel", "error", "-i", str(pictures), "-i", str(tone)]
     subprocess.run([*command, "-c:v", "copy", "-c:a", "pcm_s16le", str(upload)], check=True)
-    result = make_video("result.mp4", count=48)
+    made, result = make_video("made.mp4", count=48), tmp_path / "result.mp4"
+    command = [ffmpeg_program(), "-loglevel", "error", "-i", str(made), "-c", "copy", "-movflags", "+faststart"]
+    subprocess.run([*command, str(result)], check=True)
+    tag_stereo(result, LEFT_RIGHT)
+    stereo = b"st3d\0\0\0\0\2"
+    assert stereo in result.read_bytes()
     before = iio.imread(result, plugin="pyav")
     assert add_sound(upload, [result], 0.0, LIMITS)
     np.testing.assert_array_equal(iio.imread(result, plugin="pyav"), before)
+    assert stereo in result.read_bytes()  # players show it to both eyes still
     raw = [ffmpeg_program(), "-loglevel", "error", "-i", str(result), "-f", "s16le", "-ac", "1", "-ar", str(rate), "-"]
     heard = np.frombuffer(subprocess.run(raw, capture_output=True, check=True).stdout, np.int16)
     assert len(heard) == pytest.approx(2 * rate, abs=rate // 10)

@@ -124,7 +124,9 @@ def add_sound(upload: Path, pictures: Path, output: Path, begins: float | None) 
     track = AudioTrack(str(upload), begins=lambda: begins)
     if track.check() is not None:
         return False
-    with av.open(pictures) as made, av.open(output, "w", format="mp4", options={"movflags": "+faststart"}) as joined:
+    # The box st3d of stereo video is not in the standard.
+    how = {"movflags": "+faststart", "strict": "unofficial"}
+    with av.open(pictures) as made, av.open(output, "w", format="mp4", options=how) as joined:
         seen = made.streams.video[0]
         copied = joined.add_stream_from_template(seen)
         sound = Sound(track, joined)
