@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches the public checkpoints into checkpoints/ beside this script: `vda weights` where Python and this project's
+# Downloads the public checkpoints into checkpoints/ beside this script: `vda weights` where Python and this project's
 # requirements are installed, curl and sha256sum or shasum elsewhere. `bash get_weights.sh --help` lists the arguments.
 set -euo pipefail
 
@@ -31,7 +31,7 @@ fetch() { # NAME
   file=$folder/${prefix:+metric_}video_depth_anything_$encoder.pth
   address=${HF_ENDPOINT:-https://huggingface.co}/depth-anything/${prefix}Video-Depth-Anything-$size/resolve/main/${file##*/}
   if [ -f "$file" ]; then echo "$1: already there: $file" && return 0; fi
-  echo "$1: fetching $address (licence: $([ "$size" = Small ] && echo Apache-2.0 || echo 'CC-BY-NC-4.0, non-commercial'))"
+  echo "$1: downloading $address (licence: $([ "$size" = Small ] && echo Apache-2.0 || echo 'CC-BY-NC-4.0, non-commercial'))"
   curl -fL -C - --retry 3 --connect-timeout 20 --speed-limit 1 --speed-time 30 -o "$file.part" "$address" || status=$?
   [ -f "$file.part" ] || return 1
   if [ "$("${sum[@]}" <"$file.part")" = "$sha  -" ]; then

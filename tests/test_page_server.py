@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
 import random
 import socket
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -330,9 +332,6 @@ def app(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[Any, str, str]
         (["--encoder", "vitb"], "vda weights vitb"),
         (["--checkpoint", "none.pth"], "checkpoint none.pth not found"),
         (["--auth", "nobody"], "USER:PASSWORD"),
-        pytest.param(
-            ["--checkpoint", "bad.pth", "--encoder", "vits"], "bad.pth cannot be read", marks=pytest.mark.slow
-        ),
         ([], "choose another --server_port"),
     ],
 )
@@ -343,7 +342,6 @@ def test_what_cannot_be_served_is_said(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     for name in ("GRADIO_TEMP_DIR", "GRADIO_ANALYTICS_ENABLED"):
         monkeypatch.setenv(name, "")  # as it was, afterwards
-    Path("bad.pth").write_bytes(b"no checkpoint")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         if words:
@@ -352,6 +350,23 @@ def test_what_cannot_be_served_is_said(
     assert code == 2
     assert said in error
     assert "Traceback" not in error
+    assert list(tmp_path.glob("depth_page_*")) == []
+
+
+@pytest.mark.slow
+def test_a_checkpoint_that_cannot_be_used_ends_the_command(tmp_path: Path) -> None:
+    """In a process of its own, since the page is built before its networks are."""
+    bad = tmp_path / "bad.pth"
+    bad.write_bytes(b"no checkpoint")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = str(free.getsockname()[1])
+    words = ["--checkpoint", str(bad), "--encoder", "vits", "--device", "cpu", "--no_browser", "--server_port", port]
+    command = [sys.executable, str(ROOT / "app.py"), *words]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    result = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 2, result.stderr
+    assert "bad.pth cannot be read" in result.stderr
+    assert "Traceback" not in result.stderr
     assert list(tmp_path.glob("depth_page_*")) == []
 
 
