@@ -8,6 +8,7 @@ from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from ffmpeg import beeps, decoded, ffmpeg_header, flashes, frame_times, run_ffmpeg
@@ -126,6 +127,23 @@ def test_rates_near_a_standard_one_last_as_long(tmp_path: Path, rate: str) -> No
     times = frame_times(out)
     assert len(times) == count
     assert times[-1] == pytest.approx((count - 1) / float(rate), abs=0.5 / 30)
+
+
+@pytest.mark.parametrize("hours", [1, 24, 24 * 8, 24 * 20])
+def test_frames_that_a_damaged_header_shows_for_days_are_written(tmp_path: Path, hours: int) -> None:
+    fps = Fraction(1, 3600 * hours + 51)
+    writer = VideoWriter(tmp_path / "long.mp4", (16, 16), fps)
+    for number in range(4):
+        writer.write(np.zeros((16, 16, 3), np.uint8), float(number / fps), float(1 / fps))
+    writer.close()
+    with av.open(str(tmp_path / "long.mp4")) as container:
+        stream = container.streams.video[0]
+        assert [packet.pts * stream.time_base * fps for packet in container.demux(stream) if packet.size] == [
+            0,
+            1,
+            2,
+            3,
+        ]
 
 
 def test_standard_rates_by_length() -> None:

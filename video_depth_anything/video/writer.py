@@ -98,11 +98,12 @@ def check_codec(codec: str) -> None:
         raise OutputError(f"--codec {codec} writes {kind}; use an H.264 or HEVC encoder, such as libx264 or libx265")
 
 
-def open_mp4(path: Path) -> OutputContainer:
-    """A container to write, whose index will stand before its data."""
+def open_mp4(path: Path, tick: Fraction | None = None) -> OutputContainer:
+    """A container to write, whose index will stand before its data; `tick` in seconds keeps FFmpeg from a finer one."""
     import av
 
-    return av.open(f"file:{path}", "w", format="mp4", container_options={"movflags": "+faststart"})
+    options = {"movflags": "+faststart"} | ({"video_track_timescale": str(1 / tick)} if tick else {})
+    return av.open(f"file:{path}", "w", format="mp4", container_options=options)
 
 
 class VideoWriter:
@@ -249,7 +250,7 @@ class VideoWriter:
 
         mp4 = self._pixels == "rgb24"
         partial = partial_path(self.path)
-        output = open_mp4(partial) if mp4 else av.open(f"file:{partial}", "w", format="matroska")
+        output = open_mp4(partial, self._clock.tick) if mp4 else av.open(f"file:{partial}", "w", format="matroska")
         try:
             quality = SMOOTH if self._smooth and codec == X264 else QUALITY.get(codec, {})
             options = {"bf": "0", **quality} if mp4 else FFV1
