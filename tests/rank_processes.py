@@ -48,10 +48,11 @@ def run_ranks(size: int, work: Callable[..., object], *args: object) -> list[End
         for child, (_, sending) in zip(children, pipes):
             child.start()
             sending.close()
-        deadline = time.monotonic() + PATIENCE_SECONDS
+        deadline, told = time.monotonic() + PATIENCE_SECONDS, False
         while (alive := [child for child in children if child.is_alive()]) and time.monotonic() < deadline:
             wait([child.sentinel for child in alive], deadline - time.monotonic())
-            if any(child.exitcode for child in children):
+            if not told and any(child.exitcode for child in children):
+                told = True  # once, as torchrun does: a second signal would end a rank at once
                 for child in alive:
                     child.terminate()
         for child in children:
