@@ -66,9 +66,8 @@ def network(cache: Path, model: VideoDepthAnything, execution: Execution, frames
 
 
 def calibrated(model: VideoDepthAnything, execution: Execution, frames: list[Image]) -> OpenVinoNetwork:
-    network = load_backend(model, execution)
+    network = load_backend(model, execution, lambda: iter(frames))
     assert isinstance(network, OpenVinoNetwork)
-    network.calibrate(lambda: iter(frames))
     return network
 
 
@@ -131,7 +130,7 @@ def test_other_weights_are_calibrated_anew(execution: Execution, golden_model: V
 @pytest.mark.slow
 def test_uncalibrated(golden_model: VideoDepthAnything, execution: Execution, frames: list[Image]) -> None:
     network = load_backend(golden_model, execution)
-    with pytest.raises(RuntimeError, match=r"needs calibrate\(\)"):
+    with pytest.raises(RuntimeError, match="needs frames to calibrate with"):
         depth_of(network, frames, execution)
 
 

@@ -14,7 +14,6 @@ import torch
 from recipes import synthetic_frames
 
 from video_depth_anything import DepthStream, Execution, choose_execution, infer_depth, load_backend
-from video_depth_anything.backends.load import prepare_network
 from video_depth_anything.errors import DeviceError
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -82,7 +81,7 @@ def test_bf16_offline(golden_model: VideoDepthAnything) -> None:
     assert np.linalg.norm(depth - golden) <= 0.08 * np.linalg.norm(golden)
 
 
-def test_what_is_prepared_is_not_compiled_again(
+def test_a_size_is_compiled_once(
     golden_model: VideoDepthAnything, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     execution = choose_execution("cpu", "fp32", "openvino")
@@ -90,11 +89,11 @@ def test_what_is_prepared_is_not_compiled_again(
     network = load_backend(golden_model, execution)
     assert isinstance(network, OpenVinoNetwork)
     with caplog.at_level("INFO"):
-        prepare_network(network, (48, 64), 56, execution)
-        prepare_network(network, (48, 64), 56, execution)
+        first = list(infer_depth(network, frames, 56, execution))
     assert caplog.messages == ["preparing the network for 70x56 with OpenVINO; this takes a few seconds"]
     monkeypatch.setattr("video_depth_anything.backends.openvino.convert", None)  # would fail if called
     depth = np.stack(list(infer_depth(network, frames, 56, execution)))
+    np.testing.assert_array_equal(depth, np.stack(first))
     expected = np.stack(list(infer_depth(golden_model, frames, 56, Execution(torch.device("cpu"), None, 1))))
     assert np.abs(depth - expected).max() <= TOLERANCE * np.ptp(expected)
 
@@ -102,8 +101,8 @@ def test_what_is_prepared_is_not_compiled_again(
 def test_motion_modules_serve_all_sizes(network: OpenVinoNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     """Maps are filled up to a number of pixels that no size changes, and give what their pixels alone give."""
     execution = choose_execution("cpu", "fp32", "openvino")
-    prepare_network(network, (28, 28), 28, execution)
-    prepare_network(network, (48, 64), 56, execution, streaming=True)
+    list(infer_depth(network, synthetic_frames(2, 28, 28, seed=2), 28, execution))
+    DepthStream(network, 56, execution).step(synthetic_frames(1, 48, 64, seed=1)[0])
     converted: list[str] = []
     monkeypatch.setattr("video_depth_anything.backends.openvino.convert", lambda *_: converted.append("piece"))
     frames = synthetic_frames(2, 48, 64, seed=2)
@@ -117,7 +116,7 @@ def test_networks_of_the_latest_two_sizes_are_kept(golden_model: VideoDepthAnyth
     assert isinstance(network, OpenVinoNetwork)
     first = synthetic_frames(1, 28, 28, seed=1)[0]
     expected = DepthStream(network, 28, execution).step(first)
-    piece = network._pieces["encode", ((1, 28, 28, 3),)].compiled.result()
+    piece = network._pieces["encode", ((1, 28, 28, 3),)]
     compiled = weakref.ref(piece)
     del piece
     for width in (42, 56):

@@ -20,7 +20,7 @@ from benchmark.speed.flags import COMPILED, Variant, torch_device
 from benchmark.speed.measure import Contender, Depths
 from benchmark.speed.weights import checkpoint_file
 from video_depth_anything import DepthStream, Execution, VideoDepthAnything, choose_execution, infer_depth, load_model
-from video_depth_anything.backends.load import calibrate_network, load_backend
+from video_depth_anything.backends.load import load_backend
 from video_depth_anything.device import resolve_device
 from video_depth_anything.network import Network
 from video_depth_anything.pipelines.setup import calibration_frames
@@ -59,9 +59,7 @@ class Networks:
         if execution.device not in self._models:
             # On the CPU: `load_backend` sends a GPU the weights in the type that it needs.
             self._models[execution.device] = load_model(self._encoder, checkpoint=self._checkpoint, device="cpu")
-        network = load_backend(self._models[execution.device], execution)
-        calibrate_network(network, execution, calibration_frames)
-        return network
+        return load_backend(self._models[execution.device], execution, calibration_frames)
 
 
 class TimedStream:

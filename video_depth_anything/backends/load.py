@@ -9,17 +9,21 @@ from torch import nn
 
 from ..device import Execution
 from ..network import Network
-from ..transform import Image, network_size
+from ..transform import Image
 from ..video_depth import VideoDepthAnything
 from .compiled import CompiledNetwork
 
 
-def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
+def load_backend(
+    model: VideoDepthAnything, execution: Execution, frames: Callable[[], Iterable[Image]] | None = None
+) -> Network:
     """The network, computed as `execution` says; `model` itself if that is PyTorch in float32.
 
     Args:
         model: with its weights on `execution.device` or the CPU; they must not change afterwards. If they are on the
             CPU, a GPU receives them in the required type, and never holds them in float32 and half precision at once.
+        frames: gives (H, W, 3) RGB frames similar to the video's, which int8 is calibrated on; called if no earlier run
+            has left a calibration of these weights.
     """
     if execution.openvino_device is None:
         if execution.autocast_dtype is not None:
@@ -28,33 +32,7 @@ def load_backend(model: VideoDepthAnything, execution: Execution) -> Network:
         return CompiledNetwork(model) if execution.compile else model
     from .openvino import OpenVinoNetwork
 
-    return OpenVinoNetwork(model, execution)
-
-
-def calibrate_network(network: Network, execution: Execution, frames: Callable[[], Iterable[Image]]) -> None:
-    """Calibrate for int8, once for these weights; other precisions need nothing.
-
-    `frames` gives (H, W, 3) RGB frames similar to the video's; it is called if no earlier run has left a calibration.
-    """
-    if not execution.int8:
-        return
-    from .openvino import OpenVinoNetwork
-
-    if isinstance(network, OpenVinoNetwork):
-        network.calibrate(frames)
-
-
-def prepare_network(
-    network: Network, frame_size: tuple[int, int], input_size: int, execution: Execution, streaming: bool = False
-) -> None:
-    """Compile for a video's frames (height, width) what its first frame would else wait for; PyTorch needs nothing."""
-    if execution.openvino_device is None:
-        return
-    from .openvino import OpenVinoNetwork
-
-    if isinstance(network, OpenVinoNetwork):
-        size = network_size(*frame_size, input_size)
-        network.prepare(size, 1 if streaming else execution.frames_at_once, window=not streaming)
+    return OpenVinoNetwork(model, execution, frames)
 
 
 def with_half_weights(model: VideoDepthAnything, dtype: torch.dtype) -> VideoDepthAnything:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from threading import Lock, RLock
-from typing import Any, NamedTuple
+from threading import Lock
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +22,8 @@ import torch
 from torch import Tensor
 
 from ..device import Execution
-from ..frame_features import FrameFeatures
 from ..transform import Image
 from ..video_depth import VideoDepthAnything
-from ..windows import INFER_LEN
 from .openvino_convert import channels_first, channels_last, convert
 from .openvino_int8 import Int8Encoder
 from .pieces import PieceFunction, PiecewiseNetwork
@@ -41,8 +38,6 @@ LARGE = ("refine", "finish")
 # Input sizes whose pieces are kept: the one in use and the one before, each of these five pieces.
 KEPT_SIZES = 2
 PIECES_OF_A_SIZE = 5
-# Recording a piece needs Python, compiling does not: the encoder's, the longest, goes on beside the other pieces.
-COMPILERS = 2
 
 Array = npt.NDArray[Any]
 Shapes = tuple[tuple[int, ...], ...]
@@ -86,21 +81,18 @@ class CompiledPiece:
                 request.wait()
 
 
-class _Pending(NamedTuple):
-    """A piece that is being compiled, and the shapes of its outputs."""
-
-    compiled: Future[CompiledPiece]
-    output_shapes: list[tuple[int, ...]]
-
-
 class OpenVinoNetwork(PiecewiseNetwork):
     """The pieces of a network on the CPU, converted and compiled for the shapes that come up.
 
-    That takes seconds at each new input size; `prepare` does it, at the first frame at the latest, with a line. The
-    pieces of the latest two sizes are kept.
+    That takes seconds at each new input size. The pieces of the latest two sizes are kept.
     """
 
-    def __init__(self, model: VideoDepthAnything, execution: Execution) -> None:
+    def __init__(
+        self,
+        model: VideoDepthAnything,
+        execution: Execution,
+        calibration_frames: Callable[[], Iterable[Image]] | None = None,
+    ) -> None:
         super().__init__(model)
         self._device = execution.openvino_device or "CPU"
         # A static number compiles to faster code than any number. On a CPU this one was the fastest among 32 to 512 for
@@ -111,39 +103,11 @@ class OpenVinoNetwork(PiecewiseNetwork):
         self._int8: Int8Encoder | None = None
         if execution.int8:
             self._int8 = Int8Encoder(model, lambda size: convert(model, self._encoder(size), [(1, *size, 3)]))
+            if calibration_frames is not None:
+                self._int8.calibrate(calibration_frames)
         self._core = ov.Core()
-        self._compilers = ThreadPoolExecutor(COMPILERS, "compiler")
-        self._pieces: OrderedDict[tuple[str, Shapes], _Pending] = OrderedDict()  # in the order of use
-        self._prepared: set[tuple[int, int]] = set()
-        self._lock = RLock()
-
-    def calibrate(self, frames: Callable[[], Iterable[Image]]) -> None:
-        """As `load.calibrate_network`."""
-        if self._int8 is not None:
-            with self._lock:
-                self._int8.calibrate(frames)
-
-    def prepare(self, size: tuple[int, int], frames_at_once: int = 1, window: bool = True) -> None:
-        """Compile the pieces for an input size (height, width) unless that was done; those of `decode` if `window`."""
-        with self._lock:
-            if size in self._prepared:
-                return
-            logger.info("preparing the network for %dx%d with OpenVINO; this takes a few seconds", *reversed(size))
-            features = self.encode(torch.empty(frames_at_once, 3, *size, device="meta"))
-            path, skip = self.coarse(features.map3, features.map4)
-            finer = self.fine(path, skip)
-            self.finish(self.refine(finer, features.map2, features.map1))
-            for index, maps in enumerate((features.map3, features.map4, path, finer) if window else ()):
-                self._mix(index, maps.new_empty(self._pixels, INFER_LEN, maps.shape[1]), self._pixels)
-            for piece in self._pieces.values():
-                piece.compiled.result()
-            self._prepared.add(size)
-
-    def encode(self, images: Tensor) -> FrameFeatures:
-        """As `VideoDepthAnything.encode`; of images without content (on "meta") what has the shapes alone."""
-        if not images.is_meta:
-            self.prepare((images.shape[-2], images.shape[-1]), len(images), len(images) > 1)
-        return super().encode(images)
+        self._pieces: OrderedDict[tuple[str, Shapes], CompiledPiece] = OrderedDict()  # in the order of use
+        self._lock = Lock()
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
         """As the network's; mixed pixels are written over those that are not needed any more."""
@@ -162,34 +126,29 @@ class OpenVinoNetwork(PiecewiseNetwork):
         # Only motion modules mix what is given; the others see one frame alone, and so do their calls.
         count = 1 if name.startswith("mix") else len(inputs[0])
         calls = list(zip(*(x.chunk(count) for x in inputs)))
-        piece = self._piece(name, function, calls[0], 1 if name in LARGE else min(count, STREAMS))
-        if inputs[0].is_meta:
-            return tuple(channels_first(inputs[0].new_empty(count * n, *rest)) for n, *rest in piece.output_shapes)
-        return piece.compiled.result()(calls)
+        return self._piece(name, function, calls[0], 1 if name in LARGE else min(count, STREAMS))(calls)
 
-    def _piece(self, name: str, function: PieceFunction, inputs: Sequence[Tensor], num_requests: int) -> _Pending:
+    def _piece(self, name: str, function: PieceFunction, inputs: Sequence[Tensor], num_requests: int) -> CompiledPiece:
         # Compiled for as many requests as the first call has: a stream's frames come one by one, a window's in pairs.
         shapes = tuple(tuple(channels_last(x).shape) for x in inputs)
         with self._lock:
             if (name, shapes) in self._pieces:
                 self._pieces.move_to_end((name, shapes))
             else:
+                if name == "encode":
+                    _, height, width, _ = shapes[0]
+                    text = "preparing the network for %dx%d with OpenVINO; this takes a few seconds"
+                    logger.info(text, width, height)
                 if name == "encode" and self._int8 is not None:
-                    model = self._int8.at((shapes[0][1], shapes[0][2]))
+                    model = self._int8.at((height, width))
                 else:
                     model = convert(self._model, function, shapes)
-                compiled = self._compilers.submit(self._compile, name, model, num_requests)
-                self._pieces[name, shapes] = _Pending(compiled, [tuple(x.shape) for x in model.outputs])
-                self._forget_other_sizes()
+                self._pieces[name, shapes] = self._compile(name, model, num_requests)
+                # What was used longest ago goes, but for the motion modules, which serve all sizes.
+                sized = [key for key in self._pieces if not key[0].startswith("mix")]
+                for key in sized[: max(len(sized) - KEPT_SIZES * PIECES_OF_A_SIZE, 0)]:
+                    del self._pieces[key]
             return self._pieces[name, shapes]
-
-    def _forget_other_sizes(self) -> None:
-        """Let go of what was used longest ago, but for the motion modules, which serve all sizes."""
-        sized = [key for key in self._pieces if not key[0].startswith("mix")]
-        for name, shapes in sized[: max(len(sized) - KEPT_SIZES * PIECES_OF_A_SIZE, 0)]:
-            del self._pieces[name, shapes]
-            if name == "encode":
-                self._prepared.discard((shapes[0][1], shapes[0][2]))
 
     def _compile(self, name: str, model: ov.Model, num_requests: int) -> CompiledPiece:
         # Depth has more levels than half precision.

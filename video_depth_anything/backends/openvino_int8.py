@@ -78,7 +78,7 @@ class Int8Encoder:
     def at(self, size: Size) -> ov.Model:
         """The model in eight bits for an input size."""
         if self._calibrated is None:
-            raise RuntimeError("precision int8 needs calibrate() before the first frame")
+            raise RuntimeError("precision int8 needs frames to calibrate with; give them to load_backend")
         constants = _constants(_folded(self._convert(size)))
         model = self._calibrated.clone()
         for node in _constants(model):

@@ -98,7 +98,6 @@ class Batch:
                 "frames %s: earlier ones are computed too, so that depth is that of a whole run%s", chosen, alike
             )
         cuts = CutDetector() if self.options.reset_on_cut else None
-        self.network.prepare(source.size, streaming=self.streaming is not None)
         if self.streaming is not None:
             return self._stream(self.streaming, source, outputs, label, cuts)
         depths = by_windows(partial(self.network.infer, check=self.stop.check), cuts)

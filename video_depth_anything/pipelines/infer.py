@@ -158,7 +158,6 @@ def infer(
                 last = done
                 on_progress(done, opened.expected)
 
-        network.prepare(opened.size)
         depths = by_windows(partial(network.infer, check=ending.check), cuts)
         summary = run_video(opened.timed(), depths, written, advance, ending, place=opened.place)
     if summary.broken is not None:

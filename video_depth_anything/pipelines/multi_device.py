@@ -136,7 +136,6 @@ class SharedBatch:
         """This rank's view of an input's windows, with a reading of its own."""
         with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
             spool = WindowSpool(self.batch.plan.folder, one, source.size)
-            self.batch.network.prepare(source.size)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
             windows = SharedWindows(self.ranks, key, run, spool, self.batch.network.raw_windows(frames))
             with closing(frames), closing(windows):  # type: ignore[type-var]

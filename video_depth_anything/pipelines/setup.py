@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..alignment import DepthMap
-from ..backends.load import calibrate_network, load_backend, prepare_network
+from ..backends.load import load_backend
 from ..checkpoint import STARTER, choose_weights, load_checkpoint
 from ..config import EncoderName
 from ..device import Execution, choose_execution, frames_for_cpu
@@ -51,15 +51,6 @@ class LoadedNetwork:
     checkpoint: Path | None
     input_size: int
     sha256: str = ""
-
-    def prepare(self, frame_size: tuple[int, int], streaming: bool = False) -> None:
-        """Do what would make the first frame of a video wait, with a line.
-
-        Args:
-            frame_size: (height, width) of its frames.
-            streaming: whether its frames come one by one.
-        """
-        prepare_network(self.network, frame_size, self.input_size, self.execution, streaming)
 
     def infer(self, frames: Iterable[Image], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
         """Depth of a whole video, window by window.
@@ -121,8 +112,7 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
     if at_once is not None:
         execution = replace(execution, frames_at_once=min(at_once, INFER_LEN))
     model, sha256 = load_checkpoint(encoder, options.metric, checkpoint, "cpu")
-    network = load_backend(model, execution)
-    calibrate_network(network, execution, lambda: calibration_frames(videos))
+    network = load_backend(model, execution, lambda: calibration_frames(videos))
     if execution.openvino_device is None:
         network = RetryingNetwork(network, execution.frames_at_once)
     return LoadedNetwork(network, execution, encoder, options.metric, checkpoint, input_size, sha256)
