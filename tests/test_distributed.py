@@ -22,9 +22,9 @@ from video_depth_anything.device import Execution
 from video_depth_anything.errors import InputError, OutputError, RankError
 from video_depth_anything.frame_features import FrameFeatures
 from video_depth_anything.offline import RawWindows, infer_depth, join_windows, windows_read
-from video_depth_anything.pipelines import ranks as ranks_module
+from video_depth_anything.pipelines import multi_device
+from video_depth_anything.pipelines.multi_device import LONGEST_RUN, SharedWindows, run_length
 from video_depth_anything.pipelines.ranks import Ranks, longest_first
-from video_depth_anything.pipelines.shared_windows import LONGEST_RUN, SharedWindows, run_length
 from video_depth_anything.pipelines.stop import Stop
 from video_depth_anything.pipelines.window_spool import WindowSpool, spooled_bytes
 from video_depth_anything.video.inputs import Input
@@ -145,7 +145,7 @@ def team(size: int) -> list[Ranks]:
 def split_in_threads(folder: Path, counts: Sequence[int], ranks: list[Ranks], length: int) -> npt.NDArray[np.float32]:
     """One video over several ranks, each a thread; rank r sees `counts[r]` frames. Returns rank 0's depth."""
     execution = Execution(CPU, None, 1)
-    spool = WindowSpool(folder, VIDEO, SIZE)
+    spool = WindowSpool(folder, VIDEO)
     spool.begin({"a": 1}, keep=False)
 
     def windows(rank: int) -> SharedWindows:
@@ -187,11 +187,11 @@ def test_ranks_that_see_another_video(tmp_path: Path) -> None:
 
 def test_a_rank_that_hangs_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It has taken windows, and is stopped before it computes any."""
-    monkeypatch.setattr(ranks_module, "TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(multi_device, "TIMEOUT_SECONDS", 0.5)
     ranks = team(2)
     ranks[1].take("v/runs")
     begun = time.monotonic()
-    with pytest.raises(RankError, match="window 0 is missing, and no rank has finished one for"):
+    with pytest.raises(RankError, match="window 0 has been missing for"):
         split_in_threads(tmp_path, [60], ranks[:1], 1)
     assert 0.5 < time.monotonic() - begun < 30
 
@@ -214,16 +214,16 @@ def test_each_item_falls_to_one_rank_in_order() -> None:
 
 
 def test_spool_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
-    spool = WindowSpool(tmp_path, VIDEO, (2, 3))
+    spool = WindowSpool(tmp_path, VIDEO)
     maps = np.random.default_rng(0).random((32, 2, 3)).astype(np.float32)
     assert spool.begin({"size": (2, 3)}, keep=True) == []
     spool.write(3, maps)
     spool.write(0, maps[:5])
-    (spool.folder / "000007.f32").write_bytes(b"cut off")
+    (spool.folder / "000007.npz").write_bytes(b"cut off")
     assert spool.begin({"size": (2, 3)}, keep=True) == [0, 3]
     np.testing.assert_array_equal(spool.read(3), maps)
     np.testing.assert_array_equal(spool.read(0), maps[:5])
-    assert sum(p.stat().st_size for p in spool.folder.glob("000003*")) == spooled_bytes(22, (2, 3))
+    assert 0 <= sum(p.stat().st_size for p in spool.folder.glob("000003*")) - spooled_bytes(22, (2, 3)) < 1000
     assert spool.begin({"size": (2, 4)}, keep=True) == []
     spool.write(0, maps)
     assert spool.begin({"size": (2, 4)}, keep=False) == []
@@ -234,7 +234,7 @@ def test_spool_goes_on_only_with_the_same_settings(tmp_path: Path) -> None:
 
 
 def test_sources_of_one_name_have_spools_of_their_own(tmp_path: Path) -> None:
-    first, second = (WindowSpool(tmp_path, Input("clip", f"{folder}/clip.mp4"), (2, 3)) for folder in "ab")
+    first, second = (WindowSpool(tmp_path, Input("clip", f"{folder}/clip.mp4")) for folder in "ab")
     for spool in (first, second):
         spool.begin({}, keep=False)
     first.write(0, np.zeros((32, 2, 3), np.float32))
@@ -243,18 +243,19 @@ def test_sources_of_one_name_have_spools_of_their_own(tmp_path: Path) -> None:
 
 def test_a_damaged_window_is_computed_again(tmp_path: Path) -> None:
     """Whatever became of it, as long as its length does not tell."""
-    spool = WindowSpool(tmp_path, VIDEO, (2, 3))
+    spool = WindowSpool(tmp_path, VIDEO)
     maps = np.random.default_rng(0).random((32, 2, 3)).astype(np.float32)
     spool.begin({}, keep=False)
-    for index in range(4):
+    for index in range(6):
         spool.write(index, maps)
-    path = spool.folder / "000001.f32"
-    content = bytearray(path.read_bytes())
-    content[100] ^= 1
-    path.write_bytes(content)
-    path = spool.folder / "000002.f32"
+    for index, place in ((1, 300), (4, 100), (5, -60)):
+        path = spool.folder / f"00000{index}.npz"
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+    path = spool.folder / "000002.npz"
     path.write_bytes(path.read_bytes()[: -2 * 3 * 4])
-    (spool.folder / "000003.f32").write_bytes(b"")
-    with pytest.raises(OutputError, match=r"000001.f32 is damaged; run again with --resume"):
+    (spool.folder / "000003.npz").write_bytes(b"")
+    with pytest.raises(OutputError, match=r"000001.npz is damaged; run again with --resume"):
         spool.read(1)
     assert spool.begin({}, keep=True) == [0]

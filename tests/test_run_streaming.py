@@ -21,9 +21,8 @@ from video_depth_anything import DepthStream, VideoDepthAnything
 from video_depth_anything.device import Execution
 from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.run_outputs import RunOutputs
-from video_depth_anything.pipelines.driver import run_video
+from video_depth_anything.pipelines.driver import RunSummary, run_video
 from video_depth_anything.pipelines.stop import Stop
-from video_depth_anything.pipelines.summary import RunSummary
 from video_depth_anything.video.frame import DepthMap, Frame
 from video_depth_anything.video.realtime import Newest
 from video_depth_anything.video.writer import VideoWriter

@@ -158,7 +158,7 @@ def test_a_failing_rank_ends_the_run_with_its_reason(make_video: MakeVideo, tmp_
         shared.run(2, [video], "--save", "npz", broken_after=2)
     (spool,) = (tmp_path / "out").iterdir()
     assert spool.match(".long-*_windows")
-    assert len(list(spool.glob("[0-9]*.f32"))) >= 2
+    assert len(list(spool.glob("[0-9]*.npz"))) >= 2
 
 
 def test_resume_begins_anew_where_a_setting_or_the_input_changed(

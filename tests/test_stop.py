@@ -25,9 +25,9 @@ from test_run import ROOT, SMALL, frame_count, shown
 from video_depth_anything.errors import BrokenOffError
 from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.run_outputs import RunOutputs
-from video_depth_anything.pipelines.driver import Progress, run_video
+from video_depth_anything.pipelines.batch import closing_line
+from video_depth_anything.pipelines.driver import Progress, RunSummary, run_video
 from video_depth_anything.pipelines.stop import SIGNALS, Stop, Stopped, stop_on_signals
-from video_depth_anything.pipelines.summary import RunSummary
 from video_depth_anything.video.frame import DepthMap, Frame
 from video_depth_anything.video.realtime import Newest
 
@@ -166,7 +166,7 @@ def test_a_source_that_breaks_off_is_not_finished(mode: str) -> None:
     summary = run(mode, outputs, Stop(), given=broken())
     assert (summary.frames, summary.interrupted, str(summary.broken)) == (5, False, "gone")
     assert (outputs.count, outputs.state) == (5, "interrupted")
-    assert summary.line(["a.npz"], "x.pth").startswith("broken off: wrote a.npz: 5 frames in ")
+    assert closing_line(summary, ["a.npz"], "x.pth").startswith("broken off: wrote a.npz: 5 frames in ")
 
 
 def test_an_output_that_asks_for_the_end_has_it() -> None:

@@ -69,7 +69,7 @@ def test_a_rank_dies_and_resume_goes_on(make_video: MakeVideo, checkpoint: Path,
     flags = ("--input_video", video, "--output_dir", out, "--checkpoint", checkpoint)
     process = start(2, *flags)
     deadline = time.monotonic() + 100
-    while len(list(out.glob(".long-*_windows/[0-9]*.f32"))) < 2:
+    while len(list(out.glob(".long-*_windows/[0-9]*.npz"))) < 2:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process_of_rank(process.pid, 1), signal.SIGKILL)
@@ -78,7 +78,7 @@ def test_a_rank_dies_and_resume_goes_on(make_video: MakeVideo, checkpoint: Path,
     assert "ended by SIGTERM, as torchrun does when another rank has died" in stderr, stderr
     assert "rank      : 1 (local_rank: 1)" in stderr and "SIGKILL" in stderr
     assert [path.name for path in out.iterdir()] == [path.name for path in out.glob(".long-*_windows")]
-    kept = {path: path.stat().st_mtime_ns for path in out.glob(".long-*_windows/[0-9]*.f32")}
+    kept = {path: path.stat().st_mtime_ns for path in out.glob(".long-*_windows/[0-9]*.npz")}
     assert 2 <= len(kept) < 10
 
     short = make_video("short.mp4", count=1, height=28, width=28)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 from functools import partial
@@ -14,15 +15,15 @@ from ..errors import INTERRUPTED, BrokenOffError, user_line
 from ..outputs.display import RawOutput, Window
 from ..outputs.plan import OutputPlan
 from ..outputs.run_outputs import RunOutputs
+from ..video.frame import Frame
 from ..video.inputs import Input
 from ..video.realtime import Newest
 from ..video.scene_cuts import CutDetector
 from ..video.source import VideoSource
-from .driver import Progress, by_frames, by_windows, run_video
+from .driver import Progress, RunSummary, by_frames, by_windows, run_video
 from .options import RunOptions, StreamingOptions
 from .setup import LoadedNetwork
 from .stop import Stop
-from .summary import RunSummary
 from .window_spool import WindowSpool
 
 logger = logging.getLogger(__name__)
@@ -80,53 +81,40 @@ class Batch:
         ):
             summary = (process or self.compute)(source, outputs, label + source.name)
         if outputs.files() and not summary.interrupted and summary.broken is None:
-            WindowSpool(self.plan.folder, one, source.size).remove()
+            WindowSpool(self.plan.folder, one).remove()
         weights = "" if self.plan.provenance is None else self.plan.provenance.checkpoint
-        self.say(summary.line(outputs.written(), weights))
+        self.say(closing_line(summary, outputs.written(), weights))
         if summary.broken is not None:
             raise BrokenOffError(f"{summary.broken}; the {summary.frames} frames before are kept") from summary.broken
         return summary.interrupted
 
     def compute(self, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
         """Run an input that is open."""
+        streaming, network = self.streaming, self.network
+        live = streaming is not None
         chosen = self.options.selection.frames
         if chosen is not None:
-            alike = (
-                "" if self.streaming is None or not self.streaming.realtime else "; --realtime skips different frames"
-            )
+            unlike = "; --realtime skips different frames" if streaming is not None and streaming.realtime else ""
             logger.info(
-                "frames %s: earlier ones are computed too, so that depth is that of a whole run%s", chosen, alike
+                "frames %s: earlier ones are computed too, so that depth is that of a whole run%s", chosen, unlike
             )
         cuts = CutDetector() if self.options.reset_on_cut else None
-        if self.streaming is not None:
-            return self._stream(self.streaming, source, outputs, label, cuts)
-        depths = by_windows(partial(self.network.infer, check=self.stop.check), cuts)
+        frames: Iterable[Frame] = source.timed()
+        newest: Newest | None = None
+        if streaming is None:
+            depths = by_windows(partial(network.infer, check=self.stop.check), cuts)
+        else:
+            depths = by_frames(network.new_stream(), cuts)
+            info = self.plan.run_info(source)
+            if streaming.raw is not None:
+                outputs.add(RawOutput(info, streaming.raw, times=streaming.times))
+            if streaming.show:
+                outputs.add(Window(info))
+            if streaming.realtime:
+                frames = newest = Newest(frames, not source.live, self.stop.wait)
         with self.show(self.total(source), label) as advance:
-            return run_video(source.timed(), depths, outputs, advance, self.stop, place=source.place)
-
-    def total(self, source: VideoSource) -> int | None:
-        """How many frames will be computed, as far as that is known."""
-        return source.expected if self.options.selection.frames is None else None
-
-    def _stream(
-        self,
-        options: StreamingOptions,
-        source: VideoSource,
-        outputs: RunOutputs,
-        label: str,
-        cuts: CutDetector | None,
-    ) -> RunSummary:
-        info = self.plan.run_info(source)
-        if options.raw is not None:
-            outputs.add(RawOutput(info, options.raw, times=options.times))
-        if options.show:
-            outputs.add(Window(info))
-        newest = Newest(source.timed(), not source.live, self.stop.wait) if options.realtime else None
-        depths = by_frames(self.network.new_stream(), cuts)
-        with self.show(self.total(source), label) as advance:
-            frames = newest or source.timed()
-            summary = run_video(frames, depths, outputs, advance, self.stop, live=True, place=source.place)
-        if options.latency and summary.took:
+            summary = run_video(frames, depths, outputs, advance, self.stop, live=live, place=source.place)
+        if streaming is not None and streaming.latency:
             for since, seconds in (("a frame is taken", summary.took), ("it was captured", summary.ages)):
                 if seconds:
                     middle, late = (1000 * value for value in np.percentile(seconds, (50, 95)))
@@ -134,6 +122,38 @@ class Batch:
         if newest is not None:
             logger.info("%d frames skipped, %d processed", newest.dropped, summary.frames)
         return summary
+
+    def total(self, source: VideoSource) -> int | None:
+        """How many frames will be computed, as far as that is known."""
+        return source.expected if self.options.selection.frames is None else None
+
+
+def closing_line(summary: RunSummary, written: Sequence[str], checkpoint: str) -> str:
+    """What a run did, with the names of the outputs and of the weights."""
+    if summary.interrupted and not summary.frames:
+        return "interrupted before any depth was finished; nothing was written"
+    state = "interrupted: " if summary.interrupted else "" if summary.broken is None else "broken off: "
+    rate = summary.frames / max(summary.seconds, 1e-9)
+    count = f"{summary.frames} frame{'' if summary.frames == 1 else 's'}"
+    return (
+        f"{state}wrote {', '.join(written) or 'no files'}: {count} in {summary.seconds:.1f} s, "
+        f"{rate:.2f} frames/s, peak memory {peak_memory()}, checkpoint {checkpoint}"
+    )
+
+
+def peak_memory() -> str:
+    """Most memory this process has held resident so far, and on the GPU if one was used."""
+    try:
+        import resource
+    except ImportError:
+        text = "unknown on this system"
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        text = f"{peak / (2**30 if sys.platform == 'darwin' else 2**20):.2f} GiB"
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        text += f" (GPU {torch.cuda.max_memory_allocated() / 2**30:.2f} GiB)"
+    return text
 
 
 def failure_line(one: Input, error: Exception) -> str:

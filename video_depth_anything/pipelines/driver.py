@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
@@ -15,7 +16,6 @@ from ..video.frame import DepthMap, Frame, Image
 from ..video.scene_cuts import CutDetector
 from ..video_depth_stream import DepthStream
 from .stop import Stop, Stopped
-from .summary import RunSummary
 from .threads import BackgroundConsumer, prefetch
 
 # Enough to bridge the pause that decoding a window makes, small beside a window's features.
@@ -30,6 +30,22 @@ Depths = Callable[[Iterator[Frame]], Iterator[DepthMap]]
 _image_of: Callable[[Frame], Image] = attrgetter("image")
 # Called with the numbers of frames that the network has taken, and of those whose depth is final.
 Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run did.
+
+    frames: those written. took: seconds from a frame to its outputs, of the latest ones. broken: how the input broke
+    off. ages: seconds from when a live source gave a frame to its outputs.
+    """
+
+    frames: int
+    seconds: float
+    interrupted: bool
+    took: tuple[float, ...] = ()
+    broken: BrokenOffError | None = None
+    ages: tuple[float, ...] = ()
 
 
 def run_video(

@@ -5,9 +5,8 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -27,10 +26,9 @@ from ..transform import as_frame, refuse_path
 from ..video.frame import DepthMap, Frame, Image
 from ..video.inputs import expand_inputs
 from ..video.options import Limits, Selection
-from ..video.scene_cuts import CutDetector
 from ..video.source import open_frames
 from ..video_depth import VideoDepthAnything
-from .driver import by_windows, run_video
+from .batch import Batch
 from .options import INPUT_SIZE, ModelOptions, RunOptions
 from .setup import LoadedNetwork, load_network
 from .stop import Stop
@@ -137,8 +135,7 @@ def infer(
     plan = OutputPlan(
         outputs, chosen.camera, network.metric, selection.start, network.provenance(), settings, selection.frames
     )
-    kept, ending, last = _Kept(), stop or Stop(), 0
-    cuts = CutDetector() if chosen.reset_on_cut else None
+    kept, last = _Kept(), 0
     if isinstance(source, (str, Path)):
         inputs = expand_inputs([str(source)])
         if len(inputs) > 1:
@@ -158,8 +155,8 @@ def infer(
                 last = done
                 on_progress(done, opened.expected)
 
-        depths = by_windows(partial(network.infer, check=ending.check), cuts)
-        summary = run_video(opened.timed(), depths, written, advance, ending, place=opened.place)
+        batch = Batch(chosen, plan, network, stop or Stop(), lambda *_: nullcontext(advance), logger.info)
+        summary = batch.compute(opened, written, name)
     if summary.broken is not None:
         logger.warning("%s", summary.broken)
     kind: DepthKind = "depth_metres" if network.metric else "disparity"

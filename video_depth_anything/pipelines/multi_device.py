@@ -4,33 +4,133 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..errors import OutputError, RankError, user_line
-from ..offline import windows_read
+from torch.distributed import DistError
+
+from ..errors import InputError, OutputError, RankError, user_line
+from ..offline import RawWindows, windows_read
 from ..outputs.plan import readable
 from ..outputs.record import state_of
 from ..outputs.run_outputs import RunOutputs
 from ..video.frame import DepthMap, Image
 from ..video.inputs import Input
 from ..video.source import VideoSource
+from ..windows import STEP
 from .batch import Batch, failure_line, report_failures
-from .driver import READ_AHEAD, by_windows, run_video
-from .ranks import Ranks, longest_first
-from .shared_windows import THERE, SharedWindows, run_length
+from .driver import READ_AHEAD, RunSummary, by_windows, run_video
+from .ranks import POLL_SECONDS, Ranks, longest_first
 from .stop import Stop
-from .summary import RunSummary
-from .threads import prefetch
+from .threads import BackgroundConsumer, prefetch
 from .window_spool import WindowSpool, spooled_bytes
 
 logger = logging.getLogger(__name__)
 
 # What rank 0 says of an input with which it needs no help any more; before, it says how long the runs are.
 DONE = "done"
+# A run of windows costs its keyframes again, so it should be long; the last runs leave ranks idle, so it should not.
+LONGEST_RUN = 16
+# Where an input does not say how long it is.
+USUAL_RUN = 8
+# What ranks say of a window: it is in the spool, or the video ends before it.
+THERE, NONE = "there", "none"
+# So long a rank waits for another one's window.
+TIMEOUT_SECONDS = 3600.0
+
+
+def run_length(frames: int | None, ranks: int) -> int:
+    """How many windows in a row one rank computes, of so many frames: as even as can be, at most `LONGEST_RUN`."""
+    if frames is None:
+        return USUAL_RUN
+    windows = -(-frames // STEP)
+    rounds = -(-windows // (ranks * LONGEST_RUN))
+    return max(-(-windows // (ranks * max(rounds, 1))), 1)
+
+
+class SharedWindows:
+    """One rank's view of them. A rank takes runs that no other has taken, and computes one window after the other.
+
+    A window is written to the spool while the next one is computed, and announced when it is there. The folder itself
+    is never asked, since network disks show new files late. `key` names the input in what ranks tell each other; all of
+    them have the same `run`, the number of windows that a rank takes in a row.
+    """
+
+    def __init__(self, ranks: Ranks, key: str, run: int, spool: WindowSpool, source: RawWindows) -> None:
+        self._ranks = ranks
+        self._key = key
+        self._spool = spool
+        self._source = source
+        self._mine = self._taken(run)
+        self._writing = BackgroundConsumer(self._write, 1)
+
+    def announce(self, index: int, state: str) -> None:
+        """Let all ranks know that a window is `THERE`, or that there is `NONE` of that number."""
+        self._ranks.set(f"{self._key}/window/{index}", state)
+
+    def compute_next(self) -> bool:
+        """Compute a window that is not there; False if none is left, and all of this rank's are in the spool."""
+        for index in self._mine:
+            window = self._source.window(index)
+            if window is not None:
+                self._writing.put((index, window))
+                return True
+            # A rank that waits for it has seen a longer video.
+            self.announce(index, NONE)
+            self._mine.close()
+            self._writing.finish()
+        return False
+
+    def in_order(self, numbers: Iterable[int]) -> Iterator[DepthMap]:
+        """The raw windows `numbers`, whoever computes them; while one is missing this rank computes others."""
+        for index in numbers:
+            self._ranks.check()
+            since = time.monotonic()
+            while (state := self._state(index)) is None:
+                self._ranks.check()
+                if self.compute_next():
+                    since = time.monotonic()
+                elif time.monotonic() - since > TIMEOUT_SECONDS:
+                    minutes = TIMEOUT_SECONDS / 60
+                    raise RankError(
+                        f"window {index} has been missing for {minutes:g} minutes: a rank hangs or has died; "
+                        "--resume continues from what is finished"
+                    )
+                else:
+                    time.sleep(POLL_SECONDS)
+            if state == NONE:
+                raise InputError(
+                    f"window {index} is missing: the video was shorter for another rank; is it still being written?"
+                )
+            yield self._spool.read(index)
+
+    def close(self) -> None:
+        """End it, with what is computed in the spool if it can be."""
+        try:
+            self._writing.finish()
+        except Exception:
+            # `compute_next` has raised it already, or it no longer matters.
+            self._writing.cancel()
+
+    def _taken(self, run: int) -> Generator[int, None, None]:
+        """Windows that fall to this rank and are not there."""
+        while True:
+            start = self._ranks.take(f"{self._key}/runs") * run
+            for index in range(start, start + run):
+                if self._state(index) is None:
+                    yield index
+
+    def _state(self, index: int) -> str | None:
+        return self._ranks.get(f"{self._key}/window/{index}")
+
+    def _write(self, item: tuple[int, DepthMap]) -> None:
+        index, window = item
+        self._spool.write(index, window)
+        self.announce(index, THERE)
 
 
 @dataclass(frozen=True)
@@ -46,28 +146,29 @@ class SharedBatch:
         At least as many inputs as ranks: each goes to one rank, longest first. Fewer: one after the other, the windows
         of each shared out; rank 0 aligns them and writes the outputs.
         """
-        failed: list[str] = []
-        whole = len(inputs) >= self.ranks.size
-        for one, work in self._whole_inputs(inputs) if whole else self._parts(inputs):
+        ranks, failed = self.ranks, list[str]()
+        whole = len(inputs) >= ranks.size
+        mine: Iterable[int] = range(len(inputs))
+        if whole:
+            order = ranks.agree(lambda: longest_first([self._frames(one) for one in inputs]))
+            mine = ranks.share("inputs", order)
+        for index in mine:
+            one, key = inputs[index], f"input/{index}"
             try:
-                work()
+                if whole:
+                    self.batch.run_one(one)
+                elif ranks.rank == 0:
+                    self._lead(one, key)
+                else:
+                    self._help(one, key)
             except Exception as error:
-                helped = self.ranks.rank > 0 and not whole
-                if len(inputs) == 1 or helped or isinstance(error, RankError):
+                helped = ranks.rank > 0 and not whole
+                if len(inputs) == 1 or helped or isinstance(error, (RankError, DistError)):
                     raise
                 failed.append(failure_line(one, error))
-            self.ranks.check()
-        all_failed = [line for own in self.ranks.gather(failed) for line in own]
-        return report_failures(all_failed, len(inputs)) if self.ranks.rank == 0 else 0
-
-    def _whole_inputs(self, inputs: Sequence[Input]) -> Iterator[tuple[Input, Callable[[], object]]]:
-        order = self.ranks.agree(lambda: longest_first([self._frames(one) for one in inputs]))
-        for index in self.ranks.share("inputs", order):
-            yield inputs[index], partial(self.batch.run_one, inputs[index])
-
-    def _parts(self, inputs: Sequence[Input]) -> Iterator[tuple[Input, Callable[[], object]]]:
-        for index, one in enumerate(inputs):
-            yield one, partial(self._lead if self.ranks.rank == 0 else self._help, one, f"input/{index}")
+            ranks.check()
+        all_failed = [line for own in ranks.gather(failed) for line in own]
+        return report_failures(all_failed, len(inputs)) if ranks.rank == 0 else 0
 
     def _frames(self, one: Input) -> float:
         """As many as it is believed to have; an input that cannot be opened says so when its turn comes."""
@@ -100,7 +201,7 @@ class SharedBatch:
         if one.path is None:
             logger.info("%s cannot be read by several ranks, so rank 0 computes it alone", one.shown)
             return self.batch.compute(source, outputs, label)
-        spool = WindowSpool(self.batch.plan.folder, one, source.size)
+        spool = WindowSpool(self.batch.plan.folder, one)
         found = self._begin(one, source, spool)
         run = run_length(source.expected, self.ranks.size)
         with self._windows(one, key, run) as windows:
@@ -135,7 +236,7 @@ class SharedBatch:
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
         """This rank's view of an input's windows, with a reading of its own."""
         with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
-            spool = WindowSpool(self.batch.plan.folder, one, source.size)
+            spool = WindowSpool(self.batch.plan.folder, one)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
             windows = SharedWindows(self.ranks, key, run, spool, self.batch.network.raw_windows(frames))
             with closing(frames), closing(windows):  # type: ignore[type-var]

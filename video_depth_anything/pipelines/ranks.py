@@ -26,8 +26,6 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.1
 CONNECT_SECONDS = 60.0
-# So long nothing may happen anywhere while a rank waits for another one's window.
-TIMEOUT_SECONDS = 3600.0
 
 
 class RunEnded(RankError):
@@ -68,11 +66,11 @@ class Ranks:
 
     def set(self, key: str, value: str) -> None:
         """Let all ranks know."""
-        self._stored(lambda: self._store.set(key, value))
+        self._store.set(key, value)
 
     def get(self, key: str) -> str | None:
         """What a rank has set, None if none has yet."""
-        return self._stored(lambda: self._store.get(key).decode() if self._store.check([key]) else None)
+        return self._store.get(key).decode() if self._store.check([key]) else None
 
     def wait(self, key: str) -> str:
         """What a rank sets, as soon as it has."""
@@ -83,7 +81,7 @@ class Ranks:
 
     def take(self, key: str) -> int:
         """The next number, from 0 on, of a counter that all ranks share: each number goes to one of them."""
-        return self._stored(lambda: self._store.add(key, 1)) - 1
+        return self._store.add(key, 1) - 1
 
     def share(self, key: str, items: Sequence[T]) -> Iterator[T]:
         """Those of `items` that fall to this rank: the next one whenever it asks, in their order."""
@@ -123,19 +121,13 @@ class Ranks:
             line = f"ended by {error}{torchrun}; --resume continues from what is finished"
             if self.rank > 0 or self.get("failure") is not None:
                 return SystemExit(2)
-        elif self._stored(lambda: self._store.compare_set("failure", "", self.name).decode()) != self.name:
+        elif self._store.compare_set("failure", "", self.name).decode() != self.name:
             return SystemExit(2) if line is not None else error
         return error if line is None else RankError(f"{self.name}: {line}")
 
     def _next(self) -> str:
         self._together += 1
         return f"together/{self._together}"
-
-    def _stored(self, operation: Callable[[], T]) -> T:
-        try:
-            return operation()
-        except RuntimeError as error:
-            raise RankError(f"rank {self.rank}: the store that connects the ranks is gone: {error}") from error
 
 
 @contextmanager
@@ -156,6 +148,7 @@ def join_ranks(stop: Stop | None = None) -> Iterator[Ranks | None]:
     if size < 2 or "RANK" not in os.environ:
         yield None
         return
+    from torch.distributed import DistError
     from torch.distributed.rendezvous import rendezvous
 
     with ExitStack() as stack:
@@ -166,12 +159,17 @@ def join_ranks(stop: Stop | None = None) -> Iterator[Ranks | None]:
             raise RankError(f"rank {os.environ['RANK']} of {size} cannot reach the other ranks: {error}") from error
         ranks = Ranks(store, rank, size, stop)
         try:
-            yield ranks
-        except Exception as error:
-            word = ranks.last_word(error)
-            if word is error:
+            try:
+                yield ranks
+            except DistError:
                 raise
-            raise word from error
+            except Exception as error:
+                word = ranks.last_word(error)
+                if word is error:
+                    raise
+                raise word from error
+        except DistError as error:
+            raise RankError(f"rank {rank}: the store that connects the ranks is gone: {error}") from error
 
 
 def use_own_gpu() -> None:

@@ -11,38 +11,34 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..errors import OutputError
 from ..files import whole_file
 from ..outputs.record import source_of
 from ..video.frame import DepthMap
 from ..video.inputs import Input
-
-# Slots of a window; every one of them is kept, since the overlap is needed to align and to fade.
-WINDOW_SLOTS = 32
-NEW_SLOTS = 22
-CHECKSUM_BYTES = 4
+from ..windows import INFER_LEN, STEP
 
 
 def spooled_bytes(frames: int, size: tuple[int, int]) -> int:
-    """Disk space for the raw windows of a video of so many frames (H, W)."""
-    return math.ceil(frames / NEW_SLOTS) * (WINDOW_SLOTS * size[0] * size[1] * 4 + CHECKSUM_BYTES)
+    """Disk space for the raw windows of a video of so many frames (H, W).
+
+    All slots of a window are kept, since the overlap is needed to align and to fade.
+    """
+    return math.ceil(frames / STEP) * INFER_LEN * size[0] * size[1] * 4
 
 
 class WindowSpool:
-    """A hidden folder beside the outputs: `settings.json`, and `000000.f32` and so on.
+    """A hidden folder beside the outputs: `settings.json`, and `000000.npz` and so on, float32 (n, H, W) with a CRC-32.
 
-    Each of these is raw float32 (n, H, W), then its CRC-32. It has its name only when it is whole, so several processes
-    may write, one file each. The outputs of that source, which one run at a time can open, guard the folder. It is
-    shared by all machines.
+    A file has its name only when it is whole, so several processes may write, one file each. The outputs of that
+    source, which one run at a time can open, guard the folder. It is shared by all machines.
     """
 
-    def __init__(self, folder: Path, one: Input, size: tuple[int, int]) -> None:
+    def __init__(self, folder: Path, one: Input) -> None:
         # Sources of one name may have outputs side by side.
         source = zlib.crc32(source_of(one.location, one.images).encode("utf-8", "surrogateescape"))
         self.folder = folder / f".{one.name}-{source:08x}_windows"
-        self._size = size
 
     def begin(self, settings: Mapping[str, Any], keep: bool) -> list[int]:
         """Make the folder ready and return the windows that are there already and unharmed, rising.
@@ -51,37 +47,34 @@ class WindowSpool:
         where they are not to be kept.
         """
         path = self.folder / "settings.json"
-        settings = json.loads(json.dumps(settings))
-        try:
-            same = keep and json.loads(path.read_text()) == settings
-        except (OSError, ValueError):
-            same = False
-        if same:
-            there = sorted(int(found.stem) for found in self.folder.glob("[0-9]*.f32"))
-            return [index for index in there if self._is_whole(index)]
+        content = f"{json.dumps(settings, indent=1)}\n".encode()
+        if keep and path.is_file() and path.read_bytes() == content:
+            # A crash of the machine may leave a file that was renamed before its content reached the disk.
+            return [i for i in sorted(int(file.stem) for file in self.folder.glob("[0-9]*.npz")) if self._is_whole(i)]
         self.remove()
         self.folder.mkdir()
         with whole_file(path) as partial:
-            partial.write_text(json.dumps(settings, indent=1) + "\n")
+            partial.write_bytes(content)
         return []
 
     def write(self, index: int, window: DepthMap) -> None:
         """Keep a window (n, H, W)."""
         self._check_shared()
-        values = np.ascontiguousarray(window, dtype="<f4")
         with whole_file(self._path(index)) as partial, partial.open("wb") as file:
-            values.tofile(file)
-            file.write(_checksum(values))
+            np.savez(file, window=window)
 
     def read(self, index: int) -> DepthMap:
         """A window that a rank has written; OutputError if it was damaged on its way."""
         self._check_shared()
-        content = np.fromfile(self._path(index), dtype=np.uint8)
-        values, checksum = content[:-CHECKSUM_BYTES], content[-CHECKSUM_BYTES:]
-        slot = self._size[0] * self._size[1] * 4
-        if not values.size or values.size % slot or _checksum(values) != checksum.tobytes():
-            raise OutputError(f"{self._path(index)} is damaged; run again with --resume to recompute it")
-        return values.view("<f4").reshape(-1, *self._size)
+        path = self._path(index)
+        try:
+            with np.load(path) as archive:
+                window: DepthMap = archive["window"]
+        except OSError:
+            raise
+        except Exception as error:  # whatever a damaged zip makes of NumPy's reader
+            raise OutputError(f"{path} is damaged; run again with --resume to recompute it") from error
+        return window
 
     def remove(self) -> None:
         """Give the disk space back."""
@@ -93,16 +86,11 @@ class WindowSpool:
             raise OutputError(f"{self.folder} is missing; --output_dir must be a folder that all machines share")
 
     def _path(self, index: int) -> Path:
-        return self.folder / f"{index:06d}.f32"
+        return self.folder / f"{index:06d}.npz"
 
     def _is_whole(self, index: int) -> bool:
-        """A crash of the machine may leave a file that was renamed before its content reached the disk."""
         try:
             self.read(index)
         except OutputError:
             return False
         return True
-
-
-def _checksum(values: npt.NDArray[Any]) -> bytes:
-    return zlib.crc32(values.data).to_bytes(CHECKSUM_BYTES, "little")
