@@ -15,7 +15,7 @@ import pytest
 
 from video_depth_anything.outputs.options import OutputOptions
 from video_depth_anything.pipelines.options import RunOptions
-from video_depth_anything.web.jobs import Job, JobQueue, State
+from video_depth_anything.web.jobs import Job, JobQueue
 from video_depth_anything.web.messages import Refusal
 from video_depth_anything.web.upload_form import file_name
 from video_depth_anything.web.visitors import INCOMING, LOCK, PUBLIC, Visitor, Visitors, remove_dead_pages
@@ -41,8 +41,8 @@ def upload(visitor: Visitor, size: int, age: float = 0.0) -> Path:
     return folder / "clip.mp4"
 
 
-def job_of(visitor: Visitor, video: Path, address: str = "") -> Job:
-    return Job(video, RunOptions(outputs=OutputOptions(visitor.new_folder("job"))), address)
+def job_of(visitor: Visitor, video: Path, address: str = "", disk: float = 0.0) -> Job:
+    return Job(video, RunOptions(outputs=OutputOptions(visitor.new_folder("job"))), address, disk)
 
 
 def test_files_belong_to_their_visitors(visitors: Visitors) -> None:
@@ -98,12 +98,13 @@ def test_room_is_reserved_once_however_many_ask_at_the_same_time(visitors: Visit
 
 def test_what_an_active_job_writes_is_counted_once(visitors: Visitors) -> None:
     visitor = visitors.get(A)
-    visitor.job = job_of(visitor, upload(visitor, 1_000))
-    assert visitors.reserve(visitor, 5_000)
-    (visitor.job.folder / "x_vis.mp4").write_bytes(bytes(4_000))
+    job = job_of(visitor, upload(visitor, 1_000), disk=5_000)
+    assert visitors.reserve(visitor, job.disk, job)
+    (job.folder / "x_vis.mp4").write_bytes(bytes(4_000))
     assert visitors.left(visitor) == 4_000
-    visitors.release(visitor, 5_000)
-    visitor.job.state = "done"
+    with pytest.raises(Refusal, match="Another video of yours"):
+        visitors.reserve(visitor, 1, job_of(visitor, job.video))
+    job.state = "done"
     assert visitors.left(visitor) == 5_000
 
 
@@ -183,11 +184,11 @@ def test_jobs_run_one_after_another(visitors: Visitors) -> None:
     order: list[Job] = []
     release = threading.Event()
 
-    def run(job: Job) -> State:
+    def run(job: Job) -> None:
         order.append(job)
         if not job.stop.is_set():
             release.wait(20)
-        return "cancelled" if job.stop.is_set() else "done"
+        job.state = "cancelled" if job.stop.is_set() else "done"
 
     queue = JobQueue(run, most=2, most_each=2)
     visitor = visitors.get(A)
@@ -201,13 +202,18 @@ def test_jobs_run_one_after_another(visitors: Visitors) -> None:
     with pytest.raises(Refusal, match="2 videos are waiting"):
         queue.add(fourth)
     assert [queue.before(job) for job in (first, second, third)] == [0, 1, 2]
-    second.stop.set()
-    queue.drop(second)  # ends at once, and the next one moves up
-    assert (second.state, queue.before(third), queue.others_wait()) == ("cancelled", 1, True)
+    queue.cancel(second)  # ends at once, and the next one moves up
+    until(lambda: queue.before(third) == 1)
+    assert (first.state, second.state, queue.others_wait()) == ("waiting", "cancelled", True)
     release.set()
     until(lambda: third.state == "done")
     assert order == [first, second, third]
+    release.clear()
+    queue.add(fourth)
+    until(lambda: order[-1] is fourth)
+    threading.Timer(0.2, release.set).start()
     queue.close(5)
+    assert fourth.state == "cancelled"
 
 
 def until(condition: Callable[[], object]) -> None:

@@ -8,8 +8,8 @@ import math
 import struct
 import threading
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -20,10 +20,10 @@ from video_depth_anything import DepthStream
 from video_depth_anything.cli.arguments import run_options, run_parser
 from video_depth_anything.config import MODEL_CONFIGS
 from video_depth_anything.errors import CheckpointError, InputError, OutputError, UsageError
+from video_depth_anything.pipelines.driver import READ_AHEAD
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
-from video_depth_anything.transform import network_size
-from video_depth_anything.video.frame import Image
-from video_depth_anything.web.camera import DECODER_BYTES, Cameras, CameraSettings, stream_bytes
+from video_depth_anything.video.frame import Frame
+from video_depth_anything.web.camera import DECODER_BYTES, Cameras, stream_bytes
 from video_depth_anything.web.handlers import rate_of
 from video_depth_anything.web.jobs import Job
 from video_depth_anything.web.messages import Refusal, message_of
@@ -58,7 +58,8 @@ def test_a_job_is_a_run_of_the_command(networks: Networks, make_video: MakeVideo
     video = make_video("a [1] clip.mp4", count=36)
     words = ["--max_len=34", "--save", "vis", "compare", "npz", "exr", "png16"]
     job = Job(video, options(folder, *words))
-    assert job.run(networks, 40) == "done", job.line
+    job.run(networks, 40)
+    assert job.state == "done", job.line
     assert list(job.files) == [
         "Depth video (MP4)", "Side by side (MP4)", "16-bit PNG (ZIP)", "OpenEXR (ZIP)", "NumPy (NPZ)"
     ]  # fmt: skip
@@ -73,36 +74,35 @@ def test_a_job_is_a_run_of_the_command(networks: Networks, make_video: MakeVideo
     assert job.share == 1.0
     assert job.line.startswith("Done: 34 frames in ")
     assert job.relief is not None
-    assert job.relief.write(1.0)[0].name == "relief_000033.glb"
+    assert job.relief.glb(1.0)[0].name == "relief_000033.glb"
 
 
 def test_a_metric_job_has_point_clouds(networks: Networks, make_video: MakeVideo, folder: Path) -> None:
     job = Job(make_video(count=13), options(folder, "--metric", "--fov=60", "--save", "vis", "compare", "ply"))
-    assert job.run(networks, 40) == "done", job.line
+    job.run(networks, 40)
+    assert job.state == "done", job.line
     with zipfile.ZipFile(job.files["Point clouds (PLY, ZIP)"]) as archive:
         numbers = [int(name[-8:-4]) for name in sorted(archive.namelist())]
     assert numbers == [0, 3, 6, 9, 12]
 
 
-def test_cancelling_ends_a_job_at_the_next_frame(networks: Networks, make_video: MakeVideo, folder: Path) -> None:
-    class Watched(Networks):
-        def __init__(self) -> None:
-            self.__dict__.update(networks.__dict__)
+def test_cancelling_ends_a_job_at_the_next_frame(
+    networks: Networks, make_video: MakeVideo, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    timed, taken = UploadSource.timed, []
 
-        def infer(self, model: ModelOptions, images: Any) -> Any:
-            def watched() -> Any:
-                for image in images:
-                    taken.append(image)
-                    if len(taken) == 3:
-                        job.stop.set("cancelled")
-                    yield image
+    def watched(self: UploadSource) -> Iterator[Frame]:
+        for frame in timed(self):
+            taken.append(frame)
+            if len(taken) == 3:
+                job.stop.set("cancelled")
+            yield frame
 
-            return super().infer(model, watched())
-
-    taken: list[Image] = []
+    monkeypatch.setattr(UploadSource, "timed", watched)
     job = Job(make_video(count=40), options(folder, "--save", "vis", "compare"))
-    assert job.run(Watched(), 40) == "cancelled"
-    assert len(taken) == 3
+    job.run(networks, 40)
+    assert job.state == "cancelled"
+    assert len(taken) <= 3 + READ_AHEAD + 1
     assert not folder.exists()
     assert job.line == "Cancelled. Nothing was kept."
 
@@ -118,7 +118,8 @@ def test_limits_and_mistakes(networks: Networks, make_video: MakeVideo, folder: 
         (bad, [], math.inf, "&lt;b&gt;bad.mp4 cannot be read: it is not a video, or it is damaged. Convert it to MP4"),
     ):
         job = Job(video, options(folder, "--save", "vis", "compare", *words), disk=disk)
-        assert job.run(networks, 40) == "failed"
+        job.run(networks, 40)
+        assert job.state == "failed"
         assert said in job.line
         assert str(tmp_path) not in job.line
         assert not folder.exists()
@@ -130,7 +131,8 @@ def test_a_wrong_frame_count_does_not_pass_the_limit(
     take = UploadSource._take
     monkeypatch.setattr(UploadSource, "_take", lambda self, facts, most: take(self, {**facts, "expected": 5}, most))
     job = Job(make_video(count=12), options(folder, "--save", "vis", "compare"))
-    assert job.run(networks, 10) == "failed"
+    job.run(networks, 10)
+    assert job.state == "failed"
     assert "takes 10 at most" in job.line
 
 
@@ -178,47 +180,48 @@ def picture(height: int = 48, width: int = 64, seed: int = 0) -> bytes:
 def test_a_camera_is_a_stream(networks: Networks, visitor: Visitor) -> None:
     streams: list[DepthStream] = []
 
-    def new_stream(settings: CameraSettings) -> DepthStream:
-        streams.append(networks.new_stream(settings.encoder, settings.metric, settings.detail))
+    def new_stream(model: ModelOptions) -> DepthStream:
+        streams.append(networks.get(model).new_stream())
         return streams[-1]
 
     cameras = Cameras(new_stream, 10**9)
-    settings = CameraSettings("vits", False, 56, "magma")
-    shown = [cameras.step(visitor, "page", settings, picture(seed=seed)) for seed in range(3)]
+    settings = ModelOptions("vits", input_size=56), "magma"
+    shown = [cameras.step(visitor, "page", *settings, picture(seed=seed)) for seed in range(3)]
     assert [stream.frames_seen for stream in streams] == [3]
     depth = cv2.imdecode(np.frombuffer(shown[-1], np.uint8), cv2.IMREAD_COLOR)
     assert depth is not None and depth.shape == (48, 64, 3)
-    cameras.step(visitor, "page", settings, picture(64, 48))  # another size: another video
-    cameras.step(visitor, "other", settings, picture())
+    cameras.step(visitor, "page", *settings, picture(64, 48))  # another size: another video
+    cameras.step(visitor, "other", *settings, picture())
     assert [stream.frames_seen for stream in streams] == [3, 1, 1]
     with pytest.raises(UploadError):
-        cameras.step(visitor, "page", settings, b"%!PS-Adobe-3.0 EPSF-3.0")
+        cameras.step(visitor, "page", *settings, b"%!PS-Adobe-3.0 EPSF-3.0")
     cameras.sweep(0)
-    cameras.step(visitor, "page", settings, picture(64, 48))
+    cameras.step(visitor, "page", *settings, picture(64, 48))
     assert len(streams) == 4
     cameras.sweep(0)
 
 
 def test_cameras_share_one_budget(networks: Networks, visitor: Visitor) -> None:
-    settings = CameraSettings("vits", False, 56, "magma")
-    need = stream_bytes("vits", *network_size(48, 64, 56)) + DECODER_BYTES
-    cameras = Cameras(lambda s: networks.new_stream(s.encoder, s.metric, s.detail), 2 * need)
+    settings = ModelOptions("vits", input_size=56), "magma"
+    need = stream_bytes((*settings, (48, 64))) + DECODER_BYTES
+    cameras = Cameras(lambda model: networks.get(model).new_stream(), 2 * need)
     for page in ("one", "two", "one"):
-        cameras.step(visitor, page, settings, picture())
+        cameras.step(visitor, page, *settings, picture())
     with pytest.raises(Refusal, match="Choose less detail, or wait"):
-        cameras.step(visitor, "three", settings, picture())
+        cameras.step(visitor, "three", *settings, picture())
     with pytest.raises(Refusal):  # more detail for a camera that is there
-        cameras.step(visitor, "one", CameraSettings("vits", False, 196, "magma"), picture())
+        cameras.step(visitor, "one", ModelOptions("vits", input_size=196), "magma", picture())
     cameras.sweep(0)
-    cameras.step(visitor, "three", settings, picture())
+    cameras.step(visitor, "three", *settings, picture())
     cameras.sweep(0)
 
 
 @pytest.mark.parametrize("size", [(48, 64), (480, 640), (640, 360)])
 def test_what_a_stream_keeps_is_estimated(networks: Networks, size: tuple[int, int]) -> None:
-    stream = networks.new_stream("vits", False, 98)
+    model = ModelOptions("vits", input_size=98)
+    stream = networks.get(model).new_stream()
     stream.step(np.zeros((*size, 3), np.uint8))
-    estimate = stream_bytes("vits", *network_size(*size, 98))
+    estimate = stream_bytes((model, "magma", size))
     assert stream.state_bytes <= estimate <= 1.25 * stream.state_bytes
     assert set(MODEL_CONFIGS) == {"vits", "vitb", "vitl"}
 
@@ -226,22 +229,22 @@ def test_what_a_stream_keeps_is_estimated(networks: Networks, size: tuple[int, i
 def test_one_picture_of_a_page_is_computed_at_a_time(networks: Networks, visitor: Visitor) -> None:
     begun, release = threading.Event(), threading.Event()
 
-    def slow(settings: CameraSettings) -> DepthStream:
+    def slow(model: ModelOptions) -> DepthStream:
         begun.set()
         release.wait(20)
-        return networks.new_stream(settings.encoder, settings.metric, settings.detail)
+        return networks.get(model).new_stream()
 
     cameras = Cameras(slow, 10**9)
-    settings = CameraSettings("vits", False, 28, "magma")
-    thread = threading.Thread(target=cameras.step, args=(visitor, "page", settings, picture()))
+    settings = ModelOptions("vits", input_size=28), "magma"
+    thread = threading.Thread(target=cameras.step, args=(visitor, "page", *settings, picture()))
     thread.start()
     assert begun.wait(20)
     with pytest.raises(Refusal, match="still being computed"):
-        cameras.step(visitor, "page", settings, picture())
+        cameras.step(visitor, "page", *settings, picture())
     cameras.sweep(0)  # a camera at work stays
     release.set()
     thread.join(20)
-    cameras.step(visitor, "page", settings, picture())
+    cameras.step(visitor, "page", *settings, picture())
     cameras.sweep(0)
 
 
@@ -307,8 +310,9 @@ def test_a_glb_file_is_whole() -> None:
 def test_frames_for_the_relief_are_few_and_evenly_spaced(tmp_path: Path) -> None:
     frames = ReliefFrames(tmp_path / "relief", 900, None, metric=True)
     for number in range(900):
-        frames.add(np.full((4, 6, 3), number % 256, np.uint8), np.full((4, 6), 1 + number, np.float32))
+        image, depth = np.full((4, 6, 3), number % 256, np.uint8), np.full((4, 6), 1 + number, np.float32)
+        frames.write(Frame(image, number / 24, 1 / 24, depth=depth))
     assert len(list((tmp_path / "relief").iterdir())) == 300
-    assert frames.write(0.5)[0] == tmp_path / "relief" / "relief_000450.glb"
-    assert frames.write(1.0)[0].read_bytes().startswith(b"glTF")
+    assert frames.glb(0.5)[0] == tmp_path / "relief" / "relief_000450.glb"
+    assert frames.glb(1.0)[0].read_bytes().startswith(b"glTF")
     assert [path.name for path in (tmp_path / "relief").glob("*.glb")] == ["relief_000897.glb"]

@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ..errors import UserError
+from ..pipelines.options import ModelOptions
 from ..pipelines.stop import Stop
 from ..weights import EXAMPLE, bundled
-from .camera import Cameras, CameraSettings
+from .camera import Cameras
 from .gate import ALIVE, PICTURE, PROGRESS, UPLOAD, Gate, Hosts
 from .handlers import Handlers
 from .messages import Refusal
@@ -43,7 +44,7 @@ class Application:
         self._visitors = visitors
         self._uploads = Uploads(visitors, most)
         self._cameras = Cameras(
-            lambda settings: networks.new_stream(settings.encoder, settings.metric, settings.detail),
+            lambda model: networks.get(model).new_stream(),
             options.max_camera_mb * 1_000_000,
         )
         clip, result, still = (
@@ -67,7 +68,6 @@ class Application:
             self._visitors.sweep(self._handlers.queue.others_wait())
 
     def close(self) -> None:
-        self._visitors.stop_jobs()
         self._handlers.queue.close(STOP_SECONDS)
         self._cameras.sweep(0)
 
@@ -93,11 +93,11 @@ class Application:
         words = request.query_params
         try:
             detail = min(max(int(words["detail"]), 14), 518)
-            settings = CameraSettings(words["encoder"], words["metric"] == "1", detail, words["colormap"])
-            self._networks.offer(settings.encoder, settings.metric)
+            model = ModelOptions(words["encoder"], words["metric"] == "1", input_size=detail)
+            self._networks.offer(words["encoder"], model.metric)
             visitor = self._visitors.get(request.state.owner)
             data, page = await request.body(), words["page"][:60]
-            depth = await asyncio.to_thread(self._cameras.step, visitor, page, settings, data)
+            depth = await asyncio.to_thread(self._cameras.step, visitor, page, model, words["colormap"], data)
         except UserError as error:
             raise HTTPException(429 if isinstance(error, Refusal) else 400, str(error)) from error
         except (KeyError, ValueError) as error:

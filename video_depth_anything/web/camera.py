@@ -6,7 +6,6 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -15,6 +14,7 @@ from ..config import PATCH_SIZE, get_config
 from ..outputs.options import OutputOptions
 from ..outputs.vis_range import VisRange
 from ..outputs.visualiser import Visualiser
+from ..pipelines.options import ModelOptions
 from ..temporal_memory import NUM_ATTENTIONS, RING
 from ..transform import network_size
 from ..video.frame import Frame
@@ -31,38 +31,35 @@ SILENT_SECONDS = 20.0
 LONGEST_SIDE = 640
 # Pictures that are computed at the same time, and memory of a camera's decoder.
 AT_ONCE, DECODER_BYTES = 4, 80_000_000
+# Network, colour map, and (H, W) of the pictures.
+Kind = tuple[ModelOptions, str, tuple[int, int]]
 # Choices of Detail: rows that enter the network.
 DETAILS = {"Low": 168, "Medium": 252, "High": 392}
 
 
-def stream_bytes(encoder: str, rows: int, columns: int) -> int:
-    """Upper estimate of what a stream keeps between frames, for a network input of that size, in float32."""
-    config = get_config(encoder)
-    rows, columns = rows // PATCH_SIZE, columns // PATCH_SIZE
+def stream_bytes(kind: Kind) -> int:
+    """Upper estimate of what a camera's stream keeps between frames, in float32."""
+    model, _, size = kind
+    assert model.encoder is not None and model.input_size is not None
+    config = get_config(model.encoder)
+    rows, columns = (side // PATCH_SIZE for side in network_size(*size, model.input_size))
     # Four motion modules: on the encoder's grid, on half of it, and on two fused maps, as large and twice as large.
     values = rows * columns * (config.out_channels[2] + 5 * config.features)
     values += math.ceil(rows / 2) * math.ceil(columns / 2) * config.out_channels[3]
     return round(1.02 * values * NUM_ATTENTIONS * 2 * (RING + 1) * 4) + 500_000
 
 
-@dataclass(frozen=True)
-class CameraSettings:
-    encoder: str
-    metric: bool
-    detail: int
-    colormap: str
-
-
 class _Camera:
     """One page's camera: its decoder, and its stream once the first picture is computed."""
 
-    def __init__(self, settings: CameraSettings, size: tuple[int, int], need: int, limits: DecoderLimits) -> None:
-        self.kind = (settings, size)
+    def __init__(self, kind: Kind, need: int, limits: DecoderLimits) -> None:
+        self.kind = kind
         self.need = need
         self.decoder = PictureDecoder(limits)
         self.stream: DepthStream | None = None
-        options = OutputOptions(colormap=settings.colormap, vis_range=VisRange("percentile"))
-        self.visualiser = Visualiser("depth_metres" if settings.metric else "disparity", options)
+        model, colormap, _ = kind
+        options = OutputOptions(colormap=colormap, vis_range=VisRange("percentile"))
+        self.visualiser = Visualiser("depth_metres" if model.metric else "disparity", options)
         self.busy = threading.Lock()
         self.seen = time.monotonic()
 
@@ -72,7 +69,7 @@ class Cameras:
 
     def __init__(
         self,
-        new_stream: Callable[[CameraSettings], DepthStream],
+        new_stream: Callable[[ModelOptions], DepthStream],
         budget: int,
         limits: DecoderLimits = DecoderLimits(),  # noqa: B008 - immutable
     ) -> None:
@@ -83,44 +80,44 @@ class Cameras:
         self._lock = threading.Lock()
         self._at_once = threading.BoundedSemaphore(AT_ONCE)
 
-    def step(self, visitor: Visitor, page: str, settings: CameraSettings, data: bytes) -> bytes:
+    def step(self, visitor: Visitor, page: str, model: ModelOptions, colormap: str, data: bytes) -> bytes:
         """Depth of a page's next picture in colours, as JPEG."""
         size = check_picture(data, self._limits.max_pixels, MOST_RATIO)
         if size is None:
             raise UploadError("The picture", "picture")
-        camera = self._camera((visitor, page), settings, size)
+        camera = self._camera((visitor, page), (model, colormap, size))
         if not camera.busy.acquire(blocking=False):
             raise Refusal("Your last picture is still being computed.")
         try:
             with self._at_once:
-                return self._depth(camera, settings, data)
+                return self._depth(camera, data)
         finally:
             camera.seen = time.monotonic()
             camera.busy.release()
 
-    def _depth(self, camera: _Camera, settings: CameraSettings, data: bytes) -> bytes:
+    def _depth(self, camera: _Camera, data: bytes) -> bytes:
         image = camera.decoder.decode(data)
         factor = LONGEST_SIDE / max(image.shape)
         if factor < 1:
             image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
         if camera.stream is None:
-            camera.stream = self._new_stream(settings)
+            camera.stream = self._new_stream(camera.kind[0])
         picture = camera.visualiser.picture(Frame(image, camera.seen, 0.0, depth=camera.stream.step(image)))
         return bytes(cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
 
-    def _camera(self, key: tuple[Visitor, str], settings: CameraSettings, size: tuple[int, int]) -> _Camera:
+    def _camera(self, key: tuple[Visitor, str], kind: Kind) -> _Camera:
         """The page's camera; a new one where it shows pictures of another size, or with other settings."""
         with self._lock:
             camera = self._open.get(key)
-            if camera is not None and camera.kind == (settings, size):
+            if camera is not None and camera.kind == kind:
                 return camera
             others = sum(other.need for name, other in self._open.items() if name != key)
-            need = stream_bytes(settings.encoder, *network_size(*size, settings.detail)) + DECODER_BYTES
+            need = stream_bytes(kind) + DECODER_BYTES
             if others + need > self._budget:
                 raise Refusal("All cameras that this server has memory for are in use. Choose less detail, or wait.")
             if camera is not None:
                 camera.decoder.close()
-            camera = self._open[key] = _Camera(settings, size, need, self._limits)
+            camera = self._open[key] = _Camera(kind, need, self._limits)
             return camera
 
     def sweep(self, patience: float = SILENT_SECONDS) -> None:

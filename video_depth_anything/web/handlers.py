@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ..video.source import Selection
 from ..video.timing import parse_target_fps
 from .confinement import DecoderLimits
 from .gate import owner_of
-from .jobs import Job, JobQueue, State, check_room
+from .jobs import Job, JobQueue, check_room
 from .messages import Refusal, message_of
 from .networks import Networks
 from .options import PageOptions
@@ -29,7 +30,6 @@ from .visitors import Visitor, Visitors
 READY = "Choose a video, then press <b>Compute depth</b>. Until then, the player shows an example."
 CHOSEN = "Press <b>Compute depth</b>."
 EMPTY = "Choose a video first: drop one above, record one, or take the example."
-BUSY = "Another video of yours is being computed. Wait until it is done, or cancel it."
 # Frames a second that make sense; pixels of a frame's longer side, at least; videos whose header is read at once.
 LEAST_FPS, MOST_FPS, SMALLEST, HEADERS_AT_ONCE = 0.1, 240.0, 32, 2
 # The 3D view looks from behind the camera's place, so far from what it shows.
@@ -81,8 +81,6 @@ class Handlers:
                 path = latest.video  # the page was loaded again, or shows the video's name alone
             else:
                 raise Refusal(EMPTY)
-            if visitor.busy():
-                raise Refusal(BUSY)
             self._networks.offer(encoder, metric)
             options = RunOptions(
                 ModelOptions(encoder, metric, input_size=detail),
@@ -102,32 +100,22 @@ class Handlers:
     def _add(self, job: Job, visitor: Visitor) -> None:
         """Reserve the room that a job needs, and queue it."""
         try:
-            with self._headers:
-                source = UploadSource(job.video, job.options.selection, HEADER_LIMITS)
-                source.close()
-            plan = OutputPlan(job.options.outputs, job.options.camera, job.options.model.metric)
-            job.disk = check_room(plan, source, self._options.max_frames, self._visitors.left(visitor))
-            job.size = source.size
-            if not self._visitors.reserve(visitor, round(job.disk)):
+            with self._headers, closing(UploadSource(job.video, job.options.selection, HEADER_LIMITS)) as source:
+                plan = OutputPlan(job.options.outputs, job.options.camera, job.options.model.metric)
+                job.disk = check_room(plan, source, self._options.max_frames, self._visitors.left(visitor))
+                job.size = source.size
+            job.keep = partial(visitor.keep, job)
+            previous = visitor.job
+            if not self._visitors.reserve(visitor, job.disk, job):
                 raise Refusal("Your disk space on the server is used up. Wait until your other upload is finished.")
-            previous, visitor.job, job.finish = visitor.job, job, partial(self._finish, visitor, job)
             try:
                 self.queue.add(job)
-            except BaseException:
+            except Refusal:
                 visitor.job = previous
-                self._visitors.release(visitor, round(job.disk))
                 raise
         except BaseException:
             job.discard()
             raise
-
-    def _finish(self, visitor: Visitor, job: Job, state: State) -> None:
-        """Give a job's room back; its result takes the place of the last one."""
-        self._visitors.release(visitor, round(job.disk))
-        if state == "done":
-            old, visitor.result = visitor.result, job
-            if old is not None:
-                old.discard()
 
     def look(self, request: gr.Request) -> dict[Any, Any]:
         """Once a second while a job is active: how far it is, and all that changes when it is over."""
@@ -142,8 +130,7 @@ class Handlers:
 
         def end(visitor: Visitor) -> View:
             if visitor.job is not None:
-                visitor.job.stop.set("cancelled")
-                self.queue.drop(visitor.job)
+                self.queue.cancel(visitor.job)
             return self._view(visitor)
 
         return self._on(request, end)
@@ -157,7 +144,7 @@ class Handlers:
         result = self._visitor(request).result
         if result is None or result.relief is None:
             return gr.skip()
-        path, (around, down, distance) = result.relief.write(share or 0.0)
+        path, (around, down, distance) = result.relief.glb(share or 0.0)
         label = f"Drag to look around; {'in metres' if result.relief.metric else 'true up to scale'}"
         # The file last: Gradio's viewer forgets what it loads when more about it is said.
         return gr.update(label=label, camera_position=(around, down, BEHIND * distance), value=str(path))

@@ -8,18 +8,18 @@ import shutil
 import threading
 import time
 import zipfile
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from ..outputs.plan import OutputPlan, readable
-from ..pipelines.driver import run_video
+from ..pipelines.driver import by_windows, run_video
 from ..pipelines.options import RunOptions
 from ..pipelines.stop import Stop, Stopped
-from ..video.frame import DepthMap, Frame, Image
+from ..video.frame import Frame
 from .confinement import DecoderLimits
 from .messages import Refusal, message_of
 from .networks import Networks
@@ -53,7 +53,7 @@ class Job:
     address: str = ""  # of the visitor
     disk: float = math.inf  # bytes that its files may take
     stop: Stop = field(default_factory=Stop)
-    finish: Callable[[State], None] = lambda _: None  # called with its final state, before it has it
+    keep: Callable[[], None] = lambda: None  # called when its result is there
     state: State = "waiting"
     line: str = "Waiting"  # how far it is, or how it ended, for the visitor as HTML
     share: float = 0.0  # of the work that is done
@@ -71,47 +71,42 @@ class Job:
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, networks: Networks, max_frames: int, limits: DecoderLimits = DecoderLimits()) -> State:  # noqa: B008
-        """Compute it, and return the state that it is to have; there are no files unless it is done."""
+    def run(self, networks: Networks, max_frames: int, limits: DecoderLimits = DecoderLimits()) -> None:  # noqa: B008
+        """Compute it; there are no files unless it is done."""
         self.state, self.line = "running", "Reading the video and loading the model"
         try:
             self.stop.check()
             self.line = self._compute(networks, max_frames, limits)
             self.stop.check()
+            self.keep()
+            self.state = "done"  # last: the page looks at it
         except BaseException as error:
             self.discard()
             if isinstance(error, Stopped) or self.stop.is_set():
-                self.line = "Cancelled. Nothing was kept."
-                return "cancelled"
-            self.line = message_of(error)
-            return "failed"
-        return "done"
+                self.state, self.line = "cancelled", "Cancelled. Nothing was kept."
+            else:
+                self.state, self.line = "failed", message_of(error)
 
     def _compute(self, networks: Networks, max_frames: int, limits: DecoderLimits) -> str:
+        model = self.options.model
         with closing(UploadSource(self.video, self.options.selection, limits)) as source:
             options = self._with_clouds(source)
-            plan = OutputPlan(options.outputs, options.camera, options.model.metric)
+            plan = OutputPlan(options.outputs, options.camera, model.metric)
             check_room(plan, source, max_frames, self.disk)
-            plan = replace(plan, provenance=networks.provenance(options.model))
-            relief = ReliefFrames(self.folder / "relief", source.expected, options.camera.fov, options.model.metric)
-            progress = Progress(self, source.expected)
+            loaded = networks.get(model)
+            plan = replace(plan, provenance=loaded.provenance())
+            relief = ReliefFrames(self.folder / "relief", source.expected, options.camera.fov, model.metric)
             self.size = source.size
 
-            def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:
-                waiting: deque[Image] = deque()
-
-                def images() -> Iterator[Image]:
-                    for count, frame in enumerate(frames, start=1):
-                        check_frames(count, max_frames)  # what a file states of its length is not always true
-                        waiting.append(frame.image)
-                        yield frame.image
-
-                for depth in networks.infer(options.model, images()):
-                    relief.add(waiting.popleft(), depth)
-                    yield depth
+            def frames() -> Iterator[Frame]:
+                for count, frame in enumerate(source.timed(), start=1):
+                    check_frames(count, max_frames)  # what a file states of its length is not always true
+                    yield frame
 
             with plan.open(source) as outputs:
-                summary = run_video(source.timed(), depths, outputs, progress.report, self.stop)
+                outputs.add(relief)
+                progress = partial(self._show_progress, time.monotonic(), source.expected)
+                summary = run_video(frames(), by_windows(loaded.infer), outputs, progress, self.stop)
         self.stop.check()
         self.line = "Adding the sound"
         videos = [self.folder / f"{source.name}{ending}" for ending in ("_compare.mp4", "_vis.mp4", "_sbs_LR.mp4")]
@@ -119,10 +114,20 @@ class Job:
         sound = add_sound(self.video, videos, source.first_time, limits)
         self._collect(source.name)
         self.relief = relief
-        checkpoint = plan.provenance.checkpoint if plan.provenance is not None else ""
-        frames = f"{summary.frames} frame{'s' * (summary.frames != 1)} in {duration(progress.seconds)}"
-        rate = summary.frames / max(progress.seconds, 1e-6)
-        return f"Done: {frames}, {rate:.1f} frames/s{', with sound' * sound}. Model: {checkpoint}."
+        frames_done = f"{summary.frames} frame{'s' * (summary.frames != 1)} in {duration(summary.seconds)}"
+        rate = summary.frames / max(summary.seconds, 1e-6)
+        checkpoint = loaded.provenance().checkpoint
+        return f"Done: {frames_done}, {rate:.1f} frames/s{', with sound' * sound}. Model: {checkpoint}."
+
+    def _show_progress(self, begun: float, expected: int | None, taken: int, done: int) -> None:
+        if expected is None:
+            self.line = f"{done} frames done"
+            return
+        # Reading a frame into the network and giving its depth are about the same work.
+        share, seconds, left = min((taken + done) / (2 * expected), 1.0), time.monotonic() - begun, ""
+        if ESTIMATE_SHARE < share < 1 and seconds > ESTIMATE_SECONDS:
+            left = f", about {duration(seconds * (1 - share) / share)} left"
+        self.share, self.line = share, f"{share:.0%} of {expected} frames{left}"
 
     def _with_clouds(self, source: UploadSource) -> RunOptions:
         """The options with few enough point clouds of few enough points."""
@@ -170,29 +175,6 @@ def check_room(plan: OutputPlan, source: UploadSource, max_frames: int, left: fl
     return needed
 
 
-class Progress:
-    """How far a job is. Reading a frame into the network and giving its depth are about the same work."""
-
-    def __init__(self, job: Job, expected: int | None) -> None:
-        self._job = job
-        self._expected = expected
-        self._start = time.monotonic()
-        self.seconds = 0.0
-
-    def report(self, taken: int, done: int) -> None:
-        if taken <= 1 and not done:  # reading and loading do not count
-            self._start = time.monotonic()
-        self.seconds = time.monotonic() - self._start
-        if self._expected is None:
-            self._job.line = f"{done} frames done"
-            return
-        share = min((taken + done) / (2 * self._expected), 1.0)
-        self._job.share, left = share, ""
-        if ESTIMATE_SHARE < share < 1 and self.seconds > ESTIMATE_SECONDS:
-            left = f", about {duration(self.seconds * (1 - share) / share)} left"
-        self._job.line = f"{share:.0%} of {self._expected} frames{left}"
-
-
 def duration(seconds: float) -> str:
     """A time in words: 40 s, 3 min, 1 h 20 min."""
     if seconds < 90:
@@ -202,16 +184,13 @@ def duration(seconds: float) -> str:
 
 
 class JobQueue:
-    """Runs one job at a time in a thread of its own."""
+    """Runs one job at a time, first come first served, each in a thread of its own."""
 
-    def __init__(self, run: Callable[[Job], State], most: int, most_each: int) -> None:
+    def __init__(self, run: Callable[[Job], None], most: int, most_each: int) -> None:
         self._run = run
         self._most, self._most_each = most, most_each
         self._jobs: list[Job] = []  # the first one runs
         self._changed = threading.Condition()
-        self._closed = False
-        self._thread = threading.Thread(target=self._work, name="jobs", daemon=True)
-        self._thread.start()
 
     def add(self, job: Job) -> None:
         """Queue a job; Refusal if too many wait."""
@@ -221,16 +200,22 @@ class JobQueue:
             if sum(other.address == job.address for other in self._jobs) >= self._most_each:
                 raise Refusal(f"{self._most_each} videos from your network are waiting. Wait for one to finish.")
             self._jobs.append(job)
+        threading.Thread(target=self._work, args=(job,), name="job", daemon=True).start()
+
+    def _work(self, job: Job) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._jobs[0] is job or job.stop.is_set())
+        self._run(job)  # one that was stopped ends at once
+        with self._changed:
+            self._jobs.remove(job)
             self._changed.notify_all()
 
-    def drop(self, job: Job) -> None:
-        """Take a job that waits out of the queue; a running one notices by itself."""
+    def cancel(self, *jobs: Job, reason: str = "cancelled") -> None:
+        """End jobs; a running one notices after its frame."""
         with self._changed:
-            waits = job in self._jobs[1:]
-            if waits:
-                self._jobs.remove(job)
-        if waits:
-            self._compute(job)  # ends at once
+            for job in jobs:
+                job.stop.set(reason)
+            self._changed.notify_all()
 
     def before(self, job: Job) -> int:
         with self._changed:
@@ -240,24 +225,7 @@ class JobQueue:
         return len(self._jobs) > 1
 
     def close(self, seconds: float) -> None:
-        """Run nothing more, and wait for the running job."""
+        """End all jobs, and wait for the running one."""
+        self.cancel(*self._jobs, reason="the page is closing")
         with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-        self._thread.join(seconds)
-
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._jobs or self._closed)
-                if self._closed:
-                    return
-                job = self._jobs[0]
-            self._compute(job)
-            with self._changed:
-                self._jobs.remove(job)
-
-    def _compute(self, job: Job) -> None:
-        state = self._run(job)
-        job.finish(state)
-        job.state = state  # last: the page looks at it
+            self._changed.wait_for(lambda: not self._jobs, seconds)

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..checkpoint import CHECKPOINT_DIR, STARTER, choose_weights, public_checkpoints
 from ..config import checkpoint_name
-from ..outputs.options import Provenance
 from ..pipelines.options import ModelOptions
 from ..pipelines.setup import LoadedNetwork, load_network
-from ..video.frame import DepthMap, Image
-from ..video_depth_stream import DepthStream
 from .messages import Refusal
 
 logger = logging.getLogger(__name__)
@@ -44,7 +40,6 @@ class Networks:
         self.failure: BaseException | None = None
         self._options = options
         self._loaded: LoadedNetwork | None = None
-        self._provenances: dict[tuple[str, bool], Provenance] = {}
         self._lock = threading.Lock()
 
     def load_ahead(self) -> threading.Thread:
@@ -52,7 +47,7 @@ class Networks:
 
         def load() -> None:
             try:
-                self.get(self.begin.encoder, self.begin.metric)
+                self.get(self._options)
                 logger.info("the model %s is loaded", self.begin.checkpoint.name)
             except BaseException as error:  # the main thread raises it again
                 self.failure = error
@@ -69,28 +64,14 @@ class Networks:
         kind = "metric " if metric else ""
         raise Refusal(f"There is no {kind}checkpoint of that encoder on this server. Choose another quality.")
 
-    def get(self, encoder: str, metric: bool) -> LoadedNetwork:
-        """The network of that name, loaded if need be; others who ask meanwhile wait."""
+    def get(self, model: ModelOptions) -> LoadedNetwork:
+        """The network of these options, loaded if need be; others who ask meanwhile wait."""
+        encoder = model.encoder or self.begin.encoder
         with self._lock:
             loaded = self._loaded
-            if loaded is None or (loaded.encoder, loaded.metric) != (encoder, metric):
+            if loaded is None or (loaded.encoder, loaded.metric) != (encoder, model.metric):
                 self._loaded = None  # two might not fit in memory
-                path = self.offer(encoder, metric).checkpoint
-                chosen = replace(self._options, encoder=encoder, metric=metric, checkpoint=path)
+                path = self.offer(encoder, model.metric).checkpoint
+                chosen = replace(self._options, encoder=encoder, metric=model.metric, checkpoint=path)
                 loaded = self._loaded = load_network(chosen)
-            return loaded
-
-    def infer(self, model: ModelOptions, images: Iterator[Image]) -> Iterator[DepthMap]:
-        loaded = self.get(model.encoder or self.begin.encoder, model.metric)
-        return replace(loaded, input_size=model.input_size or loaded.input_size).infer(images)
-
-    def provenance(self, model: ModelOptions) -> Provenance:
-        """Where a job's depth comes from; waits until the network is loaded."""
-        name = (model.encoder or self.begin.encoder, model.metric)
-        found = self._provenances.get(name)
-        if found is None:  # reading the weights once more takes seconds
-            found = self._provenances[name] = self.get(*name).provenance()
-        return found
-
-    def new_stream(self, encoder: str, metric: bool, input_size: int) -> DepthStream:
-        return replace(self.get(encoder, metric), input_size=input_size).new_stream()
+        return replace(loaded, input_size=model.input_size or loaded.input_size)

@@ -8,10 +8,12 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
-from ..video.frame import DepthMap, Image
+from ..outputs.base import OutputWriter
+from ..video.frame import DepthMap, Frame
 
 Points = npt.NDArray[np.float32]
 Mesh = tuple[Points, Points, npt.NDArray[np.uint32]]
@@ -28,7 +30,7 @@ FARTHEST = 4.0
 TEAR = 1.1
 
 
-class ReliefFrames:
+class ReliefFrames(OutputWriter):
     """Small copies of a job's frames and their depth on disk."""
 
     def __init__(self, folder: Path, expected: int | None, fov: float | None, metric: bool) -> None:
@@ -39,19 +41,17 @@ class ReliefFrames:
         self._count = 0
         folder.mkdir(parents=True)
 
-    def add(self, image: Image, depth: DepthMap) -> None:
-        import cv2
-
+    def write(self, frame: Frame) -> None:
         number, self._count = self._count, self._count + 1
         if number % self._every or number // self._every >= MOST_FRAMES:
             return
-        picture = cv2.resize(image, _fitting(depth.shape, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
+        picture = cv2.resize(frame.image, _fitting(frame.depth.shape, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
         # Not averaged: an edge would become a slope.
-        points = cv2.resize(depth, _fitting(depth.shape, MESH_SIDE), interpolation=cv2.INTER_NEAREST)
+        points = cv2.resize(frame.depth, _fitting(frame.depth.shape, MESH_SIDE), interpolation=cv2.INTER_NEAREST)
         jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
         np.savez(self._path(number), jpeg=jpeg, depth=points)
 
-    def write(self, share: float) -> tuple[Path, tuple[float, float, float]]:
+    def glb(self, share: float) -> tuple[Path, tuple[float, float, float]]:
         """The GLB file of the frame at this share of the video, and where `view_from` puts the viewer.
 
         Earlier files are removed.

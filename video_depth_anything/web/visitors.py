@@ -31,12 +31,12 @@ MOST_VISITORS = 1000
 
 @dataclass(eq=False)
 class Visitor:
-    """One browser: its folder, its latest job, the latest job that has a result, and the bytes reserved for it."""
+    """One browser: its folder, its latest job, the latest job that has a result, and room for uploads on their way."""
 
     folder: Path
     job: Job | None = None
     result: Job | None = None
-    reserved: int = 0
+    uploading: float = 0  # bytes
     seen: float = field(default_factory=time.monotonic)
 
     def new_folder(self, kind: str) -> Path:
@@ -46,6 +46,16 @@ class Visitor:
 
     def busy(self) -> bool:
         return self.job is not None and self.job.active()
+
+    def keep(self, job: Job) -> None:
+        """Let a job's result take the place of the last one."""
+        old, self.result = self.result, job
+        if old is not None:
+            old.discard()
+
+    def reserved(self) -> float:
+        """Bytes that uploads and the active job may still write."""
+        return self.uploading + (self.job.disk if self.job is not None and self.job.active() else 0)
 
     def used(self) -> int:
         """Bytes on disk; what an active job writes has been reserved and does not count twice."""
@@ -98,32 +108,37 @@ class Visitors:
         allowed = [self.root / PUBLIC, *([visitor.folder] if visitor is not None else [])]
         return any(folder in real.parents for folder in allowed)
 
-    def left(self, visitor: Visitor) -> int:
+    def left(self, visitor: Visitor) -> float:
         with self._lock:
-            promised = sum(other.reserved for other in self._known.values())
+            promised = sum(other.reserved() for other in self._known.values())
             free = shutil.disk_usage(self.root).free - FLOOR - promised
-            return max(min(self._quota - visitor.used() - visitor.reserved, free), 0)
+            return max(min(self._quota - visitor.used() - visitor.reserved(), free), 0)
 
-    def reserve(self, visitor: Visitor, size: int) -> bool:
-        """Reserve room on disk; the visitor's oldest uploads go first if there is too little. False if it does not fit.
+    def reserve(self, visitor: Visitor, size: float, job: Job | None = None) -> bool:
+        """Reserve room for a job, which becomes the visitor's only one, or for an upload until `release`.
 
-        The caller gives it back by `release`.
+        False if it does not fit. The visitor's oldest uploads go first if there is too little.
         """
         with self._lock:
-            kept = {job.video.parent for job in (visitor.job, visitor.result) if job is not None}
+            if job is not None and visitor.busy():
+                raise Refusal("Another video of yours is being computed. Wait until it is done, or cancel it.")
+            kept = {one.video.parent for one in (visitor.job, visitor.result, job) if one is not None}
             uploads = [path for path in _listed(visitor.folder) if path.name.startswith("upload") and path not in kept]
             uploads.sort(key=lambda path: path.stat().st_mtime)
             while self.left(visitor) < size and uploads:
                 shutil.rmtree(uploads.pop(0), ignore_errors=True)
             if self.left(visitor) < size:
                 return False
-            visitor.reserved += size
+            if job is None:
+                visitor.uploading += size
+            else:
+                visitor.job = job
             return True
 
-    def release(self, visitor: Visitor, size: int) -> None:
-        """Give a reservation back: what it was for is on disk now, or has failed."""
+    def release(self, visitor: Visitor, size: float) -> None:
+        """Give the room for an upload back: it is on disk now, or has failed."""
         with self._lock:
-            visitor.reserved -= size
+            visitor.uploading -= size
 
     def sweep(self, others_wait: bool = False) -> None:
         """End the jobs and remove the files of visitors who have been gone for long enough."""
@@ -133,7 +148,7 @@ class Visitors:
                 gone = now - visitor.seen
                 if visitor.job is not None and gone > (ABSENT_SECONDS if others_wait else KEPT_SECONDS):
                     visitor.job.stop.set("the visitor left")
-                if gone > KEPT_SECONDS and not visitor.busy() and not visitor.reserved:
+                if gone > KEPT_SECONDS and not (visitor.busy() or visitor.uploading):
                     del self._known[cookie]
                     shutil.rmtree(visitor.folder, ignore_errors=True)
         # Gradio leaves copies and parts behind.
@@ -142,12 +157,6 @@ class Visitors:
             with contextlib.suppress(OSError):
                 if path.name not in known and time.time() - path.stat().st_mtime > KEPT_SECONDS:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
-
-    def stop_jobs(self) -> None:
-        with self._lock:
-            for visitor in self._known.values():
-                if visitor.job is not None:
-                    visitor.job.stop.set("the page is closing")
 
     def close(self) -> None:
         self._held.release()
