@@ -57,13 +57,9 @@ class Body:
         self._start = time.monotonic()
         self._taken = 0
         self._more = True
-        self._replayed: bytes | None = None
 
     async def next(self) -> Message:
         """The next part."""
-        if self._replayed is not None:
-            body, self._replayed = self._replayed, None
-            return {"type": "http.request", "body": body, "more_body": False}
         if not self._more:
             return await self._receive()  # the connection's end
         patience = self._start + PATIENCE + self._taken / LEAST_RATE - time.monotonic()
@@ -76,18 +72,6 @@ class Body:
         if self._taken > self._most:
             raise HTTPException(413, "The request is too large.")
         return message
-
-    async def all(self) -> bytes:
-        body = bytearray()
-        while self._more:
-            message = await self.next()
-            if message["type"] == "http.disconnect":
-                raise HTTPException(400, "The request was broken off.")
-            body += message.get("body", b"")
-        return bytes(body)
-
-    def replay(self, body: bytes) -> None:
-        self._replayed = body
 
     async def drain(self) -> None:
         """Take what is still being sent, and forget it."""

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-import json
 import logging
 import re
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from http.cookies import CookieError, SimpleCookie
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from .bounds import Body, Rates
 from .visitors import Visitors
@@ -54,19 +52,6 @@ STALLED_SECONDS = 60.0
 OF_VISITOR, OF_ADDRESS, LOGINS = (400, 8), (2000, 40), (20, 4)
 
 
-def cookies_of(header: str) -> dict[str, str]:
-    try:
-        return {name: morsel.value for name, morsel in SimpleCookie(header).items()}
-    except CookieError:
-        return {}
-
-
-def owner_of(header: str) -> str | None:
-    """The visitor's own cookie, if it is in the header."""
-    found = cookies_of(header).get(COOKIE, "")
-    return found if re.fullmatch(r"[0-9a-f]{64}", found) else None
-
-
 class Hosts:
     """The names under which this page may be opened: other names are other sites' that point here."""
 
@@ -91,7 +76,7 @@ class Gate:
         own: Mapping[str, Callable[[Request], Awaitable[Response]]],
         visitors: Visitors,
         hosts: Hosts,
-        check: Callable[[Any], dict[str, Any]],
+        check: Callable[[bytes, Callable[[str], bool]], bytes],
         signed_in: Callable[[Mapping[str, str]], bool],
         max_upload: int,
     ) -> None:
@@ -107,80 +92,79 @@ class Gate:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
-        elif scope["type"] == "http":  # the page uses no other protocol
-            await self._answer(scope, receive, send)
-
-    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        known = owner_of(headers.get("cookie", ""))
-        owner = known or secrets.token_hex(32)
-        scope["state"] = {**scope.get("state", {}), "owner": owner}
-        path = scope["path"].rstrip("/") or "/"
-        answer = _Answer(send, None if known else owner)
-        body = Body(receive, self._most_body.get(path, 0))
+        if scope["type"] != "http":  # the page uses no other protocol
+            return
+        request, path = Request(scope), scope["path"].rstrip("/") or "/"
+        known = request.cookies.get(COOKIE, "")
+        stranger = request.state.stranger = re.fullmatch(r"[0-9a-f]{64}", known) is None
+        owner = request.state.owner = secrets.token_hex(32) if stranger else known
+        body, answer = Body(receive, self._most_body.get(path, 0)), _Answer(send, owner if stranger else None)
         try:
-            self._check_request(scope, path, headers, owner)
-            if scope["method"] != "POST":
-                await self._pass_on(scope, path, body, answer)
-                return
-            with self._rates.counted(self._limits(scope, path, owner)):
-                if path == PRESS:
-                    body.replay(self._checked(await body.all(), owner))
-                await self._pass_on(scope, path, body, answer)
-        except HTTPException as refusal:
-            logger.info("refused: %r %r: %s", scope["method"], scope["path"], refusal.detail)
-            if path == UPLOAD:
-                await body.drain()
-            await answer.refuse(refusal, as_json=path in (PRESS, LOGIN))
-        except (TimeoutError, asyncio.TimeoutError):
+            self._check_request(request, path)
+            with self._rates.counted(self._limits(request, path)):
+                await self._answer(request, path, body, answer)
+            return
+        except HTTPException as error:
+            refusal = error
+            logger.info("refused: %r %r: %s", scope["method"], scope["path"], error.detail)
+        except (TimeoutError, asyncio.TimeoutError, ClientDisconnect):
             # uvicorn ends the connection when the application returns in the midst of an answer.
-            logger.info("a response was dropped: the client stopped reading")
+            logger.info("a response was dropped: the client stopped reading or left")
+            return
         except Exception:
+            refusal = HTTPException(500, "Something went wrong on the server.")
             logger.exception("a request failed: %r %r", scope["method"], scope["path"])
-            await answer.refuse(HTTPException(500, "Something went wrong on the server."), as_json=path == PRESS)
+        if path == UPLOAD:
+            await body.drain()
+        if not answer.begun:
+            code, text, headers = refusal.status_code, refusal.detail, {"connection": "close"}
+            # As the page's script wants to hear it.
+            as_json = path in (PRESS, LOGIN)
+            said = JSONResponse({"error": text}, code, headers) if as_json else PlainTextResponse(text, code, headers)
+            await said(scope, receive, answer)
 
-    async def _pass_on(self, scope: Scope, path: str, body: Body, answer: _Answer) -> None:
+    async def _answer(self, request: Request, path: str, body: Body, answer: _Answer) -> None:
+        receive: Receive = body.next
+        if path == PRESS:
+            sent = await Request(request.scope, body.next).body()
+            checked = self._check(sent, lambda file: self._visitors.may_read(request.state.owner, file))
+            parts = iter([{"type": "http.request", "body": checked, "more_body": False}])
+
+            async def replay() -> Message:
+                return next(parts, None) or await body.next()
+
+            receive = replay
         own = self._own.get(path)
-        if own is None:
-            await self._app(scope, body.next, answer)
-        else:
-            await (await own(Request(scope, body.next)))(scope, body.next, answer)
+        app = self._app if own is None else await own(Request(request.scope, receive))
+        await app(request.scope, receive, answer)
 
-    def _check_request(self, scope: Scope, path: str, headers: dict[str, str], owner: str) -> None:
+    def _check_request(self, request: Request, path: str) -> None:
         """Raise where it does not come from this page, or asks for what the page does not have."""
+        headers, method, whole = request.headers, request.method, request.scope["path"]
         # Gradio puts the forwarded name into the page.
         host = headers.get("host", "")
         if not (self._hosts.known(host) and self._hosts.known(headers.get("x-forwarded-host", host))):
             raise HTTPException(421, "This page is not served under that name; --allowed_hosts adds names.")
-        reading = scope["method"] in ("GET", "HEAD")
-        if not (READS.fullmatch(scope["path"]) if reading else scope["method"] == "POST" and path in self._most_body):
+        reading = method in ("GET", "HEAD")
+        if not (READS.fullmatch(whole) if reading else method == "POST" and path in self._most_body):
             raise HTTPException(404, "Not found.")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         linked = reading and path == "/" and headers.get("sec-fetch-dest", "document") == "document"
         foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
         if foreign or (site not in ("same-origin", "none") and not linked):
             raise HTTPException(403, "Other sites may not use this page.")
-        if path in (UPLOAD, PICTURE, PROGRESS, ALIVE) and not self._signed_in(cookies_of(headers.get("cookie", ""))):
+        if path in self._own and not self._signed_in(request.cookies):
             raise HTTPException(401, "Log in first: reload this page.")
-        if scope["path"].startswith(FILE) and not self._visitors.may_read(owner, scope["path"][len(FILE) :]):
+        if whole.startswith(FILE) and not self._visitors.may_read(request.state.owner, whole[len(FILE) :]):
             raise HTTPException(404, "Not found.")
 
-    def _limits(self, scope: Scope, path: str, owner: str) -> dict[str, tuple[int, int]]:
-        address = scope["client"][0] if scope.get("client") else ""
+    def _limits(self, request: Request, path: str) -> dict[str, tuple[int, int]]:
+        address = request.client.host if request.client else ""
+        if request.method != "POST":
+            return {}
         if path == LOGIN:
             return {f"login {address}": LOGINS}
-        return {owner: OF_VISITOR, f"from {address}": OF_ADDRESS}
-
-    def _checked(self, body: bytes, owner: str) -> bytes:
-        """The body of a press, whose files are the visitor's and whose values its components can have."""
-        try:
-            content = json.loads(body, parse_constant=_refuse_constant)
-            paths = [value["path"] for value in _dictionaries(content) if "path" in value]
-        except (ValueError, RecursionError) as error:
-            raise HTTPException(400, "This is not a request of this page.") from error
-        if not all(isinstance(path, str) and self._visitors.may_read(owner, path) for path in paths):
-            raise HTTPException(404, "This video is no longer on the server. Upload it again.")
-        return json.dumps(self._check(content)).encode()
+        return {request.state.owner: OF_VISITOR, f"from {address}": OF_ADDRESS}
 
 
 class _Answer:
@@ -189,10 +173,10 @@ class _Answer:
     def __init__(self, send: Send, new_owner: str | None) -> None:
         self._send = send
         self._new_owner = new_owner
-        self._begun = False
+        self.begun = False
 
     async def __call__(self, message: Message) -> None:
-        self._begun = True
+        self.begun = True
         if message["type"] == "http.response.start":
             added = [(b"content-security-policy", POLICY.encode()), (b"x-content-type-options", b"nosniff")]
             added.append((b"referrer-policy", b"same-origin"))
@@ -201,28 +185,3 @@ class _Answer:
                 added.append((b"set-cookie", cookie.encode()))
             message = {**message, "headers": [*message.get("headers", []), *added]}
         await asyncio.wait_for(self._send(message), STALLED_SECONDS)
-
-    async def refuse(self, refusal: HTTPException, as_json: bool) -> None:
-        """Say why, as the page's script wants to hear it; nothing where an answer has begun."""
-        if self._begun:
-            return
-        text = json.dumps({"error": refusal.detail}) if as_json else refusal.detail
-        kind = b"application/json" if as_json else b"text/plain; charset=utf-8"
-        headers = [(b"content-type", kind), (b"connection", b"close")]
-        await self({"type": "http.response.start", "status": refusal.status_code, "headers": headers})
-        await self({"type": "http.response.body", "body": text.encode()})
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _dictionaries(content: Any) -> Iterator[dict[str, Any]]:
-    waiting = [content]
-    while waiting:
-        value = waiting.pop()
-        if isinstance(value, dict):
-            yield value
-            waiting.extend(value.values())
-        elif isinstance(value, list):
-            waiting.extend(value)

@@ -19,7 +19,6 @@ from ..pipelines.options import ModelOptions, RunOptions
 from ..video.source import Selection
 from ..video.timing import parse_target_fps
 from .confinement import DecoderLimits
-from .gate import owner_of
 from .jobs import Job, JobQueue, check_room
 from .messages import Refusal, message_of
 from .networks import Networks
@@ -159,10 +158,9 @@ class Handlers:
         return {self.parts[name]: value for name, value in view.items()}
 
     def _visitor(self, request: gr.Request) -> Visitor:
-        owner = owner_of(request.headers.get("cookie", ""))
-        if owner is None:
+        if request.state.stranger:  # see `Gate`
             raise Refusal("This page needs its cookie. Allow cookies for this address, then reload the page.")
-        return self._visitors.get(owner)
+        return self._visitors.get(request.state.owner)
 
     def _view(self, visitor: Visitor, brief: bool = False) -> View:
         """What the page shows a visitor; brief: nothing but the status while a job is active."""

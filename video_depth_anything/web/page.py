@@ -185,29 +185,48 @@ def _live_tab(networks: Networks) -> None:
         component.change(None, settings, None, js=CAMERA)
 
 
-def press_checker(page: gr.Blocks) -> Callable[[Any], dict[str, Any]]:
-    """What checks the body of a press: a function of this page, with values that its components can have.
+def press_checker(page: gr.Blocks) -> Callable[[bytes, Callable[[str], bool]], bytes]:
+    """What checks the body of a press: a function of this page, files of the visitor's, and values of its components.
 
     It returns what Gradio needs of the body, and raises HTTPException where something cannot be right.
     """
 
-    def check(content: Any) -> dict[str, Any]:
-        index = content.get("fn_index") if isinstance(content, dict) else None
-        function = page.fns.get(index) if type(index) is int else None
-        data = content.get("data") if function is not None else None
-        if function is None or not isinstance(data, list) or len(data) != len(function.inputs):
-            raise HTTPException(400, "This is not a request of this page. Reload it.")
-        for block, value in zip(function.inputs, data):
-            try:
-                if value is None and isinstance(block, (gr.Dropdown, gr.Radio)):
-                    raise TypeError("nothing is chosen")
-                if getattr(block, "data_model", None) is None:
-                    block.preprocess(value)  # type: ignore[union-attr]
-                elif value is not None and not isinstance(value["path"], str):
-                    raise TypeError("no file")
-            except Exception as error:
-                name = getattr(block, "label", None) or "A setting"
-                raise HTTPException(400, f"{name} cannot be {str(value)[:40]!r}.") from error
-        return {"fn_index": index, "data": data}
+    def check(body: bytes, may_read: Callable[[str], bool]) -> bytes:
+        try:
+            content = json.loads(body, parse_constant=_refuse_constant)
+            index, data = content["fn_index"], content["data"]
+            inputs = page.fns[index].inputs
+            if type(index) is not int or not isinstance(data, list) or len(data) != len(inputs):
+                raise ValueError
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise HTTPException(400, "This is not a request of this page. Reload it.") from error
+        values = [_checked(block, value, may_read) for block, value in zip(inputs, data)]
+        return json.dumps({"fn_index": index, "data": values}).encode()
 
     return check
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _checked(block: Any, value: Any, may_read: Callable[[str], bool]) -> Any:
+    """A value for a component, as Gradio wants it."""
+    try:
+        if isinstance(block, gr.Video):
+            path = None if value is None else value["path"]
+            if path is not None and not (isinstance(path, str) and may_read(path)):
+                raise HTTPException(404, "This video is no longer on the server. Upload it again.")
+            return path and {"path": path, "meta": {"_type": "gradio.FileData"}}
+        # No other component takes files, and Gradio looks for them in all that has parts.
+        if any(isinstance(part, (dict, list)) for part in (value if isinstance(value, list) else [value])):
+            raise TypeError("no value of a setting")
+        if value is None and isinstance(block, (gr.Dropdown, gr.Radio)):
+            raise TypeError("nothing is chosen")
+        block.preprocess(value)
+        return value
+    except HTTPException:
+        raise
+    except Exception as error:
+        name = getattr(block, "label", None) or "A setting"
+        raise HTTPException(400, f"{name} cannot be {str(value)[:40]!r}.") from error
