@@ -16,7 +16,6 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from ..errors import UserError
 from ..pipelines.options import ModelOptions
-from ..pipelines.stop import Stop
 from ..weights import EXAMPLE, bundled
 from .camera import Cameras
 from .gate import ALIVE, PICTURE, PROGRESS, UPLOAD, Gate, Hosts
@@ -31,8 +30,6 @@ from .visitors import PUBLIC, Visitors
 # What the page shows before the first result: side by side, a still picture of that, and the size (H, W) of a half.
 EXAMPLE_RESULT, EXAMPLE_STILL, EXAMPLE_SIZE = "box_compare.mp4", "box_compare.jpg", (420, 560)
 STATIC = Path(__file__).parent / "static"
-# Seconds between looks at what is no longer wanted.
-SWEEP_SECONDS = 10.0
 # How long the server waits at its end for a job to notice.
 STOP_SECONDS = 20.0
 
@@ -61,11 +58,10 @@ class Application:
         self.hosts = Hosts(options.server_name, options.allowed_hosts)
         self.gate = Gate(app, own, visitors, self.hosts, press_checker(page), self._signed_in, most + FORM_BYTES)
 
-    def sweep(self, stop: Stop) -> None:
-        """Remove what is no longer wanted, again and again until the end."""
-        while not stop.wait(SWEEP_SECONDS):
-            self._cameras.sweep()
-            self._visitors.sweep(self._handlers.queue.others_wait())
+    def sweep(self) -> None:
+        """Remove what is no longer wanted."""
+        self._cameras.sweep()
+        self._visitors.sweep(self._handlers.queue.others_wait())
 
     def close(self) -> None:
         self._handlers.queue.close(STOP_SECONDS)

@@ -37,24 +37,9 @@ class Networks:
         self.offers = [Offer(e, m, CHECKPOINT_DIR / checkpoint_name(e, m), False) for e, m in there]
         if (encoder, options.metric) not in there:
             self.offers.append(self.begin)
-        self.failure: BaseException | None = None
         self._options = options
         self._loaded: LoadedNetwork | None = None
         self._lock = threading.Lock()
-
-    def load_ahead(self) -> threading.Thread:
-        """Load what the page begins with, in a thread that is to be joined at the end."""
-
-        def load() -> None:
-            try:
-                self.get(self._options)
-                logger.info("the model %s is loaded", self.begin.checkpoint.name)
-            except BaseException as error:  # the main thread raises it again
-                self.failure = error
-
-        thread = threading.Thread(target=load, name="load")
-        thread.start()
-        return thread
 
     def offer(self, encoder: str, metric: bool) -> Offer:
         """The network of that name; Refusal if there is none."""
@@ -74,4 +59,5 @@ class Networks:
                 path = self.offer(encoder, model.metric).checkpoint
                 chosen = replace(self._options, encoder=encoder, metric=model.metric, checkpoint=path)
                 loaded = self._loaded = load_network(chosen)
+                logger.info("the model %s is loaded", path.name)
         return replace(loaded, input_size=model.input_size or loaded.input_size)

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -53,24 +54,20 @@ def serve(options: PageOptions) -> int:
         from .visitors import Visitors
 
         networks = Networks(options.model)
-        visitors = Visitors(options.max_visitor_mb * 1_000_000)
-        try:
-            page = _application(options, networks, visitors)
-            try:
-                with _answering(page, listening, options):
-                    loading = networks.load_ahead()
-                    threading.Thread(target=page.sweep, args=(stop,), name="sweep", daemon=True).start()
-                    if not options.no_browser:
-                        open_browser(address)
-                    while not stop.wait(1.0):
-                        if networks.failure is not None:
-                            raise networks.failure
-                    loading.join()  # the interpreter cannot end while it works
-                logger.info("the page has stopped")
-            finally:
-                page.close()
-        finally:
-            visitors.close()
+        with (
+            closing(Visitors(options.max_visitor_mb * 1_000_000)) as visitors,
+            closing(_application(options, networks, visitors)) as page,
+            _answering(page, listening, options),
+            ThreadPoolExecutor(1) as loader,
+        ):
+            loading = loader.submit(networks.get, options.model)
+            if not options.no_browser:
+                open_browser(address)
+            while not stop.wait(1.0):
+                if loading.done():
+                    loading.result()
+                page.sweep()
+    logger.info("the page has stopped")
     return 0
 
 
