@@ -9,7 +9,6 @@ Training may start while it grows; it takes the clips that are there when it sta
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,20 +16,20 @@ from pathlib import Path
 from starter.flags import UNTRAINED, add_scene_arguments
 from training.flags import add_model_arguments, check_encoder_blocks, not_negative, whole
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.cli.parser import positive_int
+from video_depth_anything.cli.parser import Parser, positive_int
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     description, _, _ = (__doc__ or "").partition("\n")
-    result = argparse.ArgumentParser(prog="python -m starter.make_cache", description=description)
+    result = Parser(prog="python -m starter.make_cache", description=description)
     result.add_argument("--out", type=Path, required=True, metavar="DIR", help="the cache's folder")
     result.add_argument("--clips", type=positive_int, required=True, help="how many clips to render")
-    result.add_argument("--frames", type=positive_int, default=4, help="frames a clip (%(default)s)")
-    result.add_argument("--seed", type=whole, default=0, help="of the first clip; the next has seed + 1 (%(default)s)")
+    result.add_argument("--frames", type=positive_int, default=4, help="frames a clip")
+    result.add_argument("--seed", type=whole, default=0, help="of the first clip; the next has seed + 1")
     what = "samples made of a clip: as it is, then mirrored and recoloured"
     result.add_argument("--views", type=positive_int, default=1, help=what)
-    result.add_argument("--workers", type=positive_int, default=1, help="processes (%(default)s)")
-    what = "stop when the disk has less left (%(default)s)"
+    result.add_argument("--workers", type=positive_int, default=1, help="processes")
+    what = "stop when the disk has less left"
     result.add_argument("--min_free_gb", type=not_negative, default=5.0, help=what)
     add_model_arguments(result, UNTRAINED)
     add_scene_arguments(result)

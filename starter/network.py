@@ -8,7 +8,8 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor
 
-from training.network import Grid, Stage, TrainingNetwork, token_maps
+from training.network import Grid, TrainingNetwork, token_maps
+from training.settings import Stage
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.dinov2 import DinoVisionTransformer
 from video_depth_anything.video_depth import VideoDepthAnything

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from benchmark.rgbd import open_rgbd_folder
 from starter.cache import fingerprint
-from starter.flags import scene_options
+from starter.flags import CacheSettings, scene_options
 from starter.gate import Gate, open_gate
 from starter.network import CachedNetwork
 from starter.scenes.render import SceneOptions, render_clip
 from starter.sources import CacheSource
 from training.network import frozen_encoder
 from training.run import Run
-from training.trainer import Settings
 from training.validation import FixedClip, fixed_clip, fixed_recording
 from video_depth_anything.errors import UsageError
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -21,13 +18,6 @@ from video_depth_anything.video_depth import VideoDepthAnything
 # Far above any training seed.
 FIRST_SEED = 1_000_000_000
 MAX_DEPTH = 80.0
-
-
-@dataclass(frozen=True)
-class CacheSettings(Settings):
-    """`coarse`: whether depth is computed and compared at two pixels a patch and side."""
-
-    coarse: bool = False
 
 
 def fixed_scenes(count: int, options: SceneOptions) -> list[FixedClip]:

@@ -14,26 +14,25 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from starter.flags import UNTRAINED, add_scene_arguments
+from starter.flags import UNTRAINED, CacheSettings, add_scene_arguments
 from training.flags import whole
 from training.train import add_run_arguments, add_validation_arguments, complete, train
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import Parser
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     description, _, _ = (__doc__ or "").partition("\n")
-    result = argparse.ArgumentParser(prog="python -m starter.train", description=description)
-    add_run_arguments(result, UNTRAINED)
+    result = Parser(prog="python -m starter.train", description=description)
+    add_run_arguments(result, CacheSettings, UNTRAINED)
     group = result.add_argument_group("caches")
     group.add_argument("--cache", type=Path, nargs="+", required=True, metavar="DIR", help="caches of features")
-    what = "compute depth at two pixels a patch and side only: for a start, at a quarter of the time"
-    group.add_argument("--coarse", action="store_true", help=what)
     what = "cache of unseen frames: log how well their scale is told, beside a ridge on pooled tokens of --cache"
     group.add_argument("--gate", type=Path, metavar="DIR", help=what)
     group = result.add_argument_group("validation")
     group.add_argument("--val_rgbd", type=Path, nargs="*", default=[], metavar="DIR", help="folders to validate on")
     add_validation_arguments(group)
-    group.add_argument("--val_clips", type=whole, default=8, help="procedural clips to validate on (%(default)s)")
+    group.add_argument("--val_clips", type=whole, default=8, help="procedural clips to validate on")
     add_scene_arguments(result)
     return result
 

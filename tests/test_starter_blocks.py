@@ -13,14 +13,15 @@ from torch import Tensor
 
 from starter import train
 from starter.cache import fingerprint
+from starter.flags import CacheSettings
 from starter.gate import log_medians, predict, ridge
 from starter.network import CachedNetwork, encode_frozen, maps_from_stream
-from starter.run import CacheSettings
 from training.batches import Batch
 from training.network import frozen_encoder, token_maps
 from training.processes import ProcessGroup
+from training.settings import Settings
 from training.sources import Sample
-from training.trainer import Settings, Trainer
+from training.trainer import Trainer
 from video_depth_anything.device import Execution
 from video_depth_anything.transform import preprocess
 from video_depth_anything.video_depth import VideoDepthAnything

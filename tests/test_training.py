@@ -16,8 +16,9 @@ from training.memory import step_peak
 from training.network import TrainingNetwork, kind_of
 from training.optimisation import rate_factor
 from training.processes import ProcessGroup
+from training.settings import Settings
 from training.start import load_for_training, save_checkpoint
-from training.trainer import Settings, Trainer, load_state, save_state
+from training.trainer import Trainer, load_state, save_state
 from video_depth_anything.checkpoint import load_model
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import CheckpointError, OutputError, UsageError

@@ -45,7 +45,7 @@ def add_model_arguments(parser: argparse.ArgumentParser, default: Path | None = 
     """Weights to start from, and how to compute."""
     group = parser.add_argument_group("model")
     group.add_argument("--encoder", choices=ENCODERS, default="vits")
-    what = "how many of the encoder's last blocks are trained instead of cached (%(default)s)"
+    what = "how many of the encoder's last blocks are trained instead of cached"
     group.add_argument("--encoder_blocks", type=whole, default=0, metavar="N", help=what)
     what = "weights to start from"
     group.add_argument("--checkpoint", type=Path, required=default is None, default=default, help=what)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from video_depth_anything.errors import UsageError
@@ -42,12 +41,7 @@ class TrainingLog:
             for name, value in values.items():
                 self._events.add_scalar(name, value, step)
 
-    def __enter__(self) -> TrainingLog:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         self._lines.close()
         if self._events is not None:
             self._events.close()

@@ -8,7 +8,6 @@ own libraries take a few hundred MiB more.
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,11 +19,14 @@ from benchmark.speed.counted import Counter
 from training.batches import Batch
 from training.network import TrainingNetwork
 from training.processes import ProcessGroup
-from training.trainer import Settings, Trainer
+from training.settings import Settings
+from training.trainer import Trainer
+from video_depth_anything.cli.arguments import add_option
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.cli.parser import positive_int
+from video_depth_anything.cli.parser import Parser, positive_int
 from video_depth_anything.config import ENCODERS, EncoderName
 from video_depth_anything.device import Execution
+from video_depth_anything.options import made, options_of
 from video_depth_anything.transform import network_size
 from video_depth_anything.video_depth import VideoDepthAnything
 
@@ -65,24 +67,17 @@ def step_peak(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m training.memory", description=(__doc__ or "").partition("\n")[0])
+    parser = Parser(prog="python -m training.memory", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--encoder", choices=ENCODERS, default="vits")
     parser.add_argument("--input_size", type=positive_int, default=518)
-    parser.add_argument("--frames", type=positive_int, default=8)
-    parser.add_argument("--render", type=positive_int, default=0)
-    parser.add_argument("--batch_size", type=positive_int, default=1)
+    for setting in options_of(Settings):
+        if setting.name in ("frames", "render", "batch_size", "encoder_lr"):
+            add_option(parser, setting)
+    parser.set_defaults(frames=8, batch_size=1)
     parser.add_argument("--accumulate", type=positive_int, default=1)
-    parser.add_argument(
-        "--encoder_lr",
-        type=float,
-        default=0.0,
-        help="learning rate of the encoder; above 0: the encoder is trained too",
-    )
     parser.add_argument("--activation_checkpointing", action="store_true")
     args = parser.parse_args(argv)
-    settings = Settings(
-        stage="clip", frames=args.frames, render=args.render, batch_size=args.batch_size, encoder_lr=args.encoder_lr
-    )
+    settings = made(Settings, vars(args) | {"stage": "clip"})
     size = network_size(720, 1280, args.input_size)
     peak = step_peak(args.encoder, size, settings, args.accumulate, args.activation_checkpointing)
     print(f"{args.encoder}, {args.frames} frames of {size[1]}x{size[0]}: {peak / GIB:.1f} GiB")

@@ -17,13 +17,13 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
+from training.settings import Stage
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.temporal_memory import float32_region
 from video_depth_anything.util.blocks import resize
 from video_depth_anything.video_depth import VideoDepthAnything
 
 T = TypeVar("T")
-Stage = Literal["image", "clip"]
 Grid = tuple[int, int]
 ENCODER = "pretrained."
 MOTION = "head.motion_modules."

@@ -13,7 +13,6 @@ import torch.distributed as dist
 from torch import Tensor
 
 T = TypeVar("T")
-PIECE = 1 << 26  # bytes
 
 
 @dataclass(frozen=True)
@@ -35,22 +34,6 @@ class ProcessGroup:
         if self.size > 1:
             dist.broadcast_object_list(values, src=0)
         return values[0]
-
-    def share(self, content: bytes | None) -> bytes | None:
-        """The main process's bytes, in all processes; sent in pieces, since there may be gigabytes."""
-        if self.size == 1:
-            return content
-        length = self.agree(None if content is None else len(content))
-        if length is None:
-            return None
-        received = bytearray(content or length)
-        device = torch.device("cuda" if dist.get_backend() == "nccl" else "cpu")
-        for start in range(0, length, PIECE):
-            piece = torch.frombuffer(received, dtype=torch.uint8, count=min(PIECE, length - start), offset=start)
-            sent = piece.to(device)
-            dist.broadcast(sent, src=0)
-            piece.copy_(sent)
-        return bytes(received)
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process."""

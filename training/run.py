@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 import time
+from contextlib import closing
 from dataclasses import fields, replace
 
 import torch
@@ -17,9 +18,10 @@ from training.batches import Batches, batches
 from training.log import TrainingLog
 from training.network import TrainingNetwork
 from training.processes import ProcessGroup
+from training.settings import Settings
 from training.sources import RgbdSource, Source
 from training.start import load_for_training, save_checkpoint
-from training.trainer import STATE, Settings, Trainer, load_state, save_state
+from training.trainer import STATE, Trainer, load_state, save_state
 from training.validation import FixedClip, fixed_recording, validate
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import DeviceError, OutputError, UsageError
@@ -96,7 +98,7 @@ class Run:
                 self._train(stop, [], None)
             else:
                 fixed = self.fixed_clips()
-                with TrainingLog(args.output, first, args.tensorboard) as log:
+                with closing(TrainingLog(args.output, first, args.tensorboard)) as log:
                     self._train(stop, fixed, log)
                 logger.info("%s: step %d of %d", args.output / MODEL, self.trainer.step, args.steps)
                 self.tell_use()

@@ -16,9 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.flags import add_model_arguments, check_encoder_blocks, not_negative, share, side, whole
+from training.flags import add_model_arguments, check_encoder_blocks, share, side, whole
+from training.settings import Settings
+from video_depth_anything.cli.arguments import add_option
 from video_depth_anything.cli.console import run_script
-from video_depth_anything.cli.parser import positive_float, positive_int
+from video_depth_anything.cli.parser import Parser, positive_float, positive_int
+from video_depth_anything.options import options_of
 
 if TYPE_CHECKING:
     from training.run import Run
@@ -27,18 +30,18 @@ if TYPE_CHECKING:
 LIVE_BLOCKS_RATE = 0.1
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> Parser:
     description, _, _ = (__doc__ or "").partition("\n")
-    result = argparse.ArgumentParser(prog="python -m training.train", description=description)
+    result = Parser(prog="python -m training.train", description=description)
     add_run_arguments(result)
     group = result.add_argument_group("data")
     what = "folders with rgb/, depth/, intrinsics.txt"
     group.add_argument("--rgbd", type=Path, nargs="+", required=True, metavar="DIR", help=what)
-    what = "shorter side of the network's input, as in inference (%(default)s); the first recording gives the ratio"
+    what = "shorter side of the network's input, as in inference; the first recording gives the ratio"
     group.add_argument("--input_size", type=positive_int, default=518, help=what)
     group.add_argument("--height", type=side, help="of the network's input in pixels, in place of --input_size")
     group.add_argument("--width", type=side, help="likewise")
-    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images (%(default)s)")
+    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
     what = "smallest size of a random crop, as a share of the sides; 1: no crop (0.7; metric weights 1)"
     group.add_argument("--crop", type=share, help=what)
     group.add_argument("--colour", type=share, default=0.3, help="strength of colour changes; 0: none")
@@ -49,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def add_run_arguments(result: argparse.ArgumentParser, checkpoint: Path | None = None) -> None:
+def add_run_arguments(
+    result: argparse.ArgumentParser, settings: type[Settings] = Settings, checkpoint: Path | None = None
+) -> None:
     """All that does not depend on where samples come from."""
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
     result.add_argument("--resume", action="store_true", help="continue the run in --output, if there is one")
@@ -59,56 +64,27 @@ def add_run_arguments(result: argparse.ArgumentParser, checkpoint: Path | None =
     result.add_argument("--max_minutes", type=positive_float, help="save and stop after this time; --resume continues")
     result.add_argument("--stop_after", type=positive_int, metavar="STEPS", help="save and stop after this many steps")
     result.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, default=True)
-    what = "processes that prepare batches (%(default)s)"
+    what = "processes that prepare batches"
     result.add_argument("--workers", type=whole, default=0, help=what)
     add_model_arguments(result, checkpoint)
     what = "whether the weights predict metres (default: what was written into the file, else what its name says)"
     result.add_argument("--metric", action=argparse.BooleanOptionalAction, help=what)
-    _add_recipe(result)
+    group = result.add_argument_group("recipe")
+    for setting in options_of(settings):
+        add_option(group, setting)
+    result.set_defaults(batch_size=None, frames=None, encoder_lr=None, scale_weight=None)  # they depend on others
+    what = "compute a batch in N parts; a step takes a third longer"
+    group.add_argument("--accumulate", type=positive_int, default=1, metavar="N", help=what)
+    what = "recompute activations in the backward pass: less memory, a third more time"
+    group.add_argument("--activation_checkpointing", action="store_true", help=what)
+    what = "checkpoint whose distances, averaged over patches, are to be kept while edges are sharpened"
+    group.add_argument("--keep", type=Path, metavar="FILE", help=what)
 
 
 def add_validation_arguments(group: argparse._ArgumentGroup) -> None:
     """How much is validated on, and when."""
-    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each clip (%(default)s)")
+    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each clip")
     group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS")
-
-
-def _add_recipe(result: argparse.ArgumentParser) -> None:
-    group = result.add_argument_group("recipe")
-    group.add_argument("--stage", choices=("image", "clip"), default="image")
-    group.add_argument("--steps", type=positive_int, default=1000)
-    group.add_argument("--batch_size", type=positive_int, help="clips in a step (default: 8 images, 1 clip)")
-    what = "compute a batch in N parts; a step takes a third longer (%(default)s)"
-    group.add_argument("--accumulate", type=positive_int, default=1, metavar="N", help=what)
-    what = "recompute activations in the backward pass: less memory, a third more time"
-    group.add_argument("--activation_checkpointing", action="store_true", help=what)
-    group.add_argument("--frames", type=positive_int, help="frames per clip (default: 1 for images, 8 for clips)")
-    group.add_argument("--render", type=whole, default=0, help="frames of a clip whose depth is computed; 0: all")
-    group.add_argument("--lr", type=not_negative, default=1e-4, help="of the head; 0: frozen (%(default)s)")
-    group.add_argument("--motion_lr", type=not_negative, default=1e-4, help="of the motion modules (%(default)s)")
-    what = "of the encoder, or of its live blocks; 0: frozen (default: 0; with live blocks a tenth of --lr)"
-    group.add_argument("--encoder_lr", type=not_negative, help=what)
-    group.add_argument("--weight_decay", type=not_negative, default=0.01)
-    group.add_argument("--warmup", type=whole, default=100, metavar="STEPS")
-    group.add_argument("--clip_norm", type=not_negative, default=1.0, help="largest gradient norm; 0: any")
-    group.add_argument("--ema", type=share, default=0.999, help="decay of the averaged weights (%(default)s)")
-    group.add_argument("--alpha", type=not_negative, default=0.5, help="weight of gradient matching (%(default)s)")
-    group.add_argument("--trim", type=share, default=0.0, help="share of the largest errors left out (%(default)s)")
-    group.add_argument("--formula", choices=("published", "paper"), default="published", help="of the temporal loss")
-    group.add_argument("--stable_weight", type=not_negative, default=10.0, help="of the temporal loss (%(default)s)")
-    what = "of the tie to the target's scale (0.05; metric weights 0)"
-    group.add_argument("--scale_weight", type=not_negative, help=what)
-    group.add_argument("--log_weight", type=not_negative, default=0.0, help="of the difference of logarithms; 0: off")
-    what = "of the difference of the logarithms' gradients, which sharpens edges; 0: off"
-    group.add_argument("--log_gradient_weight", type=not_negative, default=0.0, metavar="WEIGHT", help=what)
-    what = "how much more boundaries count in it (%(default)s)"
-    group.add_argument("--boundary_weight", type=not_negative, default=0.0, metavar="WEIGHT", help=what)
-    what = "checkpoint whose distances, averaged over patches, are to be kept while edges are sharpened"
-    group.add_argument("--keep", type=Path, metavar="FILE", help=what)
-    group.add_argument("--keep_weight", type=not_negative, default=4.0, metavar="WEIGHT", help="of that (%(default)s)")
-    what = "learning rate of the head's coarser half as a share of --lr; 0: frozen (%(default)s)"
-    group.add_argument("--coarse_share", type=share, default=1.0, metavar="SHARE", help=what)
-    group.add_argument("--seed", type=whole, default=0)
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from training.batches import Batch
 from training.losses import (
-    TemporalFormula,
     TrimmedProcrustesLoss,
     VideoDepthLoss,
     keep_loss,
@@ -27,9 +27,10 @@ from training.losses import (
     scale_loss,
     silog_loss,
 )
-from training.network import Stage, TrainingNetwork, set_trainable
+from training.network import TrainingNetwork, set_trainable
 from training.optimisation import freeze_coarse, make_optimizer, rate_factor, running_average
 from training.processes import ProcessGroup
+from training.settings import Settings
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import OutputError, UsageError, UserError
@@ -42,66 +43,6 @@ FREE_SETTINGS = ("steps",)
 
 class DivergedError(UserError):
     """Training cannot go on; what was saved before stays good."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a training run is, as far as it decides the weights.
-
-    Attributes:
-        metric: whether the network predicts metres; else disparity.
-        stage: "image" trains single frames without motion modules, "clip" trains clips with them.
-        steps: how many there are; the learning rate follows it.
-        batch_size: clips of all processes together in a step.
-        frames: frames a clip.
-        render: frames of a clip whose depth is computed, neighbours in time; the others are only mixed in. 0 for all.
-        lr: learning rate of the head's parts that see one frame; 0 freezes them.
-        motion_lr: learning rate of the motion modules.
-        encoder_lr: learning rate of the encoder, or of its live blocks; 0 freezes them.
-        encoder_blocks: how many of the encoder's last blocks are live: trained, while the others are frozen. 0: with
-            `encoder_lr` all of the encoder is trained.
-        weight_decay: of AdamW.
-        warmup: steps in which the learning rates rise.
-        clip_norm: the largest gradient norm; 0 for any.
-        ema: decay of the averaged weights.
-        alpha: weight of gradient matching.
-        trim: share of the largest errors that is left out.
-        formula: of the temporal loss, see `TemporalGradientMatchingLoss`.
-        stable_weight: weight of the temporal loss.
-        scale_weight: weight of `scale_loss`.
-        log_weight: weight of `log_loss`.
-        log_gradient_weight: weight of `log_gradient_loss`.
-        boundary_weight: of that loss.
-        keep_weight: weight of `keep_loss`.
-        coarse_share: learning rate of the head's coarser half as a share of `lr`.
-        seed: decides what is drawn.
-    """
-
-    metric: bool = False
-    stage: Stage = "image"
-    steps: int = 1000
-    batch_size: int = 8
-    frames: int = 1
-    render: int = 0
-    lr: float = 1e-4
-    motion_lr: float = 1e-4
-    encoder_lr: float = 0.0
-    encoder_blocks: int = 0
-    weight_decay: float = 0.01
-    warmup: int = 100
-    clip_norm: float = 1.0
-    ema: float = 0.999
-    alpha: float = 0.5
-    trim: float = 0.0
-    formula: TemporalFormula = "published"
-    stable_weight: float = 10.0
-    scale_weight: float = 0.05
-    log_weight: float = 0.0
-    log_gradient_weight: float = 0.0
-    boundary_weight: float = 0.0
-    keep_weight: float = 0.0
-    coarse_share: float = 1.0
-    seed: int = 0
 
 
 class Trainer:
@@ -228,16 +169,19 @@ class Trainer:
         else:
             spatial = self.spatial(*flat)
             losses = {"spatial_loss": spatial, "total_loss": spatial}
-        if self.settings.scale_weight > 0:
-            tie = self.settings.scale_weight * scale_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
-            losses |= {"scale_loss": tie, "total_loss": losses["total_loss"] + tie}
-        if self.settings.log_weight > 0:
-            tie = self.settings.log_weight * log_loss(flat[0], flat[1], flat[2].to(prediction.dtype))
-            losses |= {"log_loss": tie, "total_loss": losses["total_loss"] + tie}
-        if self.settings.log_gradient_weight > 0:
-            mask, boundaries = flat[2].to(prediction.dtype), self.settings.boundary_weight
-            tie = self.settings.log_gradient_weight * log_gradient_loss(flat[0], flat[1], mask, boundaries)
-            losses |= {"log_gradient_loss": tie, "total_loss": losses["total_loss"] + tie}
+        settings, flat = self.settings, (*flat[:2], flat[2].to(prediction.dtype))
+        ties: dict[str, tuple[float, Callable[..., Tensor]]] = {
+            "scale_loss": (settings.scale_weight, scale_loss),
+            "log_loss": (settings.log_weight, log_loss),
+            "log_gradient_loss": (
+                settings.log_gradient_weight,
+                partial(log_gradient_loss, boundary_weight=settings.boundary_weight),
+            ),
+        }
+        for name, (weight, loss) in ties.items():
+            if weight > 0:
+                losses[name] = weight * loss(*flat)
+                losses["total_loss"] = losses["total_loss"] + losses[name]
         return losses
 
     def _slots(self, frames: int) -> list[int]:
@@ -308,7 +252,7 @@ def load_state(folder: Path, group: ProcessGroup) -> dict[str, Any] | None:
         OutputError: if it is damaged.
     """
     path = folder / STATE
-    content = group.share(path.read_bytes() if group.is_main and path.is_file() else None)
+    content = group.agree(path.read_bytes() if group.is_main and path.is_file() else None)
     if content is None:
         return None
     try:
