@@ -88,7 +88,6 @@ def test_roofline() -> None:
     result = run("roofline", *flags, *quick)
     kernels, ((work),), rows = tables(result)
     best = max(float(row["GFLOP/s"]) for row in kernels)
-    assert {row["library"] for row in kernels} == {"torch", "openvino"}
     assert 0 < float(work["of that, attention"]) < float(work["encoder, GFLOP"])
     assert [(row["variant"], row["way"]) for row in rows] == [("torch:fp32", "offline"), ("torch:fp32", "streaming")]
     for row in rows:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.speed.flags import Variant
 from benchmark.speed.memory import wait_for_peak
 from video_depth_anything.errors import InputError
 
@@ -43,17 +41,6 @@ class Against:
         """Seconds for a clip (N, H, W, 3) or the next frame (H, W, 3) of a stream, and its depth without the 3."""
         seconds, depth = self._ask("infer", frames=frames, fp32=fp32)
         return seconds, np.asarray(depth, dtype=np.float32)
-
-    def half(self) -> str:
-        """The precision that the tree takes for `fp32=False`: `bf16`, `fp16`, or `fp32` if it does not."""
-        return str(self._ask("half"))
-
-    def precisions(self, variants: Sequence[Variant]) -> dict[str, bool]:
-        """Precisions to measure the tree in beside some variants, with its flag `fp32`."""
-        found = {"fp32": True} if any(variant.precision == "fp32" for variant in variants) else {}
-        if any(variant.precision != "fp32" for variant in variants):
-            found.setdefault(self.half(), False)
-        return found
 
     def close(self) -> float:
         """End the process; returns its peak resident memory in MiB."""

@@ -47,27 +47,6 @@ class OtherTree:
             depth, _ = network.infer_video_depth(frames, 24, input_size=size, device=device, fp32=fp32)
         return time.perf_counter() - start, depth
 
-    def half(self) -> str:
-        """In which precision the tree computes with `fp32=False`: the type of what the first convolution is given."""
-        import numpy as np
-        import torch
-        from torch.utils._python_dispatch import TorchDispatchMode
-
-        seen = []
-
-        class Convolutions(TorchDispatchMode):
-            def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-                if "conv" in str(function):
-                    seen.append(args[0].dtype)
-                return function(*args, **(kwargs or {}))
-
-        frame = np.zeros((28, 28, 3), np.uint8)
-        with Convolutions():
-            self.infer(frame if self._streaming else frame[None], fp32=False)
-        if self._streaming:
-            self._networks.clear()  # the next frame is a video's first
-        return {torch.float16: "fp16", torch.bfloat16: "bf16"}.get(seen[0], "fp32")
-
     def _network(self, key: bool) -> Any:
         if key not in self._networks:
             import torch

@@ -88,9 +88,8 @@ def measure_window(args: argparse.Namespace, checkpoint: Path) -> None:
         settings = {"checkpoint": checkpoint, "encoder": args.encoder, "input_size": args.input_size, "device": device}
         for fp32 in sorted({variant.precision == "fp32" for variant in args.variants}, reverse=True):
             tree = Against(args.against, streaming=False, threads=None, **settings)
-            precision = "fp32" if fp32 else tree.half()
             tree.infer(take_frames(None, args.size, WINDOW_FRAMES), fp32)
-            print_row((f"against:{precision}", f"{tree.close():.0f}"))
+            print_row((f"against:fp32={fp32}", f"{tree.close():.0f}"))
     common = ["--encoder", args.encoder, "--checkpoint", str(checkpoint.resolve()), "--device", args.device]
     common += ["--input_size", str(args.input_size), "--size", f"{args.size[1]}x{args.size[0]}"]
     for variant in args.variants:

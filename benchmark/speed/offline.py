@@ -18,12 +18,11 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
 
 from benchmark.speed import flags
 from benchmark.speed.clip import take_frames
-from benchmark.speed.measure import Difference, reference_of, speedups, take_turns
 from benchmark.speed.report import print_header, print_heading, print_row
-from benchmark.speed.variants import contenders
+from benchmark.speed.variants import Difference, contenders, reference_of, speedups, take_turns
 from video_depth_anything.cli.console import run_script
 
-TITLES = ("variant", "ms per frame", "least", "most", "times fp32", "times same", "error, range", "error, norm")
+TITLES = ("variant", "ms per frame", "least", "most", "times fp32", "times fp32=False", "error, range", "error, norm")
 
 
 def main() -> int:
@@ -50,7 +49,7 @@ def main() -> int:
         print_row([*cells, f"{difference.of_range:.1e}", f"{difference.of_norm:.1e}"])
     print(f"\nErrors against {reference.name}: the largest as a share of its range, and in the Euclidean norm.")
     if args.against is not None:
-        print("Times: how many times as fast as the other tree, in fp32 and in the same precision.")
+        print("Times: how many times as fast as the other tree in fp32, and as it with fp32=False.")
     return 0
 
 

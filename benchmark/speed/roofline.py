@@ -21,18 +21,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 if not __package__:  # run as a file: the repository is not on the path, but this folder is
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
+from torch.utils.benchmark import Timer
 
 from benchmark.speed import flags
 from benchmark.speed.clip import take_frames
 from benchmark.speed.counted import Work, count_work
-from benchmark.speed.kernels import copy_bandwidth, least_seconds, openvino_kernels, torch_kernels
 from benchmark.speed.report import print_header, print_heading, print_row
 from benchmark.speed.variants import Networks, execution_of, resolve, timed_clip
 from benchmark.speed.weights import checkpoint_file
@@ -45,6 +47,11 @@ from video_depth_anything.network import Network
 from video_depth_anything.transform import network_size
 from video_depth_anything.windows import STEP
 
+# Linear layers as (rows, in, out): the MLPs of vits and vitl over the 2443 tokens of a 518 x 924 frame.
+LINEARS = ((2443, 384, 1536), (2443, 1024, 4096))
+# 3x3 convolutions as (channels, height, width): the head's fusion path of vits and vitl at that size.
+CONVOLUTIONS = ((64, 148, 264), (256, 74, 132))
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 # How the names of CUDA's functions begin that give the device something to do.
 LAUNCHES = ("cudaLaunch", "cuLaunch", "cudaGraphLaunch", "cudaMemcpyAsync", "cudaMemsetAsync")
 # A clip of n windows: the last one is full enough to matter, so each costs the same.
@@ -73,18 +80,57 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+class Kernel(NamedTuple):
+    """Something whose operations are known, that can be done again and again."""
+
+    name: str
+    flops: int
+    run: Callable[[], object]
+
+
+def torch_kernels(precision: str, device: torch.device, side: int) -> Iterator[Kernel]:
+    """Linear layers, the same as 1x1 convolutions (which take another path on a CPU), and 3x3 convolutions.
+
+    The last one is a product of two square matrices of that side, which fills a GPU.
+    """
+
+    def draw(*shape: int) -> torch.Tensor:
+        x = torch.randn(shape, device=device).to(DTYPES[precision])
+        return x.to(memory_format=torch.channels_last) if x.dim() == 4 else x
+
+    for rows, width, out in LINEARS:
+        flops = 2 * rows * width * out
+        yield Kernel(f"linear {rows}x{width}x{out}", flops, partial(F.linear, draw(rows, width), draw(out, width)))
+        convolve = partial(F.conv2d, draw(1, width, rows, 1), draw(out, width, 1, 1))
+        yield Kernel(f"conv 1x1 {rows}x{width}x{out}", flops, convolve)
+    for channels, height, width in CONVOLUTIONS:
+        convolve = partial(F.conv2d, draw(1, channels, height, width), draw(channels, channels, 3, 3), padding=1)
+        yield Kernel(f"conv 3x3 {channels}x{height}x{width}", 18 * channels * channels * height * width, convolve)
+    yield Kernel(f"linear {side}x{side}x{side}", 2 * side**3, partial(F.linear, draw(side, side), draw(side, side)))
+
+
+def least_seconds(run: Callable[[], object], seconds: float) -> float:
+    """Shortest of the times that a kernel takes while it is repeated for so long; the device is waited for."""
+    timer = Timer("run()", globals={"run": run}, num_threads=torch.get_num_threads())
+    return min(timer.blocked_autorange(min_run_time=seconds).times)
+
+
+def copy_bandwidth(mebibytes: int, seconds: float, device: torch.device) -> float:
+    """GB/s that are read and written by copying a block much larger than the caches."""
+    source = torch.ones(mebibytes << 20, dtype=torch.uint8, device=device)
+    target = torch.zeros_like(source)
+    return 2e-9 * source.nbytes / least_seconds(lambda: target.copy_(source), seconds)
+
+
 def print_kernels(precisions: list[str], device: torch.device, args: argparse.Namespace) -> dict[str, float]:
     """Measure what the device can do; returns the best rate of each precision in GFLOP/s."""
     best: dict[str, float] = {}
-    print_header(("kernel", "library", "precision", "GFLOP/s"))
+    print_header(("kernel", "precision", "GFLOP/s"))
     for precision in precisions:
-        kernels = [("torch", kernel) for kernel in torch_kernels(precision, device, args.side)]
-        if device.type == "cpu":
-            kernels += [("openvino", kernel) for kernel in openvino_kernels(precision)]
-        for library, kernel in kernels:
+        for kernel in torch_kernels(precision, device, args.side):
             rate = 1e-9 * kernel.flops / least_seconds(kernel.run, args.kernel_seconds)
             best[precision] = max(best.get(precision, 0), rate)
-            print_row((kernel.name, library, precision, f"{rate:.1f}"))
+            print_row((kernel.name, precision, f"{rate:.1f}"))
     mebibytes = 1024 if device.type == "cuda" else 256
     print(f"\nCopying: {copy_bandwidth(mebibytes, args.kernel_seconds, device):.1f} GB/s, read and written.\n")
     return best

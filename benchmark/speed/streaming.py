@@ -22,13 +22,12 @@ import numpy as np
 
 from benchmark.speed import flags
 from benchmark.speed.clip import take_frames
-from benchmark.speed.measure import Contender, Difference, reference_of, speedups
 from benchmark.speed.report import print_header, print_heading, print_row
-from benchmark.speed.variants import TimedStream, contenders
+from benchmark.speed.variants import Contender, Difference, TimedStream, contenders, reference_of, speedups
 from video_depth_anything.cli.console import run_script
 
 PHASES = ("frames", "variant", "median ms", "95 % ms", "encode", "motion and rest")
-SUMMARY = ("variant", "median ms", "times fp32", "times same", "error, range", "error, norm", "state, MiB")
+SUMMARY = ("variant", "median ms", "times fp32", "times fp32=False", "error, range", "error, norm", "state, MiB")
 # Frames (from 0) where a new phase of a stream's life begins: the first one, the memory's start, the memory is full.
 EDGES = (0, 1, 10, 41)
 
@@ -83,7 +82,7 @@ def main() -> int:
     print(f"\nMedians from frame {steady + 1} on. Errors, over all frames, against {reference.name}: the largest as a")
     print("share of its range, and in the Euclidean norm.")
     if args.against is not None:
-        print("Times: how many times as fast as the other tree, in fp32 and in the same precision.")
+        print("Times: how many times as fast as the other tree in fp32, and as it with fp32=False.")
     return 0
 
 
