@@ -18,7 +18,7 @@ SAVED = (*FORMATS, "none")
 MAX_RES = 1280
 GROUPS: dict[str, tuple[type, ...]] = {
     "input": (Selection, Limits),
-    "model": (ModelOptions,),
+    "model": (),  # `add_model_arguments` makes it, for other commands too
     "output": (OutputOptions,),
     "point clouds (with --metric), in pixels of the source video": (CameraOptions,),
     "streaming; an input may also be a camera number": (StreamingOptions,),
@@ -70,12 +70,13 @@ def add_option(group: Any, option: Option) -> None:
     group.add_argument(*flags, **settings)
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Which weights, where, and in which precision."""
+def add_model_arguments(parser: argparse.ArgumentParser) -> Any:
+    """Which weights, where, and in which precision; returns their group."""
     group = parser.add_argument_group("model")
     for option in options_of(ModelOptions):
         add_option(group, option)
     group.add_argument("--fp32", action="store_true", help="the same as --precision fp32, which it overrides")
+    return group
 
 
 def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
@@ -84,12 +85,9 @@ def run_parser(prog: str, description: str | None, streaming: bool = False) -> P
     parser = Parser(prog=prog, usage=f"{prog} INPUT ... [options]", description=f"{examples}\n\n{description}")
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=INPUTS)
     for title, classes in GROUPS.items():
-        if title == "model":
-            add_model_arguments(parser)
-            continue
         if StreamingOptions in classes and not streaming:
             continue
-        group = parser.add_argument_group(title)
+        group = parser.add_argument_group(title) if classes else add_model_arguments(parser)
         if title == "input":
             group.add_argument(
                 "-i", "--input_video", nargs="+", default=[], metavar="INPUT", help="the same, as a flag"

@@ -113,7 +113,7 @@ class Batch:
             if streaming.realtime:
                 frames = newest = Newest(frames, not source.live, self.stop.wait)
         with self.show(self.total(source), label) as advance:
-            summary = run_video(frames, depths, outputs, advance, self.stop, live=live, place=source.place)
+            summary = run_video(frames, depths, outputs, advance, self.stop, live, source.place, self.sharpened_from)
         if streaming is not None and streaming.latency:
             for since, seconds in (("a frame is taken", summary.took), ("it was captured", summary.ages)):
                 if seconds:
@@ -122,6 +122,11 @@ class Batch:
         if newest is not None:
             logger.info("%d frames skipped, %d processed", newest.dropped, summary.frames)
         return summary
+
+    @property
+    def sharpened_from(self) -> int | None:
+        """As `run_video` takes it."""
+        return self.network.input_size if self.options.fast else None
 
     def total(self, source: VideoSource) -> int | None:
         """How many frames will be computed, as far as that is known."""

@@ -85,6 +85,8 @@ def _prepare(
     if options.reset_on_cut:
         CutDetector()  # fails now, if at all
     network = load_network(options.model, [str(one.path) for one in inputs if one.path])
+    if options.fast:
+        network = network.at_fast_size()
     if network.execution.openvino_device is not None:
         free_large_blocks()
     settings = replace(options, model=network.named(options.model)).settings(streaming)

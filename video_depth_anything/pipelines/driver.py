@@ -15,6 +15,7 @@ from ..outputs.run_outputs import RunOutputs
 from ..video.frame import DepthMap, Frame, Image
 from ..video.scene_cuts import CutDetector
 from ..video_depth_stream import DepthStream
+from .sharpening import sharpen
 from .stop import Stop, Stopped
 from .threads import BackgroundConsumer, prefetch
 
@@ -56,6 +57,7 @@ def run_video(
     stop: Stop,
     live: bool = False,
     place: Callable[[Frame, int], int] | None = None,
+    sharpened_from: int | None = None,
 ) -> RunSummary:
     """Compute the depth of a video and write its outputs.
 
@@ -70,13 +72,20 @@ def run_video(
         stop: ends the run between two frames, and while it waits for one.
         live: read a frame only when it is wanted, and write it before the next one is read.
         place: where a frame lies, after so many others: below 0 before those to be written, above 0 behind them.
+        sharpened_from: the network's input size, if depth is to take its edges from the frame.
 
     Raises:
         InputError: if no frame is to be written.
     """
     start = time.monotonic()
     reading = prefetch(frames, 0 if live else READ_AHEAD, stop)
-    writing = BackgroundConsumer(outputs.write, 0 if live else WRITE_BEHIND)
+
+    def write(frame: Frame) -> None:
+        if sharpened_from is not None:
+            frame.depth = sharpen(frame.depth, frame.image, sharpened_from)
+        outputs.write(frame)
+
+    writing = BackgroundConsumer(write, 0 if live else WRITE_BEHIND)
     way = _Way(on_progress, stop, place)
     took: deque[float] = deque(maxlen=LATENCY_FRAMES)
     ages: deque[float] = deque(maxlen=LATENCY_FRAMES)

@@ -128,6 +128,8 @@ def infer(
     """
     chosen = _chosen({"image_fps": fps, **options})
     network = _network(model, chosen.model, options)
+    if chosen.fast:
+        network = network.at_fast_size()
     kinds = formats([save] if isinstance(save, str) else list(save))
     outputs = replace(chosen.outputs, save=kinds)
     settings = replace(chosen, model=network.named(chosen.model), outputs=outputs).settings()

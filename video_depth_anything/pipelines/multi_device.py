@@ -214,7 +214,8 @@ class SharedBatch:
 
             with self.batch.show(self.batch.total(source), label) as advance:
                 # A flag of its own: where the run ends, windows are kept to go on from, and outputs are not.
-                return run_video(source.timed(), by_windows(infer), outputs, advance, Stop(), place=source.place)
+                frames, depths, edges = source.timed(), by_windows(infer), self.batch.sharpened_from
+                return run_video(frames, depths, outputs, advance, Stop(), False, source.place, edges)
 
     def _begin(self, one: Input, source: VideoSource, spool: WindowSpool) -> list[int]:
         """Make the spool ready and return the windows that a run before has left."""

@@ -103,6 +103,11 @@ class RunOptions:
     outputs: OutputOptions = OutputOptions()
     camera: CameraOptions = CameraOptions()
     reset_on_cut: bool = option(False, "start over at each scene cut", group="input")
+    fast: bool = option(
+        False,
+        "compute depth at 3/4 of --input_size, in about half the time; take its edges from the frame",
+        group="model",
+    )
     resume: bool = option(False, "skip inputs finished with the same settings", group="output", compared=False)
 
     def settings(self, streaming: StreamingOptions | None = None) -> dict[str, str]:
