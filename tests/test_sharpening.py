@@ -49,7 +49,7 @@ def test_edges_come_from_the_frame() -> None:
     image = np.zeros((168, 224, 3), np.uint8)
     image[:, 101:] = 200
     truth = np.where(image[..., 0] > 0, 3, 1).astype(np.float32)
-    smooth = cv2.resize(cv2.resize(truth, (56, 42), interpolation=cv2.INTER_AREA), (224, 168))
+    smooth = np.asarray(cv2.resize(cv2.resize(truth, (56, 42), interpolation=cv2.INTER_AREA), (224, 168)), np.float32)
     found = sharpen(smooth, image, 42)
     assert np.abs(found - truth).max() < 0.25 < 0.6 < np.abs(smooth - truth).max()
     np.testing.assert_allclose(sharpen(2 * smooth + 5, image, 42), 2 * found + 5, rtol=1e-5)
@@ -76,6 +76,6 @@ def test_the_command_and_the_call(
     called = vda.infer(str(clip), model=golden_model, input_size=56, precision="fp32", fast=True).depths
     np.testing.assert_allclose(found, called, atol=1e-4)
     capture = cv2.VideoCapture(str(clip))
-    image = cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB)
+    image = np.asarray(cv2.cvtColor(capture.read()[1], cv2.COLOR_BGR2RGB), np.uint8)
     np.testing.assert_allclose(found[0], sharpen(plain[0], image, 42), atol=0.02 * plain[0].max())
     assert np.abs(found[0] - plain[0]).max() > 1e-3
