@@ -23,7 +23,7 @@ from PIL import Image
 from video_depth_anything.errors import OutputError, UsageError
 from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.display import RawOutput
-from video_depth_anything.outputs.options import CameraOptions, OutputOptions, Provenance
+from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.point_clouds import Intrinsics, processed_intrinsics
 from video_depth_anything.outputs.registry import FORMATS
@@ -36,7 +36,11 @@ SIZE = (12, 18)
 # Nearer from frame to frame, so that each has a range of its own.
 DEPTHS = (np.random.default_rng(0).random((5, *SIZE)) * 9 + np.arange(1, 6)[:, None, None]).astype(np.float32)
 LOW, HIGH = float(DEPTHS.min()), float(DEPTHS.max())
-PROVENANCE = Provenance("Video Depth Anything 1.0", "some_vits.pth", "ab" * 32)
+PROVENANCE = {
+    "software": "Video Depth Anything 1.0",
+    "checkpoint": "some_vits.pth",
+    "checkpoint_sha256": "ab" * 32,
+}
 NUMERIC = ("npz", "exr", "png16", "mkv16")
 Frames = npt.NDArray[Any]
 
@@ -137,12 +141,11 @@ def test_where_the_numbers_come_from_and_standard_attributes(tmp_path: Path, sou
     assert "timeCode" not in header
     assert header["framesPerSecond"] == Fraction(24)
     assert header["pixelAspectRatio"] == 1
-    facts = {"software": PROVENANCE.software, "checkpoint": "some_vits.pth", "checkpoint_sha256": "ab" * 32}
     mappings = [tmp_path / "clip_depths16.json", tmp_path / "clip_depths_png16" / "mapping.json"]
     with np.load(tmp_path / "clip_depths.npz") as archive:
-        found = [{name: str(archive[name]) for name in facts}]
+        found = [{name: str(archive[name]) for name in PROVENANCE}]
     for told in (header, *(json.loads(path.read_text()) for path in mappings), *found):
-        assert {name: told[name] for name in facts} == facts
+        assert {name: told[name] for name in PROVENANCE} == PROVENANCE
 
 
 def test_numbers_keep_the_pixels_of_a_plate(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ def test_a_longer_run_takes_the_place_of_a_shorter_one_and_a_part_stands_beside_
     # The first frames of the video have the numbers that they had, so they join the others.
     written = run(planned, source, 2)
     assert "clip in" in caplog.text
-    assert written[0] == str(out / "clip_part_depths.npz")
+    clouds = f"{out / 'clip_point*.ply'} (2 files)"
+    assert written == [f"{out / 'clip_depths_exr'}/ (2 files)", str(out / "clip_part_depths.npz"), clouds]
     assert (depths(out), depths(out, "clip_part")) == (5, 2)
     assert numbers(out / "clip_depths_exr") == [0, 1, 2, 3, 4]
     assert len(list(out.glob("clip_point*"))) == 5

@@ -75,7 +75,7 @@ def test_a_run_finishes_or_leaves_nothing(tmp_path: Path, how: str | None) -> No
             stop.set()
 
     info = RunInfo(tmp_path, "v", "v.mp4", "disparity", (12, 18), (12, 18), Fraction(24))
-    late = LateOutputs(info, [FORMATS["vis"]], False)
+    late = LateOutputs(info, [FORMATS["vis"]])
     outputs = RunOutputs(info, None, [NpzArchive(info), SourceVideo(info), late])
     image = np.zeros((12, 18, 3), np.uint8)
     frames = [Frame(image, i / 24, 1 / 24) for i in range(5)]

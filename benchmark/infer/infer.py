@@ -49,8 +49,8 @@ def settings_of(network: LoadedNetwork, streaming: bool) -> dict[str, Any]:
     execution, provenance = network.execution, network.provenance()
     return {
         "system": "video-depth-anything",
-        "checkpoint": provenance.checkpoint,
-        "checkpoint_sha256": provenance.sha256,
+        "checkpoint": provenance["checkpoint"],
+        "checkpoint_sha256": provenance["checkpoint_sha256"],
         "encoder": network.encoder,
         "metric": network.metric,
         "streaming": streaming,

@@ -1,12 +1,12 @@
-"""What every output has in common: what it is given, and what it must do."""
+"""What every output has in common: what it is made from, and what it must do."""
 
 from __future__ import annotations
 
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from ..video.frame import DepthMap, Frame
-from .options import CameraOptions, DepthKind, OutputOptions, Provenance
+from .options import CameraOptions, DepthKind, OutputOptions
 from .values import Values
 
 if TYPE_CHECKING:
@@ -30,52 +30,31 @@ class Numbering(NamedTuple):
     after: str = ""
 
     def name(self, number: int) -> str:
-        """The name of a frame's file, without its ending."""
         return f"{self.before}{number:0{self.digits}d}{self.after}"
 
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What writers are made from.
+    """What writers are made from. Sizes are (H, W)."""
 
-    Attributes:
-        folder: where they write.
-        name: what their names begin with.
-        source: the input's file or address, for people.
-        kind: what depth is.
-        size: (H, W) of the frames processed.
-        source_size: (H, W) of the input's frames.
-        fps: nominal rate of the frames.
-        start: seconds of the input before the first frame.
-        pixel_aspect: of the source's pixels, width over height. Frames are stretched, numbers keep the source's pixels.
-        provenance: of the numbers; None: not known.
-        options: what is written.
-        camera: of point clouds, and which points are wanted.
-        ends: lowest and highest value of the video; None where they are not known, or not needed.
-        audio: sound for videos; None: none.
-        original: the source's file, if its packets may be copied.
-        numbering: of files of frames.
-    """
-
-    folder: Path
-    name: str
-    source: str
+    folder: Path  # where they write
+    name: str  # what their names begin with
+    source: str  # the input's file or address, for people
     kind: DepthKind
-    size: tuple[int, int]
+    size: tuple[int, int]  # of the frames processed
     source_size: tuple[int, int]
-    fps: Fraction
-    start: float = 0.0
-    pixel_aspect: float = 1.0
-    provenance: Provenance | None = None
+    fps: Fraction  # nominal rate of the frames
+    start: float = 0.0  # seconds of the input before the first frame
+    pixel_aspect: float = 1.0  # of the source's pixels, width over height: frames are stretched, numbers are not
+    provenance: Mapping[str, str] = field(default_factory=dict)  # of the numbers, as files state it
     options: OutputOptions = OutputOptions()
     camera: CameraOptions = CameraOptions()
-    ends: tuple[float, float] | None = None
+    ends: tuple[float, float] | None = None  # lowest and highest value of the video, where known beforehand
     audio: AudioTrack | None = None
-    original: Original | None = None
+    original: Original | None = None  # the source's file, if its packets may be copied
     numbering: Numbering = Numbering()  # noqa: RUF009 - immutable
 
     def path(self, ending: str) -> Path:
-        """Path of an output of this run."""
         return self.folder / f"{self.name}{ending}"
 
     @property
@@ -90,14 +69,15 @@ class RunInfo:
         return (height, max(round(width / aspect), 1)) if aspect >= 1 else (max(round(height * aspect), 1), width)
 
     def facts(self) -> dict[str, str | float]:
-        """What the numbers are and where they come from, as outputs say it."""
-        origin = {} if self.provenance is None else self.provenance.facts()
+        """What the numbers are and where they come from, as files state it."""
         aspect = {} if self.pixel_aspect == 1 else {"pixel_aspect": self.pixel_aspect}
-        return {**self.values.facts(), **origin, **aspect}
+        return {**self.values.facts(), **self.provenance, **aspect}
 
 
 class OutputWriter(ABC):
-    """What the pipeline asks of an output; made from a `RunInfo`."""
+    """What the pipeline asks of an output; those of the registry are made from a `RunInfo`."""
+
+    shown_as = ""  # what the closing line calls an output that is no file
 
     @abstractmethod
     def write(self, frame: Frame) -> None:
@@ -109,10 +89,6 @@ class OutputWriter(ABC):
     def abort(self) -> None:
         """Remove what is not whole; nothing more is asked of it afterwards."""
         self.close()
-
-    def written(self) -> list[str]:
-        """What it wrote, for the user to find."""
-        return []
 
 
 class Finished(Exception):

@@ -28,25 +28,14 @@ class RawOutput(OutputWriter):
     """Raw video on standard output.
 
     `rgb24` is the colour video. `gray16le` is depth: millimetres for metres, else disparity over the range that the
-    colours span, larger is nearer.
-
-    Args:
-        run: what it shows.
-        pixels: which of the two.
-        stream: instead of standard output.
-        times: file that takes a line for each frame, the time in seconds at which it is shown, as soon as the frame is
-            out; None: none.
-
-    Raises:
-        OutputError: if the file of times cannot be opened, or is there already and not a pipe or device.
+    colours span, larger is nearer. `times` is a new file, a pipe or a device that takes a line for each frame, the time
+    in seconds at which it is shown, as soon as the frame is out. `stream` is written to instead of standard output.
     """
 
+    shown_as = "standard output"
+
     def __init__(
-        self,
-        run: RunInfo,
-        pixels: RawFormat,
-        stream: BinaryIO | None = None,
-        times: Path | None = None,
+        self, run: RunInfo, pixels: RawFormat, stream: BinaryIO | None = None, times: Path | None = None
     ) -> None:
         self._pixels = pixels
         self._visualiser = Visualiser(run.kind, run.options)
@@ -83,9 +72,6 @@ class RawOutput(OutputWriter):
         if self._times is not None:
             with contextlib.suppress(BrokenPipeError):
                 self._times.close()
-
-    def written(self) -> list[str]:
-        return ["standard output"]
 
 
 def _open_times(path: Path) -> TextIO:

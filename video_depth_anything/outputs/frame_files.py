@@ -33,9 +33,6 @@ class _FrameFiles(OutputWriter):
         self._count += 1
         return path
 
-    def written(self) -> list[str]:
-        return [f"{self._folder}/ ({self._count} files)"]
-
 
 class ExrFrames(_FrameFiles):
     """`_depths_exr/frame_00000.exr`: one 32-bit float OpenEXR file per frame, ZIP compressed.

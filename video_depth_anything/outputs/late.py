@@ -13,6 +13,7 @@ import numpy as np
 from ..video.frame import Frame
 from ..video.timing import played_rate
 from .base import OutputWriter, RunInfo, ValueRange, abort_all
+from .options import OutputOptions
 from .registry import Format
 
 
@@ -20,17 +21,17 @@ class LateOutputs(OutputWriter):
     """Outputs that are written at the end, from frames that are kept on disk until then.
 
     The file has no name, so nothing is left of it however the process ends. `run` is what the writers are made from,
-    but the range; `keep_images` is whether one of them shows the source's frames too.
+    but the range.
     """
 
-    def __init__(self, run: RunInfo, formats: Sequence[Format], keep_images: bool) -> None:
+    def __init__(self, run: RunInfo, formats: Sequence[Format]) -> None:
         self._run = run
         self._formats = formats
         self._writers: list[OutputWriter] = []
         self._range = ValueRange()
         # When each frame is shown, and what it is called: small beside the depth, which goes to the disk.
         self._facts: list[tuple[float, float, int | None, float | None]] = []
-        self._keep_images = keep_images
+        self._keep_images = any(one.shows_source(run.options) for one in formats)
         self._spool = tempfile.TemporaryFile(dir=run.folder)
 
     def write(self, frame: Frame) -> None:
@@ -70,5 +71,7 @@ class LateOutputs(OutputWriter):
             self._spool.close()
         abort_all(self._writers)
 
-    def written(self) -> list[str]:
-        return [path for writer in self._writers for path in writer.written()]
+
+def spooled_bytes(formats: Sequence[Format], options: OutputOptions) -> float:
+    """What `LateOutputs` keeps of every pixel."""
+    return 7.0 if any(one.shows_source(options) for one in formats) else 4.0

@@ -96,9 +96,6 @@ class NpzArchive(OutputWriter):
                 part.close()
         self.path.unlink(missing_ok=True)
 
-    def written(self) -> list[str]:
-        return [str(self.path)]
-
 
 def joined_crc(first: int, second: int, length: int) -> int:
     """CRC-32 of two pieces of data one after the other, from theirs and the length of the second in bytes.

@@ -159,16 +159,3 @@ class CameraOptions:
     def focal(self) -> tuple[float, float] | None:
         """Focal lengths (x, y); None: the original's 470.4 of the processed frame."""
         return None if self.focal_x is None else (self.focal_x, self.focal_y or self.focal_x)
-
-
-@dataclass(frozen=True)
-class Provenance:
-    """Where the numbers come from: program and version, the checkpoint's file name, its SHA-256 in hex digits."""
-
-    software: str
-    checkpoint: str
-    sha256: str
-
-    def facts(self) -> dict[str, str]:
-        """As outputs name it."""
-        return {"software": self.software, "checkpoint": self.checkpoint, "checkpoint_sha256": self.sha256}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -11,7 +12,6 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
 
 from ..errors import OutputError, UsageError
 from ..video.copying import Original
@@ -21,12 +21,12 @@ from ..video.options import FrameRange
 from ..video.sequences import numbered
 from ..video.sound import AudioTrack
 from ..video.sound_streams import NO_SOUND
-from ..video.stream_clock import Joint
+from ..video.source import Source
 from ..video.writer import check_codec
 from .base import Numbering, OutputWriter, RunInfo, abort_all
 from .colormap import color_table
-from .late import LateOutputs
-from .options import CameraOptions, OutputOptions, Provenance, usual_formats
+from .late import LateOutputs, spooled_bytes
+from .options import CameraOptions, OutputOptions, usual_formats
 from .record import RunRecord, Span, is_output, record_of, source_of, state_of
 from .registry import FORMATS
 from .run_outputs import RunOutputs
@@ -35,45 +35,10 @@ from .vis_range import VisRange
 
 logger = logging.getLogger(__name__)
 
-SPOOLED_DEPTH, SPOOLED_IMAGE = 4.0, 3.0
-
-
-class Source(Protocol):
-    """What outputs ask of the video that they are made from: `video.source.VideoSource`, or an upload."""
-
-    location: str
-    address: str
-    live: bool
-    name: str
-    images: Sequence[Path]
-    size: tuple[int, int]
-    source_size: tuple[int, int]
-    source_fps: Fraction
-    fps: Fraction
-    expected: int | None
-    pixel_aspect: Fraction
-    first_time: float | None
-
-    @property
-    def joints(self) -> Sequence[Joint]: ...
-
-    @property
-    def copyable(self) -> bool: ...
-
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """What to write of every input, decided once; whatever is wrong with the options comes out here.
-
-    Attributes:
-        options: what is written and where.
-        camera: of point clouds.
-        metric: whether depth is in metres.
-        start: seconds of every input that are left out at its beginning; its sound begins there too.
-        provenance: of the numbers; `dataclasses.replace` adds it when the weights are known.
-        settings: all that changes what is written, for the record of the run; added likewise.
-        frames: those that are written; None: all.
-        save: the formats, in order.
+    """What to write of every input, decided once.
 
     Raises:
         UsageError: if options make no sense together, or name what does not exist.
@@ -82,17 +47,27 @@ class OutputPlan:
 
     options: OutputOptions
     camera: CameraOptions
-    metric: bool
-    start: float = 0.0
-    provenance: Provenance | None = None
+    metric: bool  # whether depth is in metres
+    start: float = 0.0  # seconds of every input that are left out at its beginning
+    # Where numbers come from, and all that changes what is written: added when the weights are known.
+    provenance: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
-    frames: FrameRange | None = None
-    save: tuple[str, ...] = field(init=False)
+    frames: FrameRange | None = None  # those that are written; None: all
+    save: tuple[str, ...] = field(init=False)  # the formats, in order
 
     def __post_init__(self) -> None:
         save = tuple(dict.fromkeys(usual_formats(self.metric) if self.options.save is None else self.options.save))
         for name in save:
-            self._check_format(name)
+            if name not in FORMATS:
+                raise UsageError(f"--save {name}: unknown format; choose from {', '.join(FORMATS)}")
+            if FORMATS[name].holds == "points" and not self.metric:
+                raise UsageError(f"--save {name} needs depth in metres: use --metric with a metric checkpoint")
+            package = FORMATS[name].package
+            try:
+                import_module(package or "numpy")
+            except ImportError as error:
+                line = f"--save {name} needs {package}, which cannot be imported ({error}): pip install {package}"
+                raise OutputError(line) from error
         if self.options.png16_scale == "frame" and self.options.depth != "raw":
             raise UsageError(
                 f"--depth {self.options.depth} spans the whole video and cannot be combined with --png16_scale frame"
@@ -105,18 +80,6 @@ class OutputPlan:
             raise UsageError(f"--colormap: {error}") from error
         object.__setattr__(self, "save", save)
 
-    def _check_format(self, name: str) -> None:
-        if name not in FORMATS:
-            raise UsageError(f"--save {name}: unknown format; choose from {', '.join(FORMATS)}")
-        if FORMATS[name].metric and not self.metric:
-            raise UsageError(f"--save {name} needs depth in metres: use --metric with a metric checkpoint")
-        package = FORMATS[name].package
-        try:
-            import_module(package or "numpy")
-        except ImportError as error:
-            line = f"--save {name} needs {package}, which cannot be imported ({error}): pip install {package}"
-            raise OutputError(line) from error
-
     @property
     def folder(self) -> Path:
         """Where the outputs go."""
@@ -124,18 +87,15 @@ class OutputPlan:
 
     def _late(self) -> list[str]:
         """The formats that are written at the end, when the range of the video is known."""
-        return [name for name in self.save if FORMATS[name].whole_range(self.options, self.metric)]
-
-    def _spools_images(self) -> bool:
-        return any(FORMATS[name].shows_source(self.options) for name in self._late())
+        return [name for name in self.save if FORMATS[name].needs_range(self.options, self.metric)]
 
     def bytes_per_frame(self, size: tuple[int, int]) -> dict[str, float]:
         """Upper estimate for each output, and for the spool, of frames of `size` (H, W)."""
         pixels = size[0] * size[1]
-        needed = {name: FORMATS[name].bytes_a_pixel * FORMATS[name].share(self.camera) * pixels for name in self.save}
-        if self._late() and self.options.depth_range is None:
-            images = SPOOLED_IMAGE if self._spools_images() else 0.0
-            needed["spool, removed at the end"] = (SPOOLED_DEPTH + images) * pixels
+        needed = {name: FORMATS[name].bytes_a_frame_pixel(self.camera) * pixels for name in self.save}
+        late = [FORMATS[name] for name in self._late()]
+        if late and self.options.depth_range is None:
+            needed["spool, removed at the end"] = spooled_bytes(late, self.options) * pixels
         return needed
 
     def run_info(self, source: Source) -> RunInfo:
@@ -204,7 +164,10 @@ class OutputPlan:
         run = self.run_info(source)
         if not self.save:
             return RunOutputs(run)
-        self._check_size(source)
+        for name in self.save:
+            if min(source.size) < FORMATS[name].shortest_side:
+                size = f"{source.size[1]}x{source.size[0]} pixels ({source.location})"
+                raise OutputError(f"{name} cannot hold frames of {size}; use --save npz or --save exr")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -245,30 +208,20 @@ class OutputPlan:
         if whole.span is None or whole.ends is None:
             return None
         numbers = [part.number for part in map(numbered, source.images) if part is not None]
-        step = 1 / float(source.fps)
-        if numbers and self.frames is not None:
-            part = Span(max(self.frames.first, numbers[0]), min(self.frames.last, numbers[-1]) + 1, 1, True)
-        elif self.frames is not None:
-            part = Span(self.start + self.frames.first * step, self.start + (self.frames.last + 1) * step, step, True)
-        elif numbers:
-            part = Span(numbers[0], numbers[-1] + 1, 1, True)
-        elif source.expected is not None:
-            part = Span(self.start, self.start + source.expected * step, step, True)
-        else:
-            return None
+        step = 1.0 if numbers else 1 / float(source.fps)
+        zero = 0 if numbers else self.start  # what frame 0 would have
+        known = source.expected is not None and self.frames is None
+        start, end = zero, zero + (source.expected or 0) * step if known else math.inf
+        if numbers:
+            start, end = numbers[0], numbers[-1] + 1
+        if self.frames is not None:
+            start, end = max(start, zero + self.frames.first * step), min(end, zero + (self.frames.last + 1) * step)
+        part = Span(start, end, step, True)
         if part.covers(whole.span) or not whole.span.covers(part):
             return None
         low, high = whole.ends
         logger.info("using the value range of the earlier run on the whole input: %.6g to %.6g", low, high)
         return low, high
-
-    def _check_size(self, source: Source) -> None:
-        for name in self.save:
-            if min(source.size) < FORMATS[name].shortest_side:
-                raise OutputError(
-                    f"{name} cannot hold frames of {source.size[1]}x{source.size[0]} pixels ({source.location}); "
-                    "use --save npz or --save exr"
-                )
 
     def _check_disk(self, source: Source) -> None:
         """Say what the run needs on disk and refuse what does not fit."""
@@ -298,13 +251,13 @@ class OutputPlan:
                 if name not in late:
                     writers.append(FORMATS[name].open(run))
             if late:
-                writers.append(LateOutputs(run, [FORMATS[name] for name in late], self._spools_images()))
+                writers.append(LateOutputs(run, [FORMATS[name] for name in late]))
             failed.pop_all()
         return writers
 
     def _sound(self, source: Source) -> AudioTrack | None:
         """The input's sound, if it is wanted and can be used: it never costs the depth."""
-        if not self.options.keep_audio or not any(FORMATS[name].sound for name in self.save):
+        if not self.options.keep_audio or not any(FORMATS[name].holds in ("source", "pictures") for name in self.save):
             return None
         audio = AudioTrack(source.address, lambda: source.first_time, lambda: source.joints)
         reason = "its source can be read only once" if source.live else audio.check()

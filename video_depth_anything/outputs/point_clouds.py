@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -80,7 +79,6 @@ class PointClouds(OutputWriter):
         self._intrinsics, line = processed_intrinsics(run.camera, run.source_size, run.size)
         logger.info("%s", line)
         self._count = 0
-        self._paths: list[Path] = []
 
     def write(self, frame: Frame) -> None:
         count, self._count = self._count, self._count + 1
@@ -97,10 +95,6 @@ class PointClouds(OutputWriter):
         vertices["point"], vertices["color"] = points, colors
         with removed_on_error(path):
             path.write_bytes(PLY_HEADER.format(count=len(points)).encode() + vertices.tobytes())
-        self._paths.append(path)
-
-    def written(self) -> list[str]:
-        return [f"{self._run.path('_point*.ply')} ({len(self._paths)} files)"]
 
 
 def processed_intrinsics(

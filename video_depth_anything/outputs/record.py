@@ -1,6 +1,5 @@
-"""The hidden record of outputs of one name: from which source they are, with which settings, and which they are.
-
-It decides what a run may replace, and `--resume` compares it.
+"""What a finished run leaves beside its outputs in `.NAME_run.json`: from which source they are, with which settings,
+and which they are. It decides what a run may replace, and `--resume` compares it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import NamedTuple
@@ -31,16 +30,12 @@ NOT_OF_DEPTH |= {"start", "end", "max_len", "frames"}
 
 
 class Span(NamedTuple):
-    """What part of its source a run covers.
-
-    start, end: numbers of a sequence, or seconds of a video. step: from one frame to the next. own_numbers: whether
-    files of frames are numbered as the source counts, whatever part of it was chosen.
-    """
+    """What part of its source a run covers, in numbers of a sequence or seconds of a video."""
 
     start: float
     end: float
-    step: float
-    own_numbers: bool
+    step: float  # from one frame to the next
+    own_numbers: bool  # whether files of frames are numbered as the source counts, whatever part of it was chosen
 
     def covers(self, other: Span) -> bool:
         """Whether nothing of the other lies outside, give or take a frame."""
@@ -50,22 +45,17 @@ class Span(NamedTuple):
 
 @dataclass
 class RunRecord:
-    """What the runs of one name wrote in a folder; `source` is empty where no run wrote anything.
-
-    inputs: name, size and time of change of the files that were read. settings: all that changes what is written.
-    finished: whether the last run came to its end. span, ends: what it covered, lowest and highest depth. files: how
-    many each output is; folders hold several.
-    """
+    """What the runs of one name wrote in a folder; `source` is empty where no run wrote anything."""
 
     folder: Path
     name: str
     source: str = ""
-    inputs: list[list[str | int]] = field(default_factory=list)
-    settings: Settings = field(default_factory=dict)
-    finished: bool = False
+    inputs: list[list[str | int]] = field(default_factory=list)  # name, size and time of change of each file read
+    settings: Settings = field(default_factory=dict)  # all that changes what is written
+    finished: bool = False  # whether the last run came to its end
     span: Span | None = None
-    ends: tuple[float, float] | None = None
-    files: dict[str, int] = field(default_factory=dict)
+    ends: tuple[float, float] | None = None  # lowest and highest depth
+    files: dict[str, int] = field(default_factory=dict)  # how many each output is: folders hold several
 
     @classmethod
     def read(cls, folder: Path, name: str) -> RunRecord:
@@ -73,9 +63,8 @@ class RunRecord:
         record = cls(folder, name)
         try:
             found = json.loads(record.path.read_text())
-            for one in fields(cls):
-                if one.name in found and one.name not in ("folder", "name"):
-                    setattr(record, one.name, found[one.name])
+            for one in fields(cls)[2:]:
+                setattr(record, one.name, found.get(one.name, getattr(record, one.name)))
             record.span = None if record.span is None else Span(*record.span)
             record.files = {str(name): int(count) for name, count in record.files.items()}
         except (OSError, ValueError, TypeError, AttributeError):
@@ -84,11 +73,9 @@ class RunRecord:
 
     @property
     def path(self) -> Path:
-        """The file."""
         return self.folder / f".{self.name}_run.json"
 
     def write(self) -> None:
-        """Replace the file as a whole."""
         content = asdict(self)
         del content["folder"], content["name"]
         with whole_file(self.path) as partial:
@@ -113,22 +100,17 @@ class RunRecord:
         return all(self.settings.get(key) == settings.get(key) for key in what)
 
 
-def names(name: str) -> Iterable[str]:
+def names(name: str) -> Iterator[str]:
     """NAME, NAME_2, NAME_3, and so on."""
     yield name
-    number = 2
-    while True:
+    for number in range(2, 1 << 30):
         yield f"{name}_{number}"
-        number += 1
 
 
 def record_of(folder: Path, name: str, source: str) -> RunRecord:
     """The record of a source's outputs, whatever name they got; an empty one if there are none."""
-    for candidate in names(name):
-        record = RunRecord.read(folder, candidate)
-        if record.source in ("", source):
-            return record
-    raise AssertionError("names never end")
+    records = (RunRecord.read(folder, candidate) for candidate in names(name))
+    return next(record for record in records if record.source in ("", source))
 
 
 def source_of(location: str, images: Sequence[Path] = (), live: bool = False) -> str:
@@ -153,17 +135,14 @@ def source_of(location: str, images: Sequence[Path] = (), live: bool = False) ->
 
 def state_of(location: str, images: Sequence[Path] = ()) -> list[list[str | int]]:
     """Name, size and time of change of each file of an input; an address has its name alone."""
-    if is_address(location):
-        return [[printable(location)]]
     state: list[list[str | int]] = []
-    for path in images or (Path(location),):
+    for path in images or (() if is_address(location) else (Path(location),)):
         try:
             found = path.stat()
+            state.append([str(path), found.st_size, found.st_mtime_ns])
         except OSError:
             state.append([printable(path)])
-        else:
-            state.append([str(path), found.st_size, found.st_mtime_ns])
-    return state
+    return state or [[printable(location)]]
 
 
 def count_files(path: Path) -> int:
@@ -174,12 +153,4 @@ def count_files(path: Path) -> int:
 def is_output(name: str, path_name: str, formats: Iterable[str] = FORMATS) -> bool:
     """Whether the formats write a file or folder of that name among the outputs called `name`."""
     ending = path_name.removeprefix(name)
-    endings = (e.rstrip("/") for one in formats for e in FORMATS[one].endings)
-    return path_name.startswith(name) and any(re.fullmatch(e, ending) for e in endings)
-
-
-def outputs_in(folder: Path, name: str, formats: Iterable[str] = FORMATS) -> list[Path]:
-    """What there is in a folder under the names by which the formats write outputs called `name`."""
-    chosen = list(formats)
-    with os.scandir(folder) as entries:
-        return sorted(Path(entry) for entry in entries if is_output(name, entry.name, chosen))
+    return path_name.startswith(name) and any(re.fullmatch(e, ending) for one in formats for e in FORMATS[one].endings)

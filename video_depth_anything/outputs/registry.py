@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from .base import OutputWriter, RunInfo
@@ -14,33 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """One entry.
+    """One entry."""
 
-    Attributes:
-        writer: module and class in this package; the class takes a `RunInfo`.
-        endings: of the names that it writes, as regular expressions; a folder of frames ends in a slash.
-        bytes_a_pixel: on disk, an upper estimate: arrays and point clouds as they are stored, videos by experience.
-        share: of the pixels that are written.
-        metric: whether it needs metres.
-        shortest_side: of the frames that it can hold, in pixels.
-        package: that it needs and that is not always installed.
-        whole_range: from options and whether depth is metric: whether it needs the range of the video beforehand.
-        shows_source: whether it then also needs the source's frames.
-        frame_files: whether it writes a file for each frame.
-        sound: whether it can have the source's sound.
-    """
-
-    writer: str
-    endings: tuple[str, ...]
-    bytes_a_pixel: float
-    share: Callable[[CameraOptions], float] = lambda _: 1.0
-    metric: bool = False
-    shortest_side: int = 1
-    package: str = ""
-    whole_range: Callable[[OutputOptions, bool], bool] = lambda _, __: False
-    shows_source: Callable[[OutputOptions], bool] = lambda _: False
-    frame_files: bool = False
-    sound: bool = False
+    writer: str  # module and class in this package; the class takes a `RunInfo`
+    endings: tuple[str, ...]  # of the names that it writes, as regular expressions
+    bytes_a_pixel: float  # on disk, an upper estimate: arrays and clouds as they are stored, videos by experience
+    holds: Literal["source", "pictures", "floats", "levels", "points"] = "pictures"  # levels are numbers of 16 bits
+    needs_source: bool = False  # besides depth
+    frame_files: bool = False  # a file for each frame
+    shortest_side: int = 1  # of the frames that it can hold, in pixels
+    package: str = ""  # that it needs and that is not always installed
 
     def open(self, run: RunInfo) -> OutputWriter:
         """Make the writer."""
@@ -48,75 +30,30 @@ class Format:
         writer: OutputWriter = getattr(import_module(f".{module}", __package__), name)(run)
         return writer
 
+    def needs_range(self, options: OutputOptions, metric: bool) -> bool:
+        """Whether it needs the value range of the whole video before its first frame."""
+        if self.holds == "pictures":
+            return options.vis_range.kind == "video"
+        if self.holds == "levels" and not metric and options.depth == "raw":
+            return not self.frame_files or options.png16_scale == "video"
+        return self.holds in ("floats", "levels") and options.depth != "raw"
 
-def _colored(options: OutputOptions, _metric: bool) -> bool:
-    return options.vis_range.kind == "video"
+    def shows_source(self, options: OutputOptions) -> bool:
+        return self.needs_source or (self.holds == "pictures" and options.layout == "compare")
 
-
-def _scaled(options: OutputOptions, _metric: bool) -> bool:
-    return options.depth != "raw"
-
-
-def _scaled_to_16_bit(options: OutputOptions, metric: bool) -> bool:
-    return options.depth != "raw" or not metric
+    def bytes_a_frame_pixel(self, camera: CameraOptions) -> float:
+        return self.bytes_a_pixel / (camera.stride**2 * camera.every if self.holds == "points" else 1)
 
 
 FORMATS = {
-    "src": Format("videos.SourceVideo", (r"_src\.mp4",), 0.3, sound=True),
-    "vis": Format(
-        "videos.ColorVideo",
-        (r"_vis\.mp4",),
-        0.6,
-        whole_range=_colored,
-        shows_source=lambda options: options.layout == "compare",
-        sound=True,
-    ),
-    "compare": Format(
-        "videos.CompareVideo",
-        (r"_compare\.mp4",),
-        0.9,
-        whole_range=_colored,
-        shows_source=lambda _: True,
-        sound=True,
-    ),
-    "sbs": Format(
-        "stereo.StereoVideo",
-        (r"_sbs_(LR|TB|anaglyph)\.mp4",),
-        1.2,
-        whole_range=_colored,
-        shows_source=lambda _: True,
-        sound=True,
-    ),
-    "npz": Format("npz.NpzArchive", (r"_depths\.npz",), 4.0, whole_range=_scaled),
-    "exr": Format(
-        "frame_files.ExrFrames",
-        ("_depths_exr/",),
-        4.5,
-        package="OpenEXR",
-        whole_range=_scaled,
-        frame_files=True,
-    ),
-    "png16": Format(
-        "frame_files.Png16Frames",
-        ("_depths_png16/",),
-        2.0,
-        whole_range=lambda options, metric: _scaled_to_16_bit(options, metric) and options.png16_scale == "video",
-        frame_files=True,
-    ),
+    "src": Format("videos.SourceVideo", (r"_src\.mp4",), 0.3, "source"),
+    "vis": Format("videos.ColorVideo", (r"_vis\.mp4",), 0.6),
+    "compare": Format("videos.CompareVideo", (r"_compare\.mp4",), 0.9, needs_source=True),
+    "sbs": Format("stereo.StereoVideo", (r"_sbs_(LR|TB|anaglyph)\.mp4",), 1.2, needs_source=True),
+    "npz": Format("npz.NpzArchive", (r"_depths\.npz",), 4.0, "floats"),
+    "exr": Format("frame_files.ExrFrames", ("_depths_exr",), 4.5, "floats", frame_files=True, package="OpenEXR"),
+    "png16": Format("frame_files.Png16Frames", ("_depths_png16",), 2.0, "levels", frame_files=True),
     # FFV1 cuts a frame into two by two slices.
-    "mkv16": Format(
-        "videos.Depth16Video",
-        (r"_depths16\.mkv", r"_depths16\.json"),
-        2.0,
-        shortest_side=2,
-        whole_range=_scaled_to_16_bit,
-    ),
-    "ply": Format(
-        "point_clouds.PointClouds",
-        (r"_point\d{4,}\.ply",),
-        15.0,
-        share=lambda camera: 1 / camera.stride**2 / camera.every,
-        metric=True,
-        frame_files=True,
-    ),
+    "mkv16": Format("videos.Depth16Video", (r"_depths16\.(mkv|json)",), 2.0, "levels", shortest_side=2),
+    "ply": Format("point_clouds.PointClouds", (r"_point\d{4,}\.ply",), 15.0, "points", frame_files=True),
 }

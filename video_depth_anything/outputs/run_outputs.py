@@ -37,8 +37,7 @@ class RunOutputs:
         self._seen = ValueRange()
         self._span: Span | None = None
         self._open = True
-        self._published: dict[Path, Path] = {}
-        self._written: list[str] = []
+        self._published: dict[Path, int] = {}
 
     def __enter__(self) -> RunOutputs:
         return self
@@ -67,10 +66,9 @@ class RunOutputs:
                 except ReaderGone as error:
                     self._added.remove(writer)
                     writer.abort()
-                    if self._writers or self._added:
+                    finished |= not (self._writers or self._added)
+                    if not finished:
                         logger.warning("%s: the other outputs continue", error)
-                    else:
-                        finished = True
                 except Finished:
                     finished = True
         except (OSError, OutputError) as error:
@@ -96,21 +94,16 @@ class RunOutputs:
         Raises:
             OutputError: if an output cannot be finished.
         """
-        if self._span is None:
-            self.abort()
-            return
         try:
-            for writer in (*self._writers, *self._added):
-                writer.close()
-            self._written = [text for writer in self._writers for text in writer.written()]
-            self._publish(self._span, finished=not interrupted)
+            if self._span is not None:
+                for writer in (*self._writers, *self._added):
+                    writer.close()
+                self._publish(finished=not interrupted)
+                self._end()
         except (OSError, OutputError) as error:
-            self.abort()
             raise self._named(error) from error
-        except BaseException:
+        finally:
             self.abort()
-            raise
-        self._end()
 
     def abort(self) -> None:
         """Remove what is not whole; frames that are whole files by themselves are kept, as of an interrupted run."""
@@ -118,25 +111,22 @@ class RunOutputs:
             return
         self._open = False
         try:
-            abort_all([*self._writers, *self._added])
-        except Exception as error:
-            logger.warning("%s: an unfinished output could not be removed: %s", self._run.folder, error)
-        finally:
             try:
-                if self._span is not None:
-                    self._publish(self._span, finished=False)
-                    paths = self.files()
-                    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-                    if paths:
-                        logger.warning("the run failed; the frames done so far are kept in %s%s", paths[0], more)
-            except OSError as error:
-                logger.warning("%s: the finished part could not be kept: %s", self._run.folder, error)
-            finally:
-                self._end()
+                abort_all([*self._writers, *self._added])
+            except Exception as error:
+                logger.warning("%s: an unfinished output could not be removed: %s", self._run.folder, error)
+            self._publish(finished=False)
+            if paths := self.files():
+                more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+                logger.warning("the run failed; the frames done so far are kept in %s%s", paths[0], more)
+        except OSError as error:
+            logger.warning("%s: the finished part could not be kept: %s", self._run.folder, error)
+        finally:
+            self._end()
 
-    def _publish(self, span: Span, finished: bool) -> None:
-        if self._staging is not None:
-            self._published = self._staging.publish(finished, span, self._run.ends or self._seen.ends)
+    def _publish(self, finished: bool) -> None:
+        if self._staging is not None and self._span is not None:
+            self._published = self._staging.publish(finished, self._span, self._run.ends or self._seen.ends)
 
     def _end(self) -> None:
         self._open = False
@@ -144,21 +134,21 @@ class RunOutputs:
             self._staging.close()
 
     def written(self) -> list[str]:
-        """What was written, for the closing line: paths, folders as `PATH/ (N files)`."""
-        return [self._final(text) for text in self._written] + [t for writer in self._added for t in writer.written()]
-
-    def _final(self, text: str) -> str:
-        """What a writer says, with the names that its files have in the end."""
-        staged = text.partition("*")[0]
-        for path, target in self._published.items():
-            if str(path).startswith(staged) or text.startswith(str(path)):
-                shared = len(str(path)) - len(path.name) + len(self._run.name)
-                return str(target)[: len(str(target)) - len(str(path)[shared:])] + text[shared:]
-        return text
+        """What was written, for the closing line: paths, folders as `PATH/ (N files)`, point clouds as a pattern."""
+        clouds = [path for path in self.files() if path.suffix == ".ply"]
+        lines = [
+            f"{path}/ ({self._published[path]} files)" if path.is_dir() else str(path)
+            for path in self.files()
+            if path not in clouds
+        ]
+        if clouds:
+            stem = clouds[0].stem.rstrip("0123456789")
+            lines.append(f"{clouds[0].with_name(f'{stem}*.ply')} ({len(clouds)} files)")
+        return lines + [writer.shown_as for writer in self._added if writer.shown_as]
 
     def files(self) -> list[Path]:
         """Paths of the files and folders that were published."""
-        return list(self._published.values())
+        return sorted(self._published)
 
     def _named(self, error: OSError | OutputError) -> OutputError:
         """An error that names the folder that the user knows."""

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..files import whole_file
-from .record import RunRecord, Span, count_files, is_output, names, outputs_in
+from .record import RunRecord, Span, count_files, is_output, names
 from .registry import FORMATS
 
 logger = logging.getLogger(__name__)
@@ -32,8 +32,7 @@ PATIENCE = 1.0
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 MAPPING = "mapping.json"
 
-_STAGED = re.compile(r"\.(?P<name>.+)\.partial-\d+-\w+")
-_LOCK = re.compile(r"\.(?P<name>.+)\.run-lock")
+_HIDDEN = re.compile(r"\.(?P<name>.+)\.(run-lock|(?P<staged>partial-\d+-\w+))")
 
 
 @contextlib.contextmanager
@@ -63,26 +62,21 @@ def held(path: Path, patience: float = 0.0) -> Iterator[bool | None]:
 
 
 def remove_abandoned(folder: Path) -> list[str]:
-    """Remove what killed runs left unfinished in a folder of outputs; what a living process holds stays.
+    """Remove what killed runs left unfinished in a folder of outputs, locks too; what a living process holds stays.
 
-    Args:
-        folder: of outputs; nothing happens if it is not there.
-
-    Returns:
-        The names of what was removed, locks left out.
+    Returns the names of what was removed, without the locks.
     """
     found: dict[str, list[Path]] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        match = _STAGED.fullmatch(path.name) or _LOCK.fullmatch(path.name)
+    for path in sorted(folder.iterdir()):
+        match = _HIDDEN.fullmatch(path.name)
         if match is not None:
-            found.setdefault(match["name"], []).append(path)
+            found.setdefault(match["name"], []).extend([path] if match["staged"] else [])
     removed: list[str] = []
     for name, paths in found.items():
-        with contextlib.suppress(OSError), held(folder / f".{name}.run-lock") as free:
+        with contextlib.suppress(OSError), held(folder / f".{name}.run-lock") as free:  # which is removed in the end
             for path in paths if free else ():
-                if _LOCK.fullmatch(path.name) is None:  # the lock goes as it is let go
-                    _remove(path)
-                    removed.append(path.name)
+                _remove(path)
+                removed.append(path.name)
     if removed:
         logger.info("%s: removed unfinished files of an earlier run: %s", folder, ", ".join(removed))
     return removed
@@ -100,10 +94,8 @@ class Staging:
     """The hidden folder (`path`) of one run, the lock of its outputs' `name`, and how they get it.
 
     `wanted` is what the run would record; `earlier` is what is recorded of that name. Outputs that an earlier run made
-    from another source keep their names; this run's then get a number behind the name, and a line says so.
-
-    Raises:
-        OutputError: if another run is writing outputs of that name there, or files are in the way that no run wrote.
+    from another source keep their names; this run's then get a number behind the name, and a line says so. OutputError
+    if another run is writing outputs of that name there, or files are in the way that no run wrote.
     """
 
     def __init__(self, wanted: RunRecord, save: Sequence[str], overwrite: bool = False) -> None:
@@ -113,9 +105,9 @@ class Staging:
         self._overwrite = overwrite
         self._stack = contextlib.ExitStack()
         try:
-            self.name = self._take_name(wanted.name)
+            self.name = next(name for name in names(wanted.name) if self._take(name))
             self.earlier = RunRecord.read(self._folder, self.name)
-            found = [] if overwrite else self._foreign_files(self.name, self.earlier)
+            found = [] if overwrite else self._foreign_files(self.earlier)
             if found:
                 raise OutputError(
                     f"{found[0]} exists, and no earlier run wrote it; move it, choose another --output_dir, or pass "
@@ -128,25 +120,24 @@ class Staging:
             self._stack.close()
             raise
 
-    def _take_name(self, wanted: str) -> str:
-        for name in names(wanted):
-            if not self._may_have(name):
-                continue
-            free = self._stack.enter_context(held(self._folder / f".{name}.run-lock", PATIENCE))
-            if free is False:
-                raise OutputError(
-                    f"another run is writing {name} into {self._folder}; wait until it ends, or choose another "
-                    "--output_dir"
-                )
-            if free is None:
-                logger.warning("%s does not support file locks: do not write to it from two runs at once", self._folder)
-            if self._may_have(name):  # still
-                if name != wanted:
-                    text = "%s holds %s from another source; the outputs of %s are named %s"
-                    logger.warning(text, self._folder, wanted, self._wanted.source, name)
-                return name
+    def _take(self, name: str) -> bool:
+        """Lock a name if the run may have it."""
+        if not self._may_have(name):
+            return False
+        free = self._stack.enter_context(held(self._folder / f".{name}.run-lock", PATIENCE))
+        if free is False:
+            raise OutputError(
+                f"another run is writing {name} into {self._folder}; wait until it ends, or choose another --output_dir"
+            )
+        if free is None:
+            logger.warning("%s does not support file locks: do not write to it from two runs at once", self._folder)
+        if not self._may_have(name):  # another run has taken it meanwhile
             self._stack.close()
-        raise AssertionError("names never end")
+            return False
+        if name != self._wanted.name:
+            text = "%s holds %s from another source; the outputs of %s are named %s"
+            logger.warning(text, self._folder, self._wanted.name, self._wanted.source, name)
+        return True
 
     def _may_have(self, name: str) -> bool:
         if self._overwrite:
@@ -154,13 +145,14 @@ class Staging:
         record = RunRecord.read(self._folder, name)
         ours = record.source in ("", self._wanted.source) or not record.any_left()
         # The name asked for is refused where files of no run stand in the way; others are simply not taken.
-        return ours and (name == self._wanted.name or not self._foreign_files(name, record))
+        return ours and (name == self._wanted.name or not self._foreign_files(record))
 
-    def _foreign_files(self, name: str, record: RunRecord) -> list[Path]:
-        return [path for path in outputs_in(self._folder, name, self._save) if not record.owns(path)]
+    def _foreign_files(self, record: RunRecord) -> list[Path]:
+        found = sorted(path for path in self._folder.iterdir() if is_output(record.name, path.name, self._save))
+        return [path for path in found if not record.owns(path)]
 
-    def publish(self, finished: bool, span: Span, ends: tuple[float, float] | None) -> dict[Path, Path]:
-        """Give the outputs their names, and record them; returns the final path of each.
+    def publish(self, finished: bool, span: Span, ends: tuple[float, float] | None) -> dict[Path, int]:
+        """Give the outputs their names, and record them; returns the final paths, with how many files are new in each.
 
         The files of frames of a part join those of the whole. Besides, a part never replaces what covers more, nor an
         interrupted run a whole result: its outputs are called NAME_part or NAME_interrupted.
@@ -174,64 +166,66 @@ class Staging:
         join = same and old.span is not None and old.span.own_numbers and span.own_numbers
         replaces = old.span is None or span.covers(old.span) or (finished and self._overwrite)
         if not same or (replaces and (finished or not old.finished)):
-            return self._put(made, replace(new, files=old.files if same else {}), finished, join)
+            return self._put(made, replace(new, files=old.files if same else {}), join)
         of_frames = [name for name, entry in FORMATS.items() if entry.frame_files]
         merged = [path for path in made if join and finished and is_output(self.name, path.name, of_frames)]
         rest = [path for path in made if path not in merged]
-        put: dict[Path, Path] = {}
+        put: dict[Path, int] = {}
         if merged:
             settings = old.settings if old.same_depth(new.settings) else {}
             if settings != old.settings:
-                logger.warning(
-                    "%s: its other frames come from a run with different settings", self._folder / merged[0].name
-                )
-            put |= self._put(merged, replace(old, settings=settings), True, join)
+                text = "%s: its other frames come from a run with different settings"
+                logger.warning(text, self._folder / merged[0].name)
+            put |= self._put(merged, replace(old, settings=settings), join)
         if rest:
-            word = "part" if finished else "interrupted"
-            put |= self._put_beside(rest, replace(new, name=f"{self.name}_{word}"), finished)
+            put |= self._put_beside(rest, replace(new, name=f"{self.name}_{'part' if finished else 'interrupted'}"))
         return put
 
     def _target(self, path: Path, name: str) -> Path:
         return self._folder / f"{name}{path.name[len(self.name) :]}"
 
-    def _put_beside(self, made: list[Path], record: RunRecord, finished: bool) -> dict[Path, Path]:
+    def _put_beside(self, made: list[Path], record: RunRecord) -> dict[Path, int]:
         """Give outputs the first name that is free, or that holds an earlier such result."""
-        for name in names(record.name):
-            there = RunRecord.read(self._folder, name)
-            replaceable = there.source == record.source and (
-                not finished or there.span is None or (record.span is not None and record.span.covers(there.span))
-            )
-            taken = [t for t in (self._target(path, name) for path in made) if os.path.lexists(t)]
-            if self._overwrite or all(replaceable and there.owns(target) for target in taken):
-                stays = "is complete and is kept" if self.earlier.finished else "covers more and is kept"
-                why = stays if record.name != self.name else "is not from an earlier run"
-                text = "%s in %s %s; this run's outputs are named %s"
-                logger.warning(text, self.name, self._folder, why, name)
-                return self._put(made, replace(record, name=name, files=there.files), finished, False)
-        raise AssertionError("names never end")
 
-    def _put(self, made: list[Path], record: RunRecord, finished: bool, join: bool) -> dict[Path, Path]:
+        def free(there: RunRecord) -> bool:
+            covered = there.span is None or (record.span is not None and record.span.covers(there.span))
+            replaceable = there.source == record.source and (not record.finished or covered)
+            taken = [t for t in (self._target(path, there.name) for path in made) if os.path.lexists(t)]
+            return self._overwrite or all(replaceable and there.owns(target) for target in taken)
+
+        there = next(filter(free, (RunRecord.read(self._folder, name) for name in names(record.name))))
+        stays = "is complete and is kept" if self.earlier.finished else "covers more and is kept"
+        why = stays if record.name != self.name else "is not from an earlier run"
+        text = "%s in %s %s; this run's outputs are named %s"
+        logger.warning(text, self.name, self._folder, why, there.name)
+        return self._put(made, replace(record, name=there.name, files=there.files), False)
+
+    def _put(self, made: list[Path], record: RunRecord, join: bool) -> dict[Path, int]:
         """Move outputs to their names; files of no run that appeared there meanwhile stay."""
         targets = {path: self._target(path, record.name) for path in made}
         foreign = [t for t in targets.values() if os.path.lexists(t) and not record.owns(t)]
         if foreign and not self._overwrite:
-            return self._put_beside(made, replace(record, files={}), finished)
-        optional = contextlib.nullcontext() if finished else contextlib.suppress(OSError)  # the disk may be full
+            return self._put_beside(made, replace(record, files={}))
+        counts = {
+            target: sum(file.name != MAPPING for file in path.iterdir()) if path.is_dir() else 1
+            for path, target in targets.items()
+        }
         # Point clouds are written anew, frame by frame: those of an earlier run would lie between them.
         clouds = not join and any(target.suffix == ".ply" for target in targets.values())
         stale = [self._folder / name for name in record.files if clouds and name.endswith(".ply")]
         record.files = record.files | {target.name: 1 for target in targets.values()}
+        optional = contextlib.nullcontext() if record.finished else contextlib.suppress(OSError)  # the disk may be full
         with optional:  # now and not only at the end, so that the files are known whenever the process ends
             replace(record, finished=False).write()
         for path, target in targets.items():
             _move(path, target, join)
         for path in stale:
-            if path not in targets.values():
+            if path not in counts:
                 path.unlink(missing_ok=True)
         record.files = {name: count for name in record.files if (count := count_files(self._folder / name))}
         with optional:
             record.write()
-        return targets
+        return counts
 
     def close(self) -> None:
         """Remove what is left, and let the name go."""

@@ -25,9 +25,6 @@ class VideoOutput(OutputWriter):
     def abort(self) -> None:
         self._file.abort()
 
-    def written(self) -> list[str]:
-        return [str(self._file.path)] if self._file.path.exists() else []
-
 
 class SourceVideo(VideoOutput):
     """`_src.mp4`: the frames as they were processed; where those are the file's own, its packets."""
@@ -87,6 +84,3 @@ class Depth16Video(VideoOutput):
         content = {**self._run.facts(), "value": "level * scale + offset", "scale": scale, "offset": offset}
         with removed_on_error(self._mapping):
             self._mapping.write_text(json.dumps(content, indent=1) + "\n")
-
-    def written(self) -> list[str]:
-        return [*super().written(), str(self._mapping)]

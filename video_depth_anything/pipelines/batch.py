@@ -82,8 +82,7 @@ class Batch:
             summary = (process or self.compute)(source, outputs, label + source.name)
         if outputs.files() and not summary.interrupted and summary.broken is None:
             WindowSpool(self.plan.folder, one).remove()
-        weights = "" if self.plan.provenance is None else self.plan.provenance.checkpoint
-        self.say(closing_line(summary, outputs.written(), weights))
+        self.say(closing_line(summary, outputs.written(), self.plan.provenance.get("checkpoint", "")))
         if summary.broken is not None:
             raise BrokenOffError(f"{summary.broken}; the {summary.frames} frames before are kept") from summary.broken
         return summary.interrupted

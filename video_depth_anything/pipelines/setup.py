@@ -14,7 +14,6 @@ from ..config import EncoderName
 from ..device import Execution, choose_execution, frames_for_cpu
 from ..network import Network
 from ..offline import RawWindows, infer_depth, join_windows
-from ..outputs.options import Provenance
 from ..retry import RetryingNetwork
 from ..transform import Image
 from ..version import __version__
@@ -79,12 +78,11 @@ class LoadedNetwork:
         size, metric = self.input_size, self.metric
         return replace(options, encoder=self.encoder, metric=metric, checkpoint=self.checkpoint, input_size=size)
 
-    def provenance(self) -> Provenance:
+    def provenance(self) -> dict[str, str]:
         """Where the depth comes from, for the outputs to say."""
-        software, weights = f"video-depth-anything {__version__}", self.checkpoint
-        if weights is None:
-            return Provenance(software, "weights of the calling program", "")
-        return Provenance(software, weights.name, self.sha256)
+        weights = "weights of the calling program" if self.checkpoint is None else self.checkpoint.name
+        software = f"video-depth-anything {__version__}"
+        return {"software": software, "checkpoint": weights, "checkpoint_sha256": self.sha256}
 
     def at_fast_size(self) -> LoadedNetwork:
         """The same network for `--fast`, with a smaller input."""

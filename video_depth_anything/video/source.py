@@ -44,23 +44,36 @@ def _even(side: float) -> int:
     return side + side % 2
 
 
-class VideoSource:
-    """A video as a stream of frames; iterated once.
+class Source:
+    """What outputs ask of the video that they are made from. Sizes are (H, W)."""
 
-    Attributes:
-        location: file or address, without secrets.
-        address: the same with its secrets, to open it a second time.
-        live: whether frames come when they come.
-        name: what its outputs are called.
-        source_size: (H, W) of the input's frames as they are shown, that is upright and with square pixels.
-        size: (H, W) of the frames that come out.
-        pixel_aspect: width over height of the pixels of an image; frames are stretched, so that theirs are square.
-        source_fps: mean frame rate of the input.
-        fps: nominal frame rate of what comes out; the times of the frames tell the true one.
-        expected: how many frames will be written, as far as the input can be believed; None if it does not say.
-        reader: name of the decoder in use.
-        images: the files, where it is made of images.
-        first_time: `source_time` of the first frame that is written; None before, and for inputs without a clock.
+    location: str  # file or address, without secrets
+    address: str  # the same with its secrets, to open it a second time
+    name: str  # what its outputs are called
+    source_size: tuple[int, int]  # of the input's frames as they are shown: upright, with square pixels
+    size: tuple[int, int]  # of the frames that come out
+    source_fps: Fraction  # mean frame rate of the input
+    fps: Fraction  # nominal frame rate of what comes out; the times of the frames tell the true one
+    expected: int | None  # how many frames will be written, as far as the input can be believed
+    reader: str  # name of the decoder in use
+    live = False  # whether frames come when they come
+    images: Sequence[Path] = ()  # the files, where it is made of images
+    pixel_aspect = Fraction(1)  # width over height of the pixels of an image, which are stretched to be square
+    first_time: float | None = None  # `source_time` of the first frame that is written, once it is known
+
+    @property
+    def joints(self) -> Sequence[Joint]:
+        """Where recordings were joined in the input, as far as it was read."""
+        return ()
+
+    @property
+    def copyable(self) -> bool:
+        """Whether the input is a file whose packets, in MP4, show just the frames that came out so far."""
+        return False
+
+
+class VideoSource(Source):
+    """A video as a stream of frames; iterated once.
 
     Args:
         location: for messages.
@@ -72,15 +85,11 @@ class VideoSource:
         InputError: if no frame can be decoded; while iterating, if no frame lies in the selection.
     """
 
-    pixel_aspect = Fraction(1)
-    images: Sequence[Path] = ()
-
     def __init__(self, location: str | Path, selection: Selection, reader: Reader, name: str | None = None) -> None:
         self.location, self.address = public_location(str(location)), str(location)
         self.live = reader.live
         self.name = output_name(Path(location).stem) if name is None else name
         self.reader = reader.name
-        self.first_time: float | None = None
         self._placed = False
         self._selection = selection
         self._max_len = selection.max_len if selection.max_len > 0 else None
@@ -163,12 +172,10 @@ class VideoSource:
 
     @property
     def joints(self) -> Sequence[Joint]:
-        """Where recordings were joined in the input, as far as it was read."""
         return self._reader.joints
 
     @property
     def copyable(self) -> bool:
-        """Whether the input is a file whose packets, in MP4, show just the frames that came out so far."""
         chosen = self._selection
         whole = (
             chosen.start <= 0

@@ -116,7 +116,7 @@ class Job:
         self.relief = relief
         frames_done = f"{summary.frames} frame{'s' * (summary.frames != 1)} in {duration(summary.seconds)}"
         rate = summary.frames / max(summary.seconds, 1e-6)
-        checkpoint = loaded.provenance().checkpoint
+        checkpoint = loaded.provenance()["checkpoint"]
         return f"Done: {frames_done}, {rate:.1f} frames/s{', with sound' * sound}. Model: {checkpoint}."
 
     def _show_progress(self, begun: float, expected: int | None, taken: int, done: int) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..video.frame import Frame, Image
-from ..video.source import Selection
+from ..video.source import Selection, Source
 from .confinement import DecoderLimits, package_folders
 
 logger = logging.getLogger(__name__)
@@ -149,15 +149,8 @@ class Decoder:
         return UploadError(self._name, "time" if out_of_time else "crashed")
 
 
-class UploadSource:
-    """An upload as a stream of frames, iterated once. Outputs take it as a `VideoSource`."""
-
-    pixel_aspect = Fraction(1)
-    # Its sound comes from its decoder too, and so do its packets.
-    joints = ()
-    copyable = False
-    live = False
-    images: Sequence[Path] = ()
+class UploadSource(Source):
+    """An upload as a stream of frames, iterated once. Its sound comes from its decoder too."""
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
         # Outputs carry it: the visitor's name for the file, not this machine's.
@@ -168,7 +161,6 @@ class UploadSource:
         request = {"video": str(video), "selection": {**wanted, "max_len": selection.max_len}}
         self._decoder = Decoder(video.name, limits, request)
         self.process = self._decoder.process
-        self.first_time: float | None = None
         try:
             self._take(self._decoder.answer(), limits.max_pixels)
         except BaseException:
