@@ -12,18 +12,16 @@ import gradio as gr
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 
-from ..errors import UserError
 from ..pipelines.options import ModelOptions
 from ..weights import EXAMPLE, bundled
 from .camera import Cameras
 from .gate import ALIVE, PICTURE, PROGRESS, UPLOAD, Gate, Hosts
 from .handlers import Handlers
-from .messages import Refusal
 from .networks import Networks
 from .options import PageOptions
-from .page import build_page, press_checker
+from .page import COLORMAPS, build_page, press_checker
 from .upload_form import FORM_BYTES, Uploads
 from .visitors import PUBLIC, Visitors
 
@@ -39,11 +37,8 @@ class Application:
         most = options.max_upload_mb * 1_000_000
         self._networks = networks
         self._visitors = visitors
-        self._uploads = Uploads(visitors, most)
-        self._cameras = Cameras(
-            lambda model: networks.get(model).new_stream(),
-            options.max_camera_mb * 1_000_000,
-        )
+        uploads = Uploads(visitors, most)
+        self._cameras = Cameras(lambda model: networks.get(model).new_stream(), options.max_camera_mb * 1_000_000)
         clip, result, still = (
             _publish(visitors, bundled(name))
             for name in (EXAMPLE, *(f"example_videos/{name}" for name in (EXAMPLE_RESULT, EXAMPLE_STILL)))
@@ -54,7 +49,7 @@ class Application:
         gr.mount_gradio_app(app, page, "/", auth=options.auth, max_file_size=most, **looks())
         # Gradio's own application holds the tokens of those who have logged in.
         self._login = app.routes[-1].app if options.auth is not None else None  # type: ignore[attr-defined]
-        own = {UPLOAD: self._upload, PROGRESS: self._progress, PICTURE: self._picture, ALIVE: self._alive}
+        own = {UPLOAD: uploads.receive, PROGRESS: uploads.progress, PICTURE: self._picture, ALIVE: self._alive}
         self.hosts = Hosts(options.server_name, options.allowed_hosts)
         self.gate = Gate(app, own, visitors, self.hosts, press_checker(page), self._signed_in, most + FORM_BYTES)
 
@@ -72,14 +67,6 @@ class Application:
         names = ("access-token-", "access-token-unsecure-")
         return login is None or any(cookies.get(f"{name}{login.cookie_id}") in login.tokens for name in names)
 
-    async def _upload(self, request: Request) -> Response:
-        visitor = self._visitors.get(request.state.owner)
-        return JSONResponse([str(await self._uploads.receive(request, visitor))])
-
-    async def _progress(self, request: Request) -> Response:
-        number = request.query_params.get("upload_id", "")
-        return StreamingResponse(self._uploads.progress(number), media_type="text/event-stream")
-
     async def _alive(self, request: Request) -> Response:
         self._visitors.find(request.state.owner)
         return Response(status_code=204)
@@ -88,16 +75,14 @@ class Application:
         """Depth of a camera's picture; what the page's script asks for, see static/page.js."""
         words = request.query_params
         try:
+            colormap, page = COLORMAPS[COLORMAPS.index(words["colormap"])], words["page"][:60]
             detail = min(max(int(words["detail"]), 14), 518)
             model = ModelOptions(words["encoder"], words["metric"] == "1", input_size=detail)
-            self._networks.offer(words["encoder"], model.metric)
-            visitor = self._visitors.get(request.state.owner)
-            data, page = await request.body(), words["page"][:60]
-            depth = await asyncio.to_thread(self._cameras.step, visitor, page, model, words["colormap"], data)
-        except UserError as error:
-            raise HTTPException(429 if isinstance(error, Refusal) else 400, str(error)) from error
         except (KeyError, ValueError) as error:
             raise HTTPException(400, "The camera's settings cannot be used.") from error
+        self._networks.offer(words["encoder"], model.metric)
+        visitor, data = self._visitors.get(request.state.owner), await request.body()
+        depth = await asyncio.to_thread(self._cameras.step, visitor, page, model, colormap, data)
         return Response(depth, media_type="image/jpeg", headers={"cache-control": "no-store"})
 
 

@@ -1,4 +1,4 @@
-"""How much a request may send, how slowly, and how many there may be."""
+"""How much a request may send, how slowly, and how many requests and connections there may be."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from starlette.exceptions import HTTPException
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
 MOST_DRAINED = 500_000_000
 # A request may take so many seconds, and more for its bytes at the least rate of a connection, in bytes a second.
 PATIENCE, LEAST_RATE = 30.0, 10_000
+# Seconds in which a request's header must be there, from the connection's start or the last answer.
+HEADER_SECONDS = 15.0
+# Connections, of all and of one address. A page needs three; a proxy has one address for all its visitors.
+MOST, MOST_OF_ADDRESS = 300, 100
 # Seconds over which requests are counted.
 SPAN = 10.0
 
@@ -79,3 +84,38 @@ class Body:
         with contextlib.suppress(HTTPException):
             while self._more:
                 await self.next()
+
+
+class Connection(H11Protocol):
+    """uvicorn's, with these bounds. Beyond them, the longest idle connection makes room for a new one."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        others = [other for other in self.connections if isinstance(other, Connection) and other is not self]
+        same = [other for other in others if self.client and other.client and other.client[0] == self.client[0]]
+        for group, most in ((same, MOST_OF_ADDRESS), (others, MOST)):
+            if len(group) >= most:
+                idle = [other for other in group if not other.answering()]
+                (min(idle, key=lambda other: other._since) if idle else self).drop()
+        self._await_header()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)  # ends the timer
+        if not self.answering():
+            self._await_header()
+
+    def on_response_complete(self) -> None:
+        self._since = self.loop.time()
+        super().on_response_complete()  # starts uvicorn's own timer
+
+    def answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def drop(self) -> None:
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _await_header(self) -> None:
+        """Wait for a header no longer than it may take; the rest of a request has its own bounds."""
+        self.timeout_keep_alive_task = self.loop.call_at(self._since + HEADER_SECONDS, self.drop)

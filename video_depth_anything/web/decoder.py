@@ -97,7 +97,7 @@ def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any], limi
     tell(answers, {"kind": "facts", **facts, "source_fps": str(source.source_fps), "fps": str(source.fps)})
     for frame in source.timed():
         stamp = {"time": frame.time, "duration": frame.duration, "source_time": frame.source_time}
-        tell(answers, {"kind": "frame", **stamp}, frame.image.tobytes())
+        tell(answers, {"kind": "frame", "size": frame.image.shape[:2], **stamp}, frame.image.tobytes())
     tell(answers, {"kind": "end"})
 
 

@@ -19,7 +19,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from ..errors import UserError
 from .bounds import Body, Rates
+from .messages import Refusal, message_of
 from .visitors import Visitors
 
 if TYPE_CHECKING:
@@ -106,7 +108,8 @@ class Gate:
             return
         except HTTPException as error:
             refusal = error
-            logger.info("refused: %r %r: %s", scope["method"], scope["path"], error.detail)
+        except UserError as error:
+            refusal = HTTPException(429 if isinstance(error, Refusal) else 400, message_of(error))
         except (TimeoutError, asyncio.TimeoutError, ClientDisconnect):
             # uvicorn ends the connection when the application returns in the midst of an answer.
             logger.info("a response was dropped: the client stopped reading or left")
@@ -114,6 +117,7 @@ class Gate:
         except Exception:
             refusal = HTTPException(500, "Something went wrong on the server.")
             logger.exception("a request failed: %r %r", scope["method"], scope["path"])
+        logger.info("refused: %r %r: %s", scope["method"], scope["path"], refusal.detail)
         if path == UPLOAD:
             await body.drain()
         if not answer.begun:

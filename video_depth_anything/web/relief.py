@@ -6,13 +6,13 @@ import json
 import math
 import struct
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from ..outputs.base import OutputWriter
+from ..outputs.point_clouds import Intrinsics
 from ..video.frame import DepthMap, Frame
 
 Points = npt.NDArray[np.float32]
@@ -92,13 +92,12 @@ def mesh(depth: DepthMap, fov: float) -> Mesh:
     left; (N, 3).
     """
     height, width = depth.shape
-    focal = width / 2 / math.tan(math.radians(fov) / 2)
-    rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
     known = np.isfinite(depth) & (depth > 0)
     z = np.where(known, depth, np.median(depth[known]) if known.any() else 1).astype(np.float32)
-    x, y = (columns - (width - 1) / 2) / focal * z, ((height - 1) / 2 - rows) / focal * z
-    points = np.stack((x, y, -z), axis=-1).reshape(-1, 3)
-    coordinates = np.stack(((columns + 0.5) / width, (rows + 0.5) / height), axis=-1).reshape(-1, 2)
+    focal = Intrinsics.from_fov(fov, depth.shape).focal_x
+    points = Intrinsics.centered(focal, focal, (height - 1, width - 1)).unproject(z) * np.array((1, -1, -1), np.float32)
+    middles = np.meshgrid((np.arange(width) + 0.5) / width, (np.arange(height) + 0.5) / height)
+    coordinates = np.stack(middles, axis=-1, dtype=np.float32).reshape(-1, 2)
     index = np.arange(height * width, dtype=np.uint32).reshape(height, width)
     upper_left, upper_right, lower_left, lower_right = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
     halves = (upper_left, lower_left, upper_right), (upper_right, lower_left, lower_right)
@@ -121,13 +120,9 @@ def view_from(points: Points) -> tuple[float, float, float]:
 def glb(surface: Mesh, jpeg: bytes) -> bytes:
     """A GLB file: a mesh, with a JPEG picture on it that no light changes."""
     points, coordinates, triangles = surface
-    parts = [points.tobytes(), coordinates.tobytes(), triangles.tobytes(), jpeg]
-    views: list[dict[str, Any]] = []
-    data = b""
-    for part, target in zip(parts, (34962, 34962, 34963, None)):  # vertices, vertices, indices, no buffer of OpenGL's
+    views, data = [], b""
+    for part in (points.tobytes(), coordinates.tobytes(), triangles.tobytes(), jpeg):
         views.append({"buffer": 0, "byteOffset": len(data), "byteLength": len(part)})
-        if target is not None:
-            views[-1]["target"] = target
         data += part + bytes(-len(part) % 4)
     ends = {"min": points.min(axis=0).tolist(), "max": points.max(axis=0).tolist()}
     float32, uint32 = 5126, 5125

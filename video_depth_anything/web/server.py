@@ -47,7 +47,7 @@ def serve(options: PageOptions) -> int:
     with stop_on_signals() as stop, closing(_listen(options)) as listening:
         address = _address(options)
         print(f"open {address}", flush=True)
-        if options.auth is None and (options.share or not _is_loopback(options.server_name)):
+        if options.auth is None and (options.share or not ipaddress.ip_address(listening.getsockname()[0]).is_loopback):
             logger.warning("%s", OPEN_TO_ALL)
         # Here, not above: these imports take seconds.
         from .networks import Networks
@@ -86,13 +86,6 @@ def _address(options: PageOptions) -> str:
     return f"http://{f'[{name}]' if ':' in name else name}:{options.server_port}/"
 
 
-def _is_loopback(name: str) -> bool:
-    try:
-        return ipaddress.ip_address(name).is_loopback
-    except ValueError:
-        return name == "localhost"
-
-
 def _application(options: PageOptions, networks: Networks, visitors: Visitors) -> Application:
     # Gradio reads both when it is imported.
     os.environ["GRADIO_TEMP_DIR"] = str(visitors.root)
@@ -109,7 +102,7 @@ def _answering(page: Application, listening: socket.socket, options: PageOptions
     """Answer requests while the block runs."""
     import uvicorn
 
-    from .connections import Connection
+    from .bounds import Connection
 
     config = uvicorn.Config(
         page.gate, http=Connection, log_level="warning", ws="none", timeout_graceful_shutdown=FAREWELL_SECONDS

@@ -8,13 +8,13 @@ import os
 import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import IO
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from .visitors import INCOMING, Visitor, Visitors
+from .visitors import INCOMING, Visitors
 
 NO_ROOM = "There is no room for this file on the server. Cancel a running job, or try again in ten minutes."
 NO_FORM = HTTPException(400, "This is not an upload, or it is incomplete. Try again.")
@@ -69,8 +69,9 @@ class Uploads:
         self._most = most
         self._forms: dict[str, _Form] = {}
 
-    async def receive(self, request: Request, visitor: Visitor) -> Path:
-        """Store the file of an upload; HTTPException has a sentence for the visitor."""
+    async def receive(self, request: Request) -> Response:
+        """Store the file of an upload, and answer its path; HTTPException has a sentence for the visitor."""
+        visitor = self._visitors.get(request.state.owner)
         too_large = HTTPException(413, f"The file is larger than the maximum of {self._most // 1_000_000} MB.")
         length = request.headers.get("content-length", "")
         expected = int(length) if length.isdigit() else self._most + FORM_BYTES
@@ -92,17 +93,23 @@ class Uploads:
                         raise too_large
             if not form.finished:
                 raise NO_FORM
-            return part.rename(visitor.new_folder("upload") / form.name)
+            return JSONResponse([str(part.rename(visitor.new_folder("upload") / form.name))])
         finally:
             part.unlink(missing_ok=True)
             self._forms.pop(number, None)
             self._visitors.release(visitor, expected)
 
-    async def progress(self, number: str) -> AsyncIterator[str]:
-        told = 0
-        while (form := self._forms.get(number)) is not None:
-            update = {"msg": "update", "orig_name": form.name, "chunk_size": form.received - told}
-            told = form.received
-            yield f"data: {json.dumps(update)}\n\n"
-            await asyncio.sleep(0.3)
-        yield 'data: {"msg": "done"}\n\n'
+    async def progress(self, request: Request) -> Response:
+        """How far the upload of a number is, until it has ended."""
+        number = request.query_params.get("upload_id", "")
+
+        async def events() -> AsyncIterator[str]:
+            told = 0
+            while (form := self._forms.get(number)) is not None:
+                update = {"msg": "update", "orig_name": form.name, "chunk_size": form.received - told}
+                told = form.received
+                yield f"data: {json.dumps(update)}\n\n"
+                await asyncio.sleep(0.3)
+            yield 'data: {"msg": "done"}\n\n'
+
+        return StreamingResponse(events(), media_type="text/event-stream")

@@ -62,7 +62,7 @@ class UploadError(InputError):
 class Decoder:
     def __init__(self, name: str, limits: DecoderLimits, request: dict[str, Any]) -> None:
         self._name = name
-        self._patience = limits.patience
+        self._patience, self._max_pixels = limits.patience, limits.max_pixels
         self._silent = False
         environment = {name: os.environ[name] for name in ENVIRONMENT if name in os.environ}
         folders = [Path(__file__).resolve().parents[2], *package_folders()]
@@ -89,28 +89,27 @@ class Decoder:
             self._questions.write(len(data).to_bytes(4, "big") + data)
             self._questions.flush()
 
-    def answer(self) -> dict[str, Any]:
-        """The next line; UploadError if the decoder refuses, crashes, or sends nothing for too long."""
-        with self._awaited():
-            line = self._answers.readline(LONGEST_LINE)
-        try:
-            content = json.loads(line)
-            kind = content["kind"]
-        except (ValueError, TypeError, KeyError):
-            raise self._failure() from None
-        if kind == "refused":
-            if content.get("detail"):
-                logger.info("an upload was refused: %r", content["detail"])
-            raise UploadError(self._name, str(content.get("reason")))
-        return dict(content)
+    def answer(self) -> tuple[dict[str, Any], Image]:
+        """The next line, and the (H, W, 3) pixels of a frame.
 
-    def pixels(self, size: tuple[int, int]) -> Image:
-        """The (H, W, 3) pixels that follow a line; UploadError if fewer come."""
+        UploadError if the decoder refuses, crashes, or sends nothing for too long.
+        """
         with self._awaited():
-            data = self._answers.read(math.prod(size) * 3)
-        if len(data) < math.prod(size) * 3:
-            raise self._failure()
-        return np.frombuffer(data, np.uint8).reshape(*size, 3)
+            try:
+                content = json.loads(self._answers.readline(LONGEST_LINE))
+                height, width = map(int, content["size"]) if content["kind"] == "frame" else (0, 0)
+            except (ValueError, TypeError, KeyError):
+                raise self._failure() from None
+            if content["kind"] == "refused":
+                if content.get("detail"):
+                    logger.info("an upload was refused: %r", content["detail"])
+                raise UploadError(self._name, str(content.get("reason")))
+            if min(height, width) < 0 or height * width > self._max_pixels:
+                raise UploadError(self._name, "too large")
+            pixels = self._answers.read(height * width * 3)
+            if len(pixels) < height * width * 3:
+                raise self._failure()
+        return content, np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
 
     def close(self) -> None:
         self.process.kill()
@@ -162,7 +161,7 @@ class UploadSource(Source):
         self._decoder = Decoder(video.name, limits, request)
         self.process = self._decoder.process
         try:
-            self._take(self._decoder.answer(), limits.max_pixels)
+            self._take(self._decoder.answer()[0], limits.max_pixels)
         except BaseException:
             self._decoder.close()
             raise
@@ -189,12 +188,11 @@ class UploadSource(Source):
     def timed(self) -> Iterator[Frame]:
         """Frames with their times in seconds from the first one."""
         last = -math.inf
-        while (answer := self._decoder.answer())["kind"] == "frame":
-            image = self._decoder.pixels(self.size)
-            time, duration = float(answer["time"]), float(answer["duration"])
-            if not (math.isfinite(time) and math.isfinite(duration) and time > last):
+        while (answer := self._decoder.answer())[0]["kind"] == "frame":
+            facts, image = answer
+            time, duration, own = float(facts["time"]), float(facts["duration"]), facts.get("source_time")
+            if image.shape[:2] != self.size or not (math.isfinite(time) and math.isfinite(duration) and time > last):
                 raise UploadError(self.location, "unreadable")
-            own = answer.get("source_time")
             if last == -math.inf and own is not None:
                 self.first_time = float(own)
             last = time
@@ -218,10 +216,7 @@ class PictureDecoder:
             self._decoder = Decoder("The picture", self._limits, {})
         try:
             self._decoder.ask(data)
-            height, width = self._decoder.answer()["size"]
-            if not 0 < int(height) * int(width) <= self._limits.max_pixels:
-                raise UploadError("The picture", "picture")
-            return self._decoder.pixels((int(height), int(width)))
+            return self._decoder.answer()[1]
         except UploadError:
             self.close()
             raise
@@ -242,7 +237,7 @@ def add_sound(video: Path, pictures: Sequence[Path], begins: float | None, limit
     limits = replace(limits, file_mb=SOUND_FILE_MB, patience=SOUND_SECONDS)
     decoder = Decoder(video.name, limits, {"video": str(video), "sound": files, "begins": begins})
     try:
-        if not decoder.answer().get("sound") or not all(output.is_file() for output in made.values()):
+        if not decoder.answer()[0].get("sound") or not all(output.is_file() for output in made.values()):
             return False
         for path, output in made.items():
             output.replace(path)

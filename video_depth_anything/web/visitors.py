@@ -10,7 +10,6 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -59,8 +58,16 @@ class Visitor:
 
     def used(self) -> int:
         """Bytes on disk; what an active job writes has been reserved and does not count twice."""
-        writing = self.job.folder if self.job is not None and self.job.active() else None
-        return sum(_size(path) for path in _listed(self.folder) if path != writing)
+        writing = str(self.job.folder) if self.job is not None and self.job.active() else ""
+        total = 0
+        for folder, inner, names in os.walk(self.folder):
+            if folder == writing:
+                inner.clear()
+                continue
+            for name in names:
+                with contextlib.suppress(OSError):  # it may have gone meanwhile
+                    total += Path(folder, name).stat().st_size
+        return total
 
 
 class Visitors:
@@ -123,7 +130,7 @@ class Visitors:
             if job is not None and visitor.busy():
                 raise Refusal("Another video of yours is being computed. Wait until it is done, or cancel it.")
             kept = {one.video.parent for one in (visitor.job, visitor.result, job) if one is not None}
-            uploads = [path for path in _listed(visitor.folder) if path.name.startswith("upload") and path not in kept]
+            uploads = [path for path in visitor.folder.glob("upload*") if path not in kept]
             uploads.sort(key=lambda path: path.stat().st_mtime)
             while self.left(visitor) < size and uploads:
                 shutil.rmtree(uploads.pop(0), ignore_errors=True)
@@ -153,7 +160,7 @@ class Visitors:
                     shutil.rmtree(visitor.folder, ignore_errors=True)
         # Gradio leaves copies and parts behind.
         known = {visitor.folder.name for visitor in self._known.values()} | {PUBLIC, INCOMING, LOCK}
-        for path in _listed(self.root):
+        for path in self.root.glob("*"):
             with contextlib.suppress(OSError):
                 if path.name not in known and time.time() - path.stat().st_mtime > KEPT_SECONDS:
                     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
@@ -177,17 +184,3 @@ def remove_dead_pages(parent: Path) -> list[Path]:
                 shutil.rmtree(root, ignore_errors=True)
             removed.append(root)
     return removed
-
-
-def _listed(folder: Path) -> Iterator[Path]:
-    with contextlib.suppress(OSError):
-        yield from folder.iterdir()
-
-
-def _size(path: Path) -> int:
-    """Bytes in a file or folder, part of which may go meanwhile."""
-    total = 0
-    for file in (path, *path.rglob("*")):
-        with contextlib.suppress(OSError):
-            total += file.stat().st_size if file.is_file() else 0
-    return total
