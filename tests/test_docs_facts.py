@@ -13,9 +13,8 @@ from documented import PAGES, ROOT, anchors, flags_of, help_of, links, text_of
 from PIL import Image
 
 import video_depth_anything
-from video_depth_anything.cli.arguments import run_parser
+from video_depth_anything.cli.arguments import page_parser, run_parser
 from video_depth_anything.cli.main import COMMANDS
-from video_depth_anything.cli.page import page_parser
 from video_depth_anything.cli.reference import reference
 
 

@@ -30,12 +30,12 @@ class Option:
     help: str
     default: Any
     parse: Callable[[Any], Any]
-    choices: tuple[str, ...] | None
-    metavar: str | tuple[str, ...] | None
-    nargs: int | str | None
-    short: str | None
-    group: str | None
-    compared: bool
+    choices: tuple[str, ...] | None = None
+    metavar: str | tuple[str, ...] | None = None
+    nargs: int | str | None = None
+    short: str | None = None
+    group: str | None = None
+    compared: bool = True
 
     def checked(self, value: Any) -> Any:
         """A value as a program gives it, taken as its words on the command line would be.
@@ -58,22 +58,9 @@ class Option:
         return found
 
 
-def option(
-    default: Any,
-    help: str,
-    parse: Callable[[Any], Any] = str,
-    *,
-    name: str = "",
-    choices: tuple[str, ...] | None = None,
-    metavar: str | tuple[str, ...] | None = None,
-    nargs: int | str | None = None,
-    short: str | None = None,
-    group: str | None = None,
-    compared: bool = True,
-) -> Any:
-    """A dataclass field that is an option; the arguments are those of `Option`. name: left out, that of the field."""
-    found = Option(name, help, default, parse, choices, metavar, nargs, short, group, compared)
-    return field(default=default, metadata={"option": found})
+def option(default: Any, help: str, parse: Callable[[Any], Any] = str, *, name: str = "", **settings: Any) -> Any:
+    """A dataclass field that is an option; `settings` are those of `Option`. name: left out, that of the field."""
+    return field(default=default, metadata={"option": Option(name, help, default, parse, **settings)})
 
 
 def _option(own: Field[Any]) -> Option | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..options import Option, made, options_of
 from ..outputs.options import CameraOptions, OutputOptions, usual_formats
@@ -12,6 +12,9 @@ from ..outputs.vis_range import VisRange
 from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
 from ..video.options import Limits, Selection
 from .parser import Parser
+
+if TYPE_CHECKING:
+    from ..web.options import PageOptions
 
 SAVED = (*FORMATS, "none")
 # The original scales frames down; a program that brings frames gets depth of their size.
@@ -103,6 +106,20 @@ def run_parser(prog: str, description: str | None, streaming: bool = False) -> P
     return parser
 
 
+def page_parser(prog: str, description: str | None) -> Parser:
+    """The parser of `vda app`. Encoder, metric and input size are what the page begins with."""
+    from ..web.options import PageOptions
+
+    parser = Parser(prog=prog, description=description)
+    add_model_arguments(parser)
+    parser.set_defaults(backend=PageOptions.model.backend)
+    group = parser.add_argument_group("page")
+    for option in options_of(PageOptions):
+        add_option(group, option)
+    add_verbosity(parser)
+    return parser
+
+
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
     """How much is printed."""
     parser.add_argument("-q", "--quiet", action="store_true", help="print warnings and errors only")
@@ -133,6 +150,13 @@ def run_options(args: argparse.Namespace) -> RunOptions:
 def streaming_options(args: argparse.Namespace) -> StreamingOptions:
     """What only `vda stream` has."""
     return made(StreamingOptions, values_of(args))
+
+
+def page_options(args: argparse.Namespace) -> PageOptions:
+    """What `page_parser` has parsed."""
+    from ..web.options import PageOptions
+
+    return made(PageOptions, values_of(args))
 
 
 def values_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -50,15 +50,49 @@ class Console:
 
     @contextmanager
     def progress(self, total: int | None, name: str) -> Iterator[Progress]:
-        """Show frames, frames per second and the time left; yields what is to be called as the run goes on."""
+        """Show frames, frames per second and the time left: a bar on a terminal, a line now and then in a log file.
+
+        Yields what is to be called as the run goes on.
+        """
         if self._quiet:
             yield lambda *_: None
-        elif sys.stderr is not None and sys.stderr.isatty():
-            with _bar(total, name) as advance:
+            return
+        from tqdm import tqdm
+
+        start = said = time.monotonic()
+        finished = 0
+        terminal = sys.stderr is not None and sys.stderr.isatty()
+        # Terminals without a size, as some containers have them, would show nothing.
+        sized = terminal and os.get_terminal_size(sys.stderr.fileno()).columns > 0
+        size: dict[str, Any] = {"dynamic_ncols": True} if sized else {"ncols": 80, "nrows": 24}
+
+        def line(frames: int, work: float) -> None:
+            rate = work / max(time.monotonic() - start, 1e-6)
+            of = "" if total is None or frames > total else f"/{total}"
+            left = _time_left(total, work, start)
+            show(f"{name}: {frames}{of} frames, {rate:.2f} frames/s{', ' * bool(left)}{left}", sys.stderr)
+
+        with tqdm(total=total, desc=encodable(name), disable=not terminal, **size, **BAR, file=sys.stderr) as bar:
+
+            def advance(taken: int, done: int) -> None:
+                nonlocal finished, said
+                finished = done
+                if terminal:
+                    # A file's frame count is a claim; a bar beyond 100 % helps nobody.
+                    if bar.total is not None and taken > bar.total:
+                        bar.total = None
+                    bar.set_postfix_str(_time_left(bar.total, (taken + done) / 2, start), refresh=False)
+                    bar.update(taken - bar.n)
+                elif time.monotonic() - said >= LOG_SECONDS:
+                    said = time.monotonic()
+                    line(taken, (taken + done) / 2)
+
+            try:
                 yield advance
-        else:
-            with _lines(total, name) as advance:
-                yield advance
+            finally:
+                bar.n = finished
+                if not terminal:
+                    line(finished, finished)
 
     def say(self, line: str) -> None:
         """Show a closing line."""
@@ -85,59 +119,10 @@ def encodable(text: str) -> str:
 
 @contextmanager
 def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, a line now and then in a log file; yields what is to be called after each frame."""
+    """As `Console.progress`; yields what is to be called after each frame."""
     counted = itertools.count(1)
     with Console().progress(total, name) as advance:
         yield lambda: advance(*[next(counted)] * 2)
-
-
-@contextmanager
-def _bar(total: int | None, name: str) -> Iterator[Progress]:
-    from tqdm import tqdm
-
-    start, finished = time.monotonic(), 0
-    # Terminals without a size, as some containers have them, would show nothing.
-    sized = os.get_terminal_size(sys.stderr.fileno()).columns > 0
-    size: dict[str, Any] = {"dynamic_ncols": True} if sized else {"ncols": 80, "nrows": 24}
-    with tqdm(total=total, desc=encodable(name), **size, **BAR, file=sys.stderr) as bar:
-
-        def advance(taken: int, done: int) -> None:
-            nonlocal finished
-            finished = done
-            # A file's frame count is a claim; a bar beyond 100 % helps nobody.
-            if bar.total is not None and taken > bar.total:
-                bar.total = None
-            bar.set_postfix_str(_time_left(bar.total, (taken + done) / 2, start), refresh=False)
-            bar.update(taken - bar.n)
-
-        try:
-            yield advance
-        finally:
-            bar.n = finished
-
-
-@contextmanager
-def _lines(total: int | None, name: str) -> Iterator[Progress]:
-    start = said = time.monotonic()
-    finished = 0
-
-    def line(frames: int, work: float) -> None:
-        rate = work / max(time.monotonic() - start, 1e-6)
-        of = "" if total is None or frames > total else f"/{total}"
-        left = _time_left(total, work, start)
-        show(f"{name}: {frames}{of} frames, {rate:.2f} frames/s{', ' * bool(left)}{left}", sys.stderr)
-
-    def advance(taken: int, done: int) -> None:
-        nonlocal finished, said
-        finished = done
-        if time.monotonic() - said >= LOG_SECONDS:
-            said = time.monotonic()
-            line(taken, (taken + done) / 2)
-
-    try:
-        yield advance
-    finally:
-        line(finished, finished)
 
 
 def _time_left(total: int | None, work: float, start: float) -> str:

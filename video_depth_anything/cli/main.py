@@ -46,43 +46,40 @@ def spin_less() -> None:
 
 def run(words: Sequence[str], prog: str) -> int:
     """Compute temporally consistent depth of videos, and write it as video and as data."""
-    from .arguments import inputs_of, run_options, run_parser
-
-    args = run_parser(prog, run.__doc__).parse_args(words)
-
-    def work() -> int:
-        options = run_options(args)
-        if options.model.backend != "torch" and not options.model.compile and find_spec("openvino") is not None:
-            spin_less()  # PyTorch has the small work beside OpenVINO alone then
-        # Heavy imports wait until the arguments are known.
-        from ..pipelines.commands import run_offline
-
-        console = Console(args.quiet)
-        return run_offline(options, inputs_of(args), console.progress, console.say)
-
-    return run_script(work, level_of(args))
+    return _compute(words, prog, run.__doc__, streaming=False)
 
 
 def stream(words: Sequence[str], prog: str) -> int:
     """Compute the depth of a camera, a live stream or a file, frame by frame, as frames arrive."""
+    return _compute(words, prog, stream.__doc__, streaming=True)
+
+
+def _compute(words: Sequence[str], prog: str, description: str | None, streaming: bool) -> int:
     from .arguments import inputs_of, run_options, run_parser, streaming_options
 
-    args = run_parser(prog, stream.__doc__, streaming=True).parse_args(words)
+    args = run_parser(prog, description, streaming).parse_args(words)
 
     def work() -> int:
         options = run_options(args)
-        spin_less()
-        from ..pipelines.commands import run_streaming
+        beside_openvino = (
+            options.model.backend != "torch" and not options.model.compile and find_spec("openvino") is not None
+        )
+        if streaming or beside_openvino:
+            spin_less()  # PyTorch has the small work alone then
+        # Heavy imports wait until the arguments are known.
+        from ..pipelines.commands import run_offline, run_streaming
 
-        console = Console(args.quiet, lines_on_stderr=True)
-        return run_streaming(options, streaming_options(args), inputs_of(args), console.progress, console.say)
+        console = Console(args.quiet, lines_on_stderr=streaming)
+        if streaming:
+            return run_streaming(options, streaming_options(args), inputs_of(args), console.progress, console.say)
+        return run_offline(options, inputs_of(args), console.progress, console.say)
 
     return run_script(work, level_of(args))
 
 
 def app(words: Sequence[str], prog: str) -> int:
     """Serve a web page that computes depth: upload or record a video, view the result, download it."""
-    from .page import page_options, page_parser
+    from .arguments import page_options, page_parser
 
     args = page_parser(prog, app.__doc__).parse_args(words)
 

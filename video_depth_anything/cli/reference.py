@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterator
 
-from .arguments import run_parser
-from .page import page_parser
+from .arguments import page_parser, run_parser
 
 
 def reference() -> str:
