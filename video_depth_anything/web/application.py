@@ -26,7 +26,8 @@ from .upload_form import FORM_BYTES, Uploads
 from .visitors import PUBLIC, Visitors
 
 # What the page shows before the first result: side by side, a still picture of that, and the size (H, W) of a half.
-EXAMPLE_RESULT, EXAMPLE_STILL, EXAMPLE_SIZE = "box_compare.mp4", "box_compare.jpg", (420, 560)
+EXAMPLE_RESULT, EXAMPLE_STILL = "example_videos/box_compare.mp4", "example_videos/box_compare.jpg"
+EXAMPLE_SIZE = (420, 560)
 STATIC = Path(__file__).parent / "static"
 # How long the server waits at its end for a job to notice.
 STOP_SECONDS = 20.0
@@ -39,10 +40,9 @@ class Application:
         self._visitors = visitors
         uploads = Uploads(visitors, most)
         self._cameras = Cameras(lambda model: networks.get(model).new_stream(), options.max_camera_mb * 1_000_000)
-        clip, result, still = (
-            _publish(visitors, bundled(name))
-            for name in (EXAMPLE, *(f"example_videos/{name}" for name in (EXAMPLE_RESULT, EXAMPLE_STILL)))
-        )
+        # Every visitor may read these.
+        names = (EXAMPLE, EXAMPLE_RESULT, EXAMPLE_STILL)
+        clip, result, still = (Path(shutil.copy(bundled(name), visitors.root / PUBLIC)) for name in names)
         self._handlers = Handlers(visitors, networks, options, (result, still, EXAMPLE_SIZE))
         page = build_page(self._handlers, networks, options, clip)
         app = FastAPI(openapi_url=None)
@@ -97,8 +97,3 @@ def looks() -> dict[str, Any]:
         "footer_links": [],
         **dict.fromkeys(off, False),
     }
-
-
-def _publish(visitors: Visitors, path: Path) -> Path:
-    """A copy that every visitor may read."""
-    return Path(shutil.copyfile(path, visitors.root / PUBLIC / path.name))

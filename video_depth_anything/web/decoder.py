@@ -37,7 +37,11 @@ def main(words: list[str]) -> int:
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        load_modules()
+        # While every file may still be read.
+        import av  # noqa: F401
+        import cv2
+
+        cv2.setNumThreads(1)
         limits = DecoderLimits(**request["limits"])
         video = Path(request["video"]) if "video" in request else None
         writable = {Path(output).parent for _, output in request.get("sound", ())}
@@ -63,15 +67,6 @@ def main(words: list[str]) -> int:
     except Exception:
         refuse(answers, "unreadable", traceback.format_exc())
     return 0
-
-
-def load_modules() -> None:
-    """Load what reading needs while every file may still be read."""
-    import av  # noqa: F401
-    import cv2
-    import numpy as np  # noqa: F401
-
-    cv2.setNumThreads(1)
 
 
 def check_container(video: Path, limits: Limits) -> None:

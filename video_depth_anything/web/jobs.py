@@ -79,23 +79,26 @@ class Job:
             self.line = self._compute(networks, max_frames, limits)
             self.stop.check()
             self.keep()
-            self.state = "done"  # last: the page looks at it
+            state: State = "done"
         except BaseException as error:
             self.discard()
             if isinstance(error, Stopped) or self.stop.is_set():
-                self.state, self.line = "cancelled", "Cancelled. Nothing was kept."
+                state, self.line = "cancelled", "Cancelled. Nothing was kept."
             else:
-                self.state, self.line = "failed", message_of(error)
+                state, self.line = "failed", message_of(error)
+        self.state = state  # last: the page looks at it
 
     def _compute(self, networks: Networks, max_frames: int, limits: DecoderLimits) -> str:
         model = self.options.model
         with closing(UploadSource(self.video, self.options.selection, limits)) as source:
-            options = self._with_clouds(source)
-            plan = OutputPlan(options.outputs, options.camera, model.metric)
+            every = math.ceil((source.expected or 1) / NUM_CLOUDS)
+            stride = math.ceil(math.sqrt(math.prod(source.size) / CLOUD_POINTS))
+            camera = replace(self.options.camera, every=every, stride=stride)
+            plan = OutputPlan(self.options.outputs, camera, model.metric)
             check_room(plan, source, max_frames, self.disk)
             loaded = networks.get(model)
             plan = replace(plan, provenance=loaded.provenance())
-            relief = ReliefFrames(self.folder / "relief", source.expected, options.camera.fov, model.metric)
+            relief = ReliefFrames(self.folder / "relief", source.expected, camera.fov, model.metric)
             self.size = source.size
 
             def frames() -> Iterator[Frame]:
@@ -128,12 +131,6 @@ class Job:
         if ESTIMATE_SHARE < share < 1 and seconds > ESTIMATE_SECONDS:
             left = f", about {duration(seconds * (1 - share) / share)} left"
         self.share, self.line = share, f"{share:.0%} of {expected} frames{left}"
-
-    def _with_clouds(self, source: UploadSource) -> RunOptions:
-        """The options with few enough point clouds of few enough points."""
-        every = math.ceil((source.expected or 1) / NUM_CLOUDS)
-        stride = math.ceil(math.sqrt(math.prod(source.size) / CLOUD_POINTS))
-        return replace(self.options, camera=replace(self.options.camera, every=every, stride=stride))
 
     def _collect(self, name: str) -> None:
         """Pack folders and point clouds, and find what there is to download."""
@@ -226,6 +223,6 @@ class JobQueue:
 
     def close(self, seconds: float) -> None:
         """End all jobs, and wait for the running one."""
-        self.cancel(*self._jobs, reason="the page is closing")
         with self._changed:
+            self.cancel(*self._jobs, reason="the page is closing")
             self._changed.wait_for(lambda: not self._jobs, seconds)
