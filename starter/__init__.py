@@ -1,1 +1,1 @@
-"""How the demo checkpoint is made: scenes, caches of features, the gate; `training/` knows nothing of it."""
+"""How the demo checkpoint is made: scenes and caches of features; `training/` never imports it."""

@@ -97,10 +97,6 @@ def clip_name(seed: int, view: int) -> str:
     return f"clip_{seed:08d}_v{view}"
 
 
-def clip_seed(name: str) -> int:
-    return int(name.split("_")[1])
-
-
 def clip_names(path: Path) -> list[str]:
     """The clips that are there by now, sorted."""
     return sorted(entry.name for entry in path.iterdir() if entry.name.startswith("clip_"))

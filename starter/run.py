@@ -1,11 +1,10 @@
-"""A training run on caches of features, validated on procedural clips and by the gate."""
+"""A training run on caches of features, validated on procedural clips."""
 
 from __future__ import annotations
 
 from benchmark.rgbd import open_rgbd_folder
 from starter.cache import fingerprint
 from starter.flags import CacheSettings, scene_options
-from starter.gate import Gate, open_gate
 from starter.network import CachedNetwork
 from starter.scenes.render import SceneOptions, render_clip
 from starter.sources import CacheSource
@@ -31,7 +30,6 @@ class CacheRun(Run):
 
     settings_type = CacheSettings
     source: CacheSource
-    _gate: Gate | None = None
 
     def network(self, model: VideoDepthAnything) -> CachedNetwork:
         args = self.args
@@ -46,8 +44,6 @@ class CacheRun(Run):
 
     def fixed_clips(self) -> list[FixedClip]:
         args, info = self.args, self.source.info
-        if args.gate:
-            self._gate = open_gate(args.gate, self.source)
         args.height, args.width = info.height, info.width
         options = scene_options(args, args.val_frames if args.stage == "clip" else 1)
         return fixed_scenes(args.val_clips, options) + [
@@ -57,6 +53,3 @@ class CacheRun(Run):
 
     def tell_use(self) -> None:
         pass
-
-    def further_values(self) -> dict[str, float]:
-        return self._gate.measure(self.trainer) if self._gate else {}

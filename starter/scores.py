@@ -26,7 +26,7 @@ from video_depth_anything.cli.console import run_script
 from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.config import PRECISIONS
 
-# Far above the seeds of training, and apart from those of its validation and its gate.
+# Far above the seeds of training, and apart from those of its validation.
 FIRST_SEED = 1_500_000_000
 KINDS = ("room", "kitchen", "office", "tabletop", "corridor", "street")
 FARTHEST_SCENE, FARTHEST_RECORDING = 80.0, 10.0

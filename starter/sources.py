@@ -16,14 +16,11 @@ from video_depth_anything.errors import InputError
 class CacheSource:
     """Clips of `frames` frames from caches of features, as far as these are filled by now.
 
-    Attributes:
-        info: description of the first cache.
-        clips: folders of the cached clips, and the number of each one's first sample.
+    `info` describes the first cache.
     """
 
     def __init__(self, paths: Sequence[Path], frames: int, fingerprint: str, encoder_blocks: int = 0) -> None:
         self.info = open_cache(paths[0])
-        self.clips: dict[Path, int] = {}
         self._frames = frames
         self._samples: list[tuple[Path, int, int]] = []  # clip, first frame, how many more it may start at
         for path in paths:
@@ -36,11 +33,10 @@ class CacheSource:
                 raise InputError(f"{path}: its clips have {info.frames} frames, fewer than --frames {frames}")
             if (info.height, info.width) != (self.info.height, self.info.width):
                 raise InputError(f"{path}: its frames are {info.width}x{info.height}, those of {paths[0]} are not")
-            for clip in (path / name for name in clip_names(path)):
-                self.clips[clip] = len(self._samples)
+            for name in clip_names(path):
                 starts = range(0, info.frames - frames + 1, frames)
-                self._samples += [(clip, start, info.frames % frames) for start in starts]
-        if not self.clips:
+                self._samples += [(path / name, start, info.frames % frames) for start in starts]
+        if not self._samples:
             raise InputError(f"{paths[0]}: the cache holds no clips yet")
 
     def __len__(self) -> int:

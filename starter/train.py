@@ -27,8 +27,6 @@ def parser() -> Parser:
     add_run_arguments(result, CacheSettings, UNTRAINED)
     group = result.add_argument_group("caches")
     group.add_argument("--cache", type=Path, nargs="+", required=True, metavar="DIR", help="caches of features")
-    what = "cache of unseen frames: log how well their scale is told, beside a ridge on pooled tokens of --cache"
-    group.add_argument("--gate", type=Path, metavar="DIR", help=what)
     group = result.add_argument_group("validation")
     group.add_argument("--val_rgbd", type=Path, nargs="*", default=[], metavar="DIR", help="folders to validate on")
     add_validation_arguments(group)

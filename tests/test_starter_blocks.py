@@ -1,4 +1,4 @@
-"""The encoder's last blocks in training: live on the stream that a cache keeps, and the gate that judges the scale."""
+"""The encoder's last blocks in training: live on the stream that a cache keeps."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from torch import Tensor
 from starter import train
 from starter.cache import fingerprint
 from starter.flags import CacheSettings
-from starter.gate import log_medians, predict, ridge
 from starter.network import CachedNetwork, encode_frozen, maps_from_stream
 from training.batches import Batch
 from training.network import frozen_encoder, token_maps
 from training.processes import ProcessGroup
 from training.settings import Settings
-from training.sources import Sample
 from training.trainer import Trainer
 from video_depth_anything.device import Execution
 from video_depth_anything.transform import preprocess
@@ -127,22 +125,6 @@ def test_coarse_training_learns_two_pixels_a_patch(model: VideoDepthAnything, im
     assert torch.equal(trainer.network.pixels(ramp), torch.nn.functional.avg_pool2d(ramp, 7))
 
 
-def test_the_gate_predicts_in_half_precision_from_half_precision_caches(
-    model: VideoDepthAnything, images: Tensor
-) -> None:
-    settings = Settings(encoder_blocks=3, encoder_lr=1e-4)
-    network = CachedNetwork(model, "image", encoder_blocks=3)
-    half, full = (
-        Trainer(network, settings, Execution(torch.device("cpu"), dtype, 1), ProcessGroup())
-        for dtype in (torch.bfloat16, None)
-    )
-    inputs = tuple(x[0].half() for x in cached(model, images, 3))
-    samples = [Sample(tuple(x[t : t + 1] for x in inputs), images[t], images[t] > 0) for t in range(3)]
-    told, wanted = predict(half, samples), predict(full, samples)
-    assert told.shape == (3, HEIGHT, WIDTH)
-    assert np.abs(told - wanted).mean() < 0.1 * wanted.std()
-
-
 def test_rates_and_refusals_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     parse = functools.partial(train.parse)
     common = ["--output", "run", "--cache", "cache"]
@@ -153,19 +135,3 @@ def test_rates_and_refusals_of_the_command_line(capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit):
             parse([*common, *wrong])
         assert word in capsys.readouterr().err
-
-
-def test_the_ridge_finds_what_is_linear_and_shrinks_what_is_noise() -> None:
-    rng = np.random.default_rng(0)
-    features, asked = rng.normal(size=(300, 40)) * 3 + 1, rng.normal(size=(100, 40)) * 3 + 1
-    weights = rng.normal(size=40)
-    told = ridge(features, features @ weights + 2, asked)
-    assert np.std(told - (asked @ weights + 2)) < 0.1 * np.std(asked @ weights)
-    noise = ridge(features, rng.normal(size=300), asked)
-    assert noise.std() < 0.3
-
-
-def test_log_medians_count_valid_pixels() -> None:
-    maps = np.array([[[1.0, 2.0, 100.0]], [[5.0, 5.0, 5.0]]])
-    valid = np.array([[[True, True, False]], [[False, False, False]]])
-    np.testing.assert_allclose(log_medians(maps, valid), [np.log(1.5), 0])

@@ -77,7 +77,7 @@ def test_samples_of_caches_cover_every_frame(tmp_path: Path) -> None:
         cache.create_cache(tmp_path / name, INFO)
         parts |= {(name, seed): write_clip(tmp_path / name, seed) for seed in (2, 1)}
     source = CacheSource([tmp_path / "a", tmp_path / "b"], 3, INFO.fingerprint)
-    assert len(source) == 4 and list(source.clips.values()) == [0, 1, 2, 3]
+    assert len(source) == 4
     starts = set()
     for draw in range(20):
         sample = source.sample(2, np.random.default_rng(draw))

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from starter import contact_sheet
 from starter.scenes import shapes
 from starter.scenes.camera_paths import intrinsics, look_at
 from starter.scenes.mesh import Mesh
@@ -20,7 +16,6 @@ from starter.scenes.render import KINDS, SceneOptions, render_clip
 from starter.scenes.shading import Renderer
 from starter.scenes.world import Light, MaterialTable, Moving, Sky, World
 from training.clips import Clip
-from video_depth_anything.cli.console import run_script
 from video_depth_anything.errors import UsageError
 
 pytestmark = pytest.mark.slow
@@ -173,17 +168,3 @@ def test_wrong_options_are_named() -> None:
         render_clip(0, SceneOptions(kinds=("ocean",)))
     with pytest.raises(ValueError, match="at least 1"):
         render_clip(0, SceneOptions(num_frames=0))
-
-
-def test_contact_sheet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    def run(kind: str, out: Path) -> int:
-        words = ["contact_sheet", "--count", "2", "--width", "40", "--kinds", kind, "--out", str(out)]
-        monkeypatch.setattr(sys, "argv", words)
-        return run_script(contact_sheet.main)
-
-    assert run("pile", tmp_path / "a.png") == 0
-    sheet = cv2.imread(str(tmp_path / "a.png"))
-    assert sheet is not None and sheet.shape[1] % 80 == 0 and sheet.std() > 5
-    assert run("ocean", tmp_path / "b.png") == 2
-    assert "ocean" in capsys.readouterr().err
-    assert not (tmp_path / "b.png").exists()

@@ -1,21 +1,17 @@
-"""What a score says of a right map, of one with the right shape at another scale, and of a blurred one; sheets."""
+"""What a score says of a right map, of one with the right shape at another scale, and of a blurred one."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import cv2
-import imageio.v3 as iio
 import numpy as np
 import pytest
 
 pytest.importorskip("open3d")
 
-from starter import sheets
 from starter.scenes.render import SceneOptions
 from starter.scores import Frame, rendered_frames, score
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 def steps(near: float) -> Frame:
@@ -44,11 +40,3 @@ def test_rendered_frames_are_kept(tmp_path: Path) -> None:
     first = rendered_frames(2, options, tmp_path / "kept.npz")
     again = rendered_frames(1, options, tmp_path / "kept.npz")
     assert len(again) == 1 and (again[0].depth == first[0].depth).all() and (again[0].image == first[0].image).all()
-
-
-def test_sheet_has_a_row_a_frame_and_a_column_a_checkpoint_and_size(tmp_path: Path) -> None:
-    checkpoint = str(ROOT / "assets/checkpoints/starter_vits.pth")
-    clip, out = str(ROOT / "assets/example_videos/box.mp4"), tmp_path / "sheet.png"
-    words = ["--inputs", clip, "--count", "2", "--input_sizes", "28", "42", "--width", "64", "--out", str(out)]
-    assert sheets.main(["--checkpoints", checkpoint, *words]) == 0
-    assert iio.imread(out).shape[:2] == (2 * 48, 3 * 64)

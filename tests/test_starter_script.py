@@ -14,10 +14,7 @@ import torch
 
 from starter import evaluate, make_cache
 from starter import train as starter_train
-from starter.gate import open_gate
-from starter.sources import CacheSource
 from video_depth_anything.checkpoint import load_model
-from video_depth_anything.errors import InputError
 
 pytestmark = pytest.mark.slow
 
@@ -53,22 +50,18 @@ def test_scenes_to_cache_to_checkpoint_to_quality(
     assert all(0 < row["delta1"] <= 1 and row["tae"] is not None for row in rows)
 
 
-def test_live_encoder_blocks_from_a_cache_to_a_checkpoint_with_the_gate_in_the_log(
+def test_live_encoder_blocks_from_a_cache_to_a_checkpoint(
     call: Callable[..., Result], checkpoint: Path, tmp_path: Path
 ) -> None:
-    cache, gate, run = tmp_path / "cache", tmp_path / "gate", tmp_path / "run"
+    cache, run = tmp_path / "cache", tmp_path / "run"
     making = ["--frames", 1, "--encoder_blocks", 3, "--kinds", "inside", "--checkpoint", checkpoint, *SIZE, *CPU]
     assert call(make_cache.main, *making, "--out", cache, "--clips", 4)[0] == 0
-    assert call(make_cache.main, *making, "--out", gate, "--clips", 2, "--seed", 1000)[0] == 0
     assert np.load(cache / "clip_00000000_v0" / "stream.npy").shape == (1, 7, 384)
     assert np.load(cache / "clip_00000000_v0" / "tokens.npy").shape == (1, 2, 2, 3, 384)
     recipe = ["--checkpoint", checkpoint, "--steps", 1, "--batch", 2, "--val_clips", 0, *CPU, "--no-tensorboard"]
-    files = ["--cache", cache, "--gate", gate, "--output", run]
+    files = ["--cache", cache, "--output", run]
     code, _, messages = call(starter_train.main, *recipe, *files, "--encoder_blocks", 3)
     assert code == 0, messages
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    (found,) = [line for line in lines if "val/gate/scale_sd" in line]
-    assert found["val/gate/scale_sd"] > 0 and found["val/gate/ridge_sd"] > 0
     trained, original = (torch.load(p, weights_only=True) for p in (run / "model.pth", checkpoint))
     assert list(trained) == list(original)
     for block, same in ((8, True), (9, False), (11, False)):
@@ -77,9 +70,6 @@ def test_live_encoder_blocks_from_a_cache_to_a_checkpoint_with_the_gate_in_the_l
     load_model("vits", checkpoint=run / "model.pth", device="cpu")
     code, _, messages = call(starter_train.main, *recipe, "--cache", cache, "--output", tmp_path / "other")
     assert (code, messages.count("\n")) == (2, 1) and "--encoder_blocks 3, not 0" in messages
-    source = CacheSource([cache], 1, json.loads((cache / "cache.json").read_text())["fingerprint"], 3)
-    with pytest.raises(InputError, match="is in --cache too"):
-        open_gate(cache, source)
 
 
 def test_help_needs_nothing_heavy() -> None:

@@ -155,7 +155,7 @@ class Run:
         save_checkpoint(self.trainer.averaged_state(), args.output / MODEL, args.half, args.metric)
 
     def _validate(self, fixed: list[FixedClip], log: TrainingLog) -> None:
-        values = validate(self.trainer, fixed) | self.further_values()
+        values = validate(self.trainer, fixed)
         if values:
             log.write(self.trainer.step, {f"val/{name}": value for name, value in values.items()})
             shown = ", ".join(f"{name} {value:.3f}" for name, value in values.items())
@@ -221,7 +221,3 @@ class Run:
         args = self.args
         words = [f"--checkpoint {args.output / MODEL} --encoder {args.encoder} --input_size {args.input_size}"]
         logger.info("use it: vda run CLIP %s", " ".join(words + ["--metric"] * args.metric))
-
-    def further_values(self) -> dict[str, float]:
-        """What else validation logs."""
-        return {}
