@@ -18,8 +18,8 @@ from .options import CameraOptions, DepthKind, OutputOptions
 from .values import Values
 
 if TYPE_CHECKING:
-    from ..video.copying import Original
     from ..video.sound import AudioTrack
+    from ..video.source import Source
 
 
 class Numbering(NamedTuple):
@@ -51,7 +51,7 @@ class RunInfo:
     camera: CameraOptions = CameraOptions()
     ends: tuple[float, float] | None = None  # lowest and highest value of the video, where known beforehand
     audio: AudioTrack | None = None
-    original: Original | None = None  # the source's file, if its packets may be copied
+    original: Source | None = None  # the source, if its packets may be copied
     numbering: Numbering = Numbering()  # noqa: RUF009 - immutable
 
     def path(self, ending: str) -> Path:

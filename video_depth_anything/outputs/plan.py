@@ -14,7 +14,6 @@ from importlib import import_module
 from pathlib import Path
 
 from ..errors import OutputError, UsageError
-from ..video.copying import Original
 from ..video.inputs import Input
 from ..video.names import printable
 from ..video.options import FrameRange
@@ -241,8 +240,7 @@ class OutputPlan:
         logger.info("disk: up to %s (%s)", readable(total), parts)
 
     def _make_writers(self, source: Source, run: RunInfo) -> list[OutputWriter]:
-        original = Original(Path(source.location), lambda: source.copyable) if source.copyable else None
-        run = replace(run, audio=self._sound(source), original=original)
+        run = replace(run, audio=self._sound(source), original=source if source.copyable else None)
         late = self._late() if run.ends is None else []
         writers: list[OutputWriter] = []
         with contextlib.ExitStack() as failed:

@@ -5,51 +5,43 @@ from __future__ import annotations
 import logging
 import os
 from array import array
-from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import av
+from av.container import InputContainer
+
 from ..errors import InputError, OutputError
-from ..files import commit, discard, partial_path
 from .headers import video_stream
 from .names import printable
 from .sound import AudioTrack, Sound
 from .writer import BEHIND, TickClock, VideoWriter, open_mp4
 
 if TYPE_CHECKING:
-    from av.container import InputContainer
+    from .source import Source
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Original:
-    """A file whose packets may be copied, and whether they show just the frames that were read of it so far."""
-
-    location: Path
-    unchanged: Callable[[], bool]
-
-
 class VideoCopier:
-    """Writes the frames of a file as its own packets at their own times, all at the end, under the name `path` (.mp4).
+    """Writes the frames of a `copyable` source as its own packets, all at the end, under the name `path` (.mp4).
 
     Where the packets turn out to show something else, because the run was cut short or the file is damaged, the frames
     are read again and encoded, as by `VideoWriter`.
     """
 
-    def __init__(self, path: Path, original: Original, fps: Fraction, audio: AudioTrack | None, codec: str) -> None:
+    def __init__(self, path: Path, source: Source, fps: Fraction, audio: AudioTrack | None, codec: str) -> None:
         self.path = path
-        self._original = original
+        self._source = source
         self._fps, self._audio, self._codec = fps, audio, codec
         self._times = array("d")
         self._end = 0.0
         # Stays readable where another file takes its name during the run.
-        self._file = original.location.open("rb")
+        self._file = Path(source.location).open("rb")
         self._state = self._state_now()
-        logger.info("%s: the frames of %s are copied, not encoded again", path.name, printable(original.location))
+        logger.info("%s: the frames of %s are copied, not encoded again", path.name, printable(source.location))
 
     def write(self, _picture: object, time: float, duration: float) -> None:
         """Take note of the next frame: when it is shown and for how long, in seconds."""
@@ -58,17 +50,13 @@ class VideoCopier:
 
     def close(self) -> None:
         """Write the file. Where its frames cannot be read a second time it is left out with a warning."""
-        import av
-
         try:
             changed = self._state_now() != self._state
             if changed:
                 text = "%s changed while it was read; %s shows its present content"
-                logger.warning(text, printable(self._original.location), self.path.name)
-            if changed or not self._original.unchanged() or not self._copied():
+                logger.warning(text, printable(self._source.location), self.path.name)
+            if changed or not self._source.copyable or not self._copied():
                 self._encode()
-            else:
-                commit(self.path)
         except InputError as error:
             self.abort()
             logger.warning("%s is omitted: %s", self.path.name, error)
@@ -83,7 +71,7 @@ class VideoCopier:
     def abort(self) -> None:
         """Remove what was written."""
         self._file.close()
-        discard(self.path)
+        self.path.unlink(missing_ok=True)
 
     def _state_now(self) -> tuple[int, int]:
         found = os.fstat(self._file.fileno())
@@ -92,11 +80,11 @@ class VideoCopier:
     def _copied(self) -> bool:
         """Copy the packets, if there are as many as frames; whether that was so."""
         with self._opened() as given:
-            stream = video_stream(given, str(self._original.location))
+            stream = video_stream(given, self._source.location)
             base = stream.time_base or Fraction(1, 1000)
             stamps = [packet.pts for packet in given.demux(stream) if packet.size]
         known = [stamp for stamp in stamps if stamp is not None]
-        if len(known) != len(stamps) or len(stamps) != len(self._times):
+        if not len(known) == len(stamps) == len(self._times):
             return False
         clock, first = TickClock(self._fps), min(known)
         ticks = [clock.at(float((stamp - first) * base)) for stamp in known]
@@ -106,17 +94,17 @@ class VideoCopier:
         # A packet is stored before it is shown; the stored clock runs late by as many frames.
         delay = max(index - shown[tick] for index, tick in enumerate(ticks))
         stored = [(index - delay) * clock.step for index in range(delay)] + sorted(ticks)
-        with self._opened() as given, open_mp4(partial_path(self.path)) as output:
-            stream = video_stream(given, str(self._original.location))
+        with self._opened() as given, open_mp4(self.path) as output:
+            stream = video_stream(given, self._source.location)
             copied = output.add_stream_from_template(stream)
             copied.time_base = clock.tick
             sound = None if self._audio is None else Sound.opened(self._audio, output, self.path.name)
+            # The container has the times at which packets are stored: the last one makes up for the delay.
+            ends = [*stored[1 : len(ticks)], stored[0] + clock.at(self._end)]
             packets = (packet for packet in given.demux(stream) if packet.size)
-            for packet, pts, dts, following in zip(packets, ticks, stored, [*stored[1 : len(ticks)], None]):
-                packet.pts, packet.dts, packet.time_base, packet.stream = pts, dts, clock.tick, copied
-                # MP4 takes its length from the clock by which packets are stored: the last one makes up for the delay.
-                end = stored[0] + clock.at(self._end) if following is None else following
-                packet.duration = max(end - dts, 1)
+            for packet, pts, dts, end in zip(packets, ticks, stored, ends):
+                packet.stream, packet.time_base = copied, clock.tick
+                packet.pts, packet.dts, packet.duration = pts, dts, max(end - dts, 1)
                 output.mux(packet)
                 if sound is not None:
                     sound.write_until(float(dts * clock.tick) - BEHIND)
@@ -125,8 +113,6 @@ class VideoCopier:
         return True
 
     def _opened(self) -> InputContainer:
-        import av
-
         self._file.seek(0)
         return av.open(self._file, "r")
 
@@ -134,7 +120,7 @@ class VideoCopier:
         from .source import open_video
 
         logger.info("%s: its frames are encoded: not all of them were used unchanged", self.path.name)
-        with closing(open_video(self._original.location)) as source:
+        with closing(open_video(self._source.location)) as source:
             writer = VideoWriter(self.path, source.size, self._fps, audio=self._audio, codec=self._codec)
             try:
                 for frame, time, end in zip(source, self._times, [*self._times[1:], self._end]):

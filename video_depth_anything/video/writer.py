@@ -7,20 +7,20 @@ import logging
 from collections import deque
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
+import av
+import cv2
 import numpy as np
 import numpy.typing as npt
+from av import VideoFrame, VideoStream
+from av.container import OutputContainer
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 
 from ..errors import OutputError
-from ..files import commit, discard, partial_path
 from .names import printable
 from .sound import AudioTrack, Sound
 from .yuv import painted, yuv_table
-
-if TYPE_CHECKING:
-    from av import VideoFrame, VideoStream
-    from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -61,11 +61,7 @@ BEHIND = 0.5
 
 
 class TickClock:
-    """Times in seconds as ticks of a container: whole frames where a constant rate has them, exact to a tick elsewhere.
-
-    Args:
-        fps: the nominal rate.
-    """
+    """Times in seconds as ticks of a container: whole frames where a constant rate has them, else exact to a tick."""
 
     def __init__(self, fps: Fraction) -> None:
         self.step = fps.denominator * max(min(-(-FINEST // fps.numerator), LONGEST // 8 // fps.denominator), 1)
@@ -81,33 +77,25 @@ class TickClock:
 
 
 def check_codec(codec: str) -> None:
-    """Refuse encoders whose videos MP4 players do not play.
-
-    Raises:
-        OutputError: naming what can be used.
-    """
+    """Refuse encoders whose videos MP4 players do not play; those that are not available here pass."""
     if codec == X264:
         return
-    import av
-
     try:
         kind = av.Codec(codec, "w").canonical_name
     except (av.FFmpegError, ValueError):
-        return  # not available here, which is found out when it is opened
+        return
     if kind not in PLAYED:
         raise OutputError(f"--codec {codec} writes {kind}; use an H.264 or HEVC encoder, such as libx264 or libx265")
 
 
 def open_mp4(path: Path, tick: Fraction | None = None) -> OutputContainer:
     """A container to write, whose index will stand before its data; `tick` in seconds keeps FFmpeg from a finer one."""
-    import av
-
     options = {"movflags": "+faststart"} | ({"video_track_timescale": str(1 / tick)} if tick else {})
     return av.open(f"file:{path}", "w", format="mp4", container_options=options)
 
 
 class VideoWriter:
-    """Writes one video file, which has its name only after `close`.
+    """Writes one video file, which is whole after `close`.
 
     Args:
         path: where to; .mp4 for colour, .mkv for 16 bits.
@@ -134,19 +122,16 @@ class VideoWriter:
         codec: str = X264,
         table: npt.NDArray[np.uint8] | None = None,
     ) -> None:
-        import av
-        from av.video.reformatter import VideoReformatter
-
-        if pixels == "rgb24":
+        self._mp4 = pixels == "rgb24"
+        if self._mp4:
             check_codec(codec)
         self.path = path
         self._size = size
         self._fps = fps
-        self._pixels = pixels
         self._audio = audio
         self._sound: Sound | None = None
         self._clock = TickClock(fps)
-        self._pad = (size[0] % 2, size[1] % 2) if pixels == "rgb24" else (0, 0)
+        self._pad = (size[0] % 2, size[1] % 2) if self._mp4 else (0, 0)
         height, width = (side + pad for side, pad in zip(size, self._pad))
         if any(self._pad):
             logger.info("%s is padded to even sides: %dx%d", path.name, width, height)
@@ -161,7 +146,7 @@ class VideoWriter:
         # Of the frames that the encoder has, until their packets come.
         self._durations: deque[int] = deque()
         try:
-            self._output, self._stream = self._open(codec if pixels == "rgb24" else "ffv1", width, height)
+            self._output, self._stream = self._open(codec if self._mp4 else "ffv1", width, height)
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 
@@ -173,8 +158,6 @@ class VideoWriter:
             time: when it is shown, in seconds from any fixed point; later than the frame before. None: one frame later.
             duration: for how long, in seconds; None: one frame.
         """
-        import av
-
         if frame.shape[:2] != self._size:
             raise ValueError(f"frame is {frame.shape}, the video has {self._size}")
         if self._count == 0:
@@ -206,9 +189,7 @@ class VideoWriter:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Finish the file and give it its name."""
-        import av
-
+        """Finish the file."""
         try:
             if not self._count:
                 self._output.start_encoding()
@@ -224,7 +205,6 @@ class VideoWriter:
             if self._sound is not None:
                 self._sound.finish(float((self._last + self._duration) * self._clock.tick))
             self._output.close()
-            commit(self.path)
         except BaseException as error:
             self.abort()
             if isinstance(error, (av.FFmpegError, OSError)):
@@ -233,33 +213,28 @@ class VideoWriter:
 
     def abort(self) -> None:
         """Stop and remove what was written."""
-        import av
-
         if self._sound is not None:
             self._sound.close()
         with contextlib.suppress(av.FFmpegError, OSError):
             self._output.close()
-        discard(self.path)
+        self.path.unlink(missing_ok=True)
 
     def _failure(self, error: Exception) -> OutputError:
-        reason = getattr(error, "strerror", None) or error
-        return OutputError(f"cannot write {printable(self.path)}: {reason}")
+        return OutputError(f"cannot write {printable(self.path)}: {getattr(error, 'strerror', None) or error}")
 
     def _open(self, codec: str, width: int, height: int) -> tuple[OutputContainer, VideoStream]:
-        import av
-
-        mp4 = self._pixels == "rgb24"
-        partial = partial_path(self.path)
-        output = open_mp4(partial, self._clock.tick) if mp4 else av.open(f"file:{partial}", "w", format="matroska")
+        output = (
+            open_mp4(self.path, self._clock.tick) if self._mp4 else av.open(f"file:{self.path}", "w", format="matroska")
+        )
         try:
             quality = SMOOTH if self._smooth and codec == X264 else QUALITY.get(codec, {})
-            options = {"bf": "0", **quality} if mp4 else FFV1
+            options = {"bf": "0", **quality} if self._mp4 else FFV1
             stream = cast("VideoStream", output.add_stream(codec, rate=self._fps, options=options))
             stream.width, stream.height = width, height
-            stream.pix_fmt = "yuv420p" if mp4 else "gray16le"
+            stream.pix_fmt = "yuv420p" if self._mp4 else "gray16le"
             context = stream.codec_context
             context.time_base = self._clock.tick
-            if mp4:
+            if self._mp4:
                 context.colorspace, context.color_primaries = MATRIX, PRIMARIES
                 context.color_trc, context.color_range = TRANSFER, RANGE
                 if context.codec.canonical_name == "hevc":
@@ -275,14 +250,10 @@ class VideoWriter:
 
     def _picture(self, frame: npt.NDArray[Any], tick: int) -> VideoFrame:
         """A frame in the encoder's pixel format, with a copy of the numbers."""
-        import av
-        import cv2
-        from av.video.reformatter import ColorRange, Colorspace, Interpolation
-
         pixels: npt.NDArray[Any] = np.ascontiguousarray(frame)
         if any(self._pad):
             pixels = cv2.copyMakeBorder(pixels, 0, self._pad[0], 0, self._pad[1], cv2.BORDER_REPLICATE)
-        if self._pixels == "gray16le":
+        if not self._mp4:
             picture = av.VideoFrame.from_ndarray(pixels, format="gray16le")
         elif frame.ndim == 2:
             picture = painted(pixels, self._table)
@@ -294,7 +265,7 @@ class VideoWriter:
                 dst_color_range=ColorRange.MPEG,
                 interpolation=Interpolation.BICUBIC,
             )
-        if self._pixels == "rgb24":
+        if self._mp4:
             picture.colorspace, picture.color_range = MATRIX, RANGE
             picture.color_primaries, picture.color_trc = PRIMARIES, TRANSFER
         picture.pts, picture.time_base = tick, self._clock.tick
