@@ -10,16 +10,15 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+
+import av
+from av.container import InputContainer
 
 from ..errors import InputError
 from .names import printable
 from .options import TIMEOUT
 from .options import USUAL_LIMITS as USUAL_LIMITS
 from .options import Limits as Limits
-
-if TYPE_CHECKING:
-    from av.container import InputContainer
 
 # Containers that hold their data themselves. Those that name other files or addresses are missing: HLS, DASH, concat,
 # SDP, IMF, image patterns.
@@ -41,18 +40,10 @@ def is_address(location: str) -> bool:
 def open_container(
     location: str, limits: Limits = USUAL_LIMITS, options: Mapping[str, str] = MappingProxyType({})
 ) -> InputContainer:
-    """Open a file, address, pipe or device for demuxing.
+    """Open a file, address, pipe or device for demuxing, with further options of FFmpeg.
 
-    Args:
-        location: a path, which may hold colons and bytes that are no UTF-8, or an address such as http://host/a.mp4.
-        limits: what the input may ask for.
-        options: of FFmpeg, to be added.
-
-    Raises:
-        InputError: if it is missing, silent, refused by `limits`, or in no known format.
+    InputError if it is missing, silent, refused by `limits`, or in no known format.
     """
-    import av
-
     options = {**options, "max_pixels": str(limits.max_pixels)}
     if is_address(location):
         if not limits.trusted:
@@ -100,19 +91,16 @@ def _mode_of(location: str) -> int:
 
 def reading_error(location: str, error: Exception, timeout: float = TIMEOUT, begun: bool = False) -> InputError:
     """An error of the library, of the operating system, or `TimeoutError` as one line that names the input."""
-    import av
-
     if isinstance(error, (av.error.ExitError, TimeoutError)):
         return InputError(f"cannot read {printable(location)}: nothing came for {timeout:g} seconds")
     reason = getattr(error, "strerror", None) or str(error)
     if begun:
         return InputError(f"{printable(location)} broke off: {reason}")
+    if isinstance(error, av.error.ProtocolNotFoundError):
+        why = "the FFmpeg in PyAV does not support this kind of address"
+        return InputError(f"cannot read {printable(location)}: {why}")
     if isinstance(error, av.error.InvalidDataError):
         reason = "it has no video stream"
-    elif isinstance(error, av.error.ProtocolNotFoundError):
-        return InputError(
-            f"cannot read {printable(location)}: the FFmpeg in PyAV does not support this kind of address"
-        )
     elif isinstance(error, (av.error.ArgumentError, av.error.DemuxerNotFoundError)):
         reason = "this container is not supported"
     return InputError(f"cannot read {printable(location)}: not a video, or damaged: {reason}")
@@ -121,8 +109,6 @@ def reading_error(location: str, error: Exception, timeout: float = TIMEOUT, beg
 @contextmanager
 def readable(location: str, timeout: float = TIMEOUT) -> Iterator[None]:
     """Turn errors into one line that names the input, as `reading_error` does."""
-    import av
-
     try:
         yield
     except (av.FFmpegError, OSError) as error:

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
-from typing import TYPE_CHECKING
 
+import av
 import numpy as np
 import numpy.typing as npt
+from av import VideoFrame
+from av.filter import Graph
+from av.video.reformatter import VideoReformatter
 
 from ..errors import InputError
+from .cropping import Crop
 from .filters import filter_graph
 from .names import printable
-
-if TYPE_CHECKING:
-    from av import VideoFrame
-    from av.filter import Graph
-
-    from .cropping import Crop
-    from .tone_mapping import ToneMapper
+from .tone_mapping import ToneMapper
 
 logger = logging.getLogger(__name__)
 
@@ -89,8 +87,6 @@ class Converter:
     """
 
     def __init__(self, location: str, pixel_aspect: Fraction | None, crop: Crop | None = None) -> None:
-        from av.video.reformatter import VideoReformatter
-
         # The GNU allocator takes memory from the system and gives it back for every frame, a fifth of the work, until
         # it has seen a block as large as it ever keeps.
         np.empty(KEPT_BLOCK, np.uint8)
@@ -108,8 +104,6 @@ class Converter:
 
     def picture(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
         """A frame as (H, W, 3) uint8 RGB."""
-        import av
-
         if self.orientation is None or frame.rotation != self._rotation:
             # Looked up only where it changes: the binding's view of side data and its frame refer to each other, so
             # that a frame asked for it stays in memory until the garbage collector comes by.
@@ -166,8 +160,6 @@ class Converter:
         frame.colorspace = matrix
 
     def _tone_mapped(self, frame: VideoFrame) -> VideoFrame:
-        from .tone_mapping import ToneMapper
-
         if self._tone_mapper is None:
             logger.info("%s is HDR; it is tone mapped to SDR", self._location)
             self._tone_mapper = ToneMapper("pq" if frame.color_trc == PQ else "hlg", frame.color_primaries)

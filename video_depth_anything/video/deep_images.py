@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import av
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -36,12 +39,13 @@ class ImageError(Exception):
 
 
 class Page(NamedTuple):
-    """A picture of a file, seconds it is shown, how many the file claims, and a note for the user."""
+    """A picture of a file."""
 
     image: Picture
-    seconds: float | None = None
-    total: int = 1
-    note: str = ""
+    seconds: float | None = None  # for which it is shown
+    total: int = 1  # how many the file claims to hold
+    note: str = ""  # for the user
+    pixel_aspect: Fraction = Fraction(1)  # of the file's pixels, width over height; those of the picture are square
 
 
 def check_pixels(width: int, height: int, max_pixels: int) -> None:
@@ -104,8 +108,6 @@ def _mistaken_by_opencv(path: Path, max_pixels: int) -> bool:
 def _through_opencv(
     data: npt.NDArray[np.uint8], is_tiff: bool, pages: int, colorspace: Colorspace, max_pixels: int
 ) -> Iterator[Page]:
-    import cv2
-
     read_pages: Callable[..., Any] = cv2.imdecodemulti
     size: tuple[int, ...] | None = None
     for index in range(pages):
@@ -133,8 +135,6 @@ def _through_opencv(
 
 def through_ffmpeg(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
     """The picture as FFmpeg reads it, which scales 10 or 12 bits; of Cineon and DPX, "auto" goes by the header."""
-    import av
-
     try:
         with av.open(f"file:{path}", "r", options={"max_pixels": str(max_pixels)}) as container:
             stream = container.streams.video[0]

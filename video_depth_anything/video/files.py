@@ -9,7 +9,13 @@ from collections.abc import Iterator
 from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import av
+from av import Packet, VideoFrame, VideoStream
+from av.codec.context import Flags
+from av.container import InputContainer
+from av.stream import Discard
 
 from ..errors import BrokenOffError, InputError
 from .containers import USUAL_LIMITS, Limits, is_address, open_container, reading_error
@@ -24,10 +30,6 @@ from .realtime import is_live
 from .sound_streams import plays_between
 from .stream_clock import StreamClock
 from .timing import ROUNDED, as_rate
-
-if TYPE_CHECKING:
-    from av import Packet, VideoFrame, VideoStream
-    from av.container import InputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -126,9 +128,6 @@ class FileReader(Reader):
             self.expected_frames = None  # the file is not large enough for them
 
     def _set_up(self, container: InputContainer, stream: VideoStream) -> None:
-        from av.codec.context import Flags
-        from av.stream import Discard
-
         # Frames that are decoded in several threads come out later.
         stream.thread_type = "SLICE" if self.live else "AUTO"
         # Without it, H.264 that is cropped at the left keeps columns that are not to be shown.
@@ -183,8 +182,6 @@ class FileReader(Reader):
 
     def _sought(self, seconds: float) -> bool:
         """Go on at a key frame some time before, where decoding from there gives the same frames; whether it does."""
-        import av
-
         if self._container.format.name not in SEEKABLE or not self._is_file or self.joints:
             return False
         container = open_container(self._location, self._limits)
@@ -259,8 +256,6 @@ class FileReader(Reader):
 
     def _step(self, packets: Iterator[Packet[VideoStream]]) -> tuple[list[VideoFrame], bool]:
         """Frames of the next packet, and whether it was not the last one."""
-        import av
-
         packet = None
         try:
             packet = next(packets, None)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
-if TYPE_CHECKING:
-    from av import VideoFrame
-    from av.filter import Graph
+import av
+from av import VideoFrame
+from av.filter import Graph
 
 Stamp = TypeVar("Stamp")
 
@@ -19,8 +19,6 @@ SMALLEST = 8
 
 def filter_graph(frame: VideoFrame, name: str, **options: str) -> Graph:
     """One filter between a source for frames like this one and a sink."""
-    from av.filter import Graph
-
     graph = Graph()
     ends = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     graph.link_nodes(ends, graph.add(name, **options), graph.add("buffersink"))
@@ -53,8 +51,6 @@ def deinterlaced(frames: Iterable[tuple[VideoFrame, Stamp]]) -> Iterator[tuple[V
 
 
 def _drained(graph: Graph, stamps: deque[Stamp]) -> Iterator[tuple[VideoFrame, Stamp]]:
-    import av
-
     while stamps:
         try:
             frame = graph.vpull()

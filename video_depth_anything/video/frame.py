@@ -15,26 +15,15 @@ _NO_DEPTH: DepthMap = np.zeros((0, 0), np.float32)
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """One frame of a video, made by its reader and passed on as it is.
+    """One frame of a video, made by its reader and passed on as it is. Times are in seconds."""
 
-    Attributes:
-        image: (H, W, 3) uint8 RGB.
-        time: when it is shown, in seconds from the first frame that was chosen.
-        duration: for how long, in seconds.
-        number: of an image in a numbered sequence, the number in its name; None otherwise.
-        source_time: when it is shown by the source's own clock, in which 0 is where the earliest of its streams begins,
-            picture or sound; None if the input has no clock.
-        depth: (H, W) float32, empty until it has been computed.
-        arrived: when a live source gave it, by `time.monotonic`; None of others.
-    """
-
-    image: Image
-    time: float
+    image: Image  # (H, W, 3) uint8 RGB
+    time: float  # when it is shown, from the first frame that was chosen
     duration: float
-    number: int | None = None
-    source_time: float | None = None
-    depth: DepthMap = field(default_factory=_NO_DEPTH.view)
-    arrived: float | None = None
+    number: int | None = None  # of an image in a numbered sequence, the number in its name
+    source_time: float | None = None  # by the source's clock, if any: 0 is where the earliest of its streams begins
+    depth: DepthMap = field(default_factory=_NO_DEPTH.view)  # (H, W) float32, empty until it has been computed
+    arrived: float | None = None  # when a live source gave it, by `time.monotonic`
 
     @property
     def end(self) -> float:

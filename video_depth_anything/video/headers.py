@@ -5,24 +5,21 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 from itertools import pairwise
-from typing import TYPE_CHECKING
+
+from av import VideoStream
+from av.container import InputContainer
+from av.stream import Disposition
 
 from ..errors import InputError
 from .containers import Limits
 from .names import printable
 from .timing import as_rate
 
-if TYPE_CHECKING:
-    from av import VideoStream
-    from av.container import InputContainer
-
 USUAL_RATE = Fraction(25)
 
 
 def video_stream(container: InputContainer, location: str) -> VideoStream:
     """The video that players show: the largest, the one marked as default before others; never a cover."""
-    from av.stream import Disposition
-
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [s for s in container.streams.video if not s.disposition & pictures and s.codec_context is not None]
     if not streams:
@@ -45,25 +42,17 @@ def claimed_end(container: InputContainer, stream: VideoStream, start: float) ->
     """When the video ends by the header, in seconds since the file's start; None if the header does not say."""
     if stream.duration and stream.time_base:
         return start + float(stream.duration * stream.time_base)
-    # Matroska's statistics tags.
-    for key, value in stream.metadata.items():
+    # The container's length may be that of the sound.
+    length = (container.duration or 0) / 1e6 if len(container.streams) == 1 else 0.0
+    for key, value in stream.metadata.items():  # Matroska's statistics tags
         clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", value) if key.upper().startswith("DURATION") else None
         if clock is not None:
             hours, minutes, seconds = map(float, clock.groups())
-            return _since_start(hours * 3600 + minutes * 60 + seconds, container)
-    # The container's length may be that of the sound.
-    return (
-        _since_start(container.duration / 1e6, container)
-        if container.duration and len(container.streams) == 1
-        else None
-    )
-
-
-def _since_start(seconds: float, container: InputContainer) -> float:
-    """A length by the header, which Matroska and FLV count from 0 and not from the file's start."""
+            length = hours * 3600 + minutes * 60 + seconds
+    # Matroska and FLV count it from 0 and not from the file's start.
     begins = (container.start_time or 0) / 1e6
-    from_zero = container.format.name in ("matroska,webm", "flv") and begins < seconds
-    return seconds - begins if from_zero else seconds
+    from_zero = container.format.name in ("matroska,webm", "flv") and begins < length
+    return (length - begins if from_zero else length) or None
 
 
 def rate_of(times: list[float]) -> Fraction:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
+import cv2
 import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from .colorspaces import Colorspace, displayed
 from .conversion import HLG, PQ, Converter, square_size
@@ -28,7 +31,9 @@ NCLX = b"colrnclx"
 COLOR_LAYERS = ("rgba", "rgb", "beauty", "combined", "color")
 
 
-def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MAX_PIXELS) -> Iterator[Page]:
+def read_pages(
+    path: Path, colorspace: Colorspace = "auto", max_pixels: int = MAX_PIXELS
+) -> Generator[Page, None, None]:
     """The pictures of an image file: one, or all frames of an animation, all pages of a TIFF; ImageError if it is none.
 
     Gray is repeated to three channels, transparency is dropped, a camera's turn (EXIF) is undone, 16 bits and floats
@@ -49,16 +54,11 @@ def read_pages(path: Path, colorspace: Colorspace = "auto", max_pixels: int = MA
 
 
 def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[Page]:
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    _add_heif()
-    Image.init()
     try:
-        opened = Image.open(path, formats=[name for name in PILLOW_FORMATS if name in Image.OPEN])
-    except (UnidentifiedImageError, Image.DecompressionBombError) as error:
-        if isinstance(error, Image.DecompressionBombError):
-            raise ImageError("it is too large") from error
-        # Floats of three channels, for one.
+        opened = _opened(path)
+    except Image.DecompressionBombError as error:
+        raise ImageError("it is too large") from error
+    except UnidentifiedImageError:  # floats of three channels, for one
         yield from read_deep(path, colorspace, max_pixels)
         return
     with opened as image:
@@ -91,23 +91,29 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
             yield Page(rgb, seconds, count)
 
 
+def _opened(path: Path) -> Image.Image:
+    with suppress(ImportError):  # HEIC, where the plugin is installed
+        import pillow_heif  # type: ignore[import-not-found,unused-ignore]
+
+        pillow_heif.register_heif_opener()
+    Image.init()
+    return Image.open(path, formats=[name for name in PILLOW_FORMATS if name in Image.OPEN])
+
+
 def _is_hdr(path: Path) -> bool:
     with path.open("rb") as file:
         _, found, codes = file.read(1 << 16).partition(NCLX)
     return bool(found) and int.from_bytes(codes[2:4], "big") in (PQ, HLG)
 
 
-def _tone_mapped(path: Path, image: Any) -> Picture:
+def _tone_mapped(path: Path, image: Image.Image) -> Picture:
     """An HDR picture as FFmpeg reads it, which knows all its bits; as Pillow does where it is made of tiles."""
-    import av
-    from PIL import ImageOps
-
-    size = ImageOps.exif_transpose(image).size
+    upright = ImageOps.exif_transpose(image)
     with suppress(av.FFmpegError, StopIteration, IndexError), av.open(f"file:{path}", "r") as container:
         found = Converter(str(path), None).picture(next(container.decode(container.streams.video[0])))
-        if found.shape[1::-1] == size:
+        if found.shape[1::-1] == upright.size:
             return found
-    frame = av.VideoFrame.from_ndarray(np.asarray(ImageOps.exif_transpose(image).convert("RGB")), format="rgb24")
+    frame = av.VideoFrame.from_ndarray(np.asarray(upright.convert("RGB")), format="rgb24")
     codes = path.read_bytes().partition(NCLX)[2]
     frame.color_primaries, frame.color_trc = (int.from_bytes(codes[at : at + 2], "big") for at in (0, 2))
     return Converter(str(path), None).picture(frame)
@@ -115,25 +121,14 @@ def _tone_mapped(path: Path, image: Any) -> Picture:
 
 def told_size(path: Path) -> tuple[int, int] | None:
     """Size (H, W) at which an image is shown, from its header alone; None if that does not tell it simply."""
-    from PIL import Image
-
     if path.suffix.lower() in (".exr", ".dpx", ".cin"):
         return None
     try:
-        with Image.open(path, formats=[name for name in PILLOW_FORMATS if name in Image.OPEN]) as image:
+        with _opened(path) as image:
             turned = image.getexif().get(ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return None
-
-
-def _add_heif() -> None:
-    """HEIC, where the plugin is installed."""
-    try:
-        import pillow_heif  # type: ignore[import-not-found,unused-ignore]
-    except ImportError:
-        return
-    pillow_heif.register_heif_opener()
 
 
 def _sides(window: Any) -> tuple[int, int]:
@@ -144,7 +139,6 @@ def _sides(window: Any) -> tuple[int, int]:
 
 def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
     """The colours of an OpenEXR file in its display window, square pixels."""
-    import cv2
     import OpenEXR
 
     with _unicode_path(path) as name:
@@ -165,30 +159,19 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
     for channel in range(3):
         values[y0:y1, x0:x1, channel] = planes[channel % len(planes)][y0 - top : y1 - top, x0 - left : x1 - left]
     picture = displayed(values, "linear" if colorspace == "auto" else colorspace)
-    rows, columns = square_size(height, width, _pixel_aspect(header))
+    aspect = Fraction(float(header.get("pixelAspectRatio", 1.0))).limit_denominator(1000)
+    rows, columns = square_size(height, width, aspect)
     if (rows, columns) != (height, width):
         stretched = cv2.resize(picture, (columns, rows), interpolation=cv2.INTER_CUBIC)
         picture = np.asarray(stretched, dtype=np.uint8)
     inside = (y1 - y0, x1 - x0) == planes[0].shape
-    return Page(picture, note="" if inside else f"pixels outside its display window ({width}x{height}) are ignored")
-
-
-def pixel_aspect(path: Path) -> Fraction:
-    """Width over height of an image's pixels, where its format says so."""
-    if path.suffix.lower() != ".exr":
-        return Fraction(1)
-    import OpenEXR
-
-    with _unicode_path(path) as name, OpenEXR.File(name, header_only=True) as file:
-        return _pixel_aspect(file.header())
-
-
-def _pixel_aspect(header: Mapping[str, Any]) -> Fraction:
-    return Fraction(float(header.get("pixelAspectRatio", 1.0))).limit_denominator(1000)
+    note = "" if inside else f"pixels outside its display window ({width}x{height}) are ignored"
+    return Page(picture, note=note, pixel_aspect=aspect)
 
 
 def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:
     """Which part of an OpenEXR file holds its colours, and the names of their channels: three, or one for gray."""
+    known = {name: rank for rank, name in enumerate(("", *COLOR_LAYERS))}
     for part, channels_of_part in enumerate(parts):
         layers: dict[str, dict[str, str]] = {}
         for name in channels_of_part:
@@ -196,7 +179,6 @@ def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:
             layers.setdefault(layer, {})[channel.lower()] = name
         found = [layer for layer, channels in layers.items() if {"r", "g", "b"} <= channels.keys()]
         if found:
-            known = {name: rank for rank, name in enumerate(("", *COLOR_LAYERS))}
             best = min(found, key=lambda layer: known.get(layer.rpartition(".")[2].lower(), len(known)))
             return part, [layers[best][channel] for channel in "rgb"]
     for part, names in enumerate(map(list, parts)):

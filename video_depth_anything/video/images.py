@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from functools import partial
 from pathlib import Path
 
 from ..errors import InputError
@@ -35,19 +35,18 @@ class ImageReader(Reader):
         self, paths: Sequence[Path], image_fps: float, colorspace: Colorspace = "auto", limits: Limits = USUAL_LIMITS
     ) -> None:
         self._paths = paths
-        self._colorspace = colorspace
-        self._limits = limits
+        self.images = paths
+        self._read = partial(read_pages, colorspace=colorspace, max_pixels=limits.max_pixels)
         self._numbers = frame_numbers(paths)
         self.fps = as_rate(image_fps)
         self.expected_frames = len(paths)
-        self._pages = self._pages_of(paths[0])
+        self._pages = self._read(paths[0])
         try:
             self._first = next(self._pages)
         except (ImageError, StopIteration) as error:
-            reason = str(error) or "it is empty"
-            raise InputError(
-                f"cannot read the image {printable(paths[0])}: not an image, or damaged: {reason}"
-            ) from error
+            reason = f"not an image, or damaged: {str(error) or 'it is empty'}"
+            raise InputError(f"cannot read the image {printable(paths[0])}: {reason}") from error
+        self.pixel_aspect = self._first.pixel_aspect
         if len(paths) == 1:
             self.fps = as_rate(1 / self._first.seconds) if self._first.seconds else self.fps
             self.expected_frames = self._first.total
@@ -79,27 +78,19 @@ class ImageReader(Reader):
         return InputError(f"the image {printable(path)} is {found}, but {printable(self._paths[0].name)} is {first}")
 
     def close(self) -> None:
-        """Let go of the file that is being read."""
         self._pages.close()
 
     def _all_pages(self) -> Iterator[tuple[Path, Page]]:
-        first = self._paths[0]
-        path = first
+        path = self._paths[0]
+        yield path, self._first
         try:
-            rest = self._pages if len(self._paths) == 1 else iter(())
-            for page in chain((self._first,), rest):
-                yield first, page
+            if len(self._paths) == 1:
+                yield from ((path, page) for page in self._pages)
             for path in self._paths[1:]:
-                yield path, next(self._pages_of(path))
+                yield path, next(self._read(path))
         except (ImageError, StopIteration) as error:
-            logger.warning(
-                "cannot read the image %s: not an image, or damaged: %s; the sequence ends before it",
-                printable(path),
-                error,
-            )
-
-    def _pages_of(self, path: Path):  # type: ignore[no-untyped-def]
-        return read_pages(path, self._colorspace, self._limits.max_pixels)
+            text = "cannot read the image %s: not an image, or damaged: %s; the sequence ends before it"
+            logger.warning(text, printable(path), error)
 
     def _say_gaps(self) -> None:
         missing = gaps(self._numbers) if self._numbers is not None else []

@@ -16,7 +16,7 @@ from ..errors import InputError
 from .containers import USUAL_LIMITS, Limits, is_address
 from .names import output_name, printable
 from .sequences import IMAGE_ENDINGS, frame_numbers, images_among, is_image, is_pattern, matching, natural_key, numbered
-from .source import Selection, VideoSource, live_or_not, open_images, open_video
+from .source import Selection, VideoSource, open_camera, open_images, open_video
 
 __all__ = ["IMAGE_ENDINGS", "Input", "expand_inputs", "listed", "natural_key"]
 
@@ -50,22 +50,11 @@ class Input:
         return None if self.camera or is_address(self.location) else Path(self.location)
 
     def open(self, selection: Selection, limits: Limits = USUAL_LIMITS) -> VideoSource:
-        """Open it.
-
-        Args:
-            selection: which frames are wanted, how large, and how images are understood.
-            limits: what it may ask for.
-
-        Raises:
-            InputError: if it is missing, refused by `limits`, or cannot be read.
-        """
+        """Open it; InputError if it is missing, refused by `limits`, or cannot be read."""
         if self.fault:
             raise InputError(self.fault)
         if self.camera:
-            from .cameras import CameraReader
-
-            camera = live_or_not(lambda: CameraReader(self.location), self.location, selection.reconnect)
-            return VideoSource(self.location, selection, camera, self.name)
+            return open_camera(self.location, selection, self.name)
         if not self.images:
             return open_video(self.location, selection, self.name, limits)
         return open_images(self.images, selection, self.location, self.name, limits)

@@ -1,39 +1,86 @@
-"""What every reader is: a decoder at work on one input, iterated once."""
+"""What every reader is, and the two short ones: frames in memory, and cameras of this machine."""
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
+from pathlib import Path
 
-from .frame import Frame
+import cv2
+import numpy as np
+
+from ..errors import InputError
+from .frame import Frame, Image
 from .stream_clock import Joint
+from .timing import as_rate
+
+# What a camera that does not tell its rate is taken to have.
+CAMERA_FPS = 30.0
 
 
 class Reader(ABC):
-    """A decoder at work on one input; iterated once.
+    """A decoder at work on one input; iterated once."""
 
-    Attributes:
-        name: for messages.
-        fps: mean frame rate.
-        expected_frames: the best guess, for progress; None if there is none.
-        live: whether frames come when they come.
-        made_up_clock: whether frames come without times of their own.
-        copyable: whether the packets of a file, in MP4, show just what was decoded of it so far.
-        joints: where recordings were joined, as far as it was read.
-    """
-
-    name = ""
-    fps = Fraction(1)
-    expected_frames: int | None = None
-    live = False
-    made_up_clock = False
-    copyable = False
-    joints: Sequence[Joint] = ()
+    name = ""  # for messages
+    fps = Fraction(1)  # mean frame rate
+    expected_frames: int | None = None  # the best guess, for progress
+    live = False  # whether frames come when they come
+    made_up_clock = False  # whether frames come without times of their own
+    copyable = False  # whether the packets of a file, in MP4, show just what was decoded of it so far
+    images: Sequence[Path] = ()  # the files, where it reads images
+    pixel_aspect = Fraction(1)  # of their pixels, width over height
+    joints: Sequence[Joint] = ()  # where recordings were joined, as far as it was read
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - some hold nothing open
         """Let go of the input, read or not."""
+
+
+class ArrayReader(Reader):
+    """Frames in memory, (H, W, 3) uint8 RGB of one size, at a constant rate; `count` of them, if that is known."""
+
+    name = "memory"
+
+    def __init__(self, frames: Iterable[Image], fps: float, count: int | None = None) -> None:
+        images = iter(frames)
+        first = next(images, None)
+        if first is None:
+            raise InputError("the video has no frames")
+        self._images = chain((first,), images)
+        self.fps = as_rate(fps)
+        self.expected_frames = count
+
+    def __iter__(self) -> Iterator[Frame]:
+        for index, image in enumerate(self._images):
+            yield Frame(image, float(index / self.fps), float(1 / self.fps))
+
+
+class CameraReader(Reader):
+    """Reads a camera by its number, through OpenCV; times are when frames came."""
+
+    name = "camera"
+    live = made_up_clock = True
+
+    def __init__(self, location: str) -> None:
+        self._capture = cv2.VideoCapture(int(location))
+        if not self._capture.isOpened():
+            raise InputError(f"camera {location} does not exist, or another program uses it")
+        fps = float(self._capture.get(cv2.CAP_PROP_FPS))
+        self.fps = as_rate(fps if 0 < fps < 1000 else CAMERA_FPS)
+
+    def __iter__(self) -> Iterator[Frame]:
+        start = time.monotonic()
+        while True:
+            ok, image = self._capture.read()
+            if not ok:
+                return
+            rgb = np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+            yield Frame(rgb, time.monotonic() - start, float(1 / self.fps))
+
+    def close(self) -> None:
+        self._capture.release()

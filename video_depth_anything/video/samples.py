@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
+import av
 import numpy as np
 import numpy.typing as npt
 
@@ -28,8 +29,6 @@ def sample_frames(location: str | Path, count: int) -> Iterator[npt.NDArray[np.u
     Yields:
         (H, W, 3) uint8 RGB.
     """
-    import av
-
     if is_address(str(location)) or not Path(location).is_file():
         return
     with suppress(av.FFmpegError, InputError, ValueError), open_container(str(location)) as container:

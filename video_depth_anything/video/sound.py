@@ -10,19 +10,18 @@ from fractions import Fraction
 from itertools import chain, islice
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import av
 import numpy as np
+from av import AudioFrame, AudioStream, Packet
+from av.container import OutputContainer
 
 from ..errors import InputError
 from .containers import is_address
 from .names import printable
 from .sound_streams import NO_SOUND, TRIED_PACKETS, goes_into_mp4, open_sound, sound_stream
 from .stream_clock import JoinedClock, Joint
-
-if TYPE_CHECKING:
-    from av import AudioFrame, AudioStream, Packet
-    from av.container import OutputContainer
 
 logger = logging.getLogger(__name__)
 
@@ -54,8 +53,6 @@ class AudioTrack:
 
     def check(self) -> str | None:
         """Why the sound cannot be used: a few words; None if it can. To be asked before long work."""
-        import av
-
         path, address = Path(self.location), is_address(self.location)
         # Not from a pipe, a camera or a live stream.
         again = self.location.lower().startswith(("http://", "https://")) if address else path.is_file()
@@ -171,8 +168,6 @@ class Sound:
             yield time, packet
 
     def _encode(self, packets: Iterable[tuple[float, Packet[AudioStream]]]) -> Iterator[tuple[float, Packet[Any]]]:
-        import av
-
         context = self._target.codec_context
         rate = context.sample_rate
         resampler = av.AudioResampler("fltp", context.layout, rate)
@@ -191,8 +186,6 @@ class Sound:
             yield written / rate, last
 
     def _encoded(self, samples: np.ndarray, at: int, rate: int) -> Iterator[tuple[float, Packet[Any]]]:
-        import av
-
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(samples), format="fltp", layout=self._target.codec_context.layout.name
         )
@@ -213,8 +206,6 @@ def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
 
 def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:
     """What a packet holds; nothing of one that is broken, in whose place there is silence then."""
-    import av
-
     try:
         return packet.decode()
     except (av.FFmpegError, ValueError):

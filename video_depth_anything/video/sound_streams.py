@@ -6,14 +6,14 @@ import io
 from contextlib import closing, suppress
 from fractions import Fraction
 from itertools import islice, takewhile
-from typing import TYPE_CHECKING
+
+import av
+from av import AudioStream
+from av.container import InputContainer
+from av.stream import Disposition
 
 from ..errors import InputError
 from .containers import open_container
-
-if TYPE_CHECKING:
-    from av import AudioStream
-    from av.container import InputContainer
 
 # Packets after which sound that has not given a sample is taken for empty.
 TRIED_PACKETS = 200
@@ -38,8 +38,6 @@ def open_sound(location: str) -> InputContainer:
 
 def sound_stream(container: InputContainer) -> AudioStream:
     """The sound that players play: the one marked as default, or the first."""
-    from av.stream import Disposition
-
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not streams:
         raise InputError("its codec is not supported" if container.streams.audio else NO_SOUND)
@@ -48,8 +46,6 @@ def sound_stream(container: InputContainer) -> AudioStream:
 
 def goes_into_mp4(stream: AudioStream) -> bool:
     """Whether MP4 takes the packets as they are, and players play them then."""
-    import av
-
     if stream.codec.canonical_name not in COPIED:
         return False
     trial = av.open(io.BytesIO(), "w", format="mp4")

@@ -8,14 +8,18 @@ from fractions import Fraction
 from itertools import chain, islice
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from ..errors import InputError
-from .arrays import ArrayReader
 from .containers import is_address
+from .files import FileReader
 from .frame import Frame, Image
+from .images import ImageReader
 from .names import output_name, printable, public_location
 from .options import USUAL_LIMITS, Limits
 from .options import Selection as Selection
-from .reader import Reader
+from .reader import ArrayReader, CameraReader, Reader
 from .realtime import LiveReader
 from .sequences import is_image
 from .stream_clock import Joint
@@ -35,13 +39,8 @@ def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:
         raise ValueError(f"max_res={max_res} is too small; the minimum is 2 pixels")
     longest = max_res - max_res % 2
     scale = longest / max(height, width)
-    rows, columns = (min(_even(side * scale), longest) for side in (height, width))
-    return rows, columns
-
-
-def _even(side: float) -> int:
-    side = max(round(side), 1)
-    return side + side % 2
+    rows, columns = (max(round(side * scale), 1) for side in (height, width))
+    return min(rows + rows % 2, longest), min(columns + columns % 2, longest)
 
 
 class Source:
@@ -87,7 +86,7 @@ class VideoSource(Source):
 
     def __init__(self, location: str | Path, selection: Selection, reader: Reader, name: str | None = None) -> None:
         self.location, self.address = public_location(str(location)), str(location)
-        self.live = reader.live
+        self.live, self.images, self.pixel_aspect = reader.live, reader.images, reader.pixel_aspect
         self.name = output_name(Path(location).stem) if name is None else name
         self.reader = reader.name
         self._placed = False
@@ -102,7 +101,7 @@ class VideoSource(Source):
         except BaseException:
             reader.close()
             raise
-        self.source_size = (self._first.image.shape[0], self._first.image.shape[1])
+        self.source_size = self._first.image.shape[:2]
         self.size = processed_size(*self.source_size, selection.max_res)
         if self.size != self.source_size:
             text = "%s: frames of %dx%d are processed at %dx%d; --max_res -1 keeps their size"
@@ -129,9 +128,6 @@ class VideoSource(Source):
 
     def timed(self) -> Iterator[Frame]:
         """Frames (H, W, 3) uint8 RGB with their times in seconds from the first one kept."""
-        import cv2
-        import numpy as np
-
         first, self._first = self._first, None
         if first is None:
             return
@@ -177,27 +173,21 @@ class VideoSource(Source):
     @property
     def copyable(self) -> bool:
         chosen = self._selection
-        whole = (
-            chosen.start <= 0
-            and chosen.end is None
-            and chosen.frames is None
-            and self._max_len is None
-            and self.fps == self.source_fps
-        )
-        return whole and self.size == self.source_size and self._reader.copyable
+        whole = chosen.start <= 0 and chosen.end is None and chosen.frames is None and self._max_len is None
+        same = self.fps == self.source_fps and self.size == self.source_size
+        return whole and same and self._reader.copyable
 
     def __iter__(self) -> Iterator[Image]:
         return (frame.image for frame in self.timed())
 
     def close(self) -> None:
-        """Let go of the input, read or not."""
         self._reader.close()
 
 
 def open_video(
     location: str | Path, selection: Selection = Selection(), name: str | None = None, limits: Limits = USUAL_LIMITS
 ) -> VideoSource:
-    """Open a video file, an address, a pipe or a device.
+    """Open a video file, an image, an address, a pipe or a device.
 
     Args:
         location: where it is.
@@ -211,21 +201,22 @@ def open_video(
     path = Path(location)
     if is_image(path) and path.is_file():
         return open_images([path], selection, str(location), name, limits)
-    from .files import FileReader
-
-    def opened() -> FileReader:
-        return FileReader(str(location), limits, selection.live, selection.start)
-
-    return VideoSource(location, selection, live_or_not(opened, str(location), selection.reconnect), name)
+    return _open(
+        lambda: FileReader(str(location), limits, selection.live, selection.start), str(location), selection, name
+    )
 
 
-def live_or_not(opened: Callable[[], Reader], location: str, reconnect: bool) -> Reader:
-    """A reader, whose frames are stamped as they come where its source is live."""
+def open_camera(number: str, selection: Selection, name: str) -> VideoSource:
+    """Open a camera of this machine."""
+    return _open(lambda: CameraReader(number), number, selection, name)
+
+
+def _open(opened: Callable[[], Reader], location: str, selection: Selection, name: str | None) -> VideoSource:
     reader = opened()
-    if not reader.live:
-        return reader
-    again = reconnect and (is_address(location) or location.isdecimal())
-    return LiveReader(reader, printable(location), opened if again else None)
+    if reader.live:
+        again = selection.reconnect and (is_address(location) or isinstance(reader, CameraReader))
+        reader = LiveReader(reader, printable(location), opened if again else None)
+    return VideoSource(location, selection, reader, name)
 
 
 def open_images(
@@ -235,25 +226,9 @@ def open_images(
     name: str | None = None,
     limits: Limits = USUAL_LIMITS,
 ) -> VideoSource:
-    """Open image files as one video.
-
-    Args:
-        paths: in order, at least one; a single one may be an animation.
-        selection: which frames are wanted, how large, how many a second, and what their numbers mean.
-        location: for messages; the first path if None.
-        name: what its outputs are called; the location's stem if None.
-        limits: how large they may be.
-
-    Raises:
-        InputError: if the first cannot be read.
-    """
-    from .image_files import pixel_aspect
-    from .images import ImageReader
-
+    """Open image files, in order, as one video; a single one may be an animation. Arguments as for `open_video`."""
     reader = ImageReader(paths, selection.image_fps, selection.colorspace, limits)
-    source = VideoSource(location or str(paths[0]), selection, reader, name)
-    source.images, source.pixel_aspect = tuple(paths), pixel_aspect(paths[0])
-    return source
+    return VideoSource(location or str(paths[0]), selection, reader, name)
 
 
 def open_frames(

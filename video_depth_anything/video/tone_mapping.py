@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+from av import VideoFrame
+from av.filter import Graph
 
 from .filters import filter_graph
-
-if TYPE_CHECKING:
-    from av import VideoFrame
-    from av.filter import Graph
 
 Transfer = Literal["pq", "hlg"]
 Values = npt.NDArray[np.float64]

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import cv2
 import numpy as np
 import numpy.typing as npt
-
-if TYPE_CHECKING:
-    from av import VideoFrame
+from av import VideoFrame
 
 # Of R, G and B from 0 to 255 in Y, U and V of limited range, after ITU-R BT.601.
 BT601 = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
@@ -23,10 +20,7 @@ def yuv_table(colors: npt.NDArray[np.uint8] | None) -> npt.NDArray[np.uint8]:
 
 def painted(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> VideoFrame:
     """A picture (H, W) of levels, both sides even, as yuv420p; chroma is averaged over two by two pixels."""
-    import av
-    import cv2
-
-    frame = av.VideoFrame(levels.shape[1], levels.shape[0], "yuv420p")
+    frame = VideoFrame(levels.shape[1], levels.shape[0], "yuv420p")
     for row, plane in zip(table, frame.planes):
         lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)  # type: ignore[call-overload]
         shown = lines[:, : plane.width]
