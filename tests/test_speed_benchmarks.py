@@ -119,14 +119,6 @@ def test_streaming(checkpoint: Path, other_tree: Path) -> None:
 
 
 @pytest.mark.slow
-def test_memory_of_a_window(checkpoint: Path, other_tree: Path) -> None:
-    flags = ("--window", "--variants", "torch:fp32", "--checkpoint", checkpoint, "--against", other_tree)
-    (rows,) = tables(run("memory", *SMALL, *flags))
-    assert [row["variant"] for row in rows] == ["against:fp32=True", "torch:fp32"]
-    assert all(200 < float(row["peak memory, MiB"]) < 4000 for row in rows)
-
-
-@pytest.mark.slow
 def test_memory_of_runs(checkpoint: Path) -> None:
     flags = ("--lengths", "3", "--checkpoint", checkpoint, "--flags", "--backend", "torch", "--fp32", "--save", "npz")
     ((row,),) = tables(run("memory", *SMALL, *flags))

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.speed.memory import wait_for_peak
 from video_depth_anything.errors import InputError
 
 CHILD = Path(__file__).with_name("against_child.py")
@@ -42,12 +41,12 @@ class Against:
         seconds, depth = self._ask("infer", frames=frames, fp32=fp32)
         return seconds, np.asarray(depth, dtype=np.float32)
 
-    def close(self) -> float:
-        """End the process; returns its peak resident memory in MiB."""
+    def close(self) -> None:
+        """End the process."""
         assert self._process.stdin is not None and self._process.stdout is not None
         self._process.stdin.close()
         self._process.stdout.close()
-        return wait_for_peak(self._process)
+        self._process.wait()
 
     def _ask(self, method: str, **arguments: Any) -> Any:
         assert self._process.stdin is not None and self._process.stdout is not None

@@ -1,13 +1,11 @@
 #!/usr/bin/env python3
-"""Peak memory, each figure of a process of its own, as a Markdown table.
+"""Peak memory of whole runs of a script against the length of a synthetic video, as a Markdown table.
 
     python benchmark/speed/memory.py --lengths 100 500 2000
     python benchmark/speed/memory.py --script run_streaming.py --lengths 100 10000 --size 64x48 --input_size 28
-    python benchmark/speed/memory.py --window --input_size 518 --size 960x540 --variants torch:fp32 torch:bf16
+    python benchmark/speed/memory.py --lengths 32 --input_size 518 --size 960x540 --flags --precision bf16 --save none
 
-Without `--window`: a whole run of a script, against the length of a synthetic video. With it: the library alone on a
-clip of one window, 32 frames, which is what a model, its input size and its precision decide. `--against` adds another
-tree in both. Weights are random unless a checkpoint is named.
+Each figure is of a process of its own. `--against` adds another tree. Weights are random unless a checkpoint is named.
 """
 
 from __future__ import annotations
@@ -26,7 +24,7 @@ if not __package__:  # run as a file: the repository is not on the path, but thi
     sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from benchmark.speed import flags
-from benchmark.speed.clip import synthetic_frames, take_frames
+from benchmark.speed.clip import synthetic_frames
 from benchmark.speed.report import print_header, print_heading, print_row
 from benchmark.speed.weights import checkpoint_file
 from video_depth_anything.cli.console import run_script
@@ -34,7 +32,6 @@ from video_depth_anything.cli.parser import positive_int
 from video_depth_anything.errors import UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
-WINDOW_FRAMES = 32
 
 
 def wait_for_peak(process: subprocess.Popen[Any]) -> float:
@@ -58,43 +55,13 @@ def peak_memory(command: list[str], folder: Path) -> float:
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = flags.parser_for(__doc__, input_size=112, variants=("torch:fp32",), size="640x360")
+    parser = flags.parser_for(__doc__, input_size=112, size="640x360")
     parser.add_argument("--script", choices=("run.py", "run_streaming.py"), default="run.py")
     what = "frames of the videos"
     parser.add_argument("--lengths", type=positive_int, nargs="+", default=[100, 500, 2000], help=what)
-    parser.add_argument("--window", action="store_true", help="measure one window instead of whole runs")
+    parser.add_argument("--against", type=Path, metavar="PATH", help="also measure the script of this other tree")
     parser.add_argument("--flags", nargs=argparse.REMAINDER, default=[], help="flags for the script, last of all")
-    parser.add_argument("--one", type=flags.variant, help=argparse.SUPPRESS)  # what a child of --window is to do
     return parser.parse_args()
-
-
-def run_one(args: argparse.Namespace) -> None:
-    """In a child of `--window`: one variant on one window, the depth dropped as it comes."""
-    from benchmark.speed.variants import Networks, execution_of
-    from video_depth_anything import infer_depth
-
-    execution = execution_of(args.one, args.device, args.input_size)
-    network = Networks(args.encoder, args.checkpoint).network(execution)
-    for _ in infer_depth(network, take_frames(None, args.size, WINDOW_FRAMES), args.input_size, execution):
-        pass
-
-
-def measure_window(args: argparse.Namespace, checkpoint: Path) -> None:
-    print_header(("variant", "peak memory, MiB"))
-    if args.against is not None:
-        from benchmark.speed.against import Against
-
-        device = "cpu" if args.device == "auto" else flags.torch_device(args.device)
-        settings = {"checkpoint": checkpoint, "encoder": args.encoder, "input_size": args.input_size, "device": device}
-        for fp32 in sorted({variant.precision == "fp32" for variant in args.variants}, reverse=True):
-            tree = Against(args.against, streaming=False, threads=None, **settings)
-            tree.infer(take_frames(None, args.size, WINDOW_FRAMES), fp32)
-            print_row((f"against:fp32={fp32}", f"{tree.close():.0f}"))
-    common = ["--encoder", args.encoder, "--checkpoint", str(checkpoint.resolve()), "--device", args.device]
-    common += ["--input_size", str(args.input_size), "--size", f"{args.size[1]}x{args.size[0]}"]
-    for variant in args.variants:
-        command = [sys.executable, str(Path(__file__).resolve()), *common, "--one", variant.name]
-        print_row((variant.name, f"{peak_memory(command, ROOT):.0f}"))
 
 
 def measure_lengths(args: argparse.Namespace, checkpoint: Path) -> None:
@@ -126,14 +93,11 @@ def measure_lengths(args: argparse.Namespace, checkpoint: Path) -> None:
 
 def main() -> int:
     args = parse_arguments()
-    if args.one is not None:
-        run_one(args)
-        return 0
-    what = f"one window of {WINDOW_FRAMES} frames" if args.window else f"{args.script} {' '.join(args.flags)}".strip()
+    what = f"{args.script} {' '.join(args.flags)}".strip()
     size = f"{args.size[1]}x{args.size[0]}"
     print_heading(f"Peak memory: {what}, {size}, {args.encoder}, input size {args.input_size}")
     with checkpoint_file(args.checkpoint, args.encoder) as checkpoint:
-        (measure_window if args.window else measure_lengths)(args, checkpoint)
+        measure_lengths(args, checkpoint)
     return 0
 
 
