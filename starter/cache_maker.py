@@ -18,7 +18,7 @@ from starter.network import encode_frozen
 from starter.scenes.render import render_clip
 from training.augment import Augmentation, augment
 from training.network import frozen_encoder
-from training.start import load_for_training
+from video_depth_anything.checkpoint import load_checkpoint
 from video_depth_anything.config import PATCH_SIZE
 from video_depth_anything.device import Execution, choose_execution
 from video_depth_anything.errors import OutputError
@@ -31,7 +31,7 @@ FURTHER_VIEW = Augmentation(flip=1, crop=1, colour=0.3)
 
 def prepare_cache(args: argparse.Namespace) -> None:
     """Make the cache's folder, or check that it was made with this encoder and these sizes."""
-    model = load_for_training(args.encoder, args.checkpoint)
+    model, _ = load_checkpoint(args.encoder, None, args.checkpoint, "cpu")
     own = fingerprint(frozen_encoder(model.state_dict(), args.encoder_blocks))
     create_cache(args.out, CacheInfo(args.encoder, own, args.frames, args.height, args.width, args.encoder_blocks))
 
@@ -85,7 +85,7 @@ class ClipMaker(Dataset[int]):
         if args.threads:
             torch.set_num_threads(args.threads)
         execution = choose_execution(args.device, args.precision)
-        model = load_for_training(args.encoder, args.checkpoint).eval().requires_grad_(False)
+        model, _ = load_checkpoint(args.encoder, None, args.checkpoint, "cpu")
         return model.to(execution.device), execution
 
     def __getitem__(self, index: int) -> int:

@@ -112,7 +112,7 @@ def test_metric_weights_train_on_metres_and_say_so(
     # What was trained as metric goes on as metric under any name, and as nothing else.
     recipe[recipe.index("--checkpoint") + 1] = tmp_path / "run" / "model.pth"
     code, _, messages = call(train.main, *recipe, tmp_path / "more", "--no-metric")
-    assert (code, messages.count("\n")) == (2, 1) and "trained as metric" in messages
+    assert (code, messages.count("\n")) == (2, 1) and "holds metric weights" in messages
     code, _, messages = call(train.main, *recipe, tmp_path / "more", "--log_weight", 1)
     assert (code, messages.count("\n")) == (2, 1) and "--log_weight" in messages
 

@@ -17,11 +17,11 @@ from training.network import TrainingNetwork, kind_of
 from training.optimisation import rate_factor
 from training.processes import ProcessGroup
 from training.settings import Settings
-from training.start import load_for_training, save_checkpoint
+from training.start import save_checkpoint
 from training.trainer import Trainer, load_state, save_state
-from video_depth_anything.checkpoint import load_model
+from video_depth_anything.checkpoint import load_checkpoint, load_model
 from video_depth_anything.device import Execution
-from video_depth_anything.errors import CheckpointError, OutputError, UsageError
+from video_depth_anything.errors import CheckpointError, OutputError
 from video_depth_anything.video_depth import VideoDepthAnything
 
 HEIGHT, WIDTH = 28, 42
@@ -223,14 +223,14 @@ def test_what_training_starts_from(make_model: MakeModel, tmp_path: Path) -> Non
     full = make_model().state_dict()
     for name, state in (("full", full), ("half", {n: v.half() for n, v in full.items()})):
         torch.save(state, tmp_path / f"{name}.pth")
-        model = load_for_training("vits", tmp_path / f"{name}.pth")
+        model, _ = load_checkpoint("vits", None, tmp_path / f"{name}.pth", "cpu")
         key = "pretrained.blocks.3.mlp.fc1.weight"
         torch.testing.assert_close(model.state_dict()[key], full[key], rtol=1e-3, atol=1e-3)
         assert {p.dtype for p in model.parameters()} == {torch.float32} and not model.metric
     del full["head.projects.0.weight"]
     torch.save(full, tmp_path / "wrong.pth")
     with pytest.raises(CheckpointError, match="1 missing"):
-        load_for_training("vits", tmp_path / "wrong.pth")
+        load_checkpoint("vits", None, tmp_path / "wrong.pth", "cpu")
 
 
 def test_the_kind_of_the_weights_is_written_and_checked(make_model: MakeModel, tmp_path: Path) -> None:
@@ -246,10 +246,10 @@ def test_the_kind_of_the_weights_is_written_and_checked(make_model: MakeModel, t
         (metric, None, True),
         (metric, True, True),
     ):
-        assert load_for_training("vits", path, asked).metric == kind
+        assert load_checkpoint("vits", asked, path, "cpu")[0].metric == kind
     for path, asked, word in ((relative, True, "relative"), (metric, False, "metric")):
-        with pytest.raises(UsageError, match=f"trained as {word} weights"):
-            load_for_training("vits", path, asked)
+        with pytest.raises(CheckpointError, match=f"holds {word} weights"):
+            load_checkpoint("vits", asked, path, "cpu")
     with pytest.raises(CheckpointError, match="holds metric weights; add --metric"):
         load_model("vits", checkpoint=metric, device="cpu")
     assert load_model("vits", True, metric, "cpu").metric

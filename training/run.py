@@ -20,9 +20,10 @@ from training.network import TrainingNetwork
 from training.processes import ProcessGroup
 from training.settings import Settings
 from training.sources import RgbdSource, Source
-from training.start import load_for_training, save_checkpoint
+from training.start import save_checkpoint
 from training.trainer import STATE, Trainer, load_state, save_state
 from training.validation import FixedClip, fixed_recording, validate
+from video_depth_anything.checkpoint import load_checkpoint
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import DeviceError, OutputError, UsageError
 from video_depth_anything.pipelines.stop import Stop, stop_on_signals
@@ -66,15 +67,14 @@ class Run:
         torch.manual_seed(args.seed)
         self.args = args
         self.group = group
-        model = load_for_training(args.encoder, args.checkpoint, args.metric)
+        model, _ = load_checkpoint(args.encoder, args.metric, args.checkpoint, "cpu")
         self._complete(model.metric)
         self.source = self.open_source(model)
         settings = self.settings_type(**{field.name: getattr(args, field.name) for field in fields(self.settings_type)})
         network = self.network(model).to(execution.device).to(memory_format=torch.channels_last)
         guide: TrainingNetwork | None = None
         if args.keep:
-            guide = self.network(load_for_training(args.encoder, args.keep, args.metric)).to(execution.device)
-            guide = guide.to(memory_format=torch.channels_last)
+            guide = self.network(load_checkpoint(args.encoder, args.metric, args.keep, execution.device)[0])
         self.trainer = Trainer(network, settings, execution, group, args.accumulate, guide)
         args.output.mkdir(parents=True, exist_ok=True)
         self._take_up()

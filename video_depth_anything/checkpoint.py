@@ -204,16 +204,12 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
             raise CheckpointError(f"{key} holds values that are not finite (NaN or infinity); the weights are useless")
 
 
-def written_kind(state_dict: Mapping[str, Tensor]) -> str | None:
-    """ "metric" or "relative", where training wrote it into the metadata that torch keeps with a state dict."""
-    kind: str | None = getattr(state_dict, "_metadata", {}).get("", {}).get("depth")
-    return kind
-
-
 def load_checkpoint(
-    encoder: EncoderName, metric: bool, path: Path, device: str | torch.device = "auto"
+    encoder: EncoderName, metric: bool | None, path: Path, device: str | torch.device = "auto"
 ) -> tuple[VideoDepthAnything, str]:
     """Build a model with the weights of a file, ready for inference; the file is read once.
+
+    `metric` None takes what training wrote into the file, else whether its name contains "metric".
 
     Returns:
         The model, and the file's SHA-256 in hexadecimal digits.
@@ -222,13 +218,15 @@ def load_checkpoint(
         CheckpointError: if the weights do not fit. DeviceError: if the device is not available.
     """
     target = resolve_device(device)
-    data = path.read_bytes()
+    data = find_checkpoint(encoder, bool(metric), path).read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
     if all(sha256 != entry.sha256 for entry in CATALOGUE):  # contents that are known by their hash are whole
         _check_sums(path, data)
     state_dict = _tensors(path, data)
     del data
-    kind = written_kind(state_dict)
+    kind: str | None = getattr(state_dict, "_metadata", {}).get("", {}).get("depth")  # where training wrote it
+    if metric is None:
+        metric = kind == "metric" if kind else "metric" in path.name.lower()
     if kind not in (None, "metric" if metric else "relative"):
         remedy = "leave --metric out (metric=False)" if metric else "add --metric (metric=True)"
         raise CheckpointError(f"checkpoint {path} holds {kind} weights; {remedy}")

@@ -14,7 +14,7 @@ from pathlib import Path
 from torch.distributed import DistError
 
 from ..errors import InputError, OutputError, RankError, user_line
-from ..offline import RawWindows, windows_read
+from ..offline import RawWindows, join_windows, windows_read
 from ..outputs.plan import readable
 from ..outputs.record import state_of
 from ..outputs.run_outputs import RunOutputs
@@ -158,7 +158,10 @@ class SharedBatch:
                 if whole:
                     self.batch.run_one(one)
                 elif ranks.rank == 0:
-                    self._lead(one, key)
+                    try:
+                        self.batch.run_one(one, process=partial(self._join, one, key))
+                    finally:
+                        ranks.set(key, DONE)
                 else:
                     self._help(one, key)
             except Exception as error:
@@ -180,13 +183,6 @@ class SharedBatch:
                 raise
             return 0.0
 
-    def _lead(self, one: Input, key: str) -> None:
-        """Rank 0: see that all windows of an input come, align them and write the outputs."""
-        try:
-            self.batch.run_one(one, process=partial(self._join, one, key))
-        finally:
-            self.ranks.set(key, DONE)
-
     def _help(self, one: Input, key: str) -> None:
         """Other ranks: compute windows until none is left, or rank 0 is done with the input."""
         run = self.ranks.wait(key)
@@ -197,12 +193,23 @@ class SharedBatch:
                 self.ranks.check()
 
     def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
-        # A stream that cannot be read twice is one rank's.
+        """Rank 0: see that all windows of an input come, align them and write the outputs."""
         if one.path is None:
             logger.info("%s cannot be read by several ranks, so rank 0 computes it alone", one.shown)
             return self.batch.compute(source, outputs, label)
-        spool = WindowSpool(self.batch.plan.folder, one)
-        found = self._begin(one, source, spool)
+        plan, network = self.batch.plan, self.batch.network
+        what = {
+            "inference": str(network.execution),
+            "size": source.size,
+            "input": state_of(one.location, one.images),
+        }
+        found = WindowSpool(plan.folder, one).begin({**plan.settings, **what}, self.batch.options.resume)
+        if found:
+            logger.info("%s: %d windows were already computed", one.shown, len(found))
+        if source.expected is not None:
+            missing = spooled_bytes(source.expected, source.size) - spooled_bytes(1, source.size) * len(found)
+            needed = sum(plan.bytes_per_frame(source.size).values()) * source.expected
+            check_space(plan.folder, missing, needed)
         run = run_length(source.expected, self.ranks.size)
         with self._windows(one, key, run) as windows:
             for index in found:
@@ -210,28 +217,13 @@ class SharedBatch:
             self.ranks.set(key, str(run))
 
             def infer(frames: Iterator[Image]) -> Iterator[DepthMap]:
-                return self.batch.network.join(windows.in_order(windows_read(frames)))
+                raw = windows.in_order(windows_read(frames))
+                return join_windows(raw, network.metric, network.execution.device)
 
             with self.batch.show(self.batch.total(source), label) as advance:
                 # A flag of its own: where the run ends, windows are kept to go on from, and outputs are not.
                 frames, depths, edges = source.timed(), by_windows(infer), self.batch.sharpened_from
                 return run_video(frames, depths, outputs, advance, Stop(), False, source.place, edges)
-
-    def _begin(self, one: Input, source: VideoSource, spool: WindowSpool) -> list[int]:
-        """Make the spool ready and return the windows that a run before has left."""
-        what = {
-            "inference": str(self.batch.network.execution),
-            "size": source.size,
-            "input": state_of(one.location, one.images),
-        }
-        found = spool.begin({**self.batch.plan.settings, **what}, self.batch.options.resume)
-        if found:
-            logger.info("%s: %d windows were already computed", one.shown, len(found))
-        if source.expected is not None:
-            missing = spooled_bytes(source.expected, source.size) - spooled_bytes(1, source.size) * len(found)
-            outputs = sum(self.batch.plan.bytes_per_frame(source.size).values()) * source.expected
-            check_space(self.batch.plan.folder, missing, outputs)
-        return found
 
     @contextmanager
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
@@ -239,7 +231,9 @@ class SharedBatch:
         with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
             spool = WindowSpool(self.batch.plan.folder, one)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
-            windows = SharedWindows(self.ranks, key, run, spool, self.batch.network.raw_windows(frames))
+            network = self.batch.network
+            raw = RawWindows(network.network, frames, network.input_size, network.execution)
+            windows = SharedWindows(self.ranks, key, run, spool, raw)
             with closing(frames), closing(windows):  # type: ignore[type-var]
                 yield windows
 

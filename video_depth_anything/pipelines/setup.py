@@ -13,7 +13,7 @@ from ..checkpoint import STARTER, choose_weights, load_checkpoint
 from ..config import EncoderName
 from ..device import Execution, choose_execution, frames_for_cpu
 from ..network import Network
-from ..offline import RawWindows, infer_depth, join_windows
+from ..offline import infer_depth
 from ..retry import RetryingNetwork
 from ..transform import Image
 from ..version import __version__
@@ -64,14 +64,6 @@ class LoadedNetwork:
             One (H, W) float32 map per frame.
         """
         return infer_depth(self.network, frames, self.input_size, self.execution, check)
-
-    def raw_windows(self, frames: Iterable[Image]) -> RawWindows:
-        """The windows of a video before they are aligned, in any rising choice; arguments as for `infer`."""
-        return RawWindows(self.network, frames, self.input_size, self.execution)
-
-    def join(self, windows: Iterable[DepthMap]) -> Iterator[DepthMap]:
-        """What `infer` gives, from the raw windows of a video in order."""
-        return join_windows(windows, self.metric, self.execution.device)
 
     def named(self, options: ModelOptions) -> ModelOptions:
         """The options with what was chosen for them."""
