@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ from torch import Tensor
 
 from starter import train
 from starter.cache import fingerprint
-from starter.flags import CacheSettings
 from starter.network import CachedNetwork, encode_frozen, maps_from_stream
 from training.batches import Batch
 from training.network import frozen_encoder, token_maps
@@ -97,7 +95,7 @@ def test_live_blocks_are_trained_and_nothing_else_of_the_encoder(model: VideoDep
 
 
 def test_the_coarser_half_stays_as_it_is_and_the_finer_learns(model: VideoDepthAnything, images: Tensor) -> None:
-    settings = CacheSettings(coarse_share=0, log_gradient_weight=2.0, keep_weight=1.0, warmup=0)
+    settings = train.CacheSettings(coarse_share=0, log_gradient_weight=2.0, keep_weight=1.0, warmup=0)
     guide = CachedNetwork(copy.deepcopy(model), "image")
     trainer = Trainer(CachedNetwork(model, "image"), settings, FP32, ProcessGroup(), guide=guide)
     before = {n: v.clone() for n, v in trainer.model.state_dict().items()}
@@ -112,7 +110,7 @@ def test_the_coarser_half_stays_as_it_is_and_the_finer_learns(model: VideoDepthA
 
 
 def test_coarse_training_learns_two_pixels_a_patch(model: VideoDepthAnything, images: Tensor) -> None:
-    settings = CacheSettings(coarse=True, steps=1000, lr=3e-4, warmup=0, log_weight=1.0)
+    settings = train.CacheSettings(coarse=True, steps=1000, lr=3e-4, warmup=0, log_weight=1.0)
     trainer = Trainer(CachedNetwork(model, "image", coarse=True), settings, FP32, ProcessGroup())
     target = torch.rand(1, 3, HEIGHT, WIDTH, generator=torch.Generator().manual_seed(0))
     batch = Batch((images[None],), target, target > 0.1)
@@ -126,12 +124,11 @@ def test_coarse_training_learns_two_pixels_a_patch(model: VideoDepthAnything, im
 
 
 def test_rates_and_refusals_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
-    parse = functools.partial(train.parse)
     common = ["--output", "run", "--cache", "cache"]
-    assert parse([*common, "--lr", "5e-4"]).encoder_lr == 0
-    assert parse([*common, "--lr", "5e-4", "--encoder_blocks", "3"]).encoder_lr == pytest.approx(5e-5)
-    assert parse([*common, "--encoder_blocks", "3", "--encoder_lr", "0"]).encoder_lr == 0
+    assert train.parse([*common, "--lr", "5e-4"]).encoder_lr == 0
+    assert train.parse([*common, "--lr", "5e-4", "--encoder_blocks", "3"]).encoder_lr == pytest.approx(5e-5)
+    assert train.parse([*common, "--encoder_blocks", "3", "--encoder_lr", "0"]).encoder_lr == 0
     for wrong, word in ((["--encoder_blocks", "9"], "at most 8"), (["--encoder_lr", "1e-5"], "frozen encoder")):
         with pytest.raises(SystemExit):
-            parse([*common, *wrong])
+            train.parse([*common, *wrong])
         assert word in capsys.readouterr().err

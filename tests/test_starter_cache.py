@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from starter import cache
-from starter.sources import CacheSource
 from video_depth_anything.errors import InputError, OutputError
 
 INFO = cache.CacheInfo("vits", "0123456789abcdef", 4, 28, 42)
@@ -56,15 +55,15 @@ def test_a_cache_is_checked(tmp_path: Path) -> None:
     cache.create_cache(tmp_path / "a", INFO)
     cache.create_cache(tmp_path / "a", INFO)
     with pytest.raises(InputError, match="no clips yet"):
-        CacheSource([tmp_path / "a"], 1, INFO.fingerprint)
+        cache.CacheSource([tmp_path / "a"], 1, INFO.fingerprint)
     with pytest.raises(OutputError, match="frames 4, not 5"):
         cache.create_cache(tmp_path / "a", cache.CacheInfo("vits", INFO.fingerprint, 5, 28, 42))
     with pytest.raises(InputError, match="another encoder"):
-        CacheSource([tmp_path / "a"], 1, "fedcba9876543210")
+        cache.CacheSource([tmp_path / "a"], 1, "fedcba9876543210")
     with pytest.raises(InputError, match="make_cache"):
-        CacheSource([tmp_path / "b"], 1, INFO.fingerprint)
+        cache.CacheSource([tmp_path / "b"], 1, INFO.fingerprint)
     with pytest.raises(InputError, match="fewer than"):
-        CacheSource([tmp_path / "a"], 5, INFO.fingerprint)
+        cache.CacheSource([tmp_path / "a"], 5, INFO.fingerprint)
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "thesis.txt").touch()
     with pytest.raises(OutputError, match="not empty"):
@@ -76,7 +75,7 @@ def test_samples_of_caches_cover_every_frame(tmp_path: Path) -> None:
     for name in ("a", "b"):
         cache.create_cache(tmp_path / name, INFO)
         parts |= {(name, seed): write_clip(tmp_path / name, seed) for seed in (2, 1)}
-    source = CacheSource([tmp_path / "a", tmp_path / "b"], 3, INFO.fingerprint)
+    source = cache.CacheSource([tmp_path / "a", tmp_path / "b"], 3, INFO.fingerprint)
     assert len(source) == 4
     starts = set()
     for draw in range(20):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
+import pytest
 import torch
 
 from benchmark.baselines import plane_disparity
 from benchmark.rgbd import open_rgbd_folder
-from starter.quality import as_markdown, measure, without_motion
-from video_depth_anything.device import Execution
+from starter.evaluate import as_markdown, averaged, measure, without_motion
+from training.clips import Clip
+from training.sources import read_frames
 from video_depth_anything.video_depth import VideoDepthAnything
 
 
@@ -23,18 +26,30 @@ def test_the_plane_baseline_finds_a_plane() -> None:
     np.testing.assert_allclose(found[1], disparity, rtol=1e-5)
 
 
-def test_a_recording_is_measured(golden_model: VideoDepthAnything, rgbd_folder: Path, fp32: Execution) -> None:
-    done: list[int] = []
-    rows = measure(open_rgbd_folder(rgbd_folder), 4, {"image": golden_model}, 28, fp32, 10, lambda: done.append(1))
-    assert len(done) == 4
+def test_a_recording_is_measured(rgbd_folder: Path) -> None:
+    clip = read_frames(open_rgbd_folder(rgbd_folder), range(4))
+    rows = measure("wall", clip, {"right": lambda _: 3 / clip.depth + 1}, 10)
     by_method = {row.method: row for row in rows}
     # The recording is a slanted wall that is linear in depth, so nearly a plane in disparity.
     assert by_method["plane"].delta1 > 0.99 > by_method["constant"].delta1
     assert by_method["plane"].abs_rel < by_method["constant"].abs_rel
+    assert by_method["right"].delta1 == 1 and by_method["right"].abs_rel < 1e-5
     assert all(row.frames == 4 and row.tae is not None for row in rows)
-    table = as_markdown([rows, rows])
-    assert table.count("\n") == 2 + 3 * 3
-    assert table.count("| mean |") == 3
+    other = [row._replace(recording="other", delta1=0.0) for row in rows]
+    assert averaged([*rows, *other], "mean", 0)[2].delta1 == 0.5
+    assert as_markdown([*rows, *other]).count("| mean |") == 3
+
+
+def test_one_fit_for_all_frames_sees_their_scales_and_boundaries_forgive_them_but_not_blur() -> None:
+    depth = np.full((2, 24, 32), 4, np.float32)
+    depth[0, 8:16, 8:20], depth[1, 8:16, 8:20] = 1, 2
+    clip = Clip(np.zeros((2, 24, 32, 3), np.uint8), depth, np.eye(3), None)
+    right = np.stack([3 / depth[0], 15 / depth[1]])
+    found = measure("steps", clip, {"scaled": lambda _: right}, 10)[2]
+    assert found.f1 == 1 and found.delta1 < 0.9
+    blurred = [cv2.GaussianBlur(x, (0, 0), 3) for x in 1 / depth]
+    f1 = measure("steps", clip, {"blurred": lambda _: blurred}, 10)[2].f1
+    assert f1 == pytest.approx(0, abs=0.3)
 
 
 def test_switched_off_motion_makes_frames_independent(golden_model: VideoDepthAnything) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +16,6 @@ from video_depth_anything.checkpoint import load_model
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).resolve().parents[1]
 CPU = ["--threads", "1", "--device", "cpu", "--precision", "fp32"]
 SIZE = ["--height", "28", "--width", "42"]
 Result = tuple[int, str, str]  # exit code, standard output, standard error
@@ -36,18 +33,19 @@ def test_scenes_to_cache_to_checkpoint_to_quality(
     assert (cache / "clip_00000000_v0" / "tokens.npy").stat().st_mtime_ns == first
     recipe = ["--stage", "clip", "--frames", 3, "--render", 2, "--steps", 2, "--batch", 2]
     files = ["--cache", cache, "--checkpoint", checkpoint, "--output", run, "--half", "--no-tensorboard"]
-    code, _, messages = call(starter_train.main, *recipe, *files, "--val_clips", 1, "--val_frames", 2, *SIZE, *CPU)
+    code, _, messages = call(starter_train.main, *recipe, *files, "--val_clips", 1, "--val_frames", 2, *CPU)
     assert code == 0, messages
     assert "scenes/delta1" in messages
     state = torch.load(run / "model.pth", weights_only=True)
     assert {value.dtype for value in state.values()} == {torch.float16}
-    asked = ["--checkpoint", run / "model.pth", "--folders", rgbd_folder, "--input_size", 28, "--frames", 3]
-    code, table, messages = call(evaluate.main, *asked, "--json", tmp_path / "numbers.json", *CPU)
+    asked = ["--checkpoint", run / "model.pth", "--folders", rgbd_folder, "--scenes", 1, "--input_size", 28]
+    code, table, messages = call(evaluate.main, *asked, "--frames", 3, "--json", tmp_path / "numbers.json", *CPU)
     assert code == 0, messages
     rows = json.loads((tmp_path / "numbers.json").read_text())
-    assert [row["method"] for row in rows] == ["constant", "plane", "image", "offline"]
+    assert [row["method"] for row in rows] == ["constant", "plane", "image", "offline", "constant", "plane", "image"]
     assert all(row["method"] in table for row in rows)
-    assert all(0 < row["delta1"] <= 1 and row["tae"] is not None for row in rows)
+    assert all(0 < row["delta1"] <= 1 for row in rows)
+    assert all(row["tae"] is not None for row in rows[:4]) and all(row["f1"] is not None for row in rows[4:])
 
 
 def test_live_encoder_blocks_from_a_cache_to_a_checkpoint(
@@ -70,17 +68,3 @@ def test_live_encoder_blocks_from_a_cache_to_a_checkpoint(
     load_model("vits", checkpoint=run / "model.pth", device="cpu")
     code, _, messages = call(starter_train.main, *recipe, "--cache", cache, "--output", tmp_path / "other")
     assert (code, messages.count("\n")) == (2, 1) and "--encoder_blocks 3, not 0" in messages
-
-
-def test_help_needs_nothing_heavy() -> None:
-    code = "\n".join(
-        [
-            "import sys",
-            "from starter import evaluate, make_cache, train",
-            "from training import train as fine_tuning",
-            "for module in (evaluate, make_cache, train, fine_tuning): module.parser().format_help()",
-            "sys.exit(', '.join(sorted({'torch', 'cv2', 'numpy', 'open3d'} & set(sys.modules))) or 0)",
-        ]
-    )
-    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (result.returncode, result.stderr) == (0, "")

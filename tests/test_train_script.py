@@ -194,3 +194,10 @@ def test_bad_input_ends_in_one_line(
     code, _, messages = call(train.main, *recipe, "--output", tmp_path / "run")
     assert (code, messages.count("\n")) == (2, 1), messages
     assert message in messages
+
+
+def test_help_needs_nothing_heavy() -> None:
+    heavy = "sys.exit(', '.join(sorted({'torch', 'cv2', 'numpy'} & set(sys.modules))) or 0)"
+    code = f"import sys; from training import train; train.parser().format_help(); {heavy}"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
