@@ -16,7 +16,7 @@ from benchmark_miniatures import INDICES, NYUV2_SCENE, ROOT, index_path, result_
 from benchmark.datasets import TAE_SETS
 from benchmark.eval.sequence import PredictionSource, Sequence
 from benchmark.index import prediction_path, scenes_of
-from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, predictions_place
+from benchmark.infer.predictions import SceneWriter, predictions_place
 
 
 def test_ground_truth_is_right_about_itself(perfect: Path, extracted_sets: Path, tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ def test_predictions_of_two_index_files_lie_side_by_side(extracted_sets: Path, t
     index, other = (index_path(extracted_sets, name) for name in ("scannet", "scannet_500"))
     for path, factor in ((index, 1.0), (other, 2.0), (index, 1.0)):
         (scene,) = scenes_of(path, "scannet")
-        writer = SceneWriter(tmp_path, "scannet", path, Provenance(path.name, {}, image_folders([scene])), resume=False)
+        writer = SceneWriter(tmp_path, "scannet", path, [scene], {}, resume=False)
         # The second one is half as far, which shows without a fit.
         depths = (factor * true_disparity(path, frame) for frame in scene.frames)
         assert len(list(writer.write(scene, depths))) == len(scene.frames)

@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import pytest
 from benchmark_miniatures import (
-    BONN_SCENE,
     INDICES,
     SCANNET_SCENE,
     all_indices,
@@ -26,7 +25,7 @@ from benchmark_miniatures import (
 from benchmark.datasets import EVALUATION_SETS, TAE_SETS
 from benchmark.index import prediction_path, scenes_of
 from benchmark.infer import predictions
-from benchmark.infer.predictions import provenance_path, read_provenance
+from benchmark.infer.predictions import provenance_path
 
 MODEL = ("--encoder", "vits", "--input_size", "28", "--device", "cpu", "--backend", "torch")
 
@@ -111,7 +110,7 @@ def test_streaming_and_resume(predicted: Path, extracted_sets: Path, checkpoint:
     command += [index_path(extracted_sets, "bonn"), index_path(extracted_sets, "scannet")]
     assert infer(*command).returncode == 0
     note = json.loads((tmp_path / "bonn" / "inference_bonn_video.json").read_text())
-    assert note["settings"]["streaming"] is True and note["scenes"] == [BONN_SCENE]
+    assert note["settings"]["streaming"] is True
     streamed = [np.load(path) for path in paths(tmp_path, "bonn")]
     assert not np.allclose(streamed[2], np.load(paths(predicted, "bonn")[2]), rtol=1e-3)
     # What is finished stays; a scene with a hole is predicted again.
@@ -154,7 +153,7 @@ def test_wrong_paths_end_in_one_line(
 def test_scenes_are_shared_out_by_torchrun(
     predicted: Path, extracted_sets: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
-    """Each rank predicts some; the list of finished scenes has them all, and predictions are those of one process."""
+    """Each rank predicts some; predictions are those of one process."""
     names = ("sintel", "nyuv2_500", "rgbd")
     script = Path(__file__).resolve().parents[1] / "benchmark" / "infer" / "infer.py"
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
@@ -165,8 +164,7 @@ def test_scenes_are_shared_out_by_torchrun(
     for name in names:
         index, dataset = index_path(extracted_sets, name), INDICES[name]
         scenes = scenes_of(index, dataset)
-        found = read_provenance(provenance_path(tmp_path, dataset, index))
-        assert found is not None and found.scenes == sorted(scene.name for scene in scenes)
+        assert provenance_path(tmp_path, dataset, index).is_file()
         for frame in (frame for scene in scenes for frame in scene.frames):
             depth, expected = (np.load(prediction_path(p, dataset, frame.image)) for p in (tmp_path, predicted))
             # torchrun gives each process one thread, which rounds otherwise.

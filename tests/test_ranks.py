@@ -19,20 +19,14 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="sends signals")
 def talk(ranks: Ranks) -> tuple[object, ...]:
     decided = ranks.agree(lambda: {"rank": ranks.rank})
     own = list(ranks.share("items", range(20)))
-    for _ in range(3):
-        with ranks.turn("list"):
-            # The last one in has seen all that the others did.
-            ranks.set("count", str(int(ranks.get("count") or "0") + 1))
-    ranks.meet()
-    return decided, ranks.gather(own), ranks.get("count")
+    return decided, ranks.gather(own)
 
 
-def test_ranks_agree_share_take_turns_and_meet() -> None:
+def test_ranks_agree_and_share() -> None:
     endings = run_ranks(3, talk)
     for ending in endings:
         assert ending.error is None and ending.stderr == ""
-        decided, _, count = ending.value
-        assert decided == {"rank": 0} and count == "9"
+        assert ending.value[0] == {"rank": 0}
     shares = endings[0].value[1]
     assert sorted(item for own in shares for item in own) == list(range(20))
     assert all(own == sorted(own) for own in shares)
@@ -52,9 +46,7 @@ def check_line(endings: list[Ending], speaker: int, pattern: str) -> None:
 def fail(ranks: Ranks, error: Exception) -> None:
     if ranks.rank == 1:
         raise error
-    if ranks.rank == 2:
-        ranks.wait("never set")
-    ranks.meet()
+    ranks.wait("never set")
 
 
 def test_an_error_is_said_once_by_the_rank_that_has_it() -> None:
@@ -68,7 +60,8 @@ def test_a_bug_keeps_its_traceback() -> None:
 
 
 def be_struck(ranks: Ranks, struck: tuple[int, ...], number: signal.Signals) -> None:
-    ranks.meet()
+    ranks.gather(None)
+    ranks.agree(lambda: None)
     if ranks.rank in struck:
         os.kill(os.getpid(), number)
     ranks.wait("never set")

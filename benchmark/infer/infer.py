@@ -6,8 +6,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,18 +85,22 @@ def main() -> int:
 def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
     """Predict all scenes; under torchrun each goes to one rank, the longest first."""
     wanted = wanted_scenes(args.json_file, args.datasets)
-    from benchmark.infer.predictions import Provenance, SceneWriter, image_folders, versions
+    from benchmark.infer.predictions import SceneWriter
     from video_depth_anything.pipelines.setup import load_network
 
     if ranks is not None:
         use_own_gpu()
     network = load_network(arguments.model_options(args))
     settings = settings_of(network, args.streaming)
-    writers = []
-    for path, dataset, scenes in wanted:
-        provenance = Provenance(path.name, settings, image_folders(scenes), versions())
-        turn = nullcontext if ranks is None else partial(ranks.turn, f"provenance/{path}/{dataset}")
-        writers.append(SceneWriter(args.infer_path, dataset, path, provenance, args.resume, turn))
+    first = ranks is None or ranks.rank == 0
+    if ranks is not None and not first:
+        ranks.agree(lambda: None)  # rank 0 has begun, the others go on from that
+    writers = [
+        SceneWriter(args.infer_path, dataset, path, scenes, settings, args.resume or not first)
+        for path, dataset, scenes in wanted
+    ]
+    if ranks is not None and first:
+        ranks.agree(lambda: None)
     # A video of its own for every scene.
     predict: Predict = (lambda frames: map(network.new_stream().step, frames)) if args.streaming else network.infer
     predict_all(list(zip(wanted, writers)), predict, ranks)
@@ -114,20 +116,17 @@ def predict_all(work: list[tuple[Listed, SceneWriter]], predict: Predict, ranks:
             with progress(sum(len(scene.frames) for scene in scenes), path.stem) as advance:
                 run_scenes(path.parent, scenes, predict, writer, advance)
         return
-    # A list of finished scenes must not be begun anew once a rank has finished one.
-    ranks.meet()
     parts = [(writer, path.parent, scene) for (path, _, scenes), writer in work for scene in scenes]
     order = longest_first([len(scene.frames) for _, _, scene in parts])
     for writer, root, scene in ranks.share("scenes", [parts[index] for index in order]):
         with progress(len(scene.frames), scene.name) as advance:
-            run_scenes(root, [scene], predict, writer, partial(_advance, ranks, advance))
-    ranks.meet()
 
+            def checked(advance: Callable[[], None] = advance) -> None:
+                ranks.check()  # another rank may have ended the run
+                advance()
 
-def _advance(ranks: Ranks, advance: Callable[[], None]) -> None:
-    """Count a frame, unless another rank has ended the run."""
-    ranks.check()
-    advance()
+            run_scenes(root, [scene], predict, writer, checked)
+    ranks.gather(None)
 
 
 if __name__ == "__main__":

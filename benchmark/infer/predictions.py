@@ -6,7 +6,6 @@ import json
 import logging
 import platform
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -36,7 +35,6 @@ class Provenance:
         settings: what decides their values: checkpoint and its hash, encoder, input size and so on.
         folders: where the images lie, to tell whether two index files list the same ones.
         versions: of Python and the libraries.
-        scenes: those that are finished.
         place: folder of all predictions that these lie in; "" for the dataset's name.
     """
 
@@ -44,7 +42,6 @@ class Provenance:
     settings: dict[str, Any]
     folders: list[str]
     versions: dict[str, str] = field(default_factory=dict)
-    scenes: list[str] = field(default_factory=list)
     place: str = ""
 
 
@@ -95,18 +92,18 @@ def read_frames(root: Path, scene: Scene) -> Iterator[Image]:
 
 
 class SceneWriter:
-    """Writes the predictions for the scenes of one index file, and remembers which scenes are finished.
+    """Writes the predictions for the scenes of one index file, and a note of how they were made.
 
     They go to the folder of the dataset's name, or, if that has predictions of the same images for another index file,
-    beside it, to one of this index file's name. What was there for this index file is replaced.
+    beside it, to one of this index file's name. What was there for this index file is removed, unless `resume` is set.
 
     Args:
         infer_path: folder of all predictions.
         dataset: key in the index file.
         index: the file.
-        provenance: of this run; `scenes` and `place` are filled in here.
-        resume: keep the scenes that an earlier run with the same settings finished.
-        turn: keeps other processes from the list of finished scenes meanwhile, where there are several.
+        scenes: its scenes.
+        settings: what decides the values.
+        resume: keep the predictions that an earlier run with the same settings left.
 
     Raises:
         OutputError: if predictions with other settings are there and `resume` is set.
@@ -117,29 +114,30 @@ class SceneWriter:
         infer_path: Path,
         dataset: str,
         index: Path,
-        provenance: Provenance,
+        scenes: Sequence[Scene],
+        settings: dict[str, Any],
         resume: bool,
-        turn: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._infer_path = infer_path
-        self._turn = turn
         self._dataset = dataset
         self._path = provenance_path(infer_path, dataset, index)
-        self._provenance = provenance
+        self._provenance = note = Provenance(index.name, settings, image_folders(scenes), versions())
         before = read_provenance(self._path)
         # Once chosen it stays, also if the other index file's predictions are gone since.
-        provenance.place = (before.place or dataset) if before is not None else self._free_place(index)
+        note.place = (before.place or dataset) if before is not None else self._free_place(index)
         if resume and before is not None:
-            changed = sorted(k for k, v in provenance.settings.items() if before.settings.get(k) != v)
+            changed = sorted(k for k, v in settings.items() if before.settings.get(k) != v)
             if changed:
                 raise OutputError(
                     f"{self._path} was made with other settings ({', '.join(changed)}); "
                     "omit --resume to start over, or choose another --infer_path"
                 )
-            provenance.scenes = before.scenes
+            return
+        for frame in (frame for scene in scenes for frame in scene.frames):
+            self._prediction(frame.image).unlink(missing_ok=True)
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._turn():
-            self._save()
+        with whole_file(self._path) as partial:
+            partial.write_text(json.dumps(asdict(note), indent=1) + "\n")
 
     def _free_place(self, index: Path) -> str:
         for other in sorted(self._path.parent.glob("inference_*.json")):
@@ -154,14 +152,9 @@ class SceneWriter:
     def _prediction(self, image: str) -> Path:
         return prediction_path(self._infer_path, self._provenance.place, image)
 
-    def _save(self) -> None:
-        with whole_file(self._path) as partial:
-            partial.write_text(json.dumps(asdict(self._provenance), indent=1) + "\n")
-
     def finished(self, scene: Scene) -> bool:
-        """Whether all predictions of a scene are there from an earlier run."""
-        paths = (self._prediction(frame.image) for frame in scene.frames)
-        return scene.name in self._provenance.scenes and all(path.is_file() for path in paths)
+        """Whether all predictions of a scene are there."""
+        return all(self._prediction(frame.image).is_file() for frame in scene.frames)
 
     def write(self, scene: Scene, depths: Iterable[DepthMap]) -> Iterator[Path]:
         """Write depth maps (H, W) float32 as they come, one a frame; yields each file when it is whole."""
@@ -175,11 +168,6 @@ class SceneWriter:
             yield path
         if count != len(scene.frames):
             raise InputError(f"{scene.name}: {count} predictions for {len(scene.frames)} frames")
-        with self._turn():
-            # Other processes may have finished scenes since.
-            saved = read_provenance(self._path) or self._provenance
-            self._provenance.scenes = sorted({*self._provenance.scenes, *saved.scenes, scene.name})
-            self._save()
 
 
 def image_folders(scenes: Sequence[Scene]) -> list[str]:

@@ -33,7 +33,7 @@ class RunEnded(RankError):
 
 
 class Ranks:
-    """One process's view of all of them. All ranks call `agree`, `gather` and `meet` in the same order."""
+    """One process's view of all of them. All ranks call `agree` and `gather` in the same order."""
 
     def __init__(self, store: Store, rank: int, size: int, stop: Stop) -> None:
         self.rank = rank
@@ -56,13 +56,6 @@ class Ranks:
         key = self._next()
         self.set(f"{key}/{self.rank}", json.dumps(value))
         return [json.loads(self.wait(f"{key}/{rank}")) for rank in range(self.size)] if self.rank == 0 else [value]
-
-    def meet(self) -> None:
-        """Wait until all ranks have come here."""
-        key = self._next()
-        if self.take(key) == self.size - 1:
-            self.set(f"{key}/all", "")
-        self.wait(f"{key}/all")
 
     def set(self, key: str, value: str) -> None:
         """Let all ranks know."""
@@ -88,16 +81,6 @@ class Ranks:
         while (index := self.take(key)) < len(items):
             self.check()
             yield items[index]
-
-    @contextmanager
-    def turn(self, key: str) -> Iterator[None]:
-        """One rank at a time, in the order in which they come."""
-        ticket = self.take(f"{key}/tickets")
-        if ticket > 0:
-            self.wait(f"{key}/done/{ticket - 1}")
-        yield
-        # Not after an error: that ends the run, and nobody shall build on what was left half done.
-        self.set(f"{key}/done/{ticket}", "")
 
     def check(self) -> None:
         """Raise `RunEnded` if this process was told to end, or any rank has failed."""
