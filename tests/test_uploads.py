@@ -24,7 +24,7 @@ from video_depth_anything.outputs.stereo_tags import LEFT_RIGHT, tag_stereo
 from video_depth_anything.video.source import Selection
 from video_depth_anything.web.confinement import DecoderLimits
 from video_depth_anything.web.picture_headers import check_picture
-from video_depth_anything.web.uploads import PictureDecoder, UploadError, UploadSource, add_sound
+from video_depth_anything.web.uploads import Decoder, UploadError, UploadSource, add_sound
 
 ROOT = Path(__file__).resolve().parents[1]
 LIMITS = DecoderLimits()
@@ -151,7 +151,7 @@ def test_sound_goes_along_from_the_first_frame_on(make_video: MakeVideo, tmp_pat
     stereo = b"st3d\0\0\0\0\2"
     assert stereo in result.read_bytes()
     before = iio.imread(result, plugin="pyav")
-    assert add_sound(upload, [result], 0.0, LIMITS)
+    assert add_sound(upload, [result], 0.0)
     np.testing.assert_array_equal(iio.imread(result, plugin="pyav"), before)
     assert stereo in result.read_bytes()  # players show it to both eyes still
     raw = [ffmpeg_program(), "-loglevel", "error", "-i", str(result), "-f", "s16le", "-ac", "1", "-ar", str(rate), "-"]
@@ -161,9 +161,9 @@ def test_sound_goes_along_from_the_first_frame_on(make_video: MakeVideo, tmp_pat
     assert np.abs(heard[rate * 6 // 10 :]).max() > 8000
     # No sound, or none that can be used: the video stays.
     content = result.read_bytes()
-    assert not add_sound(pictures, [result], 0.0, LIMITS)
+    assert not add_sound(pictures, [result], 0.0)
     (tmp_path / "noise.mp4").write_bytes(os.urandom(5000))
-    assert not add_sound(tmp_path / "noise.mp4", [result], 0.0, LIMITS)
+    assert not add_sound(tmp_path / "noise.mp4", [result], 0.0)
     assert result.read_bytes() == content
     assert not list(tmp_path.glob(".sound_*"))
 
@@ -219,14 +219,15 @@ def encoded(kind: str, height: int = 48, width: int = 64, channels: int = 3) -> 
 
 @pytest.mark.parametrize("kind", [".jpg", ".png", ".webp"])
 def test_pictures_are_decoded_elsewhere(kind: str) -> None:
-    decoder = PictureDecoder(LIMITS)
+    decoder = Decoder("The picture", LIMITS, {})
     for data in (encoded(kind), encoded(kind, 30, 50), encoded(kind, channels=1)):
         expected = np.asarray(cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR))[..., ::-1]
         assert check_picture(data, LIMITS.max_pixels, 8) == expected.shape[:2]
-        np.testing.assert_array_equal(decoder.decode(data), expected)
+        decoder.ask(data)
+        np.testing.assert_array_equal(decoder.answer()[1], expected)
+    decoder.ask(encoded(kind)[:60])
     with pytest.raises(UploadError, match="The picture cannot be used"):
-        decoder.decode(encoded(kind)[:60])
-    assert decoder.decode(encoded(kind)).shape == (48, 64, 3)  # by a new process
+        decoder.answer()
     decoder.close()
 
 

@@ -195,9 +195,14 @@ def test_a_camera_is_a_stream(networks: Networks, visitor: Visitor) -> None:
     assert [stream.frames_seen for stream in streams] == [3, 1, 1]
     with pytest.raises(UploadError):
         cameras.step(visitor, "page", *settings, b"%!PS-Adobe-3.0 EPSF-3.0")
+    cameras.step(visitor, "other", *settings, picture())
+    with pytest.raises(UploadError):
+        cameras.step(visitor, "other", *settings, picture()[:200])
+    cameras.step(visitor, "other", *settings, picture())  # by a new process, and as a new video
+    assert [stream.frames_seen for stream in streams] == [3, 1, 2, 1]
     cameras.sweep(0)
     cameras.step(visitor, "page", *settings, picture(64, 48))
-    assert len(streams) == 4
+    assert len(streams) == 5
     cameras.sweep(0)
 
 

@@ -22,7 +22,7 @@ from ..video_depth_stream import DepthStream
 from .confinement import DecoderLimits
 from .messages import Refusal
 from .picture_headers import check_picture
-from .uploads import MOST_RATIO, PictureDecoder, UploadError
+from .uploads import MOST_RATIO, Decoder, UploadError
 from .visitors import Visitor
 
 # Seconds without a picture after which a camera's memory is freed.
@@ -31,6 +31,8 @@ SILENT_SECONDS = 20.0
 LONGEST_SIDE = 640
 # Pictures that are computed at the same time, and memory of a camera's decoder.
 AT_ONCE, DECODER_BYTES = 4, 80_000_000
+# A camera runs for hours; each picture has its own time, the process's start included.
+PICTURE_LIMITS = DecoderLimits(cpu_seconds=86_400, patience=15.0)
 # Network, colour map, and (H, W) of the pictures.
 Kind = tuple[ModelOptions, str, tuple[int, int]]
 # Choices of Detail: rows that enter the network.
@@ -50,12 +52,12 @@ def stream_bytes(kind: Kind) -> int:
 
 
 class _Camera:
-    """One page's camera: its decoder, and its stream once the first picture is computed."""
+    """One page's camera: its decoder and its stream, once it has sent a picture."""
 
-    def __init__(self, kind: Kind, need: int, limits: DecoderLimits) -> None:
+    def __init__(self, kind: Kind, need: int) -> None:
         self.kind = kind
         self.need = need
-        self.decoder = PictureDecoder(limits)
+        self.decoder: Decoder | None = None
         self.stream: DepthStream | None = None
         model, colormap, _ = kind
         options = OutputOptions(colormap=colormap, vis_range=VisRange("percentile"))
@@ -67,36 +69,37 @@ class _Camera:
 class Cameras:
     """Computes the pictures of all pages' cameras. Safe to use from several threads."""
 
-    def __init__(
-        self,
-        new_stream: Callable[[ModelOptions], DepthStream],
-        budget: int,
-        limits: DecoderLimits = DecoderLimits(),  # noqa: B008 - immutable
-    ) -> None:
+    def __init__(self, new_stream: Callable[[ModelOptions], DepthStream], budget: int) -> None:
         self._new_stream = new_stream
         self._budget = budget
-        self._limits = limits
         self._open: dict[tuple[Visitor, str], _Camera] = {}
         self._lock = threading.Lock()
         self._at_once = threading.BoundedSemaphore(AT_ONCE)
 
     def step(self, visitor: Visitor, page: str, model: ModelOptions, colormap: str, data: bytes) -> bytes:
         """Depth of a page's next picture in colours, as JPEG."""
-        size = check_picture(data, self._limits.max_pixels, MOST_RATIO)
+        size, key = check_picture(data, PICTURE_LIMITS.max_pixels, MOST_RATIO), (visitor, page)
         if size is None:
             raise UploadError("The picture", "picture")
-        camera = self._camera((visitor, page), (model, colormap, size))
+        camera = self._camera(key, (model, colormap, size))
         if not camera.busy.acquire(blocking=False):
             raise Refusal("Your last picture is still being computed.")
         try:
             with self._at_once:
                 return self._depth(camera, data)
+        except UploadError:
+            with self._lock:
+                self._forget(key)  # the next picture gets a new process
+            raise
         finally:
             camera.seen = time.monotonic()
             camera.busy.release()
 
     def _depth(self, camera: _Camera, data: bytes) -> bytes:
-        image = camera.decoder.decode(data)
+        if camera.decoder is None:
+            camera.decoder = Decoder("The picture", PICTURE_LIMITS, {})
+        camera.decoder.ask(data)
+        _, image = camera.decoder.answer()
         factor = LONGEST_SIDE / max(image.shape)
         if factor < 1:
             image = np.asarray(cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
@@ -115,15 +118,18 @@ class Cameras:
             need = stream_bytes(kind) + DECODER_BYTES
             if others + need > self._budget:
                 raise Refusal("All cameras that this server has memory for are in use. Choose less detail, or wait.")
-            if camera is not None:
-                camera.decoder.close()
-            camera = self._open[key] = _Camera(kind, need, self._limits)
+            self._forget(key)
+            camera = self._open[key] = _Camera(kind, need)
             return camera
+
+    def _forget(self, key: tuple[Visitor, str]) -> None:
+        camera = self._open.pop(key, None)
+        if camera is not None and camera.decoder is not None:
+            camera.decoder.close()
 
     def sweep(self, patience: float = SILENT_SECONDS) -> None:
         """Forget the cameras that have sent no picture for so many seconds."""
         with self._lock:
             for key, camera in list(self._open.items()):
                 if time.monotonic() - camera.seen > patience and not camera.busy.locked():
-                    del self._open[key]
-                    camera.decoder.close()
+                    self._forget(key)

@@ -71,12 +71,12 @@ class Job:
     def discard(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def run(self, networks: Networks, max_frames: int, limits: DecoderLimits = DecoderLimits()) -> None:  # noqa: B008
+    def run(self, networks: Networks, max_frames: int) -> None:
         """Compute it; there are no files unless it is done."""
         self.state, self.line = "running", "Reading the video and loading the model"
         try:
             self.stop.check()
-            self.line = self._compute(networks, max_frames, limits)
+            self.line = self._compute(networks, max_frames)
             self.stop.check()
             self.keep()
             state: State = "done"
@@ -88,9 +88,9 @@ class Job:
                 state, self.line = "failed", message_of(error)
         self.state = state  # last: the page looks at it
 
-    def _compute(self, networks: Networks, max_frames: int, limits: DecoderLimits) -> str:
+    def _compute(self, networks: Networks, max_frames: int) -> str:
         model = self.options.model
-        with closing(UploadSource(self.video, self.options.selection, limits)) as source:
+        with closing(UploadSource(self.video, self.options.selection, DecoderLimits())) as source:
             every = math.ceil((source.expected or 1) / NUM_CLOUDS)
             stride = math.ceil(math.sqrt(math.prod(source.size) / CLOUD_POINTS))
             camera = replace(self.options.camera, every=every, stride=stride)
@@ -114,7 +114,7 @@ class Job:
         self.line = "Adding the sound"
         videos = [self.folder / f"{source.name}{ending}" for ending in ("_compare.mp4", "_vis.mp4", "_sbs_LR.mp4")]
         videos = [path for path in videos if path.is_file()]
-        sound = add_sound(self.video, videos, source.first_time, limits)
+        sound = add_sound(self.video, videos, source.first_time)
         self._collect(source.name)
         self.relief = relief
         frames_done = f"{summary.frames} frame{'s' * (summary.frames != 1)} in {duration(summary.seconds)}"

@@ -13,7 +13,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
 from typing import IO, Any
@@ -44,9 +44,7 @@ LONGEST_LINE = 1 << 16
 # One side of a frame over the other: the network's input grows with it.
 MOST_RATIO = 8
 # A file of sound and pictures that the decoder writes.
-SOUND_FILE_MB, SOUND_SECONDS = 2000, 300
-# Of one picture, its process's start included; of all pictures of a camera.
-PICTURE_SECONDS, PICTURE_CPU_SECONDS = 15.0, 86_400
+SOUND_LIMITS = DecoderLimits(file_mb=2000, patience=300.0)
 # What the decoder gets of this process's environment: nothing that might be secret.
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
 
@@ -202,40 +200,14 @@ class UploadSource(Source):
         self._decoder.close()
 
 
-class PictureDecoder:
-    """Decodes the pictures of one camera, whose headers `check_picture` has approved."""
-
-    def __init__(self, limits: DecoderLimits) -> None:
-        # A camera runs for hours; each picture has its own time.
-        self._limits = replace(limits, cpu_seconds=PICTURE_CPU_SECONDS, patience=PICTURE_SECONDS)
-        self._decoder: Decoder | None = None
-
-    def decode(self, data: bytes) -> Image:
-        """(H, W, 3) uint8 RGB; UploadError if it is refused, and the next picture gets a new process."""
-        if self._decoder is None:
-            self._decoder = Decoder("The picture", self._limits, {})
-        try:
-            self._decoder.ask(data)
-            return self._decoder.answer()[1]
-        except UploadError:
-            self.close()
-            raise
-
-    def close(self) -> None:
-        if self._decoder is not None:
-            self._decoder.close()
-            self._decoder = None
-
-
-def add_sound(video: Path, pictures: Sequence[Path], begins: float | None, limits: DecoderLimits) -> bool:
+def add_sound(video: Path, pictures: Sequence[Path], begins: float | None) -> bool:
     """Give videos that were made of an upload's frames the upload's sound; whether there is any.
 
     Whatever is wrong with the sound, the videos stay as they were.
     """
     made = {path: path.with_name(f".sound_{path.name}") for path in pictures}
     files = [(str(path), str(output)) for path, output in made.items()]
-    limits = replace(limits, file_mb=SOUND_FILE_MB, patience=SOUND_SECONDS)
-    decoder = Decoder(video.name, limits, {"video": str(video), "sound": files, "begins": begins})
+    decoder = Decoder(video.name, SOUND_LIMITS, {"video": str(video), "sound": files, "begins": begins})
     try:
         if not decoder.answer()[0].get("sound") or not all(output.is_file() for output in made.values()):
             return False
