@@ -1,4 +1,4 @@
-"""The page as one application: Gradio's behind the gate, what the page answers itself, and what it sweeps away."""
+"""The web application: Gradio behind the gate, the page's own routes, and the removal of expired data."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from .page import COLORMAPS, build_page, press_checker
 from .upload_form import FORM_BYTES, Uploads
 from .visitors import PUBLIC, Visitors
 
-# What the page shows before the first result: side by side, a still picture of that, and the size (H, W) of a half.
+# Shown before the first result: source and depth side by side, a still image of it, and the size (H, W) of one half.
 EXAMPLE_RESULT, EXAMPLE_STILL = "example_videos/box_compare.mp4", "example_videos/box_compare.jpg"
 EXAMPLE_SIZE = (420, 560)
 STATIC = Path(__file__).parent / "static"
-# How long the server waits at its end for a job to notice.
+# At shutdown, seconds to wait for the running job to stop.
 STOP_SECONDS = 20.0
 
 
@@ -54,7 +54,7 @@ class Application:
         self.gate = Gate(app, own, visitors, self.hosts, press_checker(page), self._signed_in, most + FORM_BYTES)
 
     def sweep(self) -> None:
-        """Remove what is no longer wanted."""
+        """Remove expired cameras, jobs and files."""
         self._cameras.sweep()
         self._visitors.sweep(self._handlers.queue.others_wait())
 
@@ -72,7 +72,7 @@ class Application:
         return Response(status_code=204)
 
     async def _picture(self, request: Request) -> Response:
-        """Depth of a camera's picture; what the page's script asks for, see static/page.js."""
+        """Depth of one camera image, requested by static/page.js."""
         words = request.query_params
         try:
             colormap, page = COLORMAPS[COLORMAPS.index(words["colormap"])], words["page"][:60]
@@ -87,7 +87,7 @@ class Application:
 
 
 def looks() -> dict[str, Any]:
-    """How the page looks. It shows and fetches nothing but itself: the fonts are the system's."""
+    """Theme, style sheet and script. Fonts are the system's, so that the page loads nothing from other hosts."""
     fonts: dict[str, Any] = {"font": ["ui-sans-serif", "system-ui", "sans-serif"], "font_mono": ["monospace"]}
     off = ("run_history", "enable_monitoring", "ssr_mode", "show_error", "pwa")
     return {

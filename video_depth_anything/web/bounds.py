@@ -1,4 +1,4 @@
-"""How much a request may send, how slowly, and how many requests and connections there may be."""
+"""Limits on the size and duration of requests, and on the number of requests and connections."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 if TYPE_CHECKING:
     from starlette.types import Message, Receive
 
-# Bytes that are taken of an upload that is refused: a browser shows an answer only when it has sent all.
+# Maximum bytes read from a refused upload: browsers show the response only after they have sent everything.
 MOST_DRAINED = 500_000_000
-# A request may take so many seconds, and more for its bytes at the least rate of a connection, in bytes a second.
+# A body may take this many seconds, plus the time for its bytes at this minimum rate in bytes per second.
 PATIENCE, LEAST_RATE = 30.0, 10_000
-# Seconds in which a request's header must be there, from the connection's start or the last answer.
+# Time-out in seconds for a request's header, from the start of the connection or the last response.
 HEADER_SECONDS = 15.0
-# Connections, of all and of one address. A page needs three; a proxy has one address for all its visitors.
+# Maximum number of connections: in total, and per address. A page needs three; a proxy has one address for all.
 MOST, MOST_OF_ADDRESS = 300, 100
-# Seconds over which requests are counted.
+# Interval in seconds for which requests are counted.
 SPAN = 10.0
 
 
 class Rates:
-    """Counts what visitors and addresses ask for, and refuses what is too much."""
+    """Counts the requests of visitors and addresses, and refuses those above their limits."""
 
     def __init__(self) -> None:
         self._since = time.monotonic()
@@ -37,7 +37,7 @@ class Rates:
 
     @contextlib.contextmanager
     def counted(self, limits: dict[str, tuple[int, int]]) -> Iterator[None]:
-        """Count a request while the block answers it."""
+        """Count a request that the block answers. limits: by name, how many per `SPAN` and at the same time."""
         if time.monotonic() - self._since > SPAN:
             self._since = time.monotonic()
             self._counts.clear()
@@ -54,7 +54,7 @@ class Rates:
 
 
 class Body:
-    """A request's body: no more than is allowed, and no slower."""
+    """A request's body, with limits on its size and duration."""
 
     def __init__(self, receive: Receive, most: int) -> None:
         self._receive = receive
@@ -79,7 +79,7 @@ class Body:
         return message
 
     async def drain(self) -> None:
-        """Take what is still being sent, and forget it."""
+        """Read and discard the rest."""
         self._most = MOST_DRAINED
         with contextlib.suppress(HTTPException):
             while self._more:
@@ -87,7 +87,7 @@ class Body:
 
 
 class Connection(H11Protocol):
-    """uvicorn's, with these bounds. Beyond them, the longest idle connection makes room for a new one."""
+    """uvicorn's connection with these limits. Beyond them, the longest idle connection is closed for a new one."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -101,7 +101,7 @@ class Connection(H11Protocol):
         self._await_header()
 
     def data_received(self, data: bytes) -> None:
-        super().data_received(data)  # ends the timer
+        super().data_received(data)  # cancels the timer
         if not self.answering():
             self._await_header()
 
@@ -117,5 +117,5 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     def _await_header(self) -> None:
-        """Wait for a header no longer than it may take; the rest of a request has its own bounds."""
+        """Start the header's time-out; the rest of a request has limits of its own."""
         self.timeout_keep_alive_task = self.loop.call_at(self._since + HEADER_SECONDS, self.drop)

@@ -1,4 +1,4 @@
-"""Live cameras: each page's pictures through a stream of its own, within one budget of memory for all of them."""
+"""Live cameras: each page has a depth stream of its own; all of them share one memory budget."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ from .picture_headers import check_picture
 from .uploads import MOST_RATIO, Decoder, UploadError
 from .visitors import Visitor
 
-# Seconds without a picture after which a camera's memory is freed.
+# A camera's memory is freed after this many seconds without an image.
 SILENT_SECONDS = 20.0
-# Longer side of the pictures that are shown and computed.
+# Longer side of the images that are computed and shown.
 LONGEST_SIDE = 640
-# Pictures that are computed at the same time, and memory of a camera's decoder.
+# Maximum number of images computed at the same time, and memory of one camera's decoder.
 AT_ONCE, DECODER_BYTES = 4, 80_000_000
-# A camera runs for hours; each picture has its own time, the process's start included.
+# A camera runs for hours; the time-out is that of one image, including the start of its decoder.
 PICTURE_LIMITS = DecoderLimits(cpu_seconds=86_400, patience=15.0)
-# Network, colour map, and (H, W) of the pictures.
+# Model, colour map, and (H, W) of the images.
 Kind = tuple[ModelOptions, str, tuple[int, int]]
-# Choices of Detail: rows that enter the network.
+# Choices of Detail: shorter side of the network's input.
 DETAILS = {"Low": 168, "Medium": 252, "High": 392}
 
 
@@ -52,7 +52,7 @@ def stream_bytes(kind: Kind) -> int:
 
 
 class _Camera:
-    """One page's camera: its decoder and its stream, once it has sent a picture."""
+    """One page's camera: its decoder and its stream are created with the first image."""
 
     def __init__(self, kind: Kind, need: int) -> None:
         self.kind = kind
@@ -67,7 +67,7 @@ class _Camera:
 
 
 class Cameras:
-    """Computes the pictures of all pages' cameras. Safe to use from several threads."""
+    """Computes the depth of all pages' cameras. Thread-safe."""
 
     def __init__(self, new_stream: Callable[[ModelOptions], DepthStream], budget: int) -> None:
         self._new_stream = new_stream
@@ -77,7 +77,7 @@ class Cameras:
         self._at_once = threading.BoundedSemaphore(AT_ONCE)
 
     def step(self, visitor: Visitor, page: str, model: ModelOptions, colormap: str, data: bytes) -> bytes:
-        """Depth of a page's next picture in colours, as JPEG."""
+        """Coloured depth of a page's next image, as JPEG."""
         size, key = check_picture(data, PICTURE_LIMITS.max_pixels, MOST_RATIO), (visitor, page)
         if size is None:
             raise UploadError("The picture", "picture")
@@ -89,7 +89,7 @@ class Cameras:
                 return self._depth(camera, data)
         except UploadError:
             with self._lock:
-                self._forget(key)  # the next picture gets a new process
+                self._forget(key)  # the next image starts a new decoder
             raise
         finally:
             camera.seen = time.monotonic()
@@ -109,7 +109,7 @@ class Cameras:
         return bytes(cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 90])[1])
 
     def _camera(self, key: tuple[Visitor, str], kind: Kind) -> _Camera:
-        """The page's camera; a new one where it shows pictures of another size, or with other settings."""
+        """The page's camera; a new one if the image size or the settings have changed."""
         with self._lock:
             camera = self._open.get(key)
             if camera is not None and camera.kind == kind:
@@ -128,7 +128,7 @@ class Cameras:
             camera.decoder.close()
 
     def sweep(self, patience: float = SILENT_SECONDS) -> None:
-        """Forget the cameras that have sent no picture for so many seconds."""
+        """Remove cameras that have sent no image for this many seconds."""
         with self._lock:
             for key, camera in list(self._open.items()):
                 if time.monotonic() - camera.seen > patience and not camera.busy.locked():

@@ -1,7 +1,7 @@
-"""What a process that decodes strangers' files may use: memory, time, open files, and no other file than its own.
+"""Sandbox of the decoder processes: limits on memory, time and open files, and access to their own file only.
 
-`resource` has the limits of every Unix. Linux adds Landlock, by which a process gives up files and network for good;
-where either is missing, what is there holds.
+`resource` limits exist on every Unix. On Linux, Landlock also removes access to other files and to the network.
+Where one of them is not available, the other still applies.
 """
 
 from __future__ import annotations
@@ -19,32 +19,32 @@ from pathlib import Path
 
 logger = logging.getLogger(__name__)
 
-# Numbers of linux/landlock.h, alike on every architecture.
+# Constants of linux/landlock.h, the same on every architecture.
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 CREATE_RULESET_VERSION, RULE_PATH_BENEATH = 1, 1
 NO_NEW_PRIVILEGES = 38
 WRITE_FILE, READ_FILE, READ_DIR = 1 << 1, 1 << 2, 1 << 3
 MAKE_REG, TRUNCATE = 1 << 8, 1 << 14
-# File rights that each version of the interface knows, the first version's in front; later versions add no others.
+# File access rights by ABI version, beginning with version 1; versions after the last add none.
 RIGHTS_BY_VERSION = ((1 << 13) - 1, (1 << 14) - 1, (1 << 15) - 1, (1 << 15) - 1, (1 << 16) - 1)
-# From version 4: binding and connecting TCP sockets. From version 6: abstract sockets and signals to other processes.
+# From ABI version 4: bind and connect TCP sockets. From version 6: abstract sockets, signals to other processes.
 NETWORK, SCOPES = 0b11, 0b11
 
 
 @dataclass(frozen=True)
 class DecoderLimits:
-    """What one decoder may use."""
+    """Limits of one decoder process."""
 
     memory_mb: int = 3000  # address space, code included
     cpu_seconds: int = 900
     open_files: int = 64
-    file_mb: int = 0  # size of a file that it writes
-    patience: float = 60.0  # seconds without a frame after which the page gives up
+    file_mb: int = 0  # maximum size of a file that it writes
+    patience: float = 60.0  # time-out in seconds for the next frame
     max_pixels: int = 4096 * 2304  # height times width of a frame
 
 
 def confine(limits: DecoderLimits, readable: Iterable[Path], writable: Iterable[Path] = ()) -> list[str]:
-    """Restrict this process for good to these files, besides Python's own; the names of what holds."""
+    """Restrict this process permanently to these files and Python's own; return the mechanisms that apply."""
     holds = []
     try:
         import resource
@@ -58,9 +58,9 @@ def confine(limits: DecoderLimits, readable: Iterable[Path], writable: Iterable[
             ("RLIMIT_FSIZE", limits.file_mb << 20),
             ("RLIMIT_CORE", 0),
         ):
-            # macOS refuses a limit of the address space.
+            # macOS does not support RLIMIT_AS.
             with contextlib.suppress(ValueError, OSError, AttributeError):
-                # A warning first: the signal of the lower limit says what it was.
+                # The soft limit's signal tells what happened; the hard limit kills.
                 hard = value + 5 if name == "RLIMIT_CPU" else value
                 resource.setrlimit(getattr(resource, name), (value, hard))
         holds.append("resource")
@@ -70,7 +70,7 @@ def confine(limits: DecoderLimits, readable: Iterable[Path], writable: Iterable[
 
 
 def _landlock(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
-    """Give up all files but these and the interpreter's, and the network; whether the kernel could."""
+    """Restrict file access to these and the interpreter's files, and close the network; whether that is supported."""
     libc = ctypes.CDLL(None, use_errno=True)
     version = libc.syscall(CREATE_RULESET, None, ctypes.c_size_t(0), CREATE_RULESET_VERSION)
     if version < 1:
@@ -95,14 +95,14 @@ def _landlock(readable: Iterable[Path], writable: Iterable[Path]) -> bool:
 
 
 def package_folders() -> list[Path]:
-    """Where this interpreter finds installed packages, besides its own folder for them."""
+    """Folders of installed packages on the import path."""
     return [Path(name) for name in sys.path if Path(name).name in ("site-packages", "dist-packages")]
 
 
 def _own_folders() -> set[Path]:
-    """Where the interpreter, its packages and the system's libraries lie: modules are loaded when they are needed."""
+    """Folders of the interpreter, its packages and the system's libraries: some modules are imported late."""
     names = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    # The package itself may be a clone, of which nothing else is to be read.
+    # The package alone: in a clone of the repository, no other file needs to be readable.
     own = [Path(__file__).resolve().parents[1], Path(sys.base_prefix) / "lib"]
     own += map(Path, ("/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", "/proc/self"))
     own += [Path("/sys/devices/system/cpu")]

@@ -1,8 +1,8 @@
-"""The program that decodes what one visitor sent, in a process of its own, and tells the page what it finds.
+"""The program that decodes what one visitor sent, in a process of its own.
 
 The page starts it as `python -m video_depth_anything.web.decoder REQUEST` and reads its standard output: lines of JSON,
-each frame's line followed by its pixels. It is confined before it opens anything, and the page believes what it sends
-no more than the file itself.
+each frame's line followed by its pixels. It is sandboxed before it opens a file, and the page checks its output as
+strictly as the file itself.
 """
 
 from __future__ import annotations
@@ -21,23 +21,23 @@ from ..video.containers import Limits, open_container
 from ..video.source import Selection, open_video
 from .confinement import DecoderLimits, confine
 
-# Endings and beginnings of files that only name other files.
+# File extensions and first bytes of playlists and other files that refer to other files.
 PLAYLIST_ENDINGS = {".m3u8", ".m3u", ".pls", ".mpd", ".sdp", ".ffconcat", ".concat", ".asx", ".xspf", ".ffmetadata"}
 PLAYLIST_STARTS = (b"#extm3u", b"ffconcat", b"[playlist]", b"<?xml", b"<mpd", b"<asx", b"v=0", b"#ext", b"[reference]")
 
 
 class Refused(Exception):
-    """The upload is not taken; the message is a key of `uploads.REASONS`."""
+    """The upload is refused; the message is a key of `uploads.REASONS`."""
 
 
 def main(words: list[str]) -> int:
-    """Do what the request asks: frames of a video, its sound for other videos, or pictures from standard input."""
+    """Send the frames of a video, add its sound to other videos, or decode images from standard input."""
     request = json.loads(words[0])
-    # What a library prints must not come between the lines.
+    # Output of libraries goes to standard error, not between the lines.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     try:
-        # While every file may still be read.
+        # Imported before the sandbox limits file access.
         import av  # noqa: F401
         import cv2
 
@@ -62,7 +62,7 @@ def main(words: list[str]) -> int:
         refuse(answers, "unreadable", str(error))
     except MemoryError:
         refuse(answers, "memory")
-    except BrokenPipeError:  # the page has what it wants
+    except BrokenPipeError:  # the page needs no more
         return 0
     except Exception:
         refuse(answers, "unreadable", traceback.format_exc())
@@ -70,7 +70,7 @@ def main(words: list[str]) -> int:
 
 
 def check_container(video: Path, limits: Limits) -> None:
-    """Refuse, by its header, what is not a video file that holds its data itself."""
+    """Refuse files that are not self-contained videos, or whose frames are too large, by their headers."""
     with video.open("rb") as file:
         start = file.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if video.suffix.lower() in PLAYLIST_ENDINGS or start.startswith(PLAYLIST_STARTS):
@@ -84,7 +84,7 @@ def check_container(video: Path, limits: Limits) -> None:
 
 
 def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any], limits: Limits) -> None:
-    """Tell the facts of a video, then its frames."""
+    """Send the properties of a video, then its frames."""
     rate = selection["target_fps"]
     wanted = Selection(selection["max_res"], None if rate is None else Fraction(rate), selection["max_len"])
     source = open_video(video, wanted, limits=limits)
@@ -97,12 +97,12 @@ def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any], limi
 
 
 def send_pictures(answers: IO[bytes], questions: IO[bytes]) -> None:
-    """Decode one picture after another until there are no more; their headers have been checked."""
+    """Decode images until standard input ends. Their headers have been checked."""
     import cv2
     import numpy as np
 
     while length := int.from_bytes(questions.read(4), "big"):
-        kind = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # the size is the header's
+        kind = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION  # the size must be the header's
         picture = cv2.imdecode(np.frombuffer(questions.read(length), np.uint8), kind)
         if picture is None:
             refuse(answers, "picture")
@@ -111,7 +111,7 @@ def send_pictures(answers: IO[bytes], questions: IO[bytes]) -> None:
 
 
 def add_sound(upload: Path, pictures: Path, output: Path, begins: float | None) -> bool:
-    """Join the pictures of an MP4 file with the upload's sound from `begins` on; False, and no file, without sound."""
+    """Write `output`: the video of `pictures` and the upload's sound from `begins` on; False if there is no sound."""
     import av
 
     from ..video.sound import AudioTrack, Sound
@@ -119,7 +119,7 @@ def add_sound(upload: Path, pictures: Path, output: Path, begins: float | None) 
     track = AudioTrack(str(upload), begins=lambda: begins)
     if track.check() is not None:
         return False
-    # The box st3d of stereo video is not in the standard.
+    # The st3d box of stereo videos is not part of the standard.
     how = {"movflags": "+faststart", "strict": "unofficial"}
     with av.open(pictures) as made, av.open(output, "w", format="mp4", options=how) as joined:
         seen = made.streams.video[0]
@@ -134,7 +134,7 @@ def add_sound(upload: Path, pictures: Path, output: Path, begins: float | None) 
 
 
 def refuse(answers: IO[bytes], reason: str, detail: str = "") -> None:
-    """Tell why the upload is not taken; the detail is for the page's log."""
+    """Send why the upload is refused; the detail is for the page's log."""
     tell(answers, {"kind": "refused", "reason": reason, "detail": detail[-4000:]})
 
 

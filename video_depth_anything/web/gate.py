@@ -1,6 +1,6 @@
-"""The one door to the page: who asks, from where, for what, how often and with how much; all else is refused.
+"""Checks every request before Gradio sees it: visitor, origin, path, rate and size. All others are refused.
 
-Gradio has many more addresses than this page needs, and serves files to anyone who knows their names.
+Gradio has many more routes than this page needs, and serves files to anyone who knows their paths.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 COOKIE = "depth_page"
-# What the page may load: from this server only.
+# Content security policy: the page may load from this server only.
 POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; media-src 'self' data: blob:; connect-src 'self' data: blob:; "
     "worker-src 'self' blob:; font-src 'self' data:; form-action 'self'; base-uri 'self'; frame-ancestors 'self'"
 )
-# The addresses that the page uses.
+# The routes that the page uses.
 PRESS, UPLOAD, PICTURE, LOGIN = "/gradio_api/run/predict", "/gradio_api/upload", "/camera", "/login"
 PROGRESS, ALIVE = "/gradio_api/upload_progress", "/alive"
 READS = re.compile(
@@ -46,16 +46,16 @@ READS = re.compile(
     flags=re.DOTALL,
 )
 FILE = "/gradio_api/file="
-# Bytes of a request: the whole form of an upload has its own limit.
+# Maximum size of a body in bytes; that of an upload is an option.
 MOST_BODY = {PRESS: 50_000, PICTURE: 3_000_000, LOGIN: 10_000}
-# An answer is given up when nobody takes its next part for so many seconds.
+# Time-out in seconds for sending one part of a response.
 STALLED_SECONDS = 60.0
-# Requests that do something: in `SPAN` seconds and at the same time, of a visitor and of an address; logins.
+# Maximum number of POST requests in `SPAN` seconds, and at the same time: per visitor, per address; of logins.
 OF_VISITOR, OF_ADDRESS, LOGINS = (400, 8), (2000, 40), (20, 4)
 
 
 class Hosts:
-    """The names under which this page may be opened: other names are other sites' that point here."""
+    """Host names under which this page may be opened. Others may belong to another site (DNS rebinding)."""
 
     def __init__(self, server_name: str, allowed: tuple[str, ...]) -> None:
         self.names = {"localhost", server_name.lower(), *(name.lower() for name in allowed)}
@@ -63,7 +63,7 @@ class Hosts:
         self.names |= {own, f"{own.partition('.')[0]}.local"}
 
     def known(self, host: str) -> bool:
-        """Whether a Host header names this page. Addresses in digits do: no other site's name can stand for them."""
+        """Whether a Host header names this page. Numeric addresses do: they cannot be rebound."""
         try:
             name = urlsplit(f"//{host}").hostname or ""
             return name in self.names or bool(ipaddress.ip_address(name))
@@ -111,7 +111,7 @@ class Gate:
         except UserError as error:
             refusal = HTTPException(429 if isinstance(error, Refusal) else 400, message_of(error))
         except (TimeoutError, asyncio.TimeoutError, ClientDisconnect):
-            # uvicorn ends the connection when the application returns in the midst of an answer.
+            # uvicorn closes the connection if the application returns in mid-response.
             logger.info("a response was dropped: the client stopped reading or left")
             return
         except Exception:
@@ -122,7 +122,7 @@ class Gate:
             await body.drain()
         if not answer.begun:
             code, text, headers = refusal.status_code, refusal.detail, {"connection": "close"}
-            # As the page's script wants to hear it.
+            # Gradio's script reads errors of these routes as JSON.
             as_json = path in (PRESS, LOGIN)
             said = JSONResponse({"error": text}, code, headers) if as_json else PlainTextResponse(text, code, headers)
             await said(scope, receive, answer)
@@ -143,9 +143,9 @@ class Gate:
         await app(request.scope, receive, answer)
 
     def _check_request(self, request: Request, path: str) -> None:
-        """Raise where it does not come from this page, or asks for what the page does not have."""
+        """Raise HTTPException if the request does not come from this page, or its path is not open to this visitor."""
         headers, method, whole = request.headers, request.method, request.scope["path"]
-        # Gradio puts the forwarded name into the page.
+        # Gradio writes the forwarded name into the page.
         host = headers.get("host", "")
         if not (self._hosts.known(host) and self._hosts.known(headers.get("x-forwarded-host", host))):
             raise HTTPException(421, "This page is not served under that name; --allowed_hosts adds names.")
@@ -172,7 +172,7 @@ class Gate:
 
 
 class _Answer:
-    """Passes an answer on, with the page's headers; a new visitor gets their cookie."""
+    """Sends a response with the page's headers, and a new visitor's cookie."""
 
     def __init__(self, send: Send, new_owner: str | None) -> None:
         self._send = send

@@ -1,4 +1,4 @@
-"""What the page's buttons do: from what was entered to jobs, and from a visitor's state to what the page shows."""
+"""Event handlers of the page: inputs become jobs, and a visitor's state becomes component values."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ from .visitors import Visitor, Visitors
 READY = "Choose a video, then press <b>Compute depth</b>. Until then, the player shows an example."
 CHOSEN = "Press <b>Compute depth</b>."
 EMPTY = "Choose a video first: drop one above, record one, or take the example."
-# Frames a second that make sense; pixels of a frame's longer side, at least; videos whose header is read at once.
+# Range of frame rates; minimum longer side of a frame; maximum number of headers that are read at the same time.
 LEAST_FPS, MOST_FPS, SMALLEST, HEADERS_AT_ONCE = 0.1, 240.0, 32, 2
-# The 3D view looks from behind the camera's place, so far from what it shows.
+# Distance of the 3D view, relative to that of the camera.
 BEHIND = 1.15
-# A header is read while the visitor looks on.
+# The visitor waits while a header is read.
 HEADER_LIMITS = DecoderLimits(patience=20.0)
-# Values of the page's components, by the names that `build_page` gives them; what is left out stays as it is.
+# New values of components, by their names in `build_page`; the others keep theirs.
 View = dict[str, Any]
 CHOSEN_AWAY: View = {"chosen": gr.update(visible=False), "another": gr.update(visible=False)}
 
 
 class Handlers:
-    """The page's answers. Its components are `parts`, which `build_page` sets."""
+    """Event handlers. `parts` are the components by name; `build_page` sets them."""
 
     def __init__(
         self, visitors: Visitors, networks: Networks, options: PageOptions, example: tuple[Path, Path, tuple[int, int]]
@@ -52,7 +52,7 @@ class Handlers:
         self._options = options
         self._example = example
         self._headers = threading.BoundedSemaphore(HEADERS_AT_ONCE)
-        # One address may be a household's or a proxy's.
+        # Several visitors may share an address, behind a router or a proxy.
         compute = partial(Job.run, networks=networks, max_frames=options.max_frames)
         self.queue = JobQueue(compute, options.max_waiting, max(options.max_waiting // 2, 2))
 
@@ -70,14 +70,14 @@ class Handlers:
         fov: float | None,
         request: gr.Request,
     ) -> dict[Any, Any]:
-        """Queue a job, after a look at the video's header."""
+        """Check the video's header, and queue a job."""
 
         def queue(visitor: Visitor) -> View:
             latest = visitor.job or visitor.result
             if video is not None:
                 path = Path(video)
             elif latest is not None and latest.video.is_file():
-                path = latest.video  # the page was loaded again, or shows the video's name alone
+                path = latest.video  # after a reload, or while the video's name is shown alone
             else:
                 raise Refusal(EMPTY)
             self._networks.offer(encoder, metric)
@@ -97,7 +97,7 @@ class Handlers:
         return self._on(request, queue)
 
     def _add(self, job: Job, visitor: Visitor) -> None:
-        """Reserve the room that a job needs, and queue it."""
+        """Reserve disk space for a job, and queue it."""
         try:
             with self._headers, closing(UploadSource(job.video, job.options.selection, HEADER_LIMITS)) as source:
                 plan = OutputPlan(job.options.outputs, job.options.camera, job.options.model.metric)
@@ -117,15 +117,15 @@ class Handlers:
             raise
 
     def look(self, request: gr.Request) -> dict[Any, Any]:
-        """Once a second while a job is active: how far it is, and all that changes when it is over."""
+        """Called once a second while a job is active: its progress, or the whole view once it has ended."""
         return self._on(request, partial(self._view, brief=True), timer=gr.update(active=False))
 
     def load(self, request: gr.Request) -> dict[Any, Any]:
-        """The page was opened: a visitor's job goes on, and their result is there again."""
+        """Called when the page is opened: show the visitor's job and result."""
         return self._on(request, self._view)
 
     def cancel(self, request: gr.Request) -> dict[Any, Any]:
-        """End the visitor's job, running or waiting."""
+        """Cancel the visitor's job, running or waiting."""
 
         def end(visitor: Visitor) -> View:
             if visitor.job is not None:
@@ -135,17 +135,17 @@ class Handlers:
         return self._on(request, end)
 
     def another(self) -> dict[Any, Any]:
-        """Show the box for a video in place of the last one's name."""
+        """Show the upload box in place of the video's name."""
         return self._shown({"status": READY, "video": gr.update(visible=True, value=None), **CHOSEN_AWAY})
 
     def show_relief(self, share: float | None, request: gr.Request) -> Any:
-        """The frame at this share of the result, in 3D."""
+        """Show the frame at this position (0 to 1) of the result in 3D."""
         result = self._visitor(request).result
         if result is None or result.relief is None:
             return gr.skip()
         path, (around, down, distance) = result.relief.glb(share or 0.0)
         label = f"Drag to look around; {'in metres' if result.relief.metric else 'true up to scale'}"
-        # The file last: Gradio's viewer forgets what it loads when more about it is said.
+        # The file last: Gradio's viewer drops it when another property is set afterwards.
         return gr.update(label=label, camera_position=(around, down, BEHIND * distance), value=str(path))
 
     def _on(self, request: gr.Request, show: Callable[[Visitor], View], **failed: Any) -> dict[Any, Any]:
@@ -163,7 +163,7 @@ class Handlers:
         return self._visitors.get(request.state.owner)
 
     def _view(self, visitor: Visitor, brief: bool = False) -> View:
-        """What the page shows a visitor; brief: nothing but the status while a job is active."""
+        """All that a visitor sees; brief: only the status while a job is active."""
         job, result, active = visitor.job, visitor.result, visitor.busy()
         view: View = {"status": self._status(job), "timer": gr.update(active=active)}
         if brief and active:
@@ -211,7 +211,7 @@ class Handlers:
 
 
 def player(video: Path, size: tuple[int, int], title: str, still: Path | None = None) -> str:
-    """The page's own element, see static/page.js, for a video that holds source and depth side by side."""
+    """A player (see static/page.js) for a video with source and depth side by side."""
     poster = f' poster="{file_address(still)}"' if still is not None else ""
     return (
         f'<depth-player src="{file_address(video)}" width="{size[1]}" height="{size[0]}"{poster}></depth-player>'
@@ -228,12 +228,12 @@ def error_line(text: str) -> str:
 
 
 def limit_of(number: float | None, least: int = 1) -> int:
-    """A number of the page's as `Selection` has it: -1 for none."""
+    """A number of the page, as `Selection` has it: -1 for no limit."""
     return max(int(number), least) if number is not None and number > 0 else -1
 
 
 def rate_of(number: float | None) -> Any:
-    """A frame rate of the page's as `Selection` has it: None for all frames."""
+    """A frame rate of the page, as `Selection` has it: None for all frames."""
     if not number:
         return None
     if not LEAST_FPS <= number <= MOST_FPS:

@@ -1,4 +1,4 @@
-"""Jobs: one video each through the pipeline of `vda run`, one at a time, first come first served."""
+"""Jobs: each runs the pipeline of `vda run` on one video; one at a time, first come first served."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from .uploads import UploadSource, add_sound
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
 
-# Share of the work, and seconds, after which the time that is left can be estimated.
+# The remaining time is estimated after this share of the work and this many seconds.
 ESTIMATE_SHARE, ESTIMATE_SECONDS = 0.1, 2.0
-# Point clouds of a job, and points of one.
+# Maximum number of point clouds per job, and of points in each.
 NUM_CLOUDS, CLOUD_POINTS = 6, 200_000
-# Downloads in the order in which people want them: ending of the name, and words.
+# Downloads, the most wanted first: ending of the file name, and label.
 DOWNLOADS = (
     ("_vis.mp4", "Depth video (MP4)"),
     ("_compare.mp4", "Side by side (MP4)"),
@@ -51,14 +51,14 @@ class Job:
     video: Path
     options: RunOptions
     address: str = ""  # of the visitor
-    disk: float = math.inf  # bytes that its files may take
+    disk: float = math.inf  # bytes reserved for its files
     stop: Stop = field(default_factory=Stop)
-    keep: Callable[[], None] = lambda: None  # called when its result is there
+    keep: Callable[[], None] = lambda: None  # called when it is done
     state: State = "waiting"
-    line: str = "Waiting"  # how far it is, or how it ended, for the visitor as HTML
+    line: str = "Waiting"  # its progress or outcome, as HTML
     share: float = 0.0  # of the work that is done
     size: tuple[int, int] = (0, 0)  # (H, W) of the frames
-    files: dict[str, Path] = field(default_factory=dict)  # to download, by what they are called
+    files: dict[str, Path] = field(default_factory=dict)  # downloads by label
     relief: ReliefFrames | None = None
 
     @property
@@ -72,7 +72,7 @@ class Job:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def run(self, networks: Networks, max_frames: int) -> None:
-        """Compute it; there are no files unless it is done."""
+        """Compute the outputs. If it fails or is cancelled, no file is kept."""
         self.state, self.line = "running", "Reading the video and loading the model"
         try:
             self.stop.check()
@@ -86,7 +86,7 @@ class Job:
                 state, self.line = "cancelled", "Cancelled. Nothing was kept."
             else:
                 state, self.line = "failed", message_of(error)
-        self.state = state  # last: the page looks at it
+        self.state = state  # last: the page polls it
 
     def _compute(self, networks: Networks, max_frames: int) -> str:
         model = self.options.model
@@ -103,7 +103,7 @@ class Job:
 
             def frames() -> Iterator[Frame]:
                 for count, frame in enumerate(source.timed(), start=1):
-                    check_frames(count, max_frames)  # what a file states of its length is not always true
+                    check_frames(count, max_frames)  # a header's frame count may be wrong
                     yield frame
 
             with plan.open(source) as outputs:
@@ -126,14 +126,14 @@ class Job:
         if expected is None:
             self.line = f"{done} frames done"
             return
-        # Reading a frame into the network and giving its depth are about the same work.
+        # Encoding a frame and decoding its depth take about the same time.
         share, seconds, left = min((taken + done) / (2 * expected), 1.0), time.monotonic() - begun, ""
         if ESTIMATE_SHARE < share < 1 and seconds > ESTIMATE_SECONDS:
             left = f", about {duration(seconds * (1 - share) / share)} left"
         self.share, self.line = share, f"{share:.0%} of {expected} frames{left}"
 
     def _collect(self, name: str) -> None:
-        """Pack folders and point clouds, and find what there is to download."""
+        """Zip folders and point clouds, and list the downloads."""
         for folder in self.folder.glob(f"{glob.escape(name)}_depths_*"):
             self._zip(folder.with_suffix(".zip"), sorted(folder.iterdir()))
             folder.rmdir()
@@ -160,7 +160,7 @@ def check_frames(count: int | None, most: int) -> None:
 
 
 def check_room(plan: OutputPlan, source: UploadSource, max_frames: int, left: float) -> float:
-    """The bytes that a job's files may need; Refusal if they are too many, or the video is too long."""
+    """Upper estimate of the bytes that a job writes; Refusal if there is less room, or the video is too long."""
     check_frames(source.expected, max_frames)
     frames = source.expected or max_frames
     needed = frames * sum(plan.bytes_per_frame(source.size).values()) + min(frames, MOST_FRAMES) * BYTES_PER_FRAME
@@ -173,7 +173,7 @@ def check_room(plan: OutputPlan, source: UploadSource, max_frames: int, left: fl
 
 
 def duration(seconds: float) -> str:
-    """A time in words: 40 s, 3 min, 1 h 20 min."""
+    """A duration as text: 40 s, 3 min, 1 h 20 min."""
     if seconds < 90:
         return f"{max(round(seconds), 1)} s"
     minutes = round(seconds / 60)
@@ -202,13 +202,13 @@ class JobQueue:
     def _work(self, job: Job) -> None:
         with self._changed:
             self._changed.wait_for(lambda: self._jobs[0] is job or job.stop.is_set())
-        self._run(job)  # one that was stopped ends at once
+        self._run(job)  # a stopped one ends at once
         with self._changed:
             self._jobs.remove(job)
             self._changed.notify_all()
 
     def cancel(self, *jobs: Job, reason: str = "cancelled") -> None:
-        """End jobs; a running one notices after its frame."""
+        """Stop jobs; a running one ends after the current frame."""
         with self._changed:
             for job in jobs:
                 job.stop.set(reason)
@@ -222,7 +222,7 @@ class JobQueue:
         return len(self._jobs) > 1
 
     def close(self, seconds: float) -> None:
-        """End all jobs, and wait for the running one."""
+        """Stop all jobs, and wait for the running one."""
         with self._changed:
             self.cancel(*self._jobs, reason="the page is closing")
             self._changed.wait_for(lambda: not self._jobs, seconds)

@@ -1,4 +1,4 @@
-"""What the page says when something goes wrong: sentences for visitors, with what to do."""
+"""Error messages for visitors: sentences that say what to do."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ BUG = (
 
 
 class Refusal(UserError):
-    """The page does not do what a visitor asked for; the message tells them why, and what to do."""
+    """A request of a visitor is refused; the message says why, and what to do."""
 
 
 def message_of(error: BaseException) -> str:
-    """What to tell a visitor about an error, as HTML; what only the person who runs the page can mend is logged."""
+    """The message for a visitor, as HTML. Errors that only the operator can fix are logged."""
     if isinstance(error, (Refusal, UploadError)):
         return html.escape(str(error))
     if isinstance(error, UsageError):

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Offer:
-    """A network that may be chosen, and its weights; demo: those that come with the package."""
+    """A model that visitors can choose; demo: whether its weights come with the package."""
 
     encoder: str
     metric: bool
@@ -27,7 +27,7 @@ class Offer:
 
 
 class Networks:
-    """Loads one network at a time, and keeps it. Safe to use from several threads."""
+    """Keeps one network loaded at a time. Thread-safe."""
 
     def __init__(self, options: ModelOptions) -> None:
         there = [] if options.checkpoint else [*reversed(public_checkpoints())]
@@ -42,7 +42,7 @@ class Networks:
         self._lock = threading.Lock()
 
     def offer(self, encoder: str, metric: bool) -> Offer:
-        """The network of that name; Refusal if there is none."""
+        """The model of that kind; Refusal if there is none."""
         for offer in self.offers:
             if (offer.encoder, offer.metric) == (encoder, metric):
                 return offer
@@ -50,7 +50,7 @@ class Networks:
         raise Refusal(f"There is no {kind}checkpoint of that encoder on this server. Choose another quality.")
 
     def get(self, model: ModelOptions) -> LoadedNetwork:
-        """The network of these options, loaded if need be; others who ask meanwhile wait."""
+        """The network for these options, loaded if necessary; other callers wait meanwhile."""
         encoder = model.encoder or self.begin.encoder
         with self._lock:
             loaded = self._loaded

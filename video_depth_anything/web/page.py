@@ -1,4 +1,4 @@
-"""The web page: what is on it, and which handler answers which button."""
+"""Layout of the web page, and the handlers of its events."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ COLORMAPS = ["inferno", "magma", "viridis", "turbo", "Spectral", "gray"]
 DETAILS = {"Low": 280, "Medium": 392, "High": 518}
 DOWNLOADS = [("16-bit PNG", "png16"), ("OpenEXR", "exr"), ("NumPy", "npz"), ("Stereo", "sbs")]
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-# Gradio would ask for 1920x1440; the network sees a few hundred rows.
+# Gradio's default is 1920x1440; the network's input has a few hundred rows.
 RECORDING = gr.WebcamOptions(mirror=False, constraints={"video": {"width": {"ideal": 640}, "height": {"ideal": 480}}})
-# A script of the page: the place in the player, and what the camera is to be computed with.
+# Scripts: the player's position, and the camera's settings.
 SHARE = "() => [document.querySelector('depth-player')?.share ?? 0]"
 CAMERA = "(encoder, metric, detail, colormap) => { window.cameraSettings = {encoder, metric, detail, colormap}; }"
 
@@ -81,16 +81,16 @@ def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, ban
     timer.tick(handlers.look, None, view, **QUIET)
     cancel.click(handlers.cancel, None, view, **QUIET)
     another.click(handlers.another, None, view, **QUIET)
-    # By the browser alone: an answer of the server could come after that of a press.
+    # In the browser: a response of the server could arrive after that of a press.
     video.change(None, video, status, js=f"(video) => video ? {json.dumps(CHOSEN)} : {json.dumps(READY)}")
-    # First seen, then filled: Gradio's viewer loses a file that comes in the moment that it is made.
+    # Shown first, filled afterwards: Gradio's viewer drops a file that arrives while it is created.
     shown = look_around.click(lambda: gr.update(visible=True), None, relief, **QUIET)
     shown.then(handlers.show_relief, share, relief, js=SHARE, **QUIET)
 
 
 @contextmanager
 def _advanced(name: str) -> Iterator[None]:
-    """Settings that are folded away, see static/page.css.
+    """Collapsed settings, see static/page.css.
 
     Gradio's Accordion makes its components when it is first opened, and a moment later gives them their first values:
     a number that was typed by then is lost.
@@ -110,7 +110,7 @@ def _limits(options: PageOptions) -> str:
 
 
 def _settings(networks: Networks, options: PageOptions, banner: gr.Markdown) -> list[Any]:
-    """The components in the order of `Handlers.press`."""
+    """The components, in the order of `Handlers.press`."""
     begin = networks.begin
     rows = options.model.input_size or usual_input_size(begin.checkpoint)
     details = DETAILS if rows in DETAILS.values() else {**DETAILS, f"{rows} rows": rows}
@@ -147,7 +147,7 @@ def _model_text(offer: Offer) -> str:
 
 
 def _network(networks: Networks) -> tuple[Any, Any]:
-    """The choice of encoders whose checkpoint is there; the box follows where an encoder has only one kind."""
+    """Encoder and metric box for the available checkpoints; the box follows if an encoder has only one kind."""
     kinds: dict[str, list[bool]] = {}
     for offer in networks.offers:
         kinds.setdefault(offer.encoder, []).append(offer.metric)
@@ -186,9 +186,9 @@ def _live_tab(networks: Networks) -> None:
 
 
 def press_checker(page: gr.Blocks) -> Callable[[bytes, Callable[[str], bool]], bytes]:
-    """What checks the body of a press: a function of this page, files of the visitor's, and values of its components.
+    """A function that checks the body of an event: its handler, the visitor's file, and the values of components.
 
-    It returns what Gradio needs of the body, and raises HTTPException where something cannot be right.
+    It returns the part that Gradio needs, and raises HTTPException if anything is invalid.
     """
 
     def check(body: bytes, may_read: Callable[[str], bool]) -> bytes:
@@ -211,14 +211,14 @@ def _refuse_constant(name: str) -> None:
 
 
 def _checked(block: Any, value: Any, may_read: Callable[[str], bool]) -> Any:
-    """A value for a component, as Gradio wants it."""
+    """A valid value of a component, as Gradio expects it."""
     try:
         if isinstance(block, gr.Video):
             path = None if value is None else value["path"]
             if path is not None and not (isinstance(path, str) and may_read(path)):
                 raise HTTPException(404, "This video is no longer on the server. Upload it again.")
             return path and {"path": path, "meta": {"_type": "gradio.FileData"}}
-        # No other component takes files, and Gradio looks for them in all that has parts.
+        # No other component takes files, but Gradio looks for them in all dictionaries and lists.
         if any(isinstance(part, (dict, list)) for part in (value if isinstance(value, list) else [value])):
             raise TypeError("no value of a setting")
         if value is None and isinstance(block, (gr.Dropdown, gr.Radio)):

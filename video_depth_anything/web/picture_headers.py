@@ -1,15 +1,15 @@
-"""What the first bytes of a picture say of its format and size, read in plain Python before any decoder sees them."""
+"""Format and size of an image from its header, parsed in plain Python before any decoder sees it."""
 
 from __future__ import annotations
 
 import struct
 
-# JPEG markers that hold the size: all kinds of SOF; DHT, JPG and DAC are between them.
+# JPEG markers with the size: all SOF markers; DHT, JPG and DAC lie between them.
 FRAME_MARKERS = set(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
 def check_picture(data: bytes, max_pixels: int, max_ratio: int) -> tuple[int, int] | None:
-    """(height, width) of a JPEG, PNG or WebP picture; None if it is none of them, or too large or narrow."""
+    """(height, width) of a JPEG, PNG or WebP image; None if it is none of them, too large or too narrow."""
     try:
         if data.startswith(b"\x89PNG\r\n\x1a\n") and data[12:16] == b"IHDR":
             width, height = struct.unpack_from(">II", data, 16)
@@ -28,7 +28,7 @@ def check_picture(data: bytes, max_pixels: int, max_ratio: int) -> tuple[int, in
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int]:
-    """From the one frame header; two would leave open which one a decoder takes."""
+    """From the only frame header; with two, the decoder might use the other one."""
     at, found = 2, []
     while True:
         while data[at] == 0xFF and data[at + 1] == 0xFF:  # padding
@@ -36,7 +36,7 @@ def _jpeg_size(data: bytes) -> tuple[int, int]:
         if data[at] != 0xFF:
             raise ValueError("no marker")
         marker = data[at + 1]
-        if marker == 0xDA:  # pictures begin; what follows is not looked at
+        if marker == 0xDA:  # the image data begins
             break
         if marker in FRAME_MARKERS:
             found.append(struct.unpack_from(">HH", data, at + 5))

@@ -1,4 +1,4 @@
-"""A frame in relief: its depth as a mesh with the picture on it, as one GLB file (glTF 2.0) for a 3D viewer."""
+"""The 3D view of a frame: its depth as a textured mesh, in a GLB file (glTF 2.0)."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ..video.frame import DepthMap, Frame
 Points = npt.NDArray[np.float32]
 Mesh = tuple[Points, Points, npt.NDArray[np.uint32]]
 
-# Frames of a job that are kept for it, evenly spaced, and bytes of one, at most.
+# Maximum number of frames kept per job, evenly spaced, and maximum bytes of each.
 MOST_FRAMES, BYTES_PER_FRAME = 300, 350_000
-# Longer side of the mesh in points, and of the picture on it in pixels.
+# Longer side of the mesh in points, and of its texture in pixels.
 MESH_SIDE, PICTURE_SIDE = 240, 720
-# Horizontal field of view where the visitor states none, in degrees.
+# Default horizontal field of view in degrees.
 USUAL_FOV = 60.0
-# Depth of the farthest point of a relative map, where the nearest one is 1: nobody knows the true ratio.
+# Depth range assumed for relative models: farthest point over nearest.
 FARTHEST = 4.0
-# Where depth jumps by more than this factor between neighbours, the mesh is torn: two surfaces meet there.
+# Triangles whose depths differ by more than this factor are removed: they would join two surfaces.
 TEAR = 1.1
 
 
 class ReliefFrames(OutputWriter):
-    """Small copies of a job's frames and their depth on disk."""
+    """Reduced copies of a job's frames and depth, on disk."""
 
     def __init__(self, folder: Path, expected: int | None, fov: float | None, metric: bool) -> None:
         self._folder = folder
@@ -46,13 +46,13 @@ class ReliefFrames(OutputWriter):
         if number % self._every or number // self._every >= MOST_FRAMES:
             return
         picture = cv2.resize(frame.image, _fitting(frame.depth.shape, PICTURE_SIDE), interpolation=cv2.INTER_AREA)
-        # Not averaged: an edge would become a slope.
+        # Not averaged: edges would become slopes.
         points = cv2.resize(frame.depth, _fitting(frame.depth.shape, MESH_SIDE), interpolation=cv2.INTER_NEAREST)
         jpeg = cv2.imencode(".jpg", picture[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 85])[1]
         np.savez(self._path(number), jpeg=jpeg, depth=points)
 
     def glb(self, share: float) -> tuple[Path, tuple[float, float, float]]:
-        """The GLB file of the frame at this share of the video, and where `view_from` puts the viewer.
+        """The GLB file of the frame at this position (0 to 1) of the video, and the viewpoint from `view_from`.
 
         Earlier files are removed.
         """
@@ -78,7 +78,7 @@ def _fitting(size: tuple[int, ...], longest: int) -> tuple[int, int]:
 
 
 def relative_depth(disparity: DepthMap) -> DepthMap:
-    """Depth, 1 for the nearest to `FARTHEST`, of disparity known up to scale and shift."""
+    """Depth from 1 (nearest) to `FARTHEST`, from disparity up to scale and shift."""
     low, high = np.percentile(disparity, (0.5, 99.5))
     nearness = np.clip((disparity - low) / max(high - low, 1e-9), 0, 1)
     depth: DepthMap = (1 / (nearness * (1 - 1 / FARTHEST) + 1 / FARTHEST)).astype(np.float32)
@@ -86,7 +86,7 @@ def relative_depth(disparity: DepthMap) -> DepthMap:
 
 
 def mesh(depth: DepthMap, fov: float) -> Mesh:
-    """Points, texture coordinates and triangles of a depth map; what is not finite and positive is left out.
+    """Points, texture coordinates and triangles of a depth map, without depth that is not finite and positive.
 
     (H * W, 3) points: x right, y up, z backward, the camera in the origin; (H * W, 2), (0, 0) at the picture's upper
     left; (N, 3).
@@ -108,7 +108,7 @@ def mesh(depth: DepthMap, fov: float) -> Mesh:
 
 
 def view_from(points: Points) -> tuple[float, float, float]:
-    """Where the camera is for a viewer that turns around the middle of these points.
+    """The camera's position for a viewer that orbits the centre of these points.
 
     The angle around the vertical from the x axis on and that from the vertical, in degrees, and the distance.
     """
@@ -118,7 +118,7 @@ def view_from(points: Points) -> tuple[float, float, float]:
 
 
 def glb(surface: Mesh, jpeg: bytes) -> bytes:
-    """A GLB file: a mesh, with a JPEG picture on it that no light changes."""
+    """A GLB file: a mesh with a JPEG texture, unlit."""
     points, coordinates, triangles = surface
     views, data = [], b""
     for part in (points.tobytes(), coordinates.tobytes(), triangles.tobytes(), jpeg):

@@ -1,4 +1,4 @@
-"""The web page's server: its address first, then the page with its folder, limits and gate, then the network."""
+"""The server of the web page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Seconds for what is being sent when the server ends.
+# At shutdown, seconds for responses that are being sent.
 FAREWELL_SECONDS = 2
 OPEN_TO_ALL = "everyone who can reach this address can use the page; --auth USER:PASSWORD requires a login"
 
@@ -49,7 +49,7 @@ def serve(options: PageOptions) -> int:
         print(f"open {address}", flush=True)
         if options.auth is None and (options.share or not ipaddress.ip_address(listening.getsockname()[0]).is_loopback):
             logger.warning("%s", OPEN_TO_ALL)
-        # Here, not above: these imports take seconds.
+        # Imported here: this takes seconds.
         from .networks import Networks
         from .visitors import Visitors
 
@@ -72,7 +72,7 @@ def serve(options: PageOptions) -> int:
 
 
 def _listen(options: PageOptions) -> socket.socket:
-    """The address, taken: visitors who come early are kept waiting, not refused."""
+    """A listening socket: early visitors wait until the page is ready, and are not refused."""
     where = f"{options.server_name}:{options.server_port}"
     try:
         found = socket.getaddrinfo(options.server_name, options.server_port, type=socket.SOCK_STREAM)
@@ -87,7 +87,7 @@ def _address(options: PageOptions) -> str:
 
 
 def _application(options: PageOptions, networks: Networks, visitors: Visitors) -> Application:
-    # Gradio reads both when it is imported.
+    # Gradio reads both on import.
     os.environ["GRADIO_TEMP_DIR"] = str(visitors.root)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:

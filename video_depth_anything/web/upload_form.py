@@ -1,4 +1,4 @@
-"""Uploads on their way to disk: a browser's form is read as it comes, within the room reserved for it."""
+"""Receives uploads: the browser's form is parsed as it arrives, within the reserved disk space."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from .visitors import INCOMING, Visitors
 NO_ROOM = "There is no room for this file on the server. Cancel a running job, or try again in ten minutes."
 NO_FORM = HTTPException(400, "This is not an upload, or it is incomplete. Try again.")
 KIND = r'multipart/form-data; ?boundary="?([^"; ]{1,70})"?'
-# Bytes that a form needs besides the file, and of a file's name that are kept.
+# Maximum bytes of a form besides the file, and of a file name.
 FORM_BYTES, NAME_BYTES = 20_000, 120
 
 
 @dataclass
 class _Form:
-    """The one file of a multipart form, written as it comes; what follows it is dropped."""
+    """The first file of a multipart form, written as it arrives; the rest is dropped."""
 
     mark: bytes
     file: IO[bytes]
@@ -55,14 +55,14 @@ class _Form:
 
 
 def file_name(sent: str) -> str:
-    """A visitor's name for a file, safe as a name on this disk."""
+    """The visitor's file name, made safe for this file system."""
     name = re.sub(r"[^\w .()\[\]+@-]", "", sent.replace("\\", "/").rpartition("/")[2]).strip(" .") or "video"
     stem, dot, ending = name.rpartition(".")
     return os.fsencode(stem if dot else name)[:NAME_BYTES].decode(errors="ignore") + (dot + ending[:10]) * bool(dot)
 
 
 class Uploads:
-    """Receives uploads of so many bytes at most, and tells how far they are."""
+    """Receives uploads up to a maximum size, and reports their progress."""
 
     def __init__(self, visitors: Visitors, most: int) -> None:
         self._visitors = visitors
@@ -70,7 +70,7 @@ class Uploads:
         self._forms: dict[str, _Form] = {}
 
     async def receive(self, request: Request) -> Response:
-        """Store the file of an upload, and answer its path; HTTPException has a sentence for the visitor."""
+        """Store an upload and respond with its path; HTTPException carries a message for the visitor."""
         visitor = self._visitors.get(request.state.owner)
         too_large = HTTPException(413, f"The file is larger than the maximum of {self._most // 1_000_000} MB.")
         length = request.headers.get("content-length", "")
@@ -100,7 +100,7 @@ class Uploads:
             self._visitors.release(visitor, expected)
 
     async def progress(self, request: Request) -> Response:
-        """How far the upload of a number is, until it has ended."""
+        """Events with the progress of one upload, until it ends."""
         number = request.query_params.get("upload_id", "")
 
         async def events() -> AsyncIterator[str]:

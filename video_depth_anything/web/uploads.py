@@ -1,4 +1,4 @@
-"""What visitors send, decoded in a confined process of its own; the page itself never opens any of it."""
+"""Visitors' files, decoded in sandboxed processes; the page's own process never opens them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from .confinement import DecoderLimits, package_folders
 
 logger = logging.getLogger(__name__)
 
-# What the page says for each reason that a decoder gives, after the file's name.
+# Message for each reason that a decoder gives, after the file's name.
 REASONS = {
     "unreadable": "cannot be read: it is not a video, or it is damaged. Convert it to MP4 (H.264) and try again.",
     "playlist": "is a list that names other files, not a video. Upload the video itself.",
@@ -41,16 +41,16 @@ REASONS = {
     "silent": "gave no frame for {patience:.0f} seconds. Convert it to MP4 (H.264) and try again.",
 }
 LONGEST_LINE = 1 << 16
-# One side of a frame over the other: the network's input grows with it.
+# Maximum aspect ratio: the network's input grows with it.
 MOST_RATIO = 8
-# A file of sound and pictures that the decoder writes.
+# For adding sound: the decoder writes a video file.
 SOUND_LIMITS = DecoderLimits(file_mb=2000, patience=300.0)
-# What the decoder gets of this process's environment: nothing that might be secret.
+# Environment variables that the decoder inherits: none that might be secret.
 ENVIRONMENT = ("PATH", "LD_LIBRARY_PATH", "LANG", "SYSTEMROOT")
 
 
 class UploadError(InputError):
-    """An upload is refused; the message is one or two sentences for the visitor."""
+    """An upload is refused; the message is for the visitor."""
 
     def __init__(self, name: str, reason: str, patience: float = 0.0) -> None:
         super().__init__(f"{name} {REASONS.get(reason, REASONS['unreadable']).format(patience=patience)}")
@@ -67,8 +67,8 @@ class Decoder:
         environment |= {"PYTHONPATH": os.pathsep.join(map(str, folders)), "OMP_NUM_THREADS": "1"}
         environment |= {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FFMPEG_LOGLEVEL": "-8"}
         words = json.dumps({"limits": asdict(limits), **request})
-        # In a session of its own: Ctrl-C in a terminal is for the page, which then ends this.
-        # What libraries print is dropped: a log may be a file, and the decoder may write none.
+        # In a session of its own: Ctrl-C in a terminal goes to the page, which then ends the decoder.
+        # Output of libraries is dropped: the log may be a file, which the decoder may not write.
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-B", "-m", "video_depth_anything.web.decoder", words],
             stdin=subprocess.PIPE,
@@ -82,13 +82,13 @@ class Decoder:
         self._answers: IO[bytes] = self.process.stdout
 
     def ask(self, data: bytes) -> None:
-        """Send bytes to decode, their number in front."""
-        with self._awaited(), contextlib.suppress(BrokenPipeError):  # its answer will be missing
+        """Send an image, preceded by its length."""
+        with self._awaited(), contextlib.suppress(BrokenPipeError):  # then the answer is missing
             self._questions.write(len(data).to_bytes(4, "big") + data)
             self._questions.flush()
 
     def answer(self) -> tuple[dict[str, Any], Image]:
-        """The next line, and the (H, W, 3) pixels of a frame.
+        """The next line, and a frame's (H, W, 3) pixels.
 
         UploadError if the decoder refuses, crashes, or sends nothing for too long.
         """
@@ -118,7 +118,7 @@ class Decoder:
 
     @contextmanager
     def _awaited(self) -> Iterator[None]:
-        """End the process if the block takes too long, so that its reading or writing ends as well."""
+        """Kill the process if the block takes too long; that also ends its reading or writing."""
 
         def give_up() -> None:
             self._silent = True
@@ -133,7 +133,7 @@ class Decoder:
             timer.cancel()
 
     def _failure(self) -> UploadError:
-        """Why the process ended before its last line."""
+        """Why the process ended early."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1.0)
         self.process.kill()
@@ -141,7 +141,7 @@ class Decoder:
         if self._silent:
             return UploadError(self._name, "silent", self._patience)
         logger.warning("the decoder of an upload exited with code %d", code)
-        # SIGXCPU ends a process that has used up its computing time; Windows has no such limit.
+        # SIGXCPU: the CPU time limit was reached. Windows has no such limit.
         out_of_time = hasattr(signal, "SIGXCPU") and code == -signal.SIGXCPU
         return UploadError(self._name, "time" if out_of_time else "crashed")
 
@@ -150,7 +150,7 @@ class UploadSource(Source):
     """An upload as a stream of frames, iterated once. Its sound comes from its decoder too."""
 
     def __init__(self, video: Path, selection: Selection, limits: DecoderLimits) -> None:
-        # Outputs carry it: the visitor's name for the file, not this machine's.
+        # Written into outputs: the visitor's file name, not the path on this machine.
         self.location = self.address = video.name
         self.name = video.stem
         rate = selection.target_fps
@@ -165,7 +165,7 @@ class UploadSource(Source):
             raise
 
     def _take(self, facts: dict[str, Any], max_pixels: int) -> None:
-        """Believe what the decoder states as far as it makes sense."""
+        """Take the properties of the video that the decoder sent, if they are plausible."""
         try:
             self.source_size = self._size(facts["source_size"], max_pixels)
             self.size = self._size(facts["size"], max_pixels)
@@ -184,7 +184,7 @@ class UploadSource(Source):
         return height, width
 
     def timed(self) -> Iterator[Frame]:
-        """Frames with their times in seconds from the first one."""
+        """Frames, with times in seconds from the first one."""
         last = -math.inf
         while (answer := self._decoder.answer())[0]["kind"] == "frame":
             facts, image = answer
@@ -201,9 +201,9 @@ class UploadSource(Source):
 
 
 def add_sound(video: Path, pictures: Sequence[Path], begins: float | None) -> bool:
-    """Give videos that were made of an upload's frames the upload's sound; whether there is any.
+    """Add the upload's sound to videos made from its frames; whether there is any.
 
-    Whatever is wrong with the sound, the videos stay as they were.
+    If the sound cannot be used, the videos stay unchanged.
     """
     made = {path: path.with_name(f".sound_{path.name}") for path in pictures}
     files = [(str(path), str(output)) for path, output in made.items()]

@@ -1,4 +1,4 @@
-"""Visitors: browsers with a random cookie, each with a folder that only it may read, a job, and its room on disk."""
+"""Visitors: browsers, known by a random cookie, each with a private folder, a job, and a disk quota."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from .jobs import Job
 from .messages import Refusal
 
 PREFIX, LOCK, PUBLIC, INCOMING = "depth_page_", ".lock", "public", "incoming"
-# Seconds for which a visitor's files stay after the last sign of life: a reload or a sleeping phone loses nothing.
+# Seconds for which files stay after the visitor's last request: a reload or a sleeping phone loses nothing.
 KEPT_SECONDS = 600.0
-# After so many seconds without a sign of life, a job gives way to others that wait.
+# Seconds without a request after which a job is ended if others wait.
 ABSENT_SECONDS = 120.0
-# Bytes that always stay free on the disk.
+# Bytes that stay free on the disk.
 FLOOR = 1_000_000_000
 MOST_VISITORS = 1000
 
 
 @dataclass(eq=False)
 class Visitor:
-    """One browser: its folder, its latest job, the latest job that has a result, and room for uploads on their way."""
+    """One browser: its folder, its latest job, the latest job with a result, and the bytes of uploads in progress."""
 
     folder: Path
     job: Job | None = None
     result: Job | None = None
-    uploading: float = 0  # bytes
+    uploading: float = 0
     seen: float = field(default_factory=time.monotonic)
 
     def new_folder(self, kind: str) -> Path:
@@ -47,7 +47,7 @@ class Visitor:
         return self.job is not None and self.job.active()
 
     def keep(self, job: Job) -> None:
-        """Let a job's result take the place of the last one."""
+        """Keep a job's result and remove the previous one."""
         old, self.result = self.result, job
         if old is not None:
             old.discard()
@@ -57,7 +57,7 @@ class Visitor:
         return self.uploading + (self.job.disk if self.job is not None and self.job.active() else 0)
 
     def used(self) -> int:
-        """Bytes on disk; what an active job writes has been reserved and does not count twice."""
+        """Bytes on disk, without the active job's files: they are part of `reserved`."""
         writing = str(self.job.folder) if self.job is not None and self.job.active() else ""
         total = 0
         for folder, inner, names in os.walk(self.folder):
@@ -65,13 +65,13 @@ class Visitor:
                 inner.clear()
                 continue
             for name in names:
-                with contextlib.suppress(OSError):  # it may have gone meanwhile
+                with contextlib.suppress(OSError):  # removed meanwhile
                     total += Path(folder, name).stat().st_size
         return total
 
 
 class Visitors:
-    """All visitors by their cookies, and one folder for their files. Safe to use from several threads."""
+    """All visitors by cookie, and the folder of their files. Thread-safe."""
 
     def __init__(self, quota: int = 2_000_000_000) -> None:
         remove_dead_pages(Path(tempfile.gettempdir()))
@@ -85,7 +85,7 @@ class Visitors:
         self._lock = threading.RLock()
 
     def find(self, cookie: str) -> Visitor | None:
-        """The visitor of that cookie, if it has done anything yet; this counts as a sign of life."""
+        """The visitor with that cookie, if known; counts as a request of theirs."""
         with self._lock:
             visitor = self._known.get(cookie)
             if visitor is not None:
@@ -93,7 +93,7 @@ class Visitors:
             return visitor
 
     def get(self, cookie: str) -> Visitor:
-        """The visitor of that cookie, new or known."""
+        """The visitor with that cookie, new or known."""
         with self._lock:
             visitor = self.find(cookie)
             if visitor is None:
@@ -106,7 +106,7 @@ class Visitors:
             return visitor
 
     def may_read(self, cookie: str, path: str) -> bool:
-        """Whether `path` lies in this visitor's folder or the public one, links and dots followed."""
+        """Whether `path`, with links and dots resolved, lies in this visitor's folder or the public one."""
         try:
             real = Path(path).resolve()
         except (ValueError, OSError):
@@ -122,7 +122,7 @@ class Visitors:
             return max(min(self._quota - visitor.used() - visitor.reserved(), free), 0)
 
     def reserve(self, visitor: Visitor, size: float, job: Job | None = None) -> bool:
-        """Reserve room for a job, which becomes the visitor's only one, or for an upload until `release`.
+        """Reserve disk space for a job, which becomes the visitor's, or for an upload until `release`.
 
         False if it does not fit. The visitor's oldest uploads go first if there is too little.
         """
@@ -143,12 +143,12 @@ class Visitors:
             return True
 
     def release(self, visitor: Visitor, size: float) -> None:
-        """Give the room for an upload back: it is on disk now, or has failed."""
+        """End the reservation of an upload: it is on disk, or has failed."""
         with self._lock:
             visitor.uploading -= size
 
     def sweep(self, others_wait: bool = False) -> None:
-        """End the jobs and remove the files of visitors who have been gone for long enough."""
+        """Stop the jobs and remove the files of visitors who have left."""
         now = time.monotonic()
         with self._lock:
             for cookie, visitor in list(self._known.items()):
@@ -158,7 +158,7 @@ class Visitors:
                 if gone > KEPT_SECONDS and not (visitor.busy() or visitor.uploading):
                     del self._known[cookie]
                     shutil.rmtree(visitor.folder, ignore_errors=True)
-        # Gradio leaves copies and parts behind.
+        # Temporary files that Gradio leaves behind.
         known = {visitor.folder.name for visitor in self._known.values()} | {PUBLIC, INCOMING, LOCK}
         for path in self.root.glob("*"):
             with contextlib.suppress(OSError):
@@ -171,7 +171,7 @@ class Visitors:
 
 
 def remove_dead_pages(parent: Path) -> list[Path]:
-    """Remove the folders of pages that no longer run, and return them: a running page holds its folder's lock."""
+    """Remove the folders of pages that no longer run, and return them. A running page holds its folder's lock."""
     removed = []
     for root in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
@@ -179,7 +179,7 @@ def remove_dead_pages(parent: Path) -> list[Path]:
             if not root.is_dir() or root.is_symlink() or (hasattr(os, "getuid") and state.st_uid != os.getuid()):
                 continue
             if not (root / LOCK).exists() and time.time() - state.st_mtime < KEPT_SECONDS:
-                continue  # just being made
+                continue  # being created
             with FileLock(root / LOCK, timeout=0):
                 shutil.rmtree(root, ignore_errors=True)
             removed.append(root)
