@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import chain, islice
 from math import inf
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
-import numpy as np
-from av import AudioFrame, AudioStream, Packet
+from av import AudioCodecContext, AudioFrame, AudioStream, Packet
 from av.container import OutputContainer
+from av.filter import Graph
 
 from ..errors import InputError
 from .containers import is_address
@@ -39,27 +39,23 @@ LATE = 1.0
 
 @dataclass(frozen=True)
 class AudioTrack:
-    """Sound to go with a video.
-
-    Attributes:
-        location: file or address it comes from.
-        begins: tells the `source_time` of the video's first frame once it is known, `VideoSource.first_time`.
-        joints: tells where recordings were joined in the video, once it was read; the sound is joined there too.
-    """
+    """Sound to go with a video, from a file or an address."""
 
     location: str
-    begins: Callable[[], float | None] = lambda: 0.0
-    joints: Callable[[], Sequence[Joint]] = tuple
+    begins: Callable[[], float | None] = lambda: 0.0  # tells the `source_time` of the video's first frame, once known
+    joints: Callable[[], Sequence[Joint]] = tuple  # tells where recordings were joined, once the video was read
 
     def check(self) -> str | None:
         """Why the sound cannot be used: a few words; None if it can. To be asked before long work."""
-        path, address = Path(self.location), is_address(self.location)
-        # Not from a pipe, a camera or a live stream.
-        again = self.location.lower().startswith(("http://", "https://")) if address else path.is_file()
-        if not again:
-            # A folder, or a pattern, of images.
-            silent = not address and (path.is_dir() or not path.exists())
-            return NO_SOUND if silent else "its source can be read only once"
+        path = Path(self.location)
+        if is_address(self.location):
+            again = self.location.lower().startswith(("http://", "https://"))
+        elif path.is_dir() or not path.exists():
+            return NO_SOUND  # a folder, or a pattern, of images
+        else:
+            again = path.is_file()
+        if not again:  # a pipe, a camera or a live stream
+            return "its source can be read only once"
         try:
             with closing(open_sound(self.location)) as container:
                 reason = "it is empty"
@@ -168,30 +164,52 @@ class Sound:
             yield time, packet
 
     def _encode(self, packets: Iterable[tuple[float, Packet[AudioStream]]]) -> Iterator[tuple[float, Packet[Any]]]:
+        """Packets of the sound at its times: gaps are filled with silence, and overlaps are dropped."""
         context = self._target.codec_context
-        rate = context.sample_rate
-        resampler = av.AudioResampler("fltp", context.layout, rate)
-        written = 0
+        graph: Graph | None = None
         for time, packet in packets:
-            for decoded in _decoded(packet):
-                for frame in resampler.resample(decoded):
-                    samples = _placed(frame.to_ndarray(), round(time * rate), written, round(SLACK * rate))
-                    time += frame.samples / rate
-                    if self._end is not None:
-                        samples = samples[:, : max(round(self._end * rate) - written, 0)]
-                    if samples.shape[1]:
-                        yield from self._encoded(samples, written, rate)
-                        written += samples.shape[1]
+            frames: list[AudioFrame] = []
+            with suppress(av.FFmpegError, ValueError):  # a broken packet: there is silence in its place
+                frames = packet.decode()
+            for frame in frames:
+                frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
+                time += frame.samples / frame.sample_rate
+                graph = graph or _fitting(frame, context)
+                graph.push(frame)
+                yield from self._encoded(graph)
+        if graph is not None:
+            graph.push(None)
+            yield from self._encoded(graph)
         for last in self._target.encode(None):
-            yield written / rate, last
+            yield 0.0, last
 
-    def _encoded(self, samples: np.ndarray, at: int, rate: int) -> Iterator[tuple[float, Packet[Any]]]:
-        frame = av.AudioFrame.from_ndarray(
-            np.ascontiguousarray(samples), format="fltp", layout=self._target.codec_context.layout.name
-        )
-        frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
-        for packet in self._target.encode(frame):
-            yield at / rate, packet
+    def _encoded(self, graph: Graph) -> Iterator[tuple[float, Packet[Any]]]:
+        with suppress(av.error.BlockingIOError, av.error.EOFError):
+            while True:
+                fitted = cast("AudioFrame", graph.pull())
+                at = float((fitted.pts or 0) * (fitted.time_base or 0))
+                if self._end is None or at < self._end:
+                    for packet in self._target.encode(fitted):
+                        yield at, packet
+
+
+def _fitting(frame: AudioFrame, target: AudioCodecContext) -> Graph:
+    """A filter that makes sound follow its times, from 0 on, in the form of `target`."""
+    graph = Graph()
+    graph.link_nodes(
+        graph.add_abuffer(
+            template=None,
+            sample_rate=frame.sample_rate,
+            format=frame.format.name,
+            layout=frame.layout.name,
+            time_base=Fraction(1, frame.sample_rate),
+        ),
+        graph.add("aresample", f"{target.sample_rate}:async=1:first_pts=0:min_hard_comp={SLACK}"),
+        graph.add("aformat", f"sample_fmts=fltp:channel_layouts={target.layout.name}"),
+        graph.add("asetnsamples", "n=1024:p=0"),
+        graph.add("abuffersink"),
+    ).configure()
+    return graph
 
 
 def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
@@ -202,24 +220,3 @@ def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
     target.codec_context.layout = name
     target.codec_context.bit_rate = BITS_A_SECOND
     return target
-
-
-def _decoded(packet: Packet[AudioStream]) -> list[AudioFrame]:
-    """What a packet holds; nothing of one that is broken, in whose place there is silence then."""
-    try:
-        return packet.decode()
-    except (av.FFmpegError, ValueError):
-        return []
-
-
-def _placed(samples: np.ndarray, at: int, written: int, slack: int) -> np.ndarray:
-    """Samples (channels, N) that begin at sample `at`, made to follow sample `written`.
-
-    A gap is filled with silence and an overlap is dropped, unless they are as small as rounding makes them.
-    """
-    if at > written + slack:
-        silence = np.zeros((samples.shape[0], at - written), samples.dtype)
-        return np.concatenate((silence, samples), axis=1)
-    if at < written - slack or written == 0:
-        return samples[:, max(written - at, 0) :]
-    return samples
