@@ -54,7 +54,7 @@ def open_systems(args: argparse.Namespace, folders: dict[str, Path]) -> tuple[li
 
     entry = EVALUATION_SETS[args.dataset]
     index = args.benchmark_path / entry.dataset / entry.index
-    found = list(with_frames(scenes_of(index, entry.dataset), slice(entry.num_frames)))
+    found = list(with_frames(scenes_of(index, entry.dataset), entry.counted[1]))
     absent = sorted(set(args.scenes or ()) - {scene.name for scene in found})
     if absent:
         raise UsageError(f"{index} has no scenes {', '.join(absent)}; --scenes takes names from the index")

@@ -50,6 +50,11 @@ class EvaluationSet:
         """Which of a scene's frames are listed."""
         return slice(self.start, self.start + self.step * self.num_frames, self.step)
 
+    @property
+    def counted(self) -> tuple[slice, slice]:
+        """Which of the listed scenes count, and which of their listed frames."""
+        return slice(None), slice(self.num_frames)
+
 
 @dataclass(frozen=True)
 class TaeSet(EvaluationSet):
@@ -65,6 +70,10 @@ class TaeSet(EvaluationSet):
     last: int = 180
     num_scenes: int = 20
     hard_crop: bool = False
+
+    @property
+    def counted(self) -> tuple[slice, slice]:
+        return slice(self.num_scenes), slice(self.first, self.last)
 
 
 SINTEL_FACTOR = 65535 / 650

@@ -120,7 +120,7 @@ def test_files_give_the_golden_tae(tmp_path: Path, key: str) -> None:
     source = PredictionSource(tmp_path / key, hard_crop=hard_crop)
     sequence = golden_sequence(tmp_path, ARRAYS["pred_full" if hard_crop else "pred_half"], source)
     entry = replace(TAE_SETS["scannet"], max_depth=MAX_DEPTH, crop=Crop(TOP, BOTTOM, LEFT, RIGHT))
-    result = evaluate_scene_tae(sequence, entry, "scale_shift", source, lambda: None)
+    result = evaluate_scene_tae(sequence, entry, "scale_shift", source.protocol, lambda: None)
     assert result.metrics["tae"] == pytest.approx(GOLDEN[key]["result"], rel=5e-8)
     # And by the original's function; a prediction that is missing is left out.
     predictions = [str(prediction_path(source.infer_path, "golden", frame.image)) for frame in sequence.frames]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,20 +83,12 @@ def main() -> int:
     parser.add_argument("--datasets", nargs="+", choices=sets, required=True, help="sets to evaluate")
     args = parser.parse_args()
     from benchmark.eval.evaluation import evaluate_scene
-    from benchmark.eval.sequence import PredictionSource
-    from benchmark.eval.session import Measure, run_evaluation
-    from benchmark.index import Scene, with_frames
+    from benchmark.eval.session import run_evaluation
 
     for name in args.datasets:
         entry = EVALUATION_SETS[name]
-
-        def measure(_: PredictionSource, max_depth: float = entry.max_depth) -> Measure:
-            return lambda sequence, advance: evaluate_scene(sequence, max_depth, args.alignment, advance)
-
-        def choose(scenes: list[Scene], frames: slice = slice(entry.num_frames)) -> list[Scene]:
-            return list(with_frames(scenes, frames))
-
-        run_evaluation(name, entry, args, choose, measure)
+        measure = partial(evaluate_scene, max_depth=entry.max_depth, alignment=args.alignment)
+        run_evaluation(name, entry, args, measure)
     return 0
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,22 +92,14 @@ def chosen(entry: TaeSet, args: argparse.Namespace) -> TaeSet:
 def main() -> int:
     args = parse()
     from benchmark.eval.evaluation import evaluate_scene_tae
-    from benchmark.eval.sequence import PredictionSource
-    from benchmark.eval.session import Measure, run_evaluation
-    from benchmark.index import Scene, with_frames
+    from benchmark.eval.session import run_evaluation
 
     for name in args.datasets:
         if name not in TAE_SETS:
             raise UsageError(f"{name} comes without camera poses; TAE is for {', '.join(TAE_SETS)}")
         entry = chosen(TAE_SETS[name], args)
-
-        def choose(scenes: list[Scene], entry: TaeSet = entry) -> list[Scene]:
-            return list(with_frames(scenes[: entry.num_scenes], slice(entry.first, entry.last)))
-
-        def measure(source: PredictionSource, entry: TaeSet = entry) -> Measure:
-            return lambda sequence, advance: evaluate_scene_tae(sequence, entry, args.alignment, source, advance)
-
-        run_evaluation(f"{name}_tae", entry, args, choose, measure, entry.hard_crop)
+        measure = partial(evaluate_scene_tae, entry=entry, alignment=args.alignment, protocol=args.protocol)
+        run_evaluation(f"{name}_tae", entry, args, measure, entry.hard_crop)
     return 0
 
 

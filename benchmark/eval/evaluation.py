@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from benchmark.datasets import EvaluationSet, TaeSet
+from benchmark.datasets import TaeSet
 from benchmark.eval.boundaries import boundary_f1
 from benchmark.eval.flicker import flicker
 from benchmark.eval.metrics import (
@@ -24,9 +23,8 @@ from benchmark.eval.metrics import (
     sequence_metrics,
     valid_mask,
 )
-from benchmark.eval.sequence import PredictionSource, Sequence
-from benchmark.eval.tae import crop_intrinsics, temporal_alignment_error
-from benchmark.index import Scene
+from benchmark.eval.sequence import Sequence
+from benchmark.eval.tae import Protocol, crop_intrinsics, temporal_alignment_error
 from video_depth_anything.errors import InputError
 
 Array = npt.NDArray[Any]
@@ -104,7 +102,7 @@ def evaluate_scene(sequence: Sequence, max_depth: float, alignment: Alignment, a
 
 
 def evaluate_scene_tae(
-    sequence: Sequence, entry: TaeSet, alignment: Alignment, source: PredictionSource, advance: Advance
+    sequence: Sequence, entry: TaeSet, alignment: Alignment, protocol: Protocol, advance: Advance
 ) -> SceneResult:
     """Align a scene and measure its temporal alignment error."""
     fit = fit_sequence(sequence, entry.max_depth, alignment, advance)
@@ -114,7 +112,7 @@ def evaluate_scene_tae(
             raise InputError(f"{sequence.name}: the index has no camera and pose for {frame.image}")
         camera = np.array(frame.intrinsics)
         # The published numbers project cropped depth with the uncropped image's camera.
-        corrected = source.protocol == "corrected"
+        corrected = protocol == "corrected"
         cameras.append(crop_intrinsics(camera, entry.crop.top, entry.crop.left) if corrected else camera)
         poses.append(np.array(frame.pose))
 
@@ -123,16 +121,9 @@ def evaluate_scene_tae(
             yield align_depth(sequence.pair(index)[1], fit, entry.max_depth)
             advance()
 
-    tae = temporal_alignment_error(depths(), poses, cameras, source.protocol)
+    tae = temporal_alignment_error(depths(), poses, cameras, protocol)
     metrics = {"tae": tae.error, "pairs": float(tae.terms), "skipped_pairs": float(tae.skipped)}
     return SceneResult(sequence.name, len(sequence), sequence.num_missing, fit, metrics)
-
-
-def open_sequences(
-    scenes: Iterable[Scene], root: Path, entry: EvaluationSet, source: PredictionSource
-) -> list[Sequence]:
-    """Scenes with their predictions; complaints about missing ones come before any work is done."""
-    return [Sequence(scene, root, entry.dataset, entry.crop, source) for scene in scenes]
 
 
 def mean_metrics(scenes: Iterable[SceneResult]) -> dict[str, float]:

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmark.datasets import EvaluationSet
-from benchmark.eval.evaluation import SceneResult, open_sequences
+from benchmark.eval.evaluation import SceneResult
 from benchmark.eval.results import Result, describe, result_table, screen, write_result
 from benchmark.eval.sequence import Kind, PredictionSource, Sequence
-from benchmark.index import Scene, scenes_of
+from benchmark.index import scenes_of, with_frames
 from benchmark.infer.predictions import predictions_place, provenance_path, read_provenance, versions
 from video_depth_anything.cli.console import progress
 from video_depth_anything.errors import InputError
-
-Measure = Callable[[Sequence, Callable[[], None]], SceneResult]
 
 
 def prediction_note(infer_path: Path, entry: EvaluationSet, index: Path) -> dict[str, Any] | None:
@@ -36,30 +34,30 @@ def run_evaluation(
     name: str,
     entry: EvaluationSet,
     args: argparse.Namespace,
-    choose: Callable[[list[Scene]], list[Scene]],
-    measure: Callable[[PredictionSource], Measure],
+    measure: Callable[..., SceneResult],
     hard_crop: bool = False,
 ) -> Result:
     """Measure one set, print its table and write its result files.
 
-    `choose` picks the scenes and frames that count; `measure` makes the function that measures one scene.
+    `measure` takes a scene's `Sequence`, and `advance` to be called twice for each of its frames.
     """
     index = args.benchmark_path / entry.dataset / entry.index
-    scenes = choose(scenes_of(index, entry.dataset))
+    scenes, frames = entry.counted
+    counted = with_frames(scenes_of(index, entry.dataset)[scenes], frames)
     if not args.infer_path.is_dir():
         raise InputError(f"{args.infer_path} not found; --infer_path is the folder that infer.py wrote to")
     note = prediction_note(args.infer_path, entry, index)
     kind = prediction_kind(args.prediction, note)
     place = predictions_place(args.infer_path, entry.dataset, index)
     source = PredictionSource(args.infer_path, kind, hard_crop, args.protocol, args.allow_missing, place)
-    sequences = open_sequences(scenes, index.parent, entry, source)
+    # Complaints about missing predictions come before any work is done.
+    sequences = [Sequence(scene, index.parent, entry.dataset, entry.crop, source) for scene in counted]
     empty = [sequence.name for sequence in sequences if not len(sequence)]
     sequences = [sequence for sequence in sequences if len(sequence)]
     if not sequences:
         raise InputError(f"{args.infer_path / place}: no predictions for {index}")
     with progress(2 * sum(map(len, sequences)), name) as advance:
-        measure_scene = measure(source)
-        results = [measure_scene(sequence, advance) for sequence in sequences]
+        results = [measure(sequence, advance=advance) for sequence in sequences]
     settings = {"protocol": args.protocol, "alignment": args.alignment, "prediction": kind, "index": entry.index}
     result = Result(name, entry.dataset, settings, note, versions(), results, empty)
     print(describe(result))

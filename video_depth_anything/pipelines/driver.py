@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 
@@ -79,12 +80,7 @@ def run_video(
     """
     start = time.monotonic()
     reading = prefetch(frames, 0 if live else READ_AHEAD, stop)
-
-    def write(frame: Frame) -> None:
-        if sharpened_from is not None:
-            frame.depth = sharpen(frame.depth, frame.image, sharpened_from)
-        outputs.write(frame)
-
+    write = outputs.write if sharpened_from is None else partial(_write_sharpened, outputs, sharpened_from)
     writing = BackgroundConsumer(write, 0 if live else WRITE_BEHIND)
     way = _Way(on_progress, stop, place)
     took: deque[float] = deque(maxlen=LATENCY_FRAMES)
@@ -115,6 +111,11 @@ def run_video(
         outputs.abort()
         raise
     return RunSummary(way.written, time.monotonic() - start, interrupted, tuple(took), way.broken, tuple(ages))
+
+
+def _write_sharpened(outputs: RunOutputs, input_size: int, frame: Frame) -> None:
+    frame.depth = sharpen(frame.depth, frame.image, input_size)
+    outputs.write(frame)
 
 
 class _Way:
