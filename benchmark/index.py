@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,20 +45,16 @@ def write_index(path: Path, dataset: str, scenes: Iterable[Scene]) -> None:
     """Write `{dataset: [{scene: [{"image", "gt_depth", "factor"[, "K", "pose"]}]}]}`, a frame a line."""
     listed = []
     for scene in scenes:
-        frames = ",\n".join(json.dumps(_entry(frame)) for frame in scene.frames)
+        lines = []
+        for frame in scene.frames:
+            entry = {"image": frame.image, "gt_depth": frame.gt_depth, "factor": frame.factor}
+            known = {"K": frame.intrinsics, "pose": frame.pose}
+            lines.append(json.dumps(entry | {key: value for key, value in known.items() if value is not None}))
+        frames = ",\n".join(lines)
         listed.append(f"{{{json.dumps(scene.name)}: [\n{frames}]}}")
     text = ",\n".join(listed)
     with whole_file(path) as partial:
         partial.write_text(f"{{{json.dumps(dataset)}: [\n{text}]}}\n")
-
-
-def _entry(frame: Frame) -> dict[str, object]:
-    entry: dict[str, object] = {"image": frame.image, "gt_depth": frame.gt_depth, "factor": frame.factor}
-    if frame.intrinsics is not None:
-        entry["K"] = frame.intrinsics
-    if frame.pose is not None:
-        entry["pose"] = frame.pose
-    return entry
 
 
 def read_index(path: Path) -> dict[str, list[Scene]]:
@@ -68,15 +64,11 @@ def read_index(path: Path) -> dict[str, list[Scene]]:
     try:
         content = json.loads(path.read_text())
         return {
-            dataset: [_scene(name, entries) for scene in scenes for name, entries in scene.items()]
+            dataset: [Scene(name, tuple(map(_frame, entries))) for scene in scenes for name, entries in scene.items()]
             for dataset, scenes in content.items()
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path} is not an index file ({type(error).__name__}: {error})") from error
-
-
-def _scene(name: str, entries: Sequence[dict[str, Any]]) -> Scene:
-    return Scene(name, tuple(_frame(entry) for entry in entries))
 
 
 def _frame(entry: dict[str, Any]) -> Frame:
