@@ -12,81 +12,62 @@ import argparse
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from starter.scenes.furniture import read_catalogue
 from video_depth_anything.cli.console import run_script
+from video_depth_anything.cli.parser import Parser
 from video_depth_anything.errors import InputError
 
 PACKAGE = "sweethome3d-furniture"
+# The licence of each pack, from the Debian package's copyright file; the others have CC-BY 3.0.
+LICENCES = {"BlendSwap-CC-0": "CC0 1.0"}
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    out = argparse.ArgumentParser(description="Fetch and prepare furniture models for the procedural scenes.")
-    out.add_argument("--out", type=Path, required=True, help="folder to fill")
-    out.add_argument("--package", type=Path, help=f"a {PACKAGE} .deb file to use (default: apt-get download)")
-    out.add_argument("--packs", nargs="+", help="only these packs, such as BlendSwap-CC-0 (all)")
-    out.add_argument("--triangles", type=int, default=5000, help="merge vertices of models with more triangles (5000)")
-    return out
-
-
-def unpack(package: Path, folder: Path) -> None:
-    """Unpack a Debian package into a folder.
-
-    Raises:
-        InputError: dpkg is missing, or it is no package.
-    """
-
-    try:
-        subprocess.run(["dpkg", "-x", str(package), str(folder)], check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise InputError(f"{package}: dpkg cannot unpack it; is it the {PACKAGE} package?") from error
-
-
-def fetch(folder: Path) -> Path:
-    """Download the package into a folder with apt-get; no root is needed.
-
-    Raises:
-        InputError: apt-get is missing or fails.
-    """
-
-    try:
-        subprocess.run(["apt-get", "download", PACKAGE], cwd=folder, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        detail = getattr(error, "stderr", None) or str(error)
-        raise InputError(
-            f"apt-get download {PACKAGE}: {detail.strip().splitlines()[-1]}; "
-            "where there is no apt-get, pass the .deb file with --package"
-        ) from error
-    return next(folder.glob(f"{PACKAGE}_*.deb"))
+def unpack(package: Path | None, folder: Path) -> None:
+    """Download the package unless it is given, and unpack it and the archives in it, a folder for each pack."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            if package is None:
+                subprocess.run(
+                    ["apt-get", "download", PACKAGE], cwd=scratch, check=True, capture_output=True, text=True
+                )
+                package = next(Path(scratch).glob(f"{PACKAGE}_*.deb"))
+            subprocess.run(["dpkg", "-x", str(package), scratch], check=True, capture_output=True, text=True)
+        except (OSError, subprocess.CalledProcessError) as error:
+            reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+            raise InputError(
+                f"{package or PACKAGE}: cannot be fetched and unpacked ({reason}); this needs apt-get and dpkg, "
+                f"or only dpkg with the .deb file of {PACKAGE} as --package"
+            ) from error
+        for archive in Path(scratch).rglob("*.sh3f"):
+            with zipfile.ZipFile(archive) as packed:
+                packed.extractall(folder / archive.stem)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Fetch, unpack, convert."""
-    args = parser().parse_args(argv)
-    from tqdm import tqdm
-
-    from starter.scenes.furniture_files import convert, unpack_catalogue, write_index
-
+    args = _parser().parse_args(argv)
     args.out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as scratch:
-        unpacked = Path(scratch)
-        package = args.package.resolve() if args.package else fetch(unpacked)
-        unpack(package, unpacked / "root")
-        archives = sorted((unpacked / "root").rglob("*.sh3f"))
-        done = []
-        found = [
-            entry for archive in archives for entry in unpack_catalogue(archive, unpacked / archive.stem, args.packs)
-        ]
-        for entry in tqdm(found, unit="model", disable=None):
-            try:
-                done.append(convert(entry, args.out, args.triangles))
-            except InputError as error:
-                tqdm.write(f"left out: {error}")
-    write_index(done, args.out)
-    print(f"{args.out}: {len(done)} of {len(found)} models")
+    unpack(args.package, args.out)
+    lines = ["3D models from Debian's package sweethome3d-furniture.", ""]
+    for pack in sorted(path.name for path in args.out.iterdir() if path.is_dir()):
+        licence = LICENCES.get(pack, "CC-BY 3.0")
+        for entry in read_catalogue(args.out / pack):
+            lines.append(f"{pack}{entry['model']}: {entry['name']} by {entry.get('creator', 'unknown')}, {licence}")
+    (args.out / "CREDITS").write_text("\n".join(lines) + "\n")
+    print(f"{args.out}: {len(lines) - 2} models")
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = Parser(
+        prog="python -m starter.fetch_furniture", description="Fetch furniture models for the procedural scenes."
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to fill")
+    parser.add_argument("--package", type=Path, help=f"a {PACKAGE} .deb file to use (default: apt-get download)")
+    return parser
 
 
 if __name__ == "__main__":

@@ -1,108 +1,97 @@
-"""The OBJ reader and the furniture folder that is made with it."""
+"""Furniture of a folder that is unpacked from the Debian package: models of the catalogue's size, colours, textures."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from starter import fetch_furniture
 from starter.scenes.builder import SceneBuilder
-from starter.scenes.furniture import FurnitureLibrary
-from starter.scenes.furniture_files import convert, simplified, unpack_catalogue, write_index
-from starter.scenes.obj import read_mtl, read_obj
+from starter.scenes.furniture import CATALOGUE, FurnitureLibrary
 from video_depth_anything.cli.console import run_script
 from video_depth_anything.errors import InputError
 
-SQUARE = """\
+MODEL = """\
 mtllib a.mtl
-v 0 0 0   # a comment
+v 0 0 0
 v 2 0 0
 v 2 1 0
 v 0 1 0
+v 0 0 3
 vt 0 0
 vt 1 0
 vt 1 1
 vt 0 1
-usemtl red
+usemtl printed
 f 1/1 2/2 3/3 4/4
-v 0 0 3
 usemtl blue
-f -1 -5 \\
- -4
-f 1//1 2//1 5//1
+f 5 1 2
+usemtl glass
+f 1 4 5
 """
-MTL = "newmtl red\nKd 1 0 0\nKs .2 .2 .2\nd 0.5\nnewmtl blue\nKd 0 0 1\nTr 0.25\nmap_Kd none.png\n"
+MTL = "newmtl printed\nKd 1 0 0\nmap_Kd a.png\nnewmtl blue\nKd 0 0 1\nnewmtl glass\nKd 1 1 1\nd 0.2\n"
 
 
-def test_polygons_negative_indices_and_missing_coordinates(tmp_path: Path) -> None:
-    (tmp_path / "a.obj").write_text(SQUARE)
-    mesh = read_obj(tmp_path / "a.obj")
-    np.testing.assert_array_equal(mesh.triangles, [[0, 1, 2], [0, 2, 3], [4, 0, 1], [0, 1, 4]])
-    np.testing.assert_array_equal(mesh.uv[0], [[0, 0], [1, 0], [1, 1]])
-    np.testing.assert_array_equal(mesh.uv[1], [[0, 0], [1, 1], [0, 1]])
-    assert not mesh.uv[2:].any()
-    assert [mesh.names[k] for k in mesh.material] == ["red", "red", "blue", "blue"]
-    assert mesh.libraries == ["a.mtl"]
-    assert mesh.vertices[4].tolist() == [0, 0, 3]
-
-
-def test_materials(tmp_path: Path) -> None:
-    (tmp_path / "a.mtl").write_text(MTL)
-    found = read_mtl(tmp_path / "a.mtl")
-    assert found["red"].colour == (1, 0, 0) and found["red"].alpha == 0.5
-    assert found["red"].specular == pytest.approx(0.2)
-    assert found["blue"].alpha == 0.75 and found["blue"].texture is None
-
-
-@pytest.mark.parametrize("text", ["v 0 0 0\n", "v 0 0 0\nf 1 2 3\n", "v 0 0 zero\n", "v 0 0 0\nf 1/9 1/9 1/9\n"])
-def test_unreadable_files_are_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "bad.obj").write_text(text)
-    with pytest.raises(InputError, match=r"bad\.obj"):
-        read_obj(tmp_path / "bad.obj")
-
-
-def test_merging_vertices_keeps_size_and_limits_triangles() -> None:
-    from starter.scenes.shapes import sphere
-
-    ball = sphere(1.0, 80)
-    vertices, triangles, rows = simplified(ball.vertices, ball.triangles, 500)
-    assert 100 < len(triangles) <= 500 and len(rows) == len(triangles)
-    np.testing.assert_allclose(np.ptp(vertices, axis=0), 2, atol=0.15)
-
-
-def catalogue(width: float, depth: float, height: float) -> str:
+@pytest.fixture
+def furniture(tmp_path: Path) -> Path:
+    folder = tmp_path / "furniture"
+    (folder / "Pack" / "m").mkdir(parents=True)
     entry = {"name": "Chair", "category": "Office", "model": "/m/a.obj", "creator": "Somebody"}
-    entry |= {"width": str(width), "depth": str(depth), "height": str(height)}
-    return "id=x\n" + "".join(f"{key}#1={value}\n" for key, value in entry.items())
+    entry |= {"width": "50", "depth": "60", "height": "90"}
+    text = "id=x\n" + "".join(f"{key}#1={value}\n" for key, value in entry.items())
+    (folder / "Pack" / CATALOGUE).write_text(text)
+    (folder / "Pack" / "m" / "a.obj").write_text(MODEL)
+    (folder / "Pack" / "m" / "a.mtl").write_text(MTL)
+    picture = np.zeros((8, 8, 3), np.uint8)
+    picture[:4] = (0, 255, 0)  # the upper half is green, in any order of channels
+    cv2.imwrite(str(folder / "Pack" / "m" / "a.png"), picture)
+    return folder
 
 
-def test_a_catalogue_becomes_furniture_in_metres(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "Pack.sh3f", "w") as archive:
-        archive.writestr("PluginFurnitureCatalog.properties", catalogue(50, 60, 90))
-        archive.writestr("m/a.obj", SQUARE)
-        archive.writestr("m/a.mtl", MTL)
-    out = tmp_path / "furniture"
-    out.mkdir()
-    found = unpack_catalogue(tmp_path / "Pack.sh3f", tmp_path / "unpacked")
-    write_index([convert(piece, out, 100) for piece in found], out)
-    assert "Pack/a: Chair by Somebody, CC-BY 3.0" in (out / "CREDITS").read_text()
-    chair = FurnitureLibrary(out).draw("chair", SceneBuilder(np.random.default_rng(0)))
+def test_a_model_stands_in_metres_with_its_front_to_the_viewer(furniture: Path) -> None:
+    scene = SceneBuilder(np.random.default_rng(0))
+    chair = FurnitureLibrary(furniture).draw("chair", scene)
     assert chair is not None
     np.testing.assert_allclose(chair.bounds, [[-0.25, -0.3, 0], [0.25, 0.3, 0.9]], atol=1e-6)
+    assert len(chair.triangles) == 3  # a square and a triangle; glass is left out
     # The file's square lies at its back (z = 0): here at +y, away from the front.
-    np.testing.assert_allclose(chair.vertices[chair.triangles[0], 1], 0.3, atol=1e-6)
-    assert FurnitureLibrary(out).draw("sofa", SceneBuilder(np.random.default_rng(0))) is None
+    assert (np.abs(chair.vertices[:, 1] - 0.3) < 1e-6).sum() >= 4
+    # The top of the square shows the top of the picture: v runs down from there.
+    corners = chair.vertices[chair.triangles]
+    printed = scene.materials.textures[scene.materials.slots[chair.material[0]]]
+    top = chair.uv[0][corners[0, :, 2].argmax()]
+    row = int((float(top[1]) % 1 + 0.02) * printed.shape[0])
+    assert printed[row, 0, 1] > 200 and printed[-row - 1, 0, 1] < 50
 
 
-def test_a_package_that_is_none_is_one_clear_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_what_a_folder_lacks(furniture: Path, tmp_path: Path) -> None:
+    assert FurnitureLibrary(furniture).draw("sofa", SceneBuilder(np.random.default_rng(0))) is None
+    with pytest.raises(InputError, match="fetch_furniture"):
+        FurnitureLibrary(tmp_path / "nowhere")
+
+
+def test_packs_are_unpacked_and_their_authors_named(
+    furniture: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def dpkg(words: list[str], **_: object) -> None:
+        with zipfile.ZipFile(Path(words[-1]) / "Pack.sh3f", "w") as archive:
+            for path in (furniture / "Pack").rglob("*.*"):
+                archive.write(path, path.relative_to(furniture / "Pack"))
+
     package = tmp_path / "x.deb"
     package.write_text("no package")
-    monkeypatch.setattr(sys, "argv", ["fetch", "--out", str(tmp_path / "f"), "--package", str(package)])
+    words = ["fetch", "--out", str(tmp_path / "out"), "--package", str(package)]
+    monkeypatch.setattr(sys, "argv", words)
     assert run_script(fetch_furniture.main) == 2
-    assert "x.deb: dpkg cannot unpack it" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "x.deb" in error and error.count("\n") == 1
+    monkeypatch.setattr(subprocess, "run", dpkg)
+    assert run_script(fetch_furniture.main) == 0
+    assert "Pack/m/a.obj: Chair by Somebody, CC-BY 3.0" in (tmp_path / "out" / "CREDITS").read_text()
+    assert FurnitureLibrary(tmp_path / "out").draw("chair", SceneBuilder(np.random.default_rng(0))) is not None

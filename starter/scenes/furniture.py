@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
+import open3d as o3d
 
-from starter.scenes.mesh import Mesh, from_triangles
+from starter.scenes.mesh import Mesh, floats, from_triangles, merge
+from starter.scenes.world import TEXTURE_SIZE, Texture
 from video_depth_anything.errors import InputError
 
 if TYPE_CHECKING:
     from starter.scenes.builder import SceneBuilder
 
+CATALOGUE = "PluginFurnitureCatalog.properties"
+# Of a model; the parts of a larger one that have no texture are simplified.
+TRIANGLES = 5000
+# See-through parts are left out: what a depth camera measures behind glass is what is behind it.
+SEE_THROUGH = 0.4
+# Sweet Home 3D: y up, front to +z. Here: z up, front to -y.
+UPRIGHT = np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])
 # Role: words in the name of a model. The first role that fits counts.
 ROLES = (
     ("elsewhere", r"wheelchair|stretcher|hospital|medical|toilet|bidet|urinal|shower|bath|coffin|grave"),
@@ -47,7 +56,7 @@ class FurnitureLibrary:
         folder: filled by `starter/fetch_furniture.py`.
 
     Raises:
-        InputError: the folder has no index; the message says how to make it.
+        InputError: the folder holds no catalogue; the message says how to get one.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -55,35 +64,49 @@ class FurnitureLibrary:
 
     def draw(self, role: str, scene: SceneBuilder) -> Mesh | None:
         """A random model of a role, its colours varied, its materials added to the builder's; None if there is none."""
-        paths = self.roles.get(role)
-        if not paths:
+        found = self.roles.get(role)
+        if not found:
             return None
-        path = paths[int(scene.rng.integers(len(paths)))]
-        return _dressed(_load(path), scene)
+        pack, entry = found[int(scene.rng.integers(len(found)))]
+        turn = tuple(float(word) for word in entry.get("modelRotation", "1 0 0 0 1 0 0 0 1").split())
+        return _dressed(_load(pack / entry["model"].lstrip("/"), size_of(entry), turn), scene)
+
+
+def read_catalogue(pack: Path) -> list[dict[str, str]]:
+    """The models of a pack, from a catalogue in Java's properties format: `key#number=value`."""
+    entries: dict[str, dict[str, str]] = {}
+    text = (pack / CATALOGUE).read_text(encoding="latin-1")
+    for key, number, value in re.findall(r"^(\w+)#(\d+)=(.*?)\r?$", text, re.MULTILINE):
+        entries.setdefault(number, {})[key] = value.strip()
+    return list(entries.values())
+
+
+def size_of(entry: dict[str, str]) -> tuple[float, ...]:
+    """Width, depth and height in metres."""
+    return tuple(float(entry[key]) / 100 for key in ("width", "depth", "height"))
 
 
 @lru_cache(maxsize=4)
-def _roles(folder: Path) -> dict[str, list[Path]]:
-    index = folder / "index.json"
-    if not index.is_file():
+def _roles(folder: Path) -> dict[str, list[tuple[Path, dict[str, str]]]]:
+    roles: dict[str, list[tuple[Path, dict[str, str]]]] = {}
+    for catalogue in sorted(folder.glob(f"*/{CATALOGUE}")):
+        for entry in read_catalogue(catalogue.parent):
+            roles.setdefault(role_of(entry), []).append((catalogue.parent, entry))
+    if not roles:
         raise InputError(f"{folder}: no furniture there; run `python -m starter.fetch_furniture --out {folder}`")
-    roles: dict[str, list[Path]] = {}
-    for entry in json.loads(index.read_text()):
-        role = role_of(entry["name"], entry["category"], tuple(entry["size"]), entry["elevation"])
-        roles.setdefault(role, []).append(folder / entry["file"])
     return roles
 
 
-def role_of(name: str, category: str, size: tuple[float, ...], elevation: float) -> str:
+def role_of(entry: dict[str, str]) -> str:
     """What a model is good for: one of `ROLES`, person, animal, vehicle, opening, outdoor, hanging, small or other."""
-    lower = name.lower()
+    lower, category, size = entry["name"].lower(), entry["category"], size_of(entry)
     if category == "Characters":
         return "person" if re.search(r"male|boy|girl", lower) and not re.search(r"lying|sitting", lower) else "sitter"
     if category == "Vehicles":
         return "vehicle" if max(size) > 1.5 else "outdoor"
     if category in ("Doors and windows", "Staircases"):
         return "opening"
-    if elevation > 0.3:
+    if float(entry.get("elevation", "0")) > 30:
         return "hanging"
     for role, words in ROLES:
         if re.search(words, lower):
@@ -95,46 +118,63 @@ def role_of(name: str, category: str, size: tuple[float, ...], elevation: float)
     return "outdoor" if category == "Exterior" else "other"
 
 
-@dataclass(frozen=True)
-class _Model:
-    """A mesh whose material numbers are rows of the arrays; `texture` is a number in `pictures` or -1."""
+class _Part(NamedTuple):
+    """A mesh of one material: its linear colour, and its texture if it has one."""
 
     mesh: Mesh
-    colours: npt.NDArray[np.float32]
-    specular: npt.NDArray[np.float32]
-    texture: npt.NDArray[np.int32]
-    pictures: list[npt.NDArray[np.uint8]]
+    colour: npt.NDArray[np.float32]
+    texture: Texture | None
 
 
 @lru_cache(maxsize=400)
-def _load(path: Path) -> _Model:
-    """A file's model; files do not change, so that keeping some saves time and nothing else."""
-    with np.load(path) as stored:
-        mesh = from_triangles(stored["vertices"], stored["triangles"], stored["uv"], crease=0.75)
-        return _Model(
-            replace(mesh, material=stored["material"].astype(np.int32)),
-            stored["colours"],
-            stored["specular"],
-            stored["texture"],
-            list(stored["pictures"]),
-        )
+def _load(path: Path, size: tuple[float, ...], turn: tuple[float, ...]) -> list[_Part]:
+    """A model of `size` metres standing on the origin, z up, front to -y; `turn` (3, 3) is the catalogue's rotation."""
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+        model = o3d.io.read_triangle_model(str(path))  # type: ignore[arg-type]  # by its stubs
+    parts = [(found.mesh, model.materials[found.material_idx]) for found in model.meshes if len(found.mesh.triangles)]
+    if not parts:
+        raise InputError(f"{path}: not a readable model")
+    opaque = [(mesh, look) for mesh, look in parts if look.base_color[3] >= SEE_THROUGH] or parts
+    count = sum(len(mesh.triangles) for mesh, _ in opaque)
+    found = []
+    for mesh, look in opaque:
+        mesh.remove_duplicated_vertices()
+        colour, uv, picture = floats(look.base_color[:3]), None, None
+        if look.albedo_img is not None and (image := np.asarray(look.albedo_img)).size:
+            small = cv2.resize(image[..., :3], (TEXTURE_SIZE, TEXTURE_SIZE), interpolation=cv2.INTER_AREA)
+            colour = floats(small.mean((0, 1)) / 255)
+            # Open3D leaves out lines and points of a model, but not their coordinates.
+            if count < 4 * TRIANGLES and len(mesh.triangle_uvs) == 3 * len(mesh.triangles):
+                picture = np.ascontiguousarray(small, np.uint8)
+                uv = np.asarray(mesh.triangle_uvs, np.float32).reshape(-1, 3, 2) * floats([1, -1])
+        if picture is None and count > TRIANGLES:
+            mesh.triangle_uvs = o3d.utility.Vector2dVector()
+            mesh = mesh.simplify_quadric_decimation(TRIANGLES * len(mesh.triangles) // count + 4)
+        points = np.asarray(mesh.vertices) @ np.array(turn).reshape(3, 3).T @ UPRIGHT
+        found.append((points, np.asarray(mesh.triangles), uv, colour ** np.float32(2.2), picture))
+    used = np.concatenate([points[np.unique(triangles)] for points, triangles, *_ in found])
+    low, extent = used.min(0), np.ptp(used, axis=0)
+    scale = np.array(size) / np.maximum(extent, max(float(extent.max()), 1e-9) * 1e-6)
+    middle = low + extent * [0.5, 0.5, 0]
+    return [
+        _Part(from_triangles((points - middle) * scale, triangles, uv, crease=0.75), colour, picture)
+        for points, triangles, uv, colour, picture in found
+    ]
 
 
-def _dressed(model: _Model, scene: SceneBuilder) -> Mesh:
-    """The mesh with the builder's material numbers: its own colours, sometimes tinted or painted anew."""
+def _dressed(parts: list[_Part], scene: SceneBuilder) -> Mesh:
+    """The parts in the builder's materials: their own colours, sometimes tinted or painted anew."""
     tint = np.ones(3, np.float32)
     if scene.chance(0.4):
         tint = np.clip(np.exp(scene.rng.normal(0, 0.35, 3)), 0.3, 2).astype(np.float32)
-    mesh = model.mesh
-    used = np.unique(mesh.material)
-    numbers = np.zeros(int(used.max()) + 1, np.int32)
-    for k in used:
-        gloss = {"specular": 0.5 * float(model.specular[k]), "shininess": scene.uniform(15, 90)}
-        picture = int(model.texture[k])
-        if picture >= 0:
-            numbers[k] = scene.materials.tinted(model.pictures[picture], tint * 0.85, **gloss)
+    out = []
+    for mesh, colour, texture in parts:
+        gloss = {"specular": max(scene.uniform(-0.2, 0.4), 0.0), "shininess": scene.uniform(15, 90)}
+        if texture is not None:
+            number = scene.materials.tinted(texture, tint * 0.85, **gloss)
         elif scene.chance(0.2):
-            numbers[k] = scene.materials.plain(scene.colour() if scene.chance(0.5) else scene.grey(), **gloss)
+            number = scene.materials.plain(scene.colour() if scene.chance(0.5) else scene.grey(), **gloss)
         else:
-            numbers[k] = scene.materials.plain(np.clip(model.colours[k] * tint + 0.005, 0, 0.95), **gloss)
-    return replace(mesh, material=numbers[mesh.material])
+            number = scene.materials.plain(np.clip(colour * tint + 0.005, 0, 0.95), **gloss)
+        out.append(replace(mesh, material=np.full(len(mesh.triangles), number, np.int32)))
+    return merge(out)
