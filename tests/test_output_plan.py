@@ -23,11 +23,10 @@ from PIL import Image
 from video_depth_anything.errors import OutputError, UsageError
 from video_depth_anything.outputs.base import Finished, RunInfo
 from video_depth_anything.outputs.display import RawOutput
-from video_depth_anything.outputs.options import CameraOptions, OutputOptions
+from video_depth_anything.outputs.options import CameraOptions, OutputOptions, VisRange
 from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.outputs.point_clouds import Intrinsics, processed_intrinsics
 from video_depth_anything.outputs.registry import FORMATS
-from video_depth_anything.outputs.vis_range import VisRange
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.inputs import expand_inputs
 from video_depth_anything.video.source import VideoSource, open_images, open_video

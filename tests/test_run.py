@@ -157,7 +157,7 @@ def test_wrong_checkpoint_and_output_folder(clip: Path, checkpoint: Path, tmp_pa
     line = one_line(here("--input_video", clip, *wrong))
     assert "a vits checkpoint, not vitb" in line
     line = one_line(here("--input_video", clip, "--checkpoint", checkpoint, "--output_dir", clip, *SMALL))
-    assert f"cannot create output folder {clip}" in line
+    assert f"cannot write to {clip}" in line
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU")

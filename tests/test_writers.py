@@ -28,11 +28,10 @@ from video_depth_anything.outputs.base import OutputWriter, RunInfo
 from video_depth_anything.outputs.frame_files import ExrFrames, Png16Frames
 from video_depth_anything.outputs.late import LateOutputs
 from video_depth_anything.outputs.npz import NpzArchive, joined_crc
-from video_depth_anything.outputs.options import CameraOptions, DepthKind, OutputOptions
+from video_depth_anything.outputs.options import CameraOptions, DepthKind, OutputOptions, VisRange
 from video_depth_anything.outputs.point_clouds import Intrinsics, PointClouds
 from video_depth_anything.outputs.registry import FORMATS
 from video_depth_anything.outputs.videos import ColorVideo, SourceVideo
-from video_depth_anything.outputs.vis_range import VisRange
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.writer import VideoWriter
 

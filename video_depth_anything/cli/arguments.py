@@ -6,9 +6,8 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from ..options import Option, made, options_of
-from ..outputs.options import CameraOptions, OutputOptions, usual_formats
+from ..outputs.options import CameraOptions, OutputOptions, VisRange, usual_formats
 from ..outputs.registry import FORMATS
-from ..outputs.vis_range import VisRange
 from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
 from ..video.options import Limits, Selection
 from .parser import Parser

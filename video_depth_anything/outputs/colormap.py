@@ -1,4 +1,4 @@
-"""Depth maps to pictures, and the range that the colours span."""
+"""Depth as pictures, for files, standard output, windows and the page alike, and the range that the colours span."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from ..video.frame import Frame, Image
+from .options import DepthKind, OutputOptions
+
 # Outliers at either end would leave the rest of the picture few colours.
 PERCENTILES = (2.0, 98.0)
+# Frames that the running range looks back on, and the share that the newest one has in it.
+LOOKED_BACK, SMOOTHING = 60, 0.1
 # Of a band that is mapped at once.
 ROWS = 64
 
@@ -50,16 +55,10 @@ def in_colors(levels: npt.NDArray[np.uint8], table: npt.NDArray[np.uint8]) -> np
 
 
 class RunningRange:
-    """Percentiles over the latest frames, smoothed, for videos whose end is not known. Holds two numbers per frame.
+    """Percentiles over the latest frames, smoothed, for videos whose end is not known; the first frame sets them."""
 
-    Args:
-        window: frames looked back on.
-        smoothing: share of the new percentiles in each step; the first frame sets the range outright.
-    """
-
-    def __init__(self, window: int = 60, smoothing: float = 0.1) -> None:
-        self._recent: deque[tuple[float, float]] = deque(maxlen=window)
-        self._smoothing = smoothing
+    def __init__(self) -> None:
+        self._recent: deque[tuple[float, float]] = deque(maxlen=LOOKED_BACK)
         self._range: tuple[float, float] | None = None
 
     def update(self, depth: npt.NDArray[np.floating]) -> tuple[float, float]:
@@ -73,10 +72,41 @@ class RunningRange:
         if not self._recent:
             return 0.0, 0.0
         wanted = min(low for low, _ in self._recent), max(high for _, high in self._recent)
-        if self._range is None:
-            self._range = wanted
-        else:
-            a = self._smoothing
-            self._range = tuple((1 - a) * old + a * new for old, new in zip(self._range, wanted))  # type: ignore[assignment]
-        assert self._range is not None
-        return self._range
+        low, high = (old + SMOOTHING * (new - old) for old, new in zip(self._range or wanted, wanted))
+        self._range = low, high
+        return low, high
+
+
+class Visualiser:
+    """Pictures of the frames of one video, near bright: that is large for disparity, small for metres.
+
+    Colours span `ends`, the lowest and highest value of the video, where they are known; else, unless the options fix
+    them, a running range.
+    """
+
+    def __init__(self, kind: DepthKind, options: OutputOptions, ends: tuple[float, float] | None = None) -> None:
+        span = options.vis_range
+        self.table = None if options.grayscale else color_table(options.colormap)  # (256, 3) uint8; None: gray
+        self.alone = options.layout == "depth"  # without the source beside it
+        self._kind = kind
+        self._ends = (span.low, span.high) if span.kind == "fixed" else ends if span.kind == "video" else None
+        self._running = RunningRange()
+
+    def size(self, size: tuple[int, int]) -> tuple[int, int]:
+        """(H, W) of the pictures for frames of that size."""
+        return size if self.alone else (size[0], 2 * size[1])
+
+    def ends(self, frame: Frame) -> tuple[float, float]:
+        """Range (low, high) for this frame; to be asked once for each, in order."""
+        return self._ends or self._running.update(frame.depth)
+
+    def picture(self, frame: Frame) -> Image:
+        """(H, W, 3) uint8 RGB, with the source twice as wide; to be asked once for each frame, in order."""
+        levels = self.levels(frame)
+        colored = np.repeat(levels[..., None], 3, axis=2) if self.table is None else in_colors(levels, self.table)
+        return colored if self.alone else np.concatenate((frame.image, colored), axis=1)
+
+    def levels(self, frame: Frame) -> npt.NDArray[np.uint8]:
+        """(H, W) uint8: which colour of the table every pixel of the depth has; as `picture`, or instead."""
+        low, high = self._ends or self._running.update(frame.depth)
+        return levels_of(frame.depth, *((low, high) if self._kind == "disparity" else (high, low)))

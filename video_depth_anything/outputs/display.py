@@ -16,8 +16,8 @@ from ..errors import OutputError
 from ..files import let_go
 from ..video.frame import Frame
 from .base import Finished, OutputWriter, ReaderGone, RunInfo
+from .colormap import Visualiser
 from .values import Values, spanned, to_16_bit
-from .visualiser import Visualiser
 
 logger = logging.getLogger(__name__)
 

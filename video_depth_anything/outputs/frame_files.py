@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from ..video.frame import Frame
@@ -26,7 +28,7 @@ class _FrameFiles(OutputWriter):
         self._suffix = suffix
         self._count = 0
 
-    def _write(self, frame: Frame, data: bytes | memoryview) -> Path:
+    def _write(self, frame: Frame, data: memoryview) -> Path:
         path = self._folder / f"{self._run.numbering.name(frame.numbered(self._count))}{self._suffix}"
         with removed_on_error(path):
             path.write_bytes(data)
@@ -75,8 +77,6 @@ class Png16Frames(_FrameFiles):
         self._mappings: dict[str, dict[str, float]] = {}
 
     def write(self, frame: Frame) -> None:
-        import cv2
-
         scale, offset = self._values.mapping(ValueRange().update(frame.depth) if self._own_scales else None)
         ok, data = cv2.imencode(".png", to_16_bit(self._values(frame.depth), scale, offset))
         assert ok
@@ -91,9 +91,8 @@ class Png16Frames(_FrameFiles):
     def abort(self) -> None:
         # Without their mapping the files mean nothing: on a full disk, the last ones make room for it.
         while self._mappings:
-            try:
-                return self.close()
-            except OSError:
-                (self._folder / self._mappings.popitem()[0]).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.close()
+                return
+            (self._folder / self._mappings.popitem()[0]).unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
-        return None

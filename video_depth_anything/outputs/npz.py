@@ -44,7 +44,7 @@ class NpzArchive(OutputWriter):
         self._bytes = self._crc = 0
 
     def _header(self, count: int) -> bytes:
-        """Of the array; equally long for any number of frames that a file can hold."""
+        """Of the array; equally long for any number of frames."""
         header = io.BytesIO()
         shape = (count, *self._run.grid)
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -62,20 +62,7 @@ class NpzArchive(OutputWriter):
     def close(self) -> None:
         self._member.write(self._deflater.flush())
         self._member.close()
-        self._complete()
-        facts: dict[str, object] = {
-            **self._run.facts(),
-            "fps": np.float64(played_rate(self._run.fps, len(self._times), self._end - self._first)),
-            "timestamps": np.array(self._times, dtype=np.float64),
-            "source_size": np.array(self._run.source_size, dtype=np.int64),
-        }
-        for name, value in facts.items():
-            with self._archive.open(f"{name}.npy", "w") as member:
-                np.lib.format.write_array(member, np.asanyarray(value), allow_pickle=False)
-        self._archive.close()
-
-    def _complete(self) -> None:
-        """Say how long the array is, and that what was stored is deflated."""
+        # Now it is known how long the array is, and what was stored is deflated.
         header = self._header(len(self._times))
         member, file = self._archive.getinfo("depths.npy"), self._archive.fp
         assert file is not None
@@ -88,6 +75,16 @@ class NpzArchive(OutputWriter):
         file.seek(struct.calcsize("<BHH"), io.SEEK_CUR)
         file.write(header)
         file.seek(end)
+        facts: dict[str, object] = {
+            **self._run.facts(),
+            "fps": np.float64(played_rate(self._run.fps, len(self._times), self._end - self._first)),
+            "timestamps": np.array(self._times, dtype=np.float64),
+            "source_size": np.array(self._run.source_size, dtype=np.int64),
+        }
+        for name, value in facts.items():
+            with self._archive.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, np.asanyarray(value), allow_pickle=False)
+        self._archive.close()
 
     def abort(self) -> None:
         # Closing writes what is held back, which a full disk refuses; the file goes all the same.

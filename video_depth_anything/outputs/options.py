@@ -10,7 +10,6 @@ from typing import Literal
 
 from ..errors import UsageError
 from ..options import BadValue, field_of_view, number, option, positive_float, positive_int
-from .vis_range import VisRange
 
 Layout = Literal["depth", "compare"]
 DepthForm = Literal["raw", "normalized", "inverted"]
@@ -58,6 +57,31 @@ def rising_numbers(words: Sequence[str]) -> tuple[float, float]:
     if not low < high:
         raise BadValue(f"{low:g} is not below {high:g}")
     return low, high
+
+
+@dataclass(frozen=True)
+class VisRange:
+    """Which values the colours span: those of the whole `video`, a running `percentile`, or `fixed` from low to high.
+
+    `auto` stands for one of the first two until it is known whether the video has an end.
+    """
+
+    kind: Literal["auto", "video", "percentile", "fixed"] = "video"
+    low: float = 0.0
+    high: float = 0.0
+
+    def __str__(self) -> str:
+        return f"{self.low:g} {self.high:g}" if self.kind == "fixed" else self.kind
+
+    @classmethod
+    def parse(cls, words: Sequence[str]) -> VisRange:
+        """From command line words; "two-pass" is another name of "video"."""
+        kinds: dict[tuple[str, ...], VisRange] = {(kind,): cls(kind) for kind in ("auto", "video", "percentile")}
+        kinds["two-pass",] = cls("video")
+        low, high = map(number, words) if len(words) == 2 else (0.0, 0.0)
+        if tuple(words) not in kinds and not low < high:
+            raise BadValue(f"{' '.join(words)!r} is not 'video', 'percentile' or two rising numbers")
+        return kinds.get(tuple(words)) or cls("fixed", low, high)
 
 
 @dataclass(frozen=True)

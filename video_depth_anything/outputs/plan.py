@@ -17,7 +17,7 @@ from ..errors import OutputError, UsageError
 from ..video.inputs import Input
 from ..video.names import printable
 from ..video.options import FrameRange
-from ..video.sequences import numbered
+from ..video.sequences import around_numbers, numbered
 from ..video.sound import AudioTrack
 from ..video.sound_streams import NO_SOUND
 from ..video.source import Source
@@ -25,12 +25,11 @@ from ..video.writer import check_codec
 from .base import Numbering, OutputWriter, RunInfo, abort_all
 from .colormap import color_table
 from .late import LateOutputs, spooled_bytes
-from .options import CameraOptions, OutputOptions, usual_formats
+from .options import CameraOptions, OutputOptions, VisRange, usual_formats
 from .record import RunRecord, Span, is_output, record_of, source_of, state_of
 from .registry import FORMATS
 from .run_outputs import RunOutputs
 from .staging import Staging, remove_abandoned
-from .vis_range import VisRange
 
 logger = logging.getLogger(__name__)
 
@@ -125,27 +124,18 @@ class OutputPlan:
         return any(record.is_finished(source, state, settings) for record in (whole, part))
 
     def check_inputs(self, inputs: Sequence[Input]) -> None:
-        """Refuse outputs that would take the place of an input of the run, or of another input's outputs.
-
-        Raises:
-            OutputError: naming both.
-        """
+        """Refuse, with an OutputError that names both, outputs that would take the place of an input of the run."""
         folder = Path(os.path.realpath(self.folder))
         for one in inputs:
             for file in () if one.path is None else (*one.images, one.path):
                 # The input itself, or a folder that it lies in, might be the name of an output.
                 real = Path(os.path.realpath(file))
-                for path in (real, *real.parents):
-                    if path.parent == folder or _same(path.parent, folder):
-                        self._check_input(path, one, inputs)
-
-    def _check_input(self, path: Path, one: Input, inputs: Sequence[Input]) -> None:
-        for other in inputs:
-            # Some file systems take upper and lower case for the same.
-            if is_output(other.name.casefold(), path.name.casefold(), self.save):
-                raise OutputError(
-                    f"the outputs of {other.shown} would overwrite the input {one.shown}; choose another --output_dir"
-                )
+                names = [path.name.casefold() for path in (real, *real.parents) if _same(path.parent, folder)]
+                for other in inputs:
+                    # Some file systems take upper and lower case for the same.
+                    if any(is_output(other.name.casefold(), name, self.save) for name in names):
+                        what = f"the outputs of {other.shown} would overwrite the input {one.shown}"
+                        raise OutputError(f"{what}; choose another --output_dir")
 
     def open(self, source: Source) -> RunOutputs:
         """Make the outputs of one input, ready for its frames.
@@ -167,25 +157,16 @@ class OutputPlan:
             if min(source.size) < FORMATS[name].shortest_side:
                 size = f"{source.size[1]}x{source.size[0]} pixels ({source.location})"
                 raise OutputError(f"{name} cannot hold frames of {size}; use --save npz or --save exr")
+        origin = source_of(source.address, source.images, source.live)
+        state = state_of(source.address, source.images)
+        wanted = RunRecord(self.folder, source.name, origin, state, dict(self.settings))
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            reason = f"{error.strerror}; choose another --output_dir"
-            raise OutputError(f"cannot create output folder {self.folder}: {reason}") from error
-        remove_abandoned(self.folder)
-        wanted = RunRecord(
-            self.folder,
-            source.name,
-            source_of(source.address, source.images, source.live),
-            state_of(source.address, source.images),
-            dict(self.settings),
-        )
-        try:
+            remove_abandoned(self.folder)
             staging = Staging(wanted, self.save, self.options.overwrite)
         except OSError as error:
-            raise OutputError(
-                f"cannot write to {self.folder}: {error.strerror}; choose another --output_dir"
-            ) from error
+            reason = f"{error.strerror}; choose another --output_dir"
+            raise OutputError(f"cannot write to {self.folder}: {reason}") from error
         run = replace(run, name=staging.name, ends=run.ends or self._range_of_whole(source, staging.earlier))
         if self.frames is not None and self._late() and run.ends is None:
             text = "%s: the value range is that of frames %s only; --depth_range LOW HIGH sets another"
@@ -268,10 +249,10 @@ class OutputPlan:
 
 def numbering(images: Sequence[Path]) -> Numbering:
     """How files of frames are called: as the images of a numbered sequence are."""
-    parts = [part for part in map(numbered, images) if part is not None]
-    if len(parts) < len(images) or len({(part.before, part.after) for part in parts}) != 1:
+    around = around_numbers(images)
+    if around is None:
         return Numbering()
-    before, after = parts[0].before.rpartition(os.sep)[2], parts[0].after.removesuffix(images[0].suffix)
+    before, after = around[0].rpartition(os.sep)[2], around[1].removesuffix(images[0].suffix)
     digits = min(len(path.stem) for path in images) - len(before) - len(after)
     return Numbering(before, digits, after)
 
@@ -279,7 +260,7 @@ def numbering(images: Sequence[Path]) -> Numbering:
 def _same(path: Path, other: Path) -> bool:
     """Whether two names are of one folder."""
     try:
-        return path.samefile(other)
+        return path == other or path.samefile(other)
     except OSError:
         return False
 

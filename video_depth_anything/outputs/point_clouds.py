@@ -18,10 +18,23 @@ logger = logging.getLogger(__name__)
 # What the original assumes of every camera.
 ORIGINAL_FOCAL = 470.4
 
+VERTEX = np.dtype([("point", "<f4", 3), ("color", "u1", 3)])
+PLY_HEADER = """ply
+format binary_little_endian 1.0
+element vertex {count}
+property float x
+property float y
+property float z
+property uchar red
+property uchar green
+property uchar blue
+end_header
+"""
+
 
 @dataclass(frozen=True)
 class Intrinsics:
-    """Focal lengths and principal point in pixels, for pixel columns 0..W-1 and rows 0..H-1."""
+    """Focal lengths and principal point in pixels, for pixel columns 0..W-1 and rows 0..H-1. Sizes are (H, W)."""
 
     focal_x: float
     focal_y: float
@@ -35,12 +48,12 @@ class Intrinsics:
 
     @classmethod
     def from_fov(cls, degrees: float, size: tuple[int, int]) -> Intrinsics:
-        """Square pixels, and a horizontal field of view of so many degrees over frames of `size` (H, W)."""
+        """Square pixels, and a horizontal field of view of so many degrees."""
         focal = size[1] / 2 / math.tan(math.radians(degrees) / 2)
         return cls.centered(focal, focal, size)
 
     def scaled(self, source_size: tuple[int, int], size: tuple[int, int]) -> Intrinsics:
-        """The intrinsics after frames of `source_size` (H, W) were scaled to `size`."""
+        """The intrinsics after frames of `source_size` were scaled to `size`."""
         rows, columns = size[0] / source_size[0], size[1] / source_size[1]
         return Intrinsics(self.focal_x * columns, self.focal_y * rows, self.center_x * columns, self.center_y * rows)
 
@@ -54,20 +67,6 @@ class Intrinsics:
         z = depth[::stride, ::stride]
         x, y = (columns - self.center_x) / self.focal_x, (rows - self.center_y) / self.focal_y
         return np.stack((x * z, y * z, z), axis=-1).reshape(-1, 3).astype(np.float32)
-
-
-VERTEX = np.dtype([("point", "<f4", 3), ("color", "u1", 3)])
-PLY_HEADER = """ply
-format binary_little_endian 1.0
-element vertex {count}
-property float x
-property float y
-property float z
-property uchar red
-property uchar green
-property uchar blue
-end_header
-"""
 
 
 class PointClouds(OutputWriter):
@@ -86,15 +85,13 @@ class PointClouds(OutputWriter):
             return
         stride = self._camera.stride
         points = self._intrinsics.unproject(frame.depth, stride)
-        colors = frame.image[::stride, ::stride].reshape(-1, 3)
         kept = np.isfinite(points[:, 2]) & (points[:, 2] <= self._camera.max_depth)
-        if not kept.all():
-            points, colors = points[kept], colors[kept]
-        path = self._run.path(f"_point{frame.numbered(count):04d}.ply")
         vertices = np.empty(len(points), VERTEX)
-        vertices["point"], vertices["color"] = points, colors
+        vertices["point"], vertices["color"] = points, frame.image[::stride, ::stride].reshape(-1, 3)
+        vertices = vertices if kept.all() else vertices[kept]
+        path = self._run.path(f"_point{frame.numbered(count):04d}.ply")
         with removed_on_error(path):
-            path.write_bytes(PLY_HEADER.format(count=len(points)).encode() + vertices.tobytes())
+            path.write_bytes(PLY_HEADER.format(count=len(vertices)).encode() + vertices.tobytes())
 
 
 def processed_intrinsics(
@@ -106,6 +103,7 @@ def processed_intrinsics(
     original; what is given is of the source's frames. Sizes are (H, W).
     """
     factor = size[1] / source_size[1]
+    better = ""
     if camera.fov is not None:
         own = Intrinsics.from_fov(camera.fov, source_size)
         origin = f"a horizontal field of view of {camera.fov:g} degrees"
@@ -113,15 +111,13 @@ def processed_intrinsics(
         own = Intrinsics.centered(*camera.focal, source_size)
         origin = f"a focal length of {camera.focal[0]:g} x {camera.focal[1]:g} pixels of the source"
     else:
-        rows = size[0] / source_size[0]
-        own = Intrinsics.centered(ORIGINAL_FOCAL / factor, ORIGINAL_FOCAL / rows, source_size)
+        own = Intrinsics.centered(ORIGINAL_FOCAL / factor, ORIGINAL_FOCAL * source_size[0] / size[0], source_size)
         origin = f"{ORIGINAL_FOCAL:g} pixels as the focal length of the processed frames, as the original does"
+        better = "; --fov or --focal-length-x sets a better one"
     if camera.principal_point is not None:
         own = Intrinsics(own.focal_x, own.focal_y, *camera.principal_point)
     scaled = own.scaled(source_size, size)
-    line = (
+    return scaled, (
         f"point clouds assume {origin}: {own.focal_x:.6g} pixels of the source times a factor of {factor:.4g} are "
-        f"{scaled.focal_x:.6g} of the processed frames"
+        f"{scaled.focal_x:.6g} of the processed frames{better}"
     )
-    known = camera.fov is not None or camera.focal is not None
-    return scaled, line if known else f"{line}; --fov or --focal-length-x sets a better one"

@@ -18,7 +18,7 @@ from ..files import whole_file
 from ..options import options_of
 from ..video.containers import is_address
 from ..video.names import printable
-from ..video.sequences import numbered
+from ..video.sequences import around_numbers
 from .options import CameraOptions, OutputOptions
 from .registry import FORMATS
 
@@ -119,10 +119,8 @@ def source_of(location: str, images: Sequence[Path] = (), live: bool = False) ->
     All parts of one numbered sequence are one source, every recording of a live source is another one.
     """
     if images:
-        parts = {(part.before, part.after) for part in map(numbered, images) if part is not None}
-        if len(parts) == 1:
-            before, after = parts.pop()
-            return str(images[0].parent.resolve() / f"{before.rpartition(os.sep)[2]}#{after}")
+        if around := around_numbers(images):
+            return str(images[0].parent.resolve() / "#".join((around[0].rpartition(os.sep)[2], around[1])))
         return str((images[0].parent if len(images) > 1 else images[0]).resolve())
     if os.path.lexists(location):
         return str(Path(location).resolve())

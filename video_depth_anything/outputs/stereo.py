@@ -17,10 +17,10 @@ import numpy.typing as npt
 from ..video.frame import DepthMap, Frame, Image
 from ..video.writer import VideoWriter
 from .base import RunInfo
+from .colormap import Visualiser
 from .options import DepthKind
 from .stereo_tags import LEFT_RIGHT, TOP_BOTTOM, tag_stereo
 from .videos import VideoOutput
-from .visualiser import Visualiser
 
 logger = logging.getLogger(__name__)
 
@@ -64,12 +64,9 @@ class EyeViews:
         self._origin, self._seen = np.empty(size, np.float32), np.empty((2, *size), np.uint8)
 
     def __call__(self, image: Image, disparity: DepthMap, views: Sequence[Image]) -> None:
-        """Make the left and the right view.
+        """Fill the left and the right view, (h, w, 3) uint8, from (H, W, 3) uint8 RGB.
 
-        Args:
-            image: (H, W, 3) uint8 RGB.
-            disparity: (h, w) float32, from 0 at the farthest to 1 at the nearest.
-            views: both (h, w, 3) uint8, to be filled.
+        `disparity` (h, w) goes from 0 at the farthest to 1 at the nearest.
         """
         for top in range(0, self._size[0], ROWS):  # as many as the processor's caches hold
             band = slice(top, top + ROWS)
@@ -133,13 +130,7 @@ def _fill_holes(origin: npt.NDArray[np.float32], levels: Levels, from_left: bool
 
 
 def disparity_of(depth: DepthMap, kind: DepthKind, ends: tuple[float, float]) -> DepthMap:
-    """Disparity from 0 at the farthest to 1 at the nearest of a video.
-
-    Args:
-        depth: (H, W) float32.
-        kind: what it is.
-        ends: lowest and highest value of the video.
-    """
+    """Disparity from 0 at the farthest to 1 at the nearest of a video, whose lowest and highest values are `ends`."""
     low, high = ends
     if kind == "depth_metres":
         nearest = max(low, NEAREST_SHARE * high, 1e-6)

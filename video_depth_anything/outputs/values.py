@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -17,25 +18,16 @@ LEVELS = 65535
 
 @dataclass(frozen=True)
 class Values:
-    """What numeric outputs write for depth.
-
-    Attributes:
-        kind: what the depth is.
-        form: raw, or 0 to 1 over `ends`, smallest value first (normalized) or last (inverted).
-        ends: lowest and highest value of the video; None where it is not known, and then the form is raw.
-        grid: (H, W) of the numbers; None: that of the depth.
-    """
+    """What numeric outputs write for depth."""
 
     kind: DepthKind
-    form: DepthForm = "raw"
-    ends: tuple[float, float] | None = None
-    grid: tuple[int, int] | None = None
+    form: DepthForm = "raw"  # or 0 to 1 over `ends`, smallest value first (normalized) or last (inverted)
+    ends: tuple[float, float] | None = None  # lowest and highest value of the video; None: not known, form is raw
+    grid: tuple[int, int] | None = None  # (H, W) of the numbers; None: that of the depth
 
     def __call__(self, depth: DepthMap) -> DepthMap:
         """(H, W) float32 to the numbers; NaN and infinite pixels stay so."""
         if self.grid not in (None, depth.shape):
-            import cv2
-
             depth = cv2.resize(depth, self.grid[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         if self.form == "raw":
             return depth
@@ -56,8 +48,7 @@ class Values:
     def mapping(self, ends: tuple[float, float] | None = None) -> tuple[float, float]:
         """(scale, offset) of 16-bit files, value = level * scale + offset: millimetres for metres, else a whole range.
 
-        Args:
-            ends: the range, instead of the video's.
+        That is `ends` where they are given, else the video's.
         """
         if self.form != "raw":
             return 1 / LEVELS, 0.0

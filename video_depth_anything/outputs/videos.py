@@ -9,8 +9,8 @@ from ..video.copying import VideoCopier
 from ..video.frame import Frame
 from ..video.writer import VideoWriter
 from .base import OutputWriter, RunInfo, removed_on_error
+from .colormap import Visualiser
 from .values import to_16_bit
-from .visualiser import Visualiser
 
 
 class VideoOutput(OutputWriter):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 from ..errors import InputError
@@ -15,7 +16,7 @@ from .frame import Frame
 from .image_files import read_pages, told_size
 from .names import printable
 from .reader import Reader
-from .sequences import frame_numbers, gaps, numbered
+from .sequences import frame_numbers, numbered
 from .timing import as_rate
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,7 @@ class ImageReader(Reader):
             logger.warning(text, printable(path), error)
 
     def _say_gaps(self) -> None:
-        missing = gaps(self._numbers) if self._numbers is not None else []
+        missing = [(a + 1, b - 1) for a, b in pairwise(self._numbers or ()) if b > a + 1]
         if missing:
             ranges = [f"{low}" if low == high else f"{low} to {high}" for low, high in missing]
             more = f" and {len(ranges) - 3} more" if len(ranges) > 3 else ""

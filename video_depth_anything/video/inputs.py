@@ -15,7 +15,16 @@ from urllib.request import url2pathname
 from ..errors import InputError
 from .containers import USUAL_LIMITS, Limits, is_address
 from .names import output_name, printable
-from .sequences import IMAGE_ENDINGS, frame_numbers, images_among, is_image, is_pattern, matching, natural_key, numbered
+from .sequences import (
+    IMAGE_ENDINGS,
+    around_numbers,
+    images_among,
+    is_image,
+    is_pattern,
+    matching,
+    natural_key,
+    numbered,
+)
 from .source import Selection, VideoSource, open_camera, open_images, open_video
 
 __all__ = ["IMAGE_ENDINGS", "Input", "expand_inputs", "listed", "natural_key"]
@@ -190,7 +199,7 @@ def _expand_pattern(pattern: str) -> list[Input]:
 
 def _images_input(location: str, images: tuple[Path, ...]) -> Input:
     """Called after what stands before the numbers of a sequence, or after the folder where that says nothing."""
-    first = numbered(images[0])
-    stem = "" if first is None or frame_numbers(images) is None else Path(f"{first.before}x").name[:-1].strip("._- ")
+    around = around_numbers(images)
+    stem = "" if around is None else around[0].rpartition(os.sep)[2].strip("._- ")
     folder = images[0].resolve().parent.name or "images"
     return Input(folder if stem.lower() in SAY_NOTHING else stem, location, images)

@@ -40,18 +40,16 @@ def numbered(path: Path) -> Numbered | None:
     return Numbered(str(path.parent / before) if before else f"{path.parent}/", int(number), after + path.suffix)
 
 
+def around_numbers(paths: Sequence[Path]) -> tuple[str, str] | None:
+    """What stands before and after the numbers of images, if it is the same of all; None if it is not."""
+    found = {None if part is None else (part.before, part.after) for part in map(numbered, paths)}
+    return found.pop() if len(found) == 1 else None
+
+
 def frame_numbers(paths: Sequence[Path]) -> list[int] | None:
     """The numbers of images that are one sequence; None if they are not numbered, or more than one sequence."""
-    found = [part for part in map(numbered, paths) if part is not None]
-    if len(found) < len(paths) or len({(part.before, part.after) for part in found}) > 1:
-        return None
-    numbers = [part.number for part in found]
-    return numbers if all(a < b for a, b in pairwise(numbers)) else None
-
-
-def gaps(numbers: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last number of each run that is missing."""
-    return [(a + 1, b - 1) for a, b in pairwise(numbers) if b > a + 1]
+    numbers = [part.number for part in map(numbered, paths) if part is not None]
+    return numbers if around_numbers(paths) and all(a < b for a, b in pairwise(numbers)) else None
 
 
 def is_image(path: Path) -> bool:

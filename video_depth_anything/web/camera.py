@@ -11,9 +11,8 @@ import cv2
 import numpy as np
 
 from ..config import PATCH_SIZE, get_config
-from ..outputs.options import OutputOptions
-from ..outputs.vis_range import VisRange
-from ..outputs.visualiser import Visualiser
+from ..outputs.colormap import Visualiser
+from ..outputs.options import OutputOptions, VisRange
 from ..pipelines.options import ModelOptions
 from ..temporal_memory import NUM_ATTENTIONS, RING
 from ..transform import network_size
