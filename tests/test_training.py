@@ -19,7 +19,7 @@ from training.processes import ProcessGroup
 from training.settings import Settings
 from training.start import save_checkpoint
 from training.trainer import Trainer, load_state, save_state
-from video_depth_anything.checkpoint import load_checkpoint, load_model
+from video_depth_anything.checkpoint import from_pretrained, load_checkpoint, load_model
 from video_depth_anything.device import Execution
 from video_depth_anything.errors import CheckpointError, OutputError
 from video_depth_anything.video_depth import VideoDepthAnything
@@ -253,6 +253,7 @@ def test_the_kind_of_the_weights_is_written_and_checked(make_model: MakeModel, t
     with pytest.raises(CheckpointError, match="holds metric weights; add --metric"):
         load_model("vits", checkpoint=metric, device="cpu")
     assert load_model("vits", True, metric, "cpu").metric
+    assert from_pretrained(metric, device="cpu").metric
     # The original's way of loading sees nothing of it.
     VideoDepthAnything("vits").load_state_dict(torch.load(metric, weights_only=True), strict=True)
 

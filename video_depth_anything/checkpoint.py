@@ -274,7 +274,8 @@ def from_pretrained(
         name: a public checkpoint such as "vits" or "metric_vitl", or its repository on the hub, downloaded to
             ./checkpoints if necessary; another repository on the hub, "owner/name", which needs the package
             `huggingface_hub`; or the path of a .pth or .safetensors file.
-        metric: whether the weights predict metres; None: whether the name of the file or repository contains "metric".
+        metric: whether the weights predict metres; None: what training wrote into the file, else whether the name of
+            the file or repository contains "metric".
         device: "auto", "cuda", "mps", "cpu", or a torch device.
 
     Raises:
@@ -292,14 +293,11 @@ def from_pretrained(
         path = find_checkpoint(DEFAULT_ENCODER, bool(metric), name)
     elif re.fullmatch(r"[\w.-]+/[\w.-]+", text):
         path = _from_hub(text)
+        metric = ("metric" in text.lower() or None) if metric is None else metric
     else:
         names = ", ".join(entry.name for entry in CATALOGUE)
         raise CheckpointError(f"no checkpoint {text!r}; name one of {names}, a repository (owner/name) or a file")
-    if metric is None:
-        # Of a path only the file's own name counts, not the folders it lies in.
-        named = path.name if path == Path(name) else f"{text}/{path.name}"
-        metric = "metric" in named.lower()
-    encoder, _ = (public.encoder, path) if public is not None else choose_weights(None, metric, path)
+    encoder, _ = (public.encoder, path) if public is not None else choose_weights(None, bool(metric), path)
     model, sha256 = load_checkpoint(encoder, metric, path, device)
     if public is not None and sha256 != public.sha256:
         raise OutputError(kept(path, public))
