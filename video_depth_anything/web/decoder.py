@@ -88,7 +88,7 @@ def send_frames(answers: IO[bytes], video: Path, selection: dict[str, Any], limi
     rate = selection["target_fps"]
     wanted = Selection(selection["max_res"], None if rate is None else Fraction(rate), selection["max_len"])
     source = open_video(video, wanted, limits=limits)
-    facts = {name: getattr(source, name) for name in ("source_size", "size", "expected", "reader")}
+    facts = {name: getattr(source, name) for name in ("source_size", "size", "expected")}
     tell(answers, {"kind": "facts", **facts, "source_fps": str(source.source_fps), "fps": str(source.fps)})
     for frame in source.timed():
         stamp = {"time": frame.time, "duration": frame.duration, "source_time": frame.source_time}

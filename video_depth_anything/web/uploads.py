@@ -171,7 +171,6 @@ class UploadSource(Source):
             self.size = self._size(facts["size"], max_pixels)
             self.source_fps, self.fps = _rate(facts["source_fps"]), _rate(facts["fps"])
             self.expected = None if facts["expected"] is None else max(int(facts["expected"]), 1)
-            self.reader = str(facts["reader"])
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise UploadError(self.location, "unreadable") from error
 
