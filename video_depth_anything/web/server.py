@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 # At shutdown, seconds for responses that are being sent.
 FAREWELL_SECONDS = 2
+# Connections that wait to be accepted, and those accepted at once: fewer than one address may hold, so that a burst of
+# connections does not push out one whose request is on its way.
+WAITING, ACCEPTED_AT_ONCE = 128, 32
 OPEN_TO_ALL = "everyone who can reach this address can use the page; --auth USER:PASSWORD requires a login"
 
 
@@ -76,7 +79,7 @@ def _listen(options: PageOptions) -> socket.socket:
     where = f"{options.server_name}:{options.server_port}"
     try:
         found = socket.getaddrinfo(options.server_name, options.server_port, type=socket.SOCK_STREAM)
-        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=128)
+        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=WAITING)
     except OSError as error:
         raise OutputError(f"cannot listen on {where} ({error}); choose another --server_port") from error
 
@@ -105,7 +108,12 @@ def _answering(page: Application, listening: socket.socket, options: PageOptions
     from .bounds import Connection
 
     config = uvicorn.Config(
-        page.gate, http=Connection, log_level="warning", ws="none", timeout_graceful_shutdown=FAREWELL_SECONDS
+        page.gate,
+        http=Connection,
+        log_level="warning",
+        ws="none",
+        backlog=ACCEPTED_AT_ONCE,
+        timeout_graceful_shutdown=FAREWELL_SECONDS,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, args=([listening],), name="server")
@@ -113,6 +121,7 @@ def _answering(page: Application, listening: socket.socket, options: PageOptions
     try:
         while not server.started and thread.is_alive():
             time.sleep(0.01)
+        listening.listen(WAITING)  # asyncio has set it to the number that it accepts at once
         if options.share:
             address = _tunnel(options)
             page.hosts.names.add(address.removeprefix("https://").lower())
