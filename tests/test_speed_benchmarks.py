@@ -109,10 +109,7 @@ def test_streaming(checkpoint: Path, other_tree: Path) -> None:
     assert [(row["frames"], row["variant"]) for row in phases] == [
         (block, name) for block in ("1-1", "2-10", "11-14") for name in names
     ]
-    for row in phases:
-        parts = [float(row[part]) for part in ("encode", "motion and rest") if row[part]]
-        assert len(parts) == (0 if row["variant"].startswith("against") else 2)
-        assert 0 < sum(parts, start=0.001) < 1.5 * float(row["95 % ms"])
+    assert all(0 < float(row["median ms"]) <= float(row["95 % ms"]) for row in phases)
     assert [row["variant"] for row in summary] == names
     assert summary[0]["times fp32"] == "1.00"
     assert all(float(row["error, range"]) < 1e-4 for row in summary)

@@ -11,7 +11,7 @@ earlier commit. Weights are random unless a checkpoint is named.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -23,10 +23,10 @@ import numpy as np
 from benchmark.speed import flags
 from benchmark.speed.clip import take_frames
 from benchmark.speed.report import print_header, print_heading, print_row
-from benchmark.speed.variants import Contender, Difference, TimedStream, contenders, reference_of, speedups
+from benchmark.speed.variants import Contender, Difference, contenders, reference_of, speedups
 from video_depth_anything.cli.console import run_script
 
-PHASES = ("frames", "variant", "median ms", "95 % ms", "encode", "motion and rest")
+PHASES = ("frames", "variant", "median ms", "95 % ms")
 SUMMARY = ("variant", "median ms", "times fp32", "times fp32=False", "error, range", "error, norm", "state, MiB")
 # Frames (from 0) where a new phase of a stream's life begins: the first one, the memory's start, the memory is full.
 EDGES = (0, 1, 10, 41)
@@ -38,17 +38,13 @@ def phases(count: int) -> list[range]:
     return [range(start, stop) for start, stop in pairwise(edges)]
 
 
-def print_phases(found: Sequence[Contender], streams: Mapping[str, TimedStream], count: int) -> None:
+def print_phases(found: Sequence[Contender], count: int) -> None:
     print_header(PHASES)
     for block in phases(count):
         for contender in found:
             whole = 1e3 * np.array(contender.seconds[block.start : block.stop])
-            cells = [f"{block.start + 1}-{block.stop}", contender.name]
-            cells += [f"{np.median(whole):.1f}", f"{np.percentile(whole, 95):.1f}"]
-            stream = streams.get(contender.name)
-            parts = (stream.encoding, stream.stepping) if stream is not None else ()
-            timed = [1e3 * np.median(part[block.start : block.stop]) for part in parts if part]
-            print_row(cells + ([f"{milliseconds:.1f}" for milliseconds in timed] or ["", ""]))
+            times = (np.median(whole), np.percentile(whole, 95))
+            print_row([f"{block.start + 1}-{block.stop}", contender.name, *(f"{time:.1f}" for time in times)])
 
 
 def main() -> int:
@@ -68,7 +64,7 @@ def main() -> int:
             for contender in found:
                 assert contender.depths is not None and reference.depths is not None
                 differences[contender.name].add(contender.depths, reference.depths)
-    print_phases(found, streams, len(frames))
+    print_phases(found, len(frames))
     print()
     # Until the memory is full a frame may cost less; a shorter run shows what it has.
     steady = phases(len(frames))[-1].start if len(frames) <= EDGES[-1] else EDGES[-1]
@@ -77,8 +73,8 @@ def main() -> int:
         cells = [contender.name, f"{1e3 * np.median(contender.seconds[steady:]):.1f}"]
         difference = differences[contender.name]
         cells += [*speedups(contender, found, steady), f"{difference.of_range:.1e}", f"{difference.of_norm:.1e}"]
-        timed = streams.get(contender.name)
-        print_row([*cells, f"{timed.stream.state_bytes / 2**20:.0f}" if timed is not None else ""])
+        stream = streams.get(contender.name)
+        print_row([*cells, f"{stream.state_bytes / 2**20:.0f}" if stream is not None else ""])
     print(f"\nMedians from frame {steady + 1} on. Errors, over all frames, against {reference.name}: the largest as a")
     print("share of its range, and in the Euclidean norm.")
     if args.against is not None:

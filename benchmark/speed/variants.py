@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -141,35 +139,11 @@ class Networks:
         return load_backend(self._models[execution.device], execution, calibration_frames)
 
 
-class TimedStream:
-    """A stream that also notes how many seconds each frame's encoding and its step took.
-
-    A stream that is recorded as one CUDA graph has no such parts; the notes stay empty.
-    """
-
-    def __init__(self, network: Network, input_size: int, execution: Execution) -> None:
-        self.encoding: list[float] = []
-        self.stepping: list[float] = []
-        self._device = execution.device
-        parts = SimpleNamespace(
-            encode=partial(self._timed, self.encoding, network.encode),
-            step=partial(self._timed, self.stepping, network.step),
-        )
-        self.stream = DepthStream(network if execution.graphs else cast(Any, parts), input_size, execution)
-
-    def next_depth(self, frame: Frame) -> tuple[float, Depths]:
-        """Seconds for the next frame (H, W, 3) as a whole, and its depth (H, W)."""
-        start = time.perf_counter()
-        depth = self.stream.step(frame)
-        return time.perf_counter() - start, depth
-
-    def _timed(self, times: list[float], work: Callable[..., Any], *inputs: Any) -> Any:
-        start = time.perf_counter()
-        result = work(*inputs)
-        if self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        times.append(time.perf_counter() - start)
-        return result
+def timed_frame(stream: DepthStream, frame: Frame) -> tuple[float, Depths]:
+    """Seconds for a stream's next frame (H, W, 3), and its depth (H, W)."""
+    start = time.perf_counter()
+    depth = stream.step(frame)
+    return time.perf_counter() - start, depth
 
 
 def timed_clip(network: Network, input_size: int, execution: Execution, frames: Frame) -> tuple[float, Depths]:
@@ -182,14 +156,14 @@ def timed_clip(network: Network, input_size: int, execution: Execution, frames: 
 @contextlib.contextmanager
 def contenders(
     args: argparse.Namespace, streaming: bool = False
-) -> Iterator[tuple[list[Contender], dict[str, TimedStream]]]:
+) -> Iterator[tuple[list[Contender], dict[str, DepthStream]]]:
     """What takes turns: the other tree if one is named, whose process ends with the context, then our variants.
 
     Turns are whole clips, or frames of a stream: our streams by name come too then.
     """
     variants = resolve(args.variants, args.device)
     found: list[Contender] = []
-    streams: dict[str, TimedStream] = {}
+    streams: dict[str, DepthStream] = {}
     with contextlib.ExitStack() as stack:
         checkpoint = stack.enter_context(checkpoint_file(args.checkpoint, args.encoder))
         if args.against is not None:
@@ -206,7 +180,7 @@ def contenders(
             network = networks.network(execution)
             work = partial(timed_clip, network, args.input_size, execution)
             if streaming:
-                streams[variant.name] = TimedStream(network, args.input_size, execution)
-                work = streams[variant.name].next_depth  # type: ignore[assignment]
+                streams[variant.name] = DepthStream(network, args.input_size, execution)
+                work = partial(timed_frame, streams[variant.name])
             found.append(Contender(variant.name, variant.precision, False, work))
         yield found, streams
