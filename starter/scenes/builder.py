@@ -233,6 +233,26 @@ class SceneBuilder:
     def _paper(self) -> Material:
         return Material(self.toned("stripes", base=self.grey(0.8, 0.98), depth=0.2), 0.05)
 
+    def _print(self) -> Material:
+        return Material(self.poster("picture", "picture", "page"))
+
+    def _screen(self) -> Material:
+        if self.chance(0.5):
+            return Material(self.poster("picture", "page", emission=self.uniform(0.4, 1.2)))
+        return self.plain(np.full(3, 0.01), specular=0.5, mirror=0.5)
+
+    def _glow(self) -> Material:
+        return self.plain(self.grey(0.6, 0.95), emission=self.uniform(0, 2))
+
+    def _coat(self) -> Material:
+        return self.plain(self.colour() if self.chance(0.5) else self.grey(), specular=0.8, shininess=60, mirror=0.3)
+
+    def _glass(self) -> Material:
+        return self.plain(np.full(3, 0.02), specular=0.9, shininess=100, mirror=0.5)
+
+    def _black(self) -> Material:
+        return self.plain(self.grey(0.03, 0.25), specular=0.2)
+
     def _any(self) -> Material:
         if self.chance(0.3):
             return self.material(self.pick("wood", "metal", "fabric", "plastic", "stone"))

@@ -32,6 +32,11 @@ def box(size: npt.ArrayLike, centre: npt.ArrayLike = (0, 0, 0)) -> Mesh:
     return replace(unit, vertices=vertices, uv=unit.uv * extent[_BOX_AXES][:, None])
 
 
+def printed_box(size: npt.ArrayLike, centre: npt.ArrayLike = (0, 0, 0)) -> Mesh:
+    """A box with the whole texture once on each face, upright."""
+    return replace(box(size, centre), uv=_unit_box().uv + np.float32(0.5))
+
+
 @cache
 def _unit_box() -> Mesh:
     return from_triangles(_BOX_CORNERS, _BOX_FACES, crease=1)

@@ -9,7 +9,8 @@ from starter.scenes.builder import SceneBuilder
 from starter.scenes.layouts.rooms import box_view
 from starter.scenes.mesh import Floats, Mesh, floats, merge
 from starter.scenes.motion import Motion
-from starter.scenes.props.outdoor import bench, bin_, building, bush, car, fence, lamp_post, person, tree
+from starter.scenes.props.designs import designed
+from starter.scenes.props.outdoor import building, bush, car, fence, person, street_thing, tree
 from starter.scenes.world import Light, Sky, World
 
 Ambient = tuple[Floats, Floats]
@@ -152,11 +153,11 @@ def furnish(scene: SceneBuilder, half: float, path: float, length: float) -> Non
             y += scene.uniform(5, 14)
         step = scene.uniform(6, 20)
         kind = scene.count(0, 2)
-        model = tree(scene, scene.uniform(3, 8)) if kind else lamp_post(scene)
+        model = tree(scene, scene.uniform(3, 8)) if kind else designed(scene, "lamp_post")
         for y in np.arange(scene.uniform(0, step), length * 0.7, step):
             scene.add(model, (s * (half + 0.5), y, 0), scene.turn() if kind else -s * np.pi / 2)
         for _ in range(scene.count(0, 6)):
-            thing = [bench, bin_, lamp_post, bush][scene.count(0, 3)](scene)
+            thing = street_thing(scene)
             scene.add(thing, (s * (half + path * scene.uniform(0.2, 0.9)), scene.uniform(0, 30), 0), -s * np.pi / 2)
     figures = [person(scene) for _ in range(scene.count(1, 4))]
     for _ in range(scene.count(1, 14)):
@@ -182,7 +183,7 @@ def nature(scene: SceneBuilder) -> World:
     far = scene.uniform(3, 6)
     hills, _ = terrain(scene, size * far, size * scene.uniform(0.05, 0.25), size * 0.6)
     scene.add(scene.cover(hills, "ground"), (0, 0, -height - 2))
-    makers = [tree, tree, bush, bush, _stone, lambda s: fence(s, 4.0), bench, lamp_post]
+    makers = [tree, tree, bush, bush, _stone, lambda s: fence(s, 4.0), street_thing]
     if scene.chance(0.5):
         makers = makers[:5]
     for _ in range(scene.count(3, 7)):
@@ -229,7 +230,7 @@ def plaza(scene: SceneBuilder) -> World:
         else:
             scene.add(figure, (x, y, 0), scene.turn())
     for _ in range(scene.count(2, 12)):
-        thing = [bench, bin_, lamp_post, bush, tree, car, bin_][scene.count(0, 6)](scene)
+        thing = [street_thing, street_thing, tree, car][scene.count(0, 3)](scene)
         r, a = scene.uniform(2, 18), scene.turn()
         scene.add(thing, (r * np.cos(a), r * np.sin(a), 0), scene.turn())
     high = scene.uniform(0.8, 1.8) if scene.chance(0.85) else scene.uniform(2, 6)
@@ -271,7 +272,10 @@ def structure(scene: SceneBuilder) -> World:
         scene.move(wagon, Motion((float(at[0]), float(at[1]), float(at[2])), scene.turn(), scene.uniform(1, 8)))
     for _ in range(scene.count(0, 12)):
         a = scene.turn()
-        scene.add(tree(scene) if scene.chance(0.8) else lamp_post(scene), (r * 2 * np.cos(a), r * 2 * np.sin(a), 0))
+        scene.add(
+            tree(scene) if scene.chance(0.8) else designed(scene, "lamp_post"),
+            (r * 2 * np.cos(a), r * 2 * np.sin(a), 0),
+        )
     for _ in range(scene.count(0, 3)):
         block = building(scene, scene.uniform(10, 30), 10, scene.uniform(5, 30))
         scene.add(block.moved((0, scene.uniform(2, 5) * r, 0)), yaw=scene.turn())

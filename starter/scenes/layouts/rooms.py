@@ -7,10 +7,10 @@ import numpy as np
 from starter.scenes import shapes
 from starter.scenes.builder import Material, SceneBuilder
 from starter.scenes.mesh import Mesh, merge
-from starter.scenes.props.desk import potted_plant, screen
+from starter.scenes.props.designs import designed
 from starter.scenes.props.indoor import cabinet, furniture, shelf, spread, table
 from starter.scenes.props.outdoor import person
-from starter.scenes.props.small import SMALL, small
+from starter.scenes.props.small import SMALL, potted_plant, small
 from starter.scenes.room_shell import RoomShell, build_shell, finish, put, wall_frame
 from starter.scenes.world import View, World
 
@@ -183,7 +183,9 @@ def workplace(scene: SceneBuilder) -> Mesh:
     parts = [table(scene, size, 0)]
     for _ in range(scene.count(0, 2)):
         parts.append(
-            screen(scene).moved((scene.uniform(-0.3, 0.3) * size[0], size[1] * 0.2, size[2]), scene.uniform(-0.3, 0.3))
+            designed(scene, "screen").moved(
+                (scene.uniform(-0.3, 0.3) * size[0], size[1] * 0.2, size[2]), scene.uniform(-0.3, 0.3)
+            )
         )
     keys = shapes.block((-0.22, -0.07, 0), (0.22, 0.07, 0.02))
     parts.append(scene.cover(keys, "plastic").moved((scene.uniform(-0.2, 0.2), -size[1] * 0.25, size[2])))

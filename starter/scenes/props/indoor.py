@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from starter.scenes import shapes
 from starter.scenes.builder import Material, SceneBuilder
 from starter.scenes.mesh import Mesh, merge
-from starter.scenes.props.desk import potted_plant
-from starter.scenes.props.small import book_row, small
+from starter.scenes.props.designs import designed
+from starter.scenes.props.small import book_row, potted_plant, small
 
 
 def legs(
@@ -28,70 +27,6 @@ def legs(
             else:
                 out.append(shapes.block((x - thick, y - thick, 0), (x + thick, y + thick, height)))
     return [scene.cover(leg, material) for leg in out]
-
-
-def chair(scene: SceneBuilder) -> Mesh:
-    """A chair: seat, legs and a back of slats, a board or a cushion; some with arms or a swivel foot."""
-    w, d, h = scene.uniform(0.38, 0.52), scene.uniform(0.38, 0.5), scene.uniform(0.42, 0.5)
-    frame = scene.material(scene.pick("wood", "wood", "metal", "plastic"))
-    pad = scene.material(scene.pick("fabric", "plastic", "wood"))
-    parts: list[Mesh] = []
-    if scene.chance(0.25):
-        parts.append(scene.cover(shapes.rod((0, 0, 0.08), (0, 0, h), 0.03), frame))
-        for k in range(5):
-            a = k * 2 * np.pi / 5
-            parts.append(scene.cover(shapes.rod((0, 0, 0.09), (0.3 * np.cos(a), 0.3 * np.sin(a), 0.03), 0.018), frame))
-    else:
-        parts += legs(scene, w, d, h, frame, 0.0)
-    if scene.chance(0.5):
-        parts.append(scene.cover(shapes.block((-w / 2, -d / 2, h), (w / 2, d / 2, h + 0.025)), pad))
-    else:
-        parts.append(scene.cover(shapes.cushion((w, d, 0.08)).moved((0, 0, h + 0.03)), pad))
-    top, lean = h + scene.uniform(0.3, 0.65), scene.uniform(0.0, 0.12)
-    left, right = [np.array([s * (w / 2 - 0.02), d / 2 - 0.02, h]) for s in (-1, 1)]
-    lift = np.array([0, lean, top - h])
-    parts += [scene.cover(shapes.rod(p, p + lift, 0.017), frame) for p in (left, right)]
-    style = scene.count(0, 3)
-    if style == 0:
-        for k in range(scene.count(2, 5)):
-            p = left + lift * (0.95 - 0.2 * k)
-            parts.append(scene.cover(shapes.block(p - [0, 0.01, 0.03], [right[0], p[1] + 0.01, p[2] + 0.02]), frame))
-    elif style == 1:
-        for x in np.linspace(left[0], right[0], scene.count(4, 8)):
-            foot = np.array([x, left[1], h])
-            parts.append(scene.cover(shapes.rod(foot, foot + lift, 0.009, 6), frame))
-        parts.append(scene.cover(shapes.rod(left + lift, right + lift, 0.02), frame))
-    else:
-        board = (
-            shapes.cushion((w, 0.05, (top - h) * scene.uniform(0.4, 0.9)))
-            if style == 2
-            else shapes.box((w, 0.02, (top - h) * 0.6))
-        )
-        parts.append(scene.cover(board.moved(left * [0, 1, 1] + lift * 0.65), pad))
-    if scene.chance(0.25):
-        for s in (-1, 1):
-            parts.append(
-                scene.cover(
-                    shapes.block((s * w / 2 - 0.02, -d / 2, h + 0.2), (s * w / 2 + 0.02, d / 2, h + 0.23)), frame
-                )
-            )
-            parts.append(
-                scene.cover(
-                    shapes.rod((s * w / 2, -d / 2 + 0.03, h), (s * w / 2, -d / 2 + 0.03, h + 0.2), 0.012), frame
-                )
-            )
-    return merge(parts)
-
-
-def stool(scene: SceneBuilder) -> Mesh:
-    """A round stool, ottoman or bin."""
-    r, h = scene.uniform(0.15, 0.25), scene.uniform(0.3, 0.75)
-    if scene.chance(0.4):
-        return scene.cover(
-            shapes.cylinder(r, h * 0.7, top=r * scene.uniform(0.8, 1.2)), scene.pick("fabric", "plastic", "metal")
-        )
-    seat = scene.cover(shapes.cylinder(r, 0.05).moved((0, 0, h)), scene.pick("wood", "fabric", "plastic"))
-    return merge([seat, *legs(scene, r * 1.6, r * 1.6, h, scene.material(scene.pick("wood", "metal")), 0)])
 
 
 def table(scene: SceneBuilder, size: tuple[float, float, float] | None = None, things: int | None = None) -> Mesh:
@@ -128,44 +63,6 @@ def spread(scene: SceneBuilder, width: float, depth: float, height: float, count
         )
         for _ in range(count)
     ]
-
-
-def sofa(scene: SceneBuilder) -> Mesh:
-    """A sofa or armchair of cushions."""
-    seats = scene.count(1, 3)
-    w, d, h = 0.65 * seats + 0.3, scene.uniform(0.75, 0.95), scene.uniform(0.35, 0.45)
-    cloth = scene.material("fabric")
-    soft = scene.uniform(0.08, 0.35)
-    parts = [shapes.cushion((w, d, h * 0.6), soft).moved((0, 0, h * 0.4))]
-    parts.append(shapes.cushion((w, 0.22, scene.uniform(0.5, 0.8)), soft).moved((0, d / 2 - 0.1, h + 0.1)))
-    parts += [shapes.cushion((0.18, d, h * 1.4), soft).moved((s * (w / 2 - 0.08), 0, h * 0.75)) for s in (-1, 1)]
-    for k in range(seats):
-        x = (k - (seats - 1) / 2) * 0.65
-        parts.append(shapes.cushion((0.63, d * 0.75, 0.16), soft).moved((x, -0.08, h * 0.75 + 0.05)))
-    out = [scene.cover(part, cloth) for part in parts]
-    for _ in range(scene.count(0, 3)):
-        pillow = shapes.cushion((0.42, 0.14, 0.4), 0.5).moved(
-            (scene.uniform(-0.35, 0.35) * w, d * 0.2, h + 0.25), scene.uniform(-0.4, 0.4)
-        )
-        out.append(scene.cover(pillow, "fabric"))
-    return merge(out)
-
-
-def bed(scene: SceneBuilder) -> Mesh:
-    """A bed with a blanket, its head at +y."""
-    w, d, h = scene.uniform(0.85, 1.8), scene.uniform(1.9, 2.2), scene.uniform(0.3, 0.6)
-    wood = scene.material("wood")
-    parts = [
-        scene.cover(shapes.block((-w / 2, -d / 2, 0.1), (w / 2, d / 2, h * 0.7)), wood),
-        scene.cover(shapes.block((-w / 2, d / 2, 0), (w / 2, d / 2 + 0.05, h + scene.uniform(0.2, 0.7))), wood),
-        scene.cover(shapes.cushion((w * 0.98, d * 0.98, h * 0.6), 0.15).moved((0, 0, h * 0.8)), "fabric"),
-    ]
-    bumps = 0.05 * shapes.smooth_noise(scene.rng, (16, 16), 4)
-    blanket = shapes.heightfield((w * 1.04, d * 0.7), np.abs(bumps) + 0.02).moved((0, -d * 0.15, h * 1.1))
-    parts.append(scene.cover(blanket, "fabric"))
-    for x in [0] if w < 1.2 else [-w / 4, w / 4]:
-        parts.append(scene.cover(shapes.cushion((0.6, 0.4, 0.18), 0.5, 16).moved((x, d * 0.36, h * 1.15)), "fabric"))
-    return merge(parts)
 
 
 def shelf(scene: SceneBuilder, size: tuple[float, float, float] | None = None) -> Mesh:
@@ -221,43 +118,14 @@ def cabinet(
     return merge(parts)
 
 
-def floor_lamp(scene: SceneBuilder) -> Mesh:
-    """A standing lamp with a shade."""
-    h, r, metal = scene.uniform(1.1, 1.9), scene.uniform(0.1, 0.25), scene.material("metal")
-    shade = shapes.lathe([r, r * scene.uniform(0.4, 1)], [0, r * 1.5]).moved((0, 0, h - r))
-    glow = scene.plain(scene.grey(0.6, 0.95), emission=scene.uniform(0, 2))
-    return merge(
-        [
-            scene.cover(shapes.cylinder(0.14, 0.02), metal),
-            scene.cover(shapes.rod((0, 0, 0), (0, 0, h), 0.012), metal),
-            scene.cover(shade, glow),
-        ]
-    )
-
-
-def big_plant(scene: SceneBuilder) -> Mesh:
-    """A house plant up to a man's height."""
-    return potted_plant(scene, scene.uniform(0.5, 1.9))
-
-
-FURNITURE: dict[str, Callable[[SceneBuilder], Mesh]] = {
-    "chair": chair,
-    "stool": stool,
-    "table": table,
-    "sofa": sofa,
-    "bed": bed,
-    "shelf": shelf,
-    "cabinet": cabinet,
-    "lamp": floor_lamp,
-    "plant": big_plant,
-}
-
-
 def furniture(scene: SceneBuilder, role: str) -> Mesh:
     """A real model for the role if the library has one and chance wants it, otherwise a built one."""
     real = scene.real_prop(role) if scene.chance(0.6) else None
     if real is None:
-        return FURNITURE[role](scene)
+        if role == "plant":
+            return potted_plant(scene, scene.uniform(0.5, 1.9))
+        makers = {"table": table, "shelf": shelf, "cabinet": cabinet}
+        return makers[role](scene) if role in makers else designed(scene, role)
     low, high = real.bounds
     if role == "table" and scene.chance(0.7):
         width, depth = (high - low)[:2]

@@ -7,6 +7,7 @@ import numpy as np
 from starter.scenes import shapes
 from starter.scenes.builder import Material, SceneBuilder
 from starter.scenes.mesh import Mesh, floats, from_triangles, merge
+from starter.scenes.props.designs import designed
 
 
 def person(scene: SceneBuilder) -> Mesh:
@@ -107,41 +108,6 @@ def bush(scene: SceneBuilder) -> Mesh:
     return scene.cover(shapes.blob(scene.rng, r, 0.5), leaf).moved((0, 0, r * 0.6))
 
 
-def car(scene: SceneBuilder) -> Mesh:
-    """A car, van or bus, its front to -y."""
-    real = scene.real_prop("vehicle") if scene.chance(0.6) else None
-    if real is not None:
-        return real
-    kind = scene.count(0, 2)
-    w = scene.uniform(1.6, 1.95) if kind < 2 else 2.4
-    length, h = ((scene.uniform(3.6, 4.8), 1.45), (scene.uniform(4.5, 6), 2.1), (scene.uniform(7, 11), 3.0))[kind]
-    coat = scene.plain(scene.colour() if scene.chance(0.5) else scene.grey(), specular=0.8, shininess=60, mirror=0.3)
-    glass = scene.plain(np.full(3, 0.02), specular=0.9, shininess=100, mirror=0.5)
-    black = scene.plain(np.full(3, 0.02))
-    parts = []
-    if kind == 0:
-        parts.append(scene.cover(shapes.cushion((w, length, 0.62), 0.3).moved((0, 0, 0.58)), coat))
-        parts.append(
-            scene.cover(
-                shapes.cushion((w * 0.88, length * 0.55, h - 0.65), 0.4).moved((0, 0.25, 0.65 + (h - 0.65) / 2)), glass
-            )
-        )
-        parts.append(scene.cover(shapes.cushion((w * 0.84, length * 0.42, 0.1), 0.3).moved((0, 0.3, h - 0.02)), coat))
-    else:
-        parts.append(scene.cover(shapes.cushion((w, length, h - 0.3), 0.12).moved((0, 0, 0.3 + (h - 0.3) / 2)), coat))
-        band = shapes.cushion((w * 1.01, length * 0.9, (h - 0.3) * 0.35), 0.1).moved((0, 0, h * 0.68))
-        parts.append(scene.cover(band, glass))
-    for sx in (-1, 1):
-        for sy in (-1, 1):
-            x, y = sx * w * 0.46, sy * length * 0.31
-            parts.append(scene.cover(shapes.rod((x - 0.1, y, 0.32), (x + 0.1, y, 0.32), 0.32, 16), black))
-    for s in (-1, 1):
-        for y, colour in ((-1, (1, 0.95, 0.8)), (1, (0.8, 0.02, 0.02))):
-            lamp = shapes.box((0.25, 0.06, 0.12), (s * w * 0.36, y * length * 0.485, 0.65))
-            parts.append(lamp.painted(scene.materials.plain(floats(colour), emission=0.5)))
-    return merge(parts)
-
-
 def building(scene: SceneBuilder, width: float, depth: float, height: float) -> Mesh:
     """A house or tower: walls of windows, a roof, doors and signs at its foot; front to -y."""
     facade = scene.materials.tinted(
@@ -168,33 +134,6 @@ def building(scene: SceneBuilder, width: float, depth: float, height: float) -> 
     return merge(parts)
 
 
-def lamp_post(scene: SceneBuilder) -> Mesh:
-    """A lamp, traffic light, signpost or bare pole."""
-    h, metal = scene.uniform(2.2, 8), scene.material("metal")
-    parts = [scene.cover(shapes.rod((0, 0, 0), (0, 0, h), scene.uniform(0.03, 0.1)), metal)]
-    if scene.chance(0.5):
-        end = np.array([0, -scene.uniform(0.5, 2), h + scene.uniform(-0.1, 0.3)])
-        parts.append(scene.cover(shapes.rod((0, 0, h - 0.05), end, 0.04), metal))
-        lamp = shapes.cushion((0.25, 0.6, 0.15)).moved(end)
-        parts.append(lamp.painted(scene.materials.plain(np.ones(3), emission=scene.uniform(0, 2))))
-    if scene.chance(0.6):
-        w, high = scene.uniform(0.4, 1.2), scene.uniform(0.4, 1)
-        sign = shapes.quad((-w / 2, -0.12, h * 0.7), (w, 0, 0), (0, 0, high), True)
-        parts.append(sign.painted(scene.poster("picture", emission=scene.uniform(0, 0.5))))
-        parts.append(scene.cover(shapes.block((-w / 2, -0.11, h * 0.7), (w / 2, -0.09, h * 0.7 + high)), metal))
-    return merge(parts)
-
-
-def bench(scene: SceneBuilder) -> Mesh:
-    """A park bench of slats."""
-    w, wood, metal = scene.uniform(1.2, 2), scene.material("wood"), scene.material("metal")
-    parts = [shapes.block((-w / 2, -0.25 + 0.12 * k, 0.42), (w / 2, -0.16 + 0.12 * k, 0.45)) for k in range(4)]
-    parts += [shapes.block((-w / 2, 0.22, 0.52 + 0.13 * k), (w / 2, 0.25, 0.61 + 0.13 * k)) for k in range(3)]
-    feet = [shapes.block((s * w * 0.42 - 0.03, -0.25, 0), (s * w * 0.42 + 0.03, 0.22, 0.42)) for s in (-1, 1)]
-    feet += [shapes.block((s * w * 0.42 - 0.03, 0.2, 0.4), (s * w * 0.42 + 0.03, 0.24, 0.9)) for s in (-1, 1)]
-    return merge([scene.cover(part, wood) for part in parts] + [scene.cover(foot, metal) for foot in feet])
-
-
 def fence(scene: SceneBuilder, length: float) -> Mesh:
     """A fence or railing along x."""
     h, step, material = scene.uniform(0.6, 1.8), scene.uniform(0.1, 0.5), scene.material(scene.pick("wood", "metal"))
@@ -207,14 +146,14 @@ def fence(scene: SceneBuilder, length: float) -> Mesh:
     return merge([scene.cover(part, material) for part in parts])
 
 
-def bin_(scene: SceneBuilder) -> Mesh:
-    """A bin, bollard, hydrant, crate, or any real thing that stands outdoors."""
-    real = scene.real_prop("outdoor") if scene.chance(0.5) else None
-    if real is not None:
-        return real
-    if scene.chance(0.5):
-        return scene.cover(
-            shapes.cylinder(scene.uniform(0.08, 0.3), scene.uniform(0.5, 1.1)), scene.pick("metal", "plastic")
-        )
-    size = scene.rng.uniform(0.3, 1.1, 3)
-    return scene.cover(shapes.box(size, (0, 0, size[2] / 2)), scene.pick("metal", "plastic", "wood", "any"))
+def car(scene: SceneBuilder) -> Mesh:
+    """A car, van or bus."""
+    real = scene.real_prop("vehicle") if scene.chance(0.6) else None
+    return real or designed(scene, scene.pick("car", "van"))
+
+
+def street_thing(scene: SceneBuilder) -> Mesh:
+    """A bench, bin, lamp or sign, a bush, or any real thing that stands outdoors."""
+    real = scene.real_prop("outdoor") if scene.chance(0.25) else None
+    name = scene.pick("bench", "bin", "lamp_post", "bush")
+    return real or (bush(scene) if name == "bush" else designed(scene, name))

@@ -9,25 +9,7 @@ import numpy as np
 from starter.scenes import shapes
 from starter.scenes.builder import Material, SceneBuilder
 from starter.scenes.mesh import Mesh, floats, merge, random_rotation, rotation_z
-from starter.scenes.props.desk import desk_lamp, laptop, potted_plant, screen
-
-
-def carton(scene: SceneBuilder, size: tuple[float, float, float] | None = None) -> Mesh:
-    """A package: printed on its front and side, plain elsewhere."""
-    w, d, h = size or tuple(scene.rng.uniform(0.04, 0.35, 3))
-    body = scene.cover(shapes.block((-w / 2, -d / 2, 0), (w / 2, d / 2, h)), scene.pick("plastic", "any", "cardboard"))
-    parts = [body]
-    if scene.chance(0.7):
-        print_ = scene.poster("picture")
-        e = 0.001
-        parts.append(shapes.quad((-w / 2, -d / 2 - e, 0), (w, 0, 0), (0, 0, h), True).painted(print_))
-        parts.append(shapes.quad((w / 2, d / 2 + e, 0), (-w, 0, 0), (0, 0, h), True).painted(print_))
-        side = scene.poster("page", "picture")
-        parts.append(shapes.quad((w / 2 + e, -d / 2, 0), (0, d, 0), (0, 0, h), True).painted(side))
-        parts.append(shapes.quad((-w / 2 - e, d / 2, 0), (0, -d, 0), (0, 0, h), True).painted(side))
-        if scene.chance(0.5):
-            parts.append(shapes.quad((-w / 2, -d / 2, h + e), (w, 0, 0), (0, d, 0), True).painted(print_))
-    return merge(parts)
+from starter.scenes.props.designs import designed
 
 
 def open_box(scene: SceneBuilder, size: tuple[float, float, float] | None = None) -> Mesh:
@@ -54,26 +36,11 @@ def open_box(scene: SceneBuilder, size: tuple[float, float, float] | None = None
     return merge([shell, *things])
 
 
-def book(scene: SceneBuilder) -> Mesh:
-    """A closed book lying flat."""
-    w, d, h = scene.uniform(0.1, 0.22), scene.uniform(0.14, 0.3), scene.uniform(0.006, 0.05)
-    pages = scene.cover(
-        shapes.block((-w / 2 + 0.004, -d / 2 + 0.004, 0.002), (w / 2 - 0.002, d / 2 - 0.004, h - 0.002)), "paper"
-    )
-    cover = scene.material("plastic")
-    parts = [pages]
-    for z in (0.0, h - 0.002):
-        parts.append(scene.cover(shapes.block((-w / 2, -d / 2, z), (w / 2, d / 2, z + 0.002)), cover))
-    parts.append(scene.cover(shapes.block((-w / 2, -d / 2, 0), (-w / 2 + 0.003, d / 2, h)), cover))
-    parts.append(shapes.quad((-w / 2, -d / 2, h + 0.0005), (w, 0, 0), (0, d, 0), True).painted(scene.poster("picture")))
-    return merge(parts)
-
-
 def books(scene: SceneBuilder) -> Mesh:
     """A pile of books or papers."""
     parts, top = [], 0.0
     for _ in range(scene.count(1, 7)):
-        one = book(scene).moved(
+        one = designed(scene, "book").moved(
             (scene.uniform(-0.02, 0.02), scene.uniform(-0.02, 0.02), top), scene.rng.normal(0, 0.15)
         )
         parts.append(one)
@@ -209,20 +176,41 @@ def cable(scene: SceneBuilder) -> Mesh:
     return scene.cover(shapes.tube(path, scene.uniform(0.002, 0.006), 6), "plastic")
 
 
+def potted_plant(scene: SceneBuilder, height: float | None = None) -> Mesh:
+    """A plant in a pot: leaves bent outwards."""
+    h = height or scene.uniform(0.15, 0.5)
+    r = h * scene.uniform(0.12, 0.25)
+    pot = shapes.lathe([0, r * 0.7, r, r * 0.9, 0], [0, 0, h * 0.3, h * 0.29, h * 0.27])
+    parts = [scene.cover(pot, scene.pick("plastic", "stone", "any"))]
+    leaf, slim, t = scene.material("leaf"), scene.uniform(0.03, 0.14), np.linspace(0, 1, 5)
+    for _ in range(scene.count(8, 28)):
+        reach, rise = h * scene.uniform(0.2, 0.6), h * scene.uniform(0.2, 0.75)
+        spine = np.stack([reach * t, np.zeros(5), h * 0.28 + rise * np.sin(t * scene.uniform(1.3, 2.6))], -1)
+        side = [0, 1, 0] * (h * slim * np.sin(np.pi * np.clip(t + 0.08, 0, 1)))[:, None]
+        blade = np.stack([spine + side, spine - [0, 0, 0.01], spine - side], 1)
+        parts.append(scene.cover(shapes.surface(blade), leaf).moved(yaw=scene.turn()))
+    return merge(parts)
+
+
+def made(name: str) -> Callable[[SceneBuilder], Mesh]:
+    """The maker of a thing of `designs.txt`."""
+    return lambda scene: designed(scene, name)
+
+
 SMALL: dict[str, tuple[Callable[[SceneBuilder], Mesh], float]] = {
-    "carton": (carton, 3.0),
+    "carton": (made("carton"), 3.0),
     "open box": (open_box, 1.0),
     "books": (books, 2.0),
     "bottle": (bottle, 3.0),
     "cup": (cup, 2.0),
     "vase": (vase, 1.0),
     "bowl": (bowl, 1.0),
-    "screen": (screen, 0.4),
-    "laptop": (laptop, 0.4),
+    "screen": (made("screen"), 0.4),
+    "laptop": (made("laptop"), 0.4),
     "papers": (papers, 1.0),
     "lump": (lump, 1.0),
     "solid": (solid, 1.0),
-    "lamp": (desk_lamp, 0.4),
+    "lamp": (made("desk_lamp"), 0.4),
     "cable": (cable, 0.5),
     "plant": (potted_plant, 0.7),
 }
