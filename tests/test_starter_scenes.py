@@ -10,11 +10,10 @@ import pytest
 from starter.scenes import shapes
 from starter.scenes.camera_paths import intrinsics, look_at
 from starter.scenes.mesh import Mesh
-from starter.scenes.motion import Motion
 from starter.scenes.raycast import Camera
 from starter.scenes.render import KINDS, SceneOptions, render_clip
 from starter.scenes.shading import Renderer
-from starter.scenes.world import Light, MaterialTable, Moving, Sky, World
+from starter.scenes.world import Light, MaterialTable, Motion, Sky, World
 from training.clips import Clip
 from video_depth_anything.errors import UsageError
 
@@ -24,7 +23,7 @@ WIDTH, HEIGHT = 96, 72
 MATRIX = intrinsics(70, HEIGHT, WIDTH, (3.3, -2.1))
 
 
-def world(still: Mesh, *moving: Moving) -> World:
+def world(still: Mesh, *moving: tuple[Mesh, Motion]) -> World:
     materials = MaterialTable()
     materials.plain((0.5, 0.5, 0.5))
     light = Light((1, 1, 3), (1, 1, 1))
@@ -82,7 +81,7 @@ def test_depth_of_a_sphere() -> None:
 def test_moving_things_are_where_their_motion_says() -> None:
     motion = Motion((-0.5, 1.0, 0.2), 0.4, 1.5, spin=2.0)
     far = shapes.quad((-50, 60, -50), (100, 0, 0), (0, 0, 100))
-    scene = world(far, Moving(shapes.sphere(0.6, 200), motion))
+    scene = world(far, (shapes.sphere(0.6, 200), motion))
     pose = look_at((0, -3, 0.7), (0, 0, 0.1))
     for seconds in (0.0, 0.7):
         ahead = np.array([np.cos(0.4), np.sin(0.4), 0]) * 1.5 * seconds

@@ -8,7 +8,6 @@ import pytest
 from starter.scenes import shapes
 from starter.scenes.builder import SceneBuilder
 from starter.scenes.camera_paths import choose, intrinsics, look_at, path
-from starter.scenes.layouts.table import LAYOUTS
 from starter.scenes.mesh import Floats, Mesh, merge
 from starter.scenes.raycast import Camera, Tracer
 from starter.scenes.render import KINDS, MIX
@@ -62,7 +61,7 @@ def test_a_worn_camera_looks_down_in_any_direction() -> None:
 def test_a_third_of_a_rooms_views_are_worn_and_some_of_these_close_fronts(kind: str) -> None:
     close = 0
     for seed in range(4):
-        world = LAYOUTS[kind](SceneBuilder(np.random.default_rng(seed)))
+        world = KINDS[kind](SceneBuilder(np.random.default_rng(seed)))
         everything, worn = (
             sum(view.weight for view in world.views if view.pitch or view.flat or not only) for only in (False, True)
         )

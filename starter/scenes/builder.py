@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import colorsys
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from starter.scenes import textures
 from starter.scenes.mesh import Mesh, floats, merge
-from starter.scenes.motion import Motion
-from starter.scenes.world import Colour, Light, MaterialTable, Moving, Sky, Texture, View, World
+from starter.scenes.world import Colour, Light, MaterialTable, Motion, Sky, Texture, View, World
+
+if TYPE_CHECKING:
+    from starter.scenes.furniture import FurnitureLibrary
 
 
 class Material(NamedTuple):
@@ -19,14 +21,6 @@ class Material(NamedTuple):
 
     number: int
     tile: float = 1.0
-
-
-class Library(Protocol):
-    """Real furniture by role."""
-
-    def draw(self, role: str, scene: SceneBuilder) -> Mesh | None:
-        """A random model for a role, its materials added to the builder's; None where there is none."""
-        ...
 
 
 class SceneBuilder:
@@ -41,17 +35,15 @@ class SceneBuilder:
         moving: meshes that move.
     """
 
-    def __init__(self, rng: np.random.Generator, library: Library | None = None) -> None:
+    def __init__(self, rng: np.random.Generator, library: FurnitureLibrary | None = None) -> None:
         self.rng = rng
         self.library = library
         self.neutral = False
         self.materials = MaterialTable()
         self.still: list[Mesh] = []
-        self.moving: list[Moving] = []
+        self.moving: list[tuple[Mesh, Motion]] = []
         self._first = int(rng.integers(textures.POOL))
         self._common_wood = self.brown()
-
-    # Drawing -------------------------------------------------------------------------------------------------------
 
     def uniform(self, low: float, high: float) -> float:
         """A float between the two."""
@@ -72,8 +64,6 @@ class SceneBuilder:
     def pick(self, *options: str) -> str:
         """One of the names."""
         return options[int(self.rng.integers(len(options)))]
-
-    # Colours and finishes ------------------------------------------------------------------------------------------
 
     def colour(
         self, value: tuple[float, float] = (0.1, 0.9), saturation: tuple[float, float] = (0.0, 1.0)
@@ -102,12 +92,13 @@ class SceneBuilder:
         *families: str,
         base: npt.NDArray[np.float32] | None = None,
         depth: float = 0.6,
+        even: bool = False,
         finish: dict[str, float] | None = None,
     ) -> int:
-        """A texture in two tones of one colour; `finish` as for `MaterialTable.add`."""
+        """A texture in two tones, if `even` always of one colour; `finish` as for `MaterialTable.add`."""
         light = self.colour() if base is None else base
         dark = light * np.float32(1 - depth * self.uniform(0.3, 1))
-        if self.chance(0.15):
+        if not even and self.chance(0.15):
             dark = self.colour()
         return self.materials.two_tone(self.texture(*families), dark, light, **(finish or {}))
 
@@ -122,12 +113,6 @@ class SceneBuilder:
     def textured(self, tile: tuple[float, float], *families: str, **how: Any) -> Material:
         """As `toned`, its tile between two widths in metres."""
         return Material(self.toned(*families, **how), self.uniform(*tile))
-
-    def _even(self, tile: tuple[float, float], *families: str, base: Colour, depth: float, **how: Any) -> Material:
-        """As `textured`, but always in tones of its own colour."""
-        dark = base * np.float32(1 - depth * self.uniform(0.3, 1))
-        number = self.materials.two_tone(self.texture(*families), dark, base, **how.get("finish", {}))
-        return Material(number, self.uniform(*tile))
 
     def cover(self, mesh: Mesh, material: Material | str) -> Mesh:
         """The mesh in a material, its texture at a random place."""
@@ -147,7 +132,9 @@ class SceneBuilder:
     def _wall(self) -> Material:
         if self.neutral:
             base = self.grey(0.6, 0.95) * floats([1, self.uniform(0.94, 1), self.uniform(0.85, 1)])
-            return self.plain(base) if self.chance(0.7) else self._even((0.5, 3), "plaster", base=base, depth=0.15)
+            if self.chance(0.7):
+                return self.plain(base)
+            return self.textured((0.5, 3), "plaster", base=base, even=True, depth=0.15)
         base = self.grey(0.55, 0.95) if self.chance(0.6) else self.colour((0.4, 0.95), (0, 0.6))
         style = self.rng.random()
         if style < 0.45:
@@ -162,9 +149,10 @@ class SceneBuilder:
         mirror = self.uniform(0.1, 0.6) if self.chance(0.3) else 0.0
         shiny = {"specular": self.uniform(0, 0.3), "shininess": self.uniform(20, 120), "mirror": mirror}
         if self.neutral and self.chance(0.5):
+            base = self.grey(0.2, 0.95)
             if self.chance(0.4):
-                return self._even((0.3, 1.5), "carpet", "fabric", "speckle", base=self.grey(0.2, 0.8), depth=0.4)
-            return self._even((0.6, 2), "tiles", "marble", base=self.grey(0.3, 0.95), depth=0.3, finish=shiny)
+                return self.textured((0.3, 1.5), "carpet", "fabric", "speckle", base=base, even=True, depth=0.4)
+            return self.textured((0.6, 2), "tiles", "marble", base=base, even=True, depth=0.3, finish=shiny)
         style = 0.0 if self.neutral else self.rng.random()
         if style < 0.35:
             return self.textured((0.5, 1.6), "planks", "wood", base=self.brown(), finish=shiny)
@@ -262,13 +250,9 @@ class SceneBuilder:
             return Material(self.poster("picture", "page"), self.uniform(0.1, 1))
         return self.textured((0.1, 2), *textures.FAMILIES)
 
-    # Real furniture ------------------------------------------------------------------------------------------------
-
     def real_prop(self, role: str) -> Mesh | None:
         """A real model for a role, standing at the origin, front to -y; None without a library."""
         return None if self.library is None else self.library.draw(role, self)
-
-    # Collecting ----------------------------------------------------------------------------------------------------
 
     def add(self, mesh: Mesh, at: npt.ArrayLike = (0, 0, 0), yaw: float = 0.0) -> None:
         """Put a mesh into the scene."""
@@ -276,7 +260,7 @@ class SceneBuilder:
 
     def move(self, mesh: Mesh, motion: Motion) -> None:
         """Put a mesh that moves into the scene."""
-        self.moving.append(Moving(mesh, motion))
+        self.moving.append((mesh, motion))
 
     def world(
         self, lights: list[Light], ambient: tuple[Colour, Colour], sky: Sky, views: list[View], occlusion: float

@@ -1,4 +1,4 @@
-"""Which surface a ray meets, by Open3D's RaycastingScene (Embree), among still and moving meshes."""
+"""Which surface a ray meets, by Open3D's RaycastingScene (Embree)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import open3d as o3d
 
-from starter.scenes.mesh import Mesh
+from starter.scenes.mesh import Mesh, merge
 from starter.scenes.world import World
 
 Floats = npt.NDArray[np.float32]
@@ -48,32 +48,8 @@ class Hits:
     place: Floats
 
 
-class Geometry:
-    """One mesh in an Embree scene of its own, on one thread."""
-
-    def __init__(self, vertices: Floats, triangles: npt.NDArray[np.int32]) -> None:
-        self.scene = o3d.t.geometry.RaycastingScene(nthreads=1)
-        self.scene.add_triangles(
-            o3d.core.Tensor.from_numpy(np.ascontiguousarray(vertices, np.float32)),
-            o3d.core.Tensor.from_numpy(np.ascontiguousarray(triangles, np.uint32)),
-        )
-
-    def cast(self, rays: Floats) -> Hits:
-        """The nearest hits of (N, 6) rays."""
-        found = self.scene.cast_rays(o3d.core.Tensor.from_numpy(rays), nthreads=1)
-        triangle = found["primitive_ids"].numpy().astype(np.int64)
-        return Hits(found["t_hit"].numpy(), triangle, found["primitive_uvs"].numpy())
-
-    def blocked(self, rays: Floats, far: float) -> npt.NDArray[np.bool_]:
-        """(N,) whether anything is met before `far` lengths of the direction."""
-        blocked: npt.NDArray[np.bool_] = self.scene.test_occlusions(
-            o3d.core.Tensor.from_numpy(rays), 0.0, far, nthreads=1
-        ).numpy()
-        return blocked
-
-
 class Tracer:
-    """All surfaces of a world at a time; triangles count from the still mesh on through the moving ones.
+    """All surfaces of a world at a time, in one Embree scene on one thread.
 
     Attributes:
         normals, uv, material: of all triangles, as in `Mesh`.
@@ -82,49 +58,38 @@ class Tracer:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._still = Geometry(world.still.vertices, world.still.triangles)
-        self._moving: Geometry | None = None
-        meshes = [world.still] + [item.mesh for item in world.moving]
-        self.normals = np.concatenate([mesh.normals for mesh in meshes])
-        self.uv = np.concatenate([mesh.uv for mesh in meshes])
-        self.material = np.concatenate([mesh.material for mesh in meshes])
-        self.tiles = np.concatenate([_density(mesh) for mesh in meshes])
+        whole = merge([world.still, *(mesh for mesh, _ in world.moving)])
+        self._vertices, self._triangles = whole.vertices, np.ascontiguousarray(whole.triangles, np.uint32)
+        self.normals, self.uv, self.material = whole.normals, whole.uv, whole.material
+        self.tiles = _density(whole)
+        self._scene: o3d.t.geometry.RaycastingScene | None = None
         self.set_time(0.0)
 
     def set_time(self, seconds: float) -> None:
         """Put the moving meshes where they are at that time."""
-        if not self._world.moving:
+        if self._scene is not None and not self._world.moving:
             return
-        vertices, triangles, start, first = [], [], 0, len(self._world.still.triangles)
-        for item in self._world.moving:
-            pose = item.pose(seconds)
-            turn = pose[:3, :3].astype(np.float32)
-            vertices.append(item.mesh.vertices @ turn.T + pose[:3, 3].astype(np.float32))
-            triangles.append(item.mesh.triangles + np.int32(start))
-            self.normals[first : first + len(item.mesh.triangles)] = item.mesh.normals @ turn.T
-            start += len(item.mesh.vertices)
-            first += len(item.mesh.triangles)
-        self._moving = Geometry(np.concatenate(vertices), np.concatenate(triangles))
+        vertex, face = len(self._world.still.vertices), len(self._world.still.triangles)
+        for mesh, motion in self._world.moving:
+            placed = mesh.moved(*motion.place(seconds))
+            self._vertices[vertex : vertex + len(mesh.vertices)] = placed.vertices
+            self.normals[face : face + len(mesh.triangles)] = placed.normals
+            vertex, face = vertex + len(mesh.vertices), face + len(mesh.triangles)
+        self._scene = o3d.t.geometry.RaycastingScene(nthreads=1)
+        self._scene.add_triangles(*map(o3d.core.Tensor.from_numpy, (self._vertices, self._triangles)))
 
     def cast(self, origin: Floats, direction: Floats) -> Hits:
         """Nearest hits of rays from `origin` (3,) or (N, 3) along `direction` (N, 3)."""
-        rays = _rays(origin, direction)
-        hits = self._still.cast(rays)
-        if self._moving is None:
-            return hits
-        other = self._moving.cast(rays)
-        nearer = other.distance < hits.distance
-        return Hits(
-            np.where(nearer, other.distance, hits.distance),
-            np.where(nearer, other.triangle + len(self._world.still.triangles), hits.triangle),
-            np.where(nearer[:, None], other.place, hits.place),
-        )
+        assert self._scene is not None
+        found = self._scene.cast_rays(_rays(origin, direction), nthreads=1)
+        triangle = found["primitive_ids"].numpy().astype(np.int64)
+        return Hits(found["t_hit"].numpy(), triangle, found["primitive_uvs"].numpy())
 
     def blocked(self, origin: Floats, direction: Floats, far: float) -> npt.NDArray[np.bool_]:
         """(N,) whether anything is met before `far` lengths of `direction`."""
-        rays = _rays(origin, direction)
-        found = self._still.blocked(rays, far)
-        return found if self._moving is None else found | self._moving.blocked(rays, far)
+        assert self._scene is not None
+        met: npt.NDArray[np.bool_] = self._scene.test_occlusions(_rays(origin, direction), 0.0, far, nthreads=1).numpy()
+        return met
 
     def depth(self, camera: Camera, width: int, height: int) -> Floats:
         """(height, width) z-depth in metres through pixel centres; inf where nothing is."""
@@ -132,10 +97,10 @@ class Tracer:
         return hits.distance.reshape(height, width)
 
 
-def _rays(origin: Floats, direction: Floats) -> Floats:
+def _rays(origin: Floats, direction: Floats) -> o3d.core.Tensor:
     out = np.empty((len(direction), 6), np.float32)
     out[:, :3], out[:, 3:] = origin, direction
-    return out
+    return o3d.core.Tensor.from_numpy(out)
 
 
 def _density(mesh: Mesh) -> Floats:

@@ -11,13 +11,22 @@ from starter.scenes.builder import SceneBuilder
 from starter.scenes.camera_effects import apply_effects, draw_effects, metered
 from starter.scenes.camera_paths import Poses, choose
 from starter.scenes.furniture import FurnitureLibrary
-from starter.scenes.layouts.table import LAYOUTS
+from starter.scenes.layouts.close import clutter, inside, pile, tabletop
+from starter.scenes.layouts.outdoor import nature, plaza, street, structure
+from starter.scenes.layouts.rooms import corridor, kitchen, office, room, store
 from starter.scenes.raycast import Camera
 from starter.scenes.shading import Renderer
 from training.clips import Clip
 from video_depth_anything.errors import UsageError
 
-KINDS = tuple(LAYOUTS)
+KINDS = {
+    layout.__name__: layout
+    for layout in (
+        *(room, kitchen, office, corridor, store),
+        *(tabletop, inside, pile, clutter),
+        *(street, nature, plaza, structure),
+    )
+}
 # Mostly indoors and close, where cameras are held; a seventh outdoors.
 SHARES = {"room": 4, "kitchen": 4, "office": 3, "corridor": 2, "store": 2, "tabletop": 4, "inside": 3}
 MIX = tuple(kind for kind in KINDS for _ in range(SHARES.get(kind, 1)))
@@ -55,7 +64,7 @@ def render_clip(seed: int, options: SceneOptions) -> Clip:
         UsageError: an unknown kind, or no kind.
         ValueError: a size below 1.
     """
-    unknown = [kind for kind in options.kinds if kind not in LAYOUTS]
+    unknown = [kind for kind in options.kinds if kind not in KINDS]
     if unknown or not options.kinds:
         raise UsageError(f"--kinds {' '.join(options.kinds)}: must be some of {', '.join(KINDS)}")
     if min(options.num_frames, options.height, options.width) < 1:
@@ -64,7 +73,7 @@ def render_clip(seed: int, options: SceneOptions) -> Clip:
     draws = [np.random.default_rng([seed, k]) for k in range(5)]
     kind = options.kinds[int(draws[0].integers(len(options.kinds)))]
     library = FurnitureLibrary(options.furniture) if options.furniture else None
-    world = LAYOUTS[kind](SceneBuilder(draws[1], library))
+    world = KINDS[kind](SceneBuilder(draws[1], library))
     if options.clean:
         world = replace(world, sky=replace(world.sky, fog=0.0))
     renderer = Renderer(world, draws[2])

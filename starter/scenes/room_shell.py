@@ -10,9 +10,8 @@ import numpy.typing as npt
 from starter.scenes import shapes
 from starter.scenes.builder import Material, SceneBuilder
 from starter.scenes.mesh import Mesh, floats, merge, rotation_z
-from starter.scenes.motion import Motion
 from starter.scenes.props.outdoor import building, person, tree
-from starter.scenes.world import Light, Sky, View, World
+from starter.scenes.world import Light, Motion, Sky, View, World
 
 
 @dataclass(frozen=True)
@@ -274,4 +273,4 @@ def finish(scene: SceneBuilder, shell: RoomShell, extra: list[View] | None = Non
 def walker(scene: SceneBuilder, half: npt.NDArray[np.float64]) -> None:
     """A person who walks across."""
     start, heading = scene.rng.uniform(-0.8, 0.8, 2) * half, scene.turn()
-    scene.move(person(scene), Motion((*start, 0.0), heading, scene.uniform(0.3, 1.4)))
+    scene.move(person(scene), Motion((*start, 0), heading, scene.uniform(0.3, 1.4)))

@@ -27,11 +27,8 @@ def dot(a: Floats, b: Floats) -> Floats:
 
 def normalised(a: Floats) -> Floats:
     """(N, 3) vectors of length 1."""
-    return a * _inverse(np.sqrt(np.maximum(dot(a, a), 1e-20)))[:, None]
-
-
-def _inverse(a: Floats) -> Floats:
-    return np.reciprocal(a)
+    unit: Floats = np.divide(a, np.sqrt(np.maximum(dot(a, a), np.float32(1e-20)))[:, None], dtype=np.float32)
+    return unit
 
 
 @dataclass(frozen=True)
@@ -95,8 +92,8 @@ class Renderer:
         """Where the rays `seen`, from `origin` (3,) or (N, 3), hit."""
         way = direction[seen]
         point = (origin if origin.ndim == 1 else origin[seen]) + hits.distance[seen, None] * way
-        length = np.sqrt(dot(way, way))
-        way = way * _inverse(length)[:, None]
+        length: Floats = np.sqrt(dot(way, way))
+        way = normalised(way)
         triangle, place = hits.triangle[seen], hits.place[seen]
         normal = normalised(_blend(self.tracer.normals[triangle], place))
         facing = -dot(normal, way)
@@ -240,7 +237,7 @@ def _arrival(light: Light, point: Floats) -> tuple[Floats, Floats]:
     way = target - point
     square = dot(way, way)
     near = np.float32(light.reach**2)
-    falloff = near * _inverse(square + np.float32(0.1) * near)
+    falloff = near / (square + np.float32(0.1) * near)
     return normalised(way), colour * falloff[:, None]
 
 

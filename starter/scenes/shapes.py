@@ -15,9 +15,9 @@ _BOX_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for
 _BOX_FACES = np.array(
     [
         [0, 1, 3], [0, 3, 2], [4, 6, 7], [4, 7, 5], [0, 4, 5], [0, 5, 1],
-        [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3],
+        [2, 3, 7], [2, 7, 6], [0, 2, 6], [0, 6, 4], [1, 5, 7], [1, 7, 3]
     ],
-    np.int32,
+    np.int32
 )  # fmt: skip
 # The two axes across each of these faces, in pairs: x, x, y, y, z, z.
 _BOX_AXES = np.repeat([[1, 2], [0, 2], [0, 1]], 4, axis=0)
@@ -195,7 +195,7 @@ def extrusion(outline: npt.ArrayLike, height: float) -> Mesh:
     i, j = np.arange(n), (np.arange(n) + 1) % n
     faces = [
         np.stack([i, j, j + n], -1), np.stack([i, j + n, i + n], -1),
-        np.stack([j, i, np.full(n, 2 * n)], -1), np.stack([i + n, j + n, np.full(n, 2 * n + 1)], -1),
+        np.stack([j, i, np.full(n, 2 * n)], -1), np.stack([i + n, j + n, np.full(n, 2 * n + 1)], -1)
     ]  # fmt: skip
     return from_triangles(points, np.concatenate(faces))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import cv2
@@ -153,11 +152,29 @@ class Sky:
 
 
 @dataclass(frozen=True)
-class Moving:
-    """A mesh that `pose` puts at its place: seconds to a rigid (4, 4) matrix."""
+class Motion:
+    """Steady motion, exact at any frame rate.
 
-    mesh: Mesh
-    pose: Callable[[float], npt.NDArray[np.float64]]
+    Attributes:
+        start: (3,) place at time 0, metres.
+        heading: direction of motion, radians from x; the object's front (-y) looks along it.
+        speed: metres per second.
+        spin: turn about its own axis, radians per second.
+        bounce: height of hops in metres, `rate` of them per second.
+    """
+
+    start: npt.ArrayLike
+    heading: float
+    speed: float
+    spin: float = 0.0
+    bounce: float = 0.0
+    rate: float = 1.8
+
+    def place(self, seconds: float) -> tuple[npt.NDArray[np.float64], float]:
+        """(3,) offset in metres and turn about z in radians after that many seconds."""
+        hop = self.bounce * abs(np.sin(np.pi * self.rate * seconds))
+        away = np.array([np.cos(self.heading), np.sin(self.heading), 0.0]) * self.speed * seconds
+        return np.asarray(self.start) + away + [0, 0, hop], self.heading + np.pi / 2 + self.spin * seconds
 
 
 @dataclass(frozen=True)
@@ -191,7 +208,7 @@ class World:
     """A scene: meshes, their materials, light, and where the camera may be."""
 
     still: Mesh
-    moving: list[Moving]
+    moving: list[tuple[Mesh, Motion]]
     materials: MaterialTable
     lights: list[Light]
     ambient: tuple[Colour, Colour]

@@ -8,11 +8,10 @@ from starter.scenes import shapes
 from starter.scenes.builder import SceneBuilder
 from starter.scenes.layouts.rooms import box_view
 from starter.scenes.mesh import Floats, floats, merge, random_rotation, rotation_z
-from starter.scenes.motion import Motion
 from starter.scenes.props.indoor import cabinet, furniture, shelf
 from starter.scenes.props.small import SMALL, open_box, small, solid
 from starter.scenes.room_shell import day_sky
-from starter.scenes.world import Light, World
+from starter.scenes.world import Light, Motion, World
 
 
 def close_light(scene: SceneBuilder, reach: float) -> tuple[list[Light], tuple[Floats, Floats]]:
@@ -128,12 +127,7 @@ def clutter(scene: SceneBuilder) -> World:
         at = scene.rng.uniform(-1, 1, 3) * np.array([2.5, 2.5, 1.2]) * scale
         at[2] = at[2] + 1.2 * scale if floating else 0
         if scene.chance(0.1):
-            path = Motion(
-                (float(at[0]), float(at[1]), float(at[2])),
-                scene.turn(),
-                scene.uniform(0, 0.5) * scale,
-                scene.uniform(-2, 2),
-            )
+            path = Motion(at, scene.turn(), scene.uniform(0, 0.5) * scale, scene.uniform(-2, 2))
             scene.move(mesh.moved(rotation=turn), path)
         else:
             scene.still.append(mesh.moved(at, rotation=turn))

@@ -8,10 +8,9 @@ from starter.scenes import shapes
 from starter.scenes.builder import SceneBuilder
 from starter.scenes.layouts.rooms import box_view
 from starter.scenes.mesh import Floats, Mesh, floats, merge
-from starter.scenes.motion import Motion
 from starter.scenes.props.designs import designed
 from starter.scenes.props.outdoor import building, bush, car, fence, person, street_thing, tree
-from starter.scenes.world import Light, Sky, World
+from starter.scenes.world import Light, Motion, Sky, World
 
 Ambient = tuple[Floats, Floats]
 
@@ -165,7 +164,7 @@ def furnish(scene: SceneBuilder, half: float, path: float, length: float) -> Non
         heading = np.pi / 2 * (1 if scene.chance(0.5) else -1) + float(scene.rng.normal(0, 0.3))
         figure = figures[scene.count(0, len(figures) - 1)]
         if scene.chance(0.5):
-            scene.move(figure, Motion((x, y, 0.0), heading, scene.uniform(0.5, 2), 0.0, 0.03, 1.8))
+            scene.move(figure, Motion((x, y, 0.0), heading, scene.uniform(0.5, 2), bounce=0.03))
         else:
             scene.add(figure, (x, y, 0), scene.turn())
     for _ in range(scene.count(0, 2)):
@@ -194,7 +193,7 @@ def nature(scene: SceneBuilder) -> World:
             scene.add(model.scaled(scene.uniform(0.6, 1.4)), (x, y, level(x, y) - 0.05), scene.turn())
     for _ in range(scene.count(0, 4)):
         x, y = scene.rng.uniform(-10, 10, 2)
-        scene.move(person(scene), Motion((float(x), float(y), level(x, y)), scene.turn(), scene.uniform(0, 1.5)))
+        scene.move(person(scene), Motion((x, y, level(x, y)), scene.turn(), scene.uniform(0, 1.5)))
     z = height * 0.3 + scene.uniform(0.5, 2)
     eye = [[-6, -6, z], [6, 6, z + 0.5]]
     views = [box_view(eye, [[-20, -20, z - 2], [20, 20, z + 1]], step=1.2, fov=(45, 90))]
@@ -226,7 +225,7 @@ def plaza(scene: SceneBuilder) -> World:
         r, a = 1 + 16 * scene.uniform(0, 1) ** 1.5, scene.turn()
         x, y = r * np.cos(a), r * np.sin(a)
         if scene.chance(0.4):
-            scene.move(figure, Motion((x, y, 0.0), scene.turn(), scene.uniform(0.2, 1.8), 0.0, 0.03, 1.8))
+            scene.move(figure, Motion((x, y, 0.0), scene.turn(), scene.uniform(0.2, 1.8), bounce=0.03))
         else:
             scene.add(figure, (x, y, 0), scene.turn())
     for _ in range(scene.count(2, 12)):
@@ -269,7 +268,7 @@ def structure(scene: SceneBuilder) -> World:
     wagon = merge([car(scene).scaled(0.6)])
     for _ in range(scene.count(0, 3)):
         at = path[scene.count(0, 89)]
-        scene.move(wagon, Motion((float(at[0]), float(at[1]), float(at[2])), scene.turn(), scene.uniform(1, 8)))
+        scene.move(wagon, Motion(at, scene.turn(), scene.uniform(1, 8)))
     for _ in range(scene.count(0, 12)):
         a = scene.turn()
         scene.add(

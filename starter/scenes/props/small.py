@@ -21,7 +21,7 @@ def open_box(scene: SceneBuilder, size: tuple[float, float, float] | None = None
     walls = [
         shapes.block(low, (w / 2, d / 2, t)),
         shapes.block(low, (-w / 2 + t, d / 2, h)), shapes.block((w / 2 - t, -d / 2, 0), high),
-        shapes.block(low, (w / 2, -d / 2 + t, h)), shapes.block((-w / 2, d / 2 - t, 0), high),
+        shapes.block(low, (w / 2, -d / 2 + t, h)), shapes.block((-w / 2, d / 2 - t, 0), high)
     ]  # fmt: skip
     shell = merge([scene.cover(wall, material) for wall in walls])
     if scene.chance(0.35):
