@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, cast
 
 from .stop import Stop
 
@@ -25,22 +25,17 @@ def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterat
     Raises:
         Stopped: if `stop` is set while an item is waited for. Whatever `items` raises.
     """
-    # An item; or none, and what ended them.
-    results: SimpleQueue[tuple[list[T], BaseException | None]] = SimpleQueue()
+    results: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()  # the latter ends them
     permits = threading.Semaphore(ahead)
     ended = threading.Event()
 
     def work() -> None:
-        error: BaseException | None = None
-        iterator = iter(items)
         try:
+            iterator = iter(items)
             while permits.acquire() and not ended.is_set():
-                results.put(([next(iterator)], None))
-        except StopIteration:
-            pass
-        except BaseException as raised:
-            error = raised
-        results.put(([], error))
+                results.put((next(iterator), None))
+        except BaseException as error:  # StopIteration is one
+            results.put((None, error))
 
     thread = threading.Thread(target=work, name="reader", daemon=True)
     thread.start()
@@ -54,12 +49,12 @@ def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterat
                 except Empty:
                     if stop is not None:
                         stop.check()
-            found, error = result
+            item, error = result
+            if isinstance(error, StopIteration):
+                return
             if error is not None:
                 raise error
-            if not found:
-                return
-            yield found[0]
+            yield cast(T, item)
     finally:
         ended.set()
         permits.release()

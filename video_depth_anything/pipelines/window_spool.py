@@ -7,6 +7,7 @@ import math
 import shutil
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,13 @@ class WindowSpool:
         path = self.folder / "settings.json"
         content = f"{json.dumps(settings, indent=1)}\n".encode()
         if keep and path.is_file() and path.read_bytes() == content:
-            # A crash of the machine may leave a file that was renamed before its content reached the disk.
-            return [i for i in sorted(int(file.stem) for file in self.folder.glob("[0-9]*.npz")) if self._is_whole(i)]
+            there = []
+            for index in sorted(int(file.stem) for file in self.folder.glob("[0-9]*.npz")):
+                # A crash of the machine may leave a file that was renamed before its content reached the disk.
+                with suppress(OutputError):
+                    self.read(index)
+                    there.append(index)
+            return there
         self.remove()
         self.folder.mkdir()
         with whole_file(path) as partial:
@@ -87,10 +93,3 @@ class WindowSpool:
 
     def _path(self, index: int) -> Path:
         return self.folder / f"{index:06d}.npz"
-
-    def _is_whole(self, index: int) -> bool:
-        try:
-            self.read(index)
-        except OutputError:
-            return False
-        return True
