@@ -23,7 +23,7 @@ from .conversion import HLG, PQ, UPRIGHT, Converter
 from .cropping import Crop, container_crop
 from .filters import deinterlaced
 from .frame import Frame
-from .headers import USUAL_RATE, can_copy, check_size, claimed_end, plausible_rate, rate_of, video_stream
+from .headers import USUAL_RATE, can_copy, claimed_end, plausible_rate, rate_of, video_stream
 from .names import printable
 from .reader import Reader
 from .realtime import is_live
@@ -86,7 +86,10 @@ class FileReader(Reader):
         self._container = open_container(location, limits)
         try:
             self._stream = video_stream(self._container, location)
-            check_size(self._stream.width, self._stream.height, limits, location)
+            width, height = self._stream.width, self._stream.height
+            if width * height > limits.max_pixels:
+                most = f"{limits.max_pixels / 1e6:.3g} million pixels; see --max_pixels"
+                raise InputError(f"{printable(location)} has frames of {width}x{height} pixels; the limit is {most}")
             self._prepare()
         except BaseException:
             self._container.close()

@@ -11,7 +11,6 @@ from av.container import InputContainer
 from av.stream import Disposition
 
 from ..errors import InputError
-from .containers import Limits
 from .names import printable
 from .timing import as_rate
 
@@ -27,15 +26,6 @@ def video_stream(container: InputContainer, location: str) -> VideoStream:
         raise InputError(f"cannot read {printable(location)}: not a video, or damaged: {what}")
     default = Disposition.default
     return max(streams, key=lambda s: (bool(s.disposition & default), s.width * s.height, -s.index))
-
-
-def check_size(width: int, height: int, limits: Limits, location: str) -> None:
-    """Refuse frames that are larger than allowed."""
-    if width * height > limits.max_pixels:
-        most = f"{limits.max_pixels / 1e6:.3g} million pixels"
-        raise InputError(
-            f"{printable(location)} has frames of {width}x{height} pixels; the limit is {most}; see --max_pixels"
-        )
 
 
 def claimed_end(container: InputContainer, stream: VideoStream, start: float) -> float | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -141,13 +140,14 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
     """The colours of an OpenEXR file in its display window, square pixels."""
     import OpenEXR
 
-    with _unicode_path(path) as name:
-        with OpenEXR.File(name, separate_channels=True, header_only=True) as file:
+    with path.open("rb") as data:  # the package opens no name that is not valid Unicode
+        with OpenEXR.File(data, separate_channels=True, header_only=True) as file:
             width, height = _sides(file.header()["displayWindow"])
             for header in (file.header(index) for index in range(len(file.parts))):
                 check_pixels(*_sides(header["displayWindow"]), max_pixels)
                 check_pixels(*_sides(header["dataWindow"]), max_pixels)
-        with OpenEXR.File(name, separate_channels=True) as file:
+        data.seek(0)
+        with OpenEXR.File(data, separate_channels=True) as file:
             part, names = _color_part([file.channels(index) for index in range(len(file.parts))])
             header = dict(file.header(part))  # the file's own is emptied when it closes
             planes = [np.asarray(file.channels(part)[name].pixels, dtype=np.float32) for name in names]
@@ -188,17 +188,3 @@ def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:
     if not any(parts):
         raise ImageError("it is truncated, or its pixels are damaged")
     raise ImageError(f"it has no channels R, G, B or Y, only {', '.join(name for names in parts for name in names)}")
-
-
-@contextmanager
-def _unicode_path(path: Path) -> Iterator[str]:
-    """A name for a file that is valid Unicode, as OpenEXR wants it."""
-    try:
-        str(path).encode()
-    except UnicodeEncodeError:
-        with tempfile.TemporaryDirectory() as folder:
-            link = Path(folder) / "image.exr"
-            link.symlink_to(path.absolute())
-            yield str(link)
-        return
-    yield str(path)

@@ -37,16 +37,13 @@ SAY_NOTHING = {"", "frame", "frames", "image", "images", "img", "out", "output",
 
 @dataclass(frozen=True)
 class Input:
-    """One run's input: a video at `location`, `images` in order, or a camera whose number is the location.
+    """One run's input: a video at `location`, `images` in order, or a camera whose number is the location."""
 
-    `name` is what its outputs are called. `fault` says why it cannot be opened, where that is known beforehand.
-    """
-
-    name: str
+    name: str  # what its outputs are called
     location: str
     images: tuple[Path, ...] = ()
     camera: bool = False
-    fault: str = ""
+    fault: str = ""  # why it cannot be opened, where that is known beforehand
 
     @property
     def shown(self) -> str:
@@ -74,11 +71,8 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
 
     An argument is a video file, a folder of images, a pattern (images that match are one input, videos one each), an
     image, a network address, or `-` for a list of these on standard input, one a line; with `cameras` also a camera's
-    number. Numbered images that follow each other are one input, as a shell gives them for a pattern.
-
-    Raises:
-        InputError: if the only argument is a folder or a pattern that holds no images or videos; one of several is
-            found out when it is opened, as a missing file is. If standard input is no list.
+    number. Numbered images that follow each other are one input, as a shell gives them for a pattern. InputError if the
+    only argument is a folder or a pattern that holds nothing; of several, each fails when it is opened.
     """
     inputs: list[Input] = []
     groups = _grouped(map(_as_path, listed(arguments)))
@@ -126,21 +120,16 @@ def listed(arguments: Iterable[str]) -> Iterator[str]:
 
 def _standard_input() -> str:
     """All of standard input, without a byte-order mark; bytes that are no UTF-8 stay what they are in names."""
-    stream = getattr(sys.stdin, "buffer", None)
-    if stream is None:
-        return sys.stdin.read().removeprefix("\ufeff")
-    text = _decoded_list(bytes(stream.read()))
+    data = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else os.fsencode(sys.stdin.read())
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes lists
+        text = data.decode("utf-16", "replace")
+    elif b"\0" in data:  # the same without the mark
+        text = data.decode("utf-16-be" if data.startswith(b"\0") else "utf-16-le", "replace")
+    else:
+        text = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
     if "\0" in text:  # which no name holds
         raise InputError("standard input is not a list of names; to read a video from it, pass /dev/stdin instead of -")
     return text
-
-
-def _decoded_list(data: bytes) -> str:
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes lists
-        return data.decode("utf-16", "replace")
-    if b"\0" in data:  # the same without the mark
-        return data.decode("utf-16-be" if data.startswith(b"\0") else "utf-16-le", "replace")
-    return os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
 
 
 def _grouped(arguments: Iterable[str]) -> list[list[str]]:
@@ -178,23 +167,14 @@ def _expand(group: list[str]) -> list[Input]:
                 f"the folder {printable(argument)} contains no images; pass a video file, or a pattern such as '*.mp4'"
             )
         return [Input(path.resolve().name, argument, images)]
-    if not path.exists() and is_pattern(argument):
-        return _expand_pattern(argument)
-    if is_image(path) and path.exists():
-        return [Input(path.stem, argument, (path,))]
-    return [Input(path.stem, argument)]
-
-
-def _expand_pattern(pattern: str) -> list[Input]:
-    found = matching(pattern)
+    if path.exists() or not is_pattern(argument):
+        return [Input(path.stem, argument, (path,) if is_image(path) and path.exists() else ())]
+    found = matching(argument)
     images = images_among(found)
     videos = sorted((p for p in found if p.is_file() and p not in images), key=natural_key)
     if not images and not videos:
-        raise InputError(f"no file matches {printable(pattern)}")
-    inputs = [Input(video.stem, str(video)) for video in videos]
-    if images:
-        inputs.insert(0, _images_input(pattern, images))
-    return inputs
+        raise InputError(f"no file matches {printable(argument)}")
+    return ([_images_input(argument, images)] if images else []) + [Input(video.stem, str(video)) for video in videos]
 
 
 def _images_input(location: str, images: tuple[Path, ...]) -> Input:

@@ -83,10 +83,8 @@ class Newest:
 
     def _paused(self, until: float) -> bool:
         """Wait until then, and return whether the run ended meanwhile."""
-        while (left := until - time.monotonic()) > 0:
-            if self._wait is None:
-                return self._stop.wait(left)
-            if self._wait(min(left, GLANCE)) or self._stop.is_set():
+        while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
+            if (self._wait or self._stop.wait)(min(left, GLANCE)):
                 return True
         return self._stop.is_set()
 

@@ -18,16 +18,11 @@ MISORDERED, MISORDERED_SECONDS = 2.5, 0.1
 
 
 class Joint(NamedTuple):
-    """Where two recordings were joined.
+    """Where two recordings were joined; times are in seconds."""
 
-    Attributes:
-        before, after: the stream's own times, in seconds, of the last frame of the one and the first of the other.
-        offset: what is added to the own times from there on.
-    """
-
-    before: float
-    after: float
-    offset: float
+    before: float  # the stream's own time of the last frame of the one
+    after: float  # and of the first frame of the other
+    offset: float  # what is added to the own times from there on
 
 
 class StreamClock:
@@ -62,17 +57,15 @@ class StreamClock:
 
     def seconds(self, pts: int | None, dts: int | None, duration: int | None) -> float:
         """When a frame is shown, in seconds of the stream's own count, joined where it jumps; stamps are in ticks."""
-        stamp = dts
-        if not self._by_dts:
-            if dts is not None:
-                self._misordered_dts += self._last_dts is not None and dts <= self._last_dts
-                self._last_dts = dts
-            if pts is not None:
-                self._misordered_pts += self._last_pts is not None and pts <= self._last_pts
-                self._last_pts = pts
-            # The last frames have no decoding stamps; the others' presentation stamps tell whether theirs are right.
-            if pts is not None and (self._last_dts is None or self._misordered_pts <= self._misordered_dts):
-                stamp = pts
+        if dts is not None:
+            self._misordered_dts += self._last_dts is not None and dts <= self._last_dts
+            self._last_dts = dts
+        if pts is not None:
+            self._misordered_pts += self._last_pts is not None and pts <= self._last_pts
+            self._last_pts = pts
+        # The last frames have no decoding stamps; the others' presentation stamps tell whether theirs are right.
+        right = self._last_dts is None or self._misordered_pts <= self._misordered_dts
+        stamp = pts if pts is not None and right and not self._by_dts else dts
         last = self._last
         if stamp is None:
             time = 0.0 if last is None else last + self._last_duration
@@ -94,8 +87,8 @@ class StreamClock:
             return time
         following = last + self._last_duration
         if not self.joints:
-            where = f"{printable(self._location)}: its timestamps jump by {step:.6g} seconds"
-            logger.warning("%s; the parts are joined", where)
+            text = "%s: its timestamps jump by %.6g seconds; the parts are joined"
+            logger.warning(text, printable(self._location), step)
         self.joints.append(Joint(last - self._offset, own, following - own))
         self._offset = following - own
         return following
@@ -111,13 +104,14 @@ class JoinedClock:
 
     def seconds(self, own: float) -> float:
         """The joined time for the stream's own time, in seconds; of one packet after the other."""
-        while self._passed < len(self._joints) and self._is_behind(self._joints[self._passed], own):
+        for joint in self._joints[self._passed :]:
+            if joint.after > joint.before:
+                passed = own > (joint.before + joint.after) / 2
+            else:
+                passed = self._last is not None and own - self._last < (joint.after - joint.before) / 2
+            if not passed:
+                break
             self._passed += 1
             self._last = None
         self._last = own
         return own + (self._joints[self._passed - 1].offset if self._passed else 0.0)
-
-    def _is_behind(self, joint: Joint, own: float) -> bool:
-        if joint.after > joint.before:
-            return own > (joint.before + joint.after) / 2
-        return self._last is not None and own - self._last < (joint.after - joint.before) / 2

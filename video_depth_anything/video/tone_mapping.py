@@ -126,13 +126,11 @@ class ToneMapper:
     def map(self, frame: VideoFrame) -> VideoFrame:
         """A frame of HDR signals in `FORMAT` to one of sRGB signals in the same format."""
         if self._graph is None or self._size != (frame.width, frame.height):
-            self._graph, self._size = self._make_graph(frame), (frame.width, frame.height)
+            self._size = frame.width, frame.height
+            with tempfile.TemporaryDirectory() as folder:
+                path = Path(folder) / "table.cube"
+                rows = map("%.6f %.6f %.6f".__mod__, map(tuple, self._table.tolist()))
+                path.write_text("\n".join((f"LUT_3D_SIZE {TABLE_SIDE}", *rows, "")))
+                self._graph = filter_graph(frame, "lut3d", file=str(path), interp="tetrahedral")
         self._graph.vpush(frame)
         return self._graph.vpull()
-
-    def _make_graph(self, frame: VideoFrame) -> Graph:
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / "table.cube"
-            rows = map("%.6f %.6f %.6f".__mod__, map(tuple, self._table.tolist()))
-            path.write_text("\n".join((f"LUT_3D_SIZE {TABLE_SIDE}", *rows, "")))
-            return filter_graph(frame, "lut3d", file=str(path), interp="tetrahedral")
