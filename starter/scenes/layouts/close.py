@@ -6,11 +6,10 @@ import numpy as np
 
 from starter.scenes import shapes
 from starter.scenes.builder import SceneBuilder
-from starter.scenes.layouts.rooms import box_view
 from starter.scenes.mesh import Floats, floats, merge, random_rotation, rotation_z
 from starter.scenes.props.indoor import cabinet, furniture, shelf
 from starter.scenes.props.small import SMALL, open_box, small, solid
-from starter.scenes.room_shell import day_sky
+from starter.scenes.room_shell import box_view, day_sky
 from starter.scenes.world import Light, Motion, World
 
 

@@ -6,10 +6,10 @@ import numpy as np
 
 from starter.scenes import shapes
 from starter.scenes.builder import SceneBuilder
-from starter.scenes.layouts.rooms import box_view
 from starter.scenes.mesh import Floats, Mesh, floats, merge
 from starter.scenes.props.designs import designed
 from starter.scenes.props.outdoor import building, bush, car, fence, person, street_thing, tree
+from starter.scenes.room_shell import box_view
 from starter.scenes.world import Light, Motion, Sky, World
 
 Ambient = tuple[Floats, Floats]
