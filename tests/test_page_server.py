@@ -235,6 +235,11 @@ def test_malformed_requests_are_refused_in_a_line(server: Server) -> None:
         status, answer = visitor.press("press", [{"path": path}, *good[1:]])
         assert (status, answer["error"]) == (404, "This video is no longer on the server. Upload it again.")
     assert visitor.ask("POST", PRESS, " " * 100_000, **JSON)[0] == 413
+    visitor.headers["Cookie"] = login(server)  # and none of the page's own
+    for function, data in (("press", good), ("cancel", []), ("show_relief", [0.5])):
+        status, answer = visitor.press(function, data)
+        assert status == 200
+        assert "This page needs its cookie" in str(answer["data"])
     assert "Traceback" not in server.log.read_text()
 
 

@@ -18,7 +18,7 @@ from video_depth_anything.pipelines.options import RunOptions
 from video_depth_anything.web.jobs import Job, JobQueue
 from video_depth_anything.web.messages import Refusal
 from video_depth_anything.web.upload_form import file_name
-from video_depth_anything.web.visitors import INCOMING, LOCK, PUBLIC, Visitor, Visitors, remove_dead_pages
+from video_depth_anything.web.visitors import INCOMING, PUBLIC, Visitor, Visitors, remove_dead_pages
 
 ROOT = Path(__file__).resolve().parents[1]
 A, B = "a" * 64, "b" * 64
@@ -132,15 +132,6 @@ def test_files_stay_for_a_while_after_the_last_sign_of_life(
     assert not kept.exists()
     assert present.folder.exists()
     assert visitors.find(A) is None
-
-
-def test_what_gradio_leaves_is_removed(visitors: Visitors) -> None:
-    old, new = visitors.root / "part", visitors.root / "folder"
-    old.write_bytes(b"half")
-    new.mkdir()
-    os.utime(old, (time.time() - 700,) * 2)
-    visitors.sweep()
-    assert sorted(path.name for path in visitors.root.iterdir()) == sorted([LOCK, PUBLIC, INCOMING, "folder"])
 
 
 def test_a_dead_page_leaves_nothing_and_a_living_one_is_left_alone(tmp_path: Path) -> None:

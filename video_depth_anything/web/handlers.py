@@ -140,10 +140,13 @@ class Handlers:
 
     def show_relief(self, share: float | None, request: gr.Request) -> Any:
         """Show the frame at this position (0 to 1) of the result in 3D."""
-        result = self._visitor(request).result
-        if result is None or result.relief is None:
-            return gr.skip()
-        path, (around, down, distance) = result.relief.glb(share or 0.0)
+        try:
+            result = self._visitor(request).result
+            if result is None or result.relief is None:
+                return gr.skip()
+            path, (around, down, distance) = result.relief.glb(share or 0.0)
+        except Exception as error:
+            return gr.update(label=message_of(error))
         label = f"Drag to look around; {'in metres' if result.relief.metric else 'true up to scale'}"
         # The file last: Gradio's viewer drops it when another property is set afterwards.
         return gr.update(label=label, camera_position=(around, down, BEHIND * distance), value=str(path))
@@ -164,7 +167,7 @@ class Handlers:
 
     def _view(self, visitor: Visitor, brief: bool = False) -> View:
         """All that a visitor sees; brief: only the status while a job is active."""
-        job, result, active = visitor.job, visitor.result, visitor.busy()
+        job, result, active = visitor.job, visitor.result, visitor.active_job() is not None
         view: View = {"status": self._status(job), "timer": gr.update(active=active)}
         if brief and active:
             return view

@@ -43,8 +43,8 @@ class Visitor:
         made.mkdir(parents=True)
         return made
 
-    def busy(self) -> bool:
-        return self.job is not None and self.job.active()
+    def active_job(self) -> Job | None:
+        return self.job if self.job is not None and self.job.active() else None
 
     def keep(self, job: Job) -> None:
         """Keep a job's result and remove the previous one."""
@@ -54,11 +54,11 @@ class Visitor:
 
     def reserved(self) -> float:
         """Bytes that uploads and the active job may still write."""
-        return self.uploading + (self.job.disk if self.job is not None and self.job.active() else 0)
+        return self.uploading + (job.disk if (job := self.active_job()) else 0)
 
     def used(self) -> int:
         """Bytes on disk, without the active job's files: they are part of `reserved`."""
-        writing = str(self.job.folder) if self.job is not None and self.job.active() else ""
+        writing = str(job.folder) if (job := self.active_job()) else ""
         total = 0
         for folder, inner, names in os.walk(self.folder):
             if folder == writing:
@@ -127,7 +127,7 @@ class Visitors:
         False if it does not fit. The visitor's oldest uploads go first if there is too little.
         """
         with self._lock:
-            if job is not None and visitor.busy():
+            if job is not None and visitor.active_job():
                 raise Refusal("Another video of yours is being computed. Wait until it is done, or cancel it.")
             kept = {one.video.parent for one in (visitor.job, visitor.result, job) if one is not None}
             uploads = [path for path in visitor.folder.glob("upload*") if path not in kept]
@@ -155,15 +155,9 @@ class Visitors:
                 gone = now - visitor.seen
                 if visitor.job is not None and gone > (ABSENT_SECONDS if others_wait else KEPT_SECONDS):
                     visitor.job.stop.set("the visitor left")
-                if gone > KEPT_SECONDS and not (visitor.busy() or visitor.uploading):
+                if gone > KEPT_SECONDS and not (visitor.active_job() or visitor.uploading):
                     del self._known[cookie]
                     shutil.rmtree(visitor.folder, ignore_errors=True)
-        # Temporary files that Gradio leaves behind.
-        known = {visitor.folder.name for visitor in self._known.values()} | {PUBLIC, INCOMING, LOCK}
-        for path in self.root.glob("*"):
-            with contextlib.suppress(OSError):
-                if path.name not in known and time.time() - path.stat().st_mtime > KEPT_SECONDS:
-                    shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink()
 
     def close(self) -> None:
         self._held.release()
