@@ -109,11 +109,7 @@ class OutputOptions:
     colormap: str = option("inferno", "a matplotlib colour map", metavar="NAME")
     grayscale: bool = option(False, "depth video in gray instead of colours")
     vis_range: VisRange = option(
-        VisRange(),
-        "video, percentile or two numbers",
-        VisRange.parse,
-        nargs="+",
-        metavar="RANGE",
+        VisRange(), "video, percentile or two numbers", VisRange.parse, nargs="+", metavar="RANGE"
     )
     depth: DepthForm = option(
         "raw",
@@ -121,21 +117,13 @@ class OutputOptions:
         choices=("raw", "normalized", "inverted"),
     )
     depth_range: tuple[float, float] | None = option(
-        None,
-        "value range to use instead of the video's own",
-        rising_numbers,
-        nargs=2,
-        metavar=("LOW", "HIGH"),
+        None, "value range to use instead of the video's own", rising_numbers, nargs=2, metavar=("LOW", "HIGH")
     )
     png16_scale: Literal["video", "frame"] = option(
-        "video",
-        "value range of 16-bit images of relative depth",
-        choices=("video", "frame"),
+        "video", "value range of 16-bit images of relative depth", choices=("video", "frame")
     )
     stereo: Literal["half", "full", "tab", "anaglyph"] = option(
-        "half",
-        "layout of the two views in sbs",
-        choices=("half", "full", "tab", "anaglyph"),
+        "half", "layout of the two views in sbs", choices=("half", "full", "tab", "anaglyph")
     )
     stereo_depth: float = option(2.0, "parallax, in percent of the width", number_up_to(20), metavar="PERCENT")
     stereo_plane: float = option(0.5, "depth at the screen, 1: nearest", number_up_to(1), metavar="SHARE")
@@ -162,12 +150,7 @@ class CameraOptions:
         None, "horizontal field of view, sets the focal length", field_of_view, metavar="DEGREES"
     )
     principal_point: tuple[float, float] | None = option(
-        None,
-        "default: the image centre",
-        two_numbers,
-        name="principal-point",
-        nargs=2,
-        metavar=("X", "Y"),
+        None, "default: the image centre", two_numbers, name="principal-point", nargs=2, metavar=("X", "Y")
     )
     every: int = option(1, "write a cloud for every Nth frame", positive_int, name="ply_every", metavar="N")
     stride: int = option(1, "take every Pth row and column", positive_int, name="ply_stride", metavar="P")

@@ -18,8 +18,7 @@ from ..video.inputs import Input
 from ..video.names import printable
 from ..video.options import FrameRange
 from ..video.sequences import around_numbers, numbered
-from ..video.sound import AudioTrack
-from ..video.sound_streams import NO_SOUND
+from ..video.sound import NO_SOUND, AudioTrack
 from ..video.source import Source
 from ..video.writer import check_codec
 from .base import Numbering, OutputWriter, RunInfo, abort_all

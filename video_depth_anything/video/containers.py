@@ -1,18 +1,22 @@
-"""Opening what may hold a video, within limits: a file, an address, a pipe or a device."""
+"""Opening what may hold a video, within limits: a file, an address, a pipe or a device; and what its header says."""
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
 
 import av
+from av import VideoStream
 from av.container import InputContainer
+from av.stream import Disposition
 
 from ..errors import InputError
 from .names import printable
@@ -146,3 +150,47 @@ class PatientPipe:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def video_stream(container: InputContainer, location: str) -> VideoStream:
+    """The video that players show: the largest, the one marked as default before others; never a cover."""
+    pictures = Disposition.attached_pic | Disposition.timed_thumbnails
+    streams = [s for s in container.streams.video if not s.disposition & pictures and s.codec_context is not None]
+    if not streams:
+        what = "it has sound but no video stream" if container.streams.audio else "it has no video stream"
+        raise InputError(f"cannot read {printable(location)}: not a video, or damaged: {what}")
+    default = Disposition.default
+    return max(streams, key=lambda s: (bool(s.disposition & default), s.width * s.height, -s.index))
+
+
+def claimed_end(container: InputContainer, stream: VideoStream, start: float) -> float | None:
+    """When the video ends by the header, in seconds since the file's start; None if the header does not say."""
+    if stream.duration and stream.time_base:
+        return start + float(stream.duration * stream.time_base)
+    # The container's length may be that of the sound.
+    length = (container.duration or 0) / 1e6 if len(container.streams) == 1 else 0.0
+    for key, value in stream.metadata.items():  # Matroska's statistics tags
+        clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", value) if key.upper().startswith("DURATION") else None
+        if clock is not None:
+            hours, minutes, seconds = map(float, clock.groups())
+            length = hours * 3600 + minutes * 60 + seconds
+    # Matroska and FLV count it from 0 and not from the file's start.
+    begins = (container.start_time or 0) / 1e6
+    from_zero = container.format.name in ("matroska,webm", "flv") and begins < length
+    return (length - begins if from_zero else length) or None
+
+
+def stated_rate(stream: VideoStream, bare: bool) -> Fraction | None:
+    """The frame rate by the header, if it can be true: one frame an hour at least, 1000 a second at most."""
+    rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
+    if bare:  # then the average is the library's default, and the guess is what the stream's headers say
+        rates.insert(0, stream.guessed_rate)
+    return next((Fraction(rate) for rate in rates if rate is not None and Fraction(1, 3600) <= rate <= 1000), None)
+
+
+def can_copy(stream: VideoStream) -> bool:
+    """Whether a stream is what our own videos are: H.264 of 8 bits with 4:2:0 chroma, in the form that MP4 holds."""
+    context = stream.codec_context
+    square = stream.sample_aspect_ratio in (None, 0, 1)
+    in_mp4 = (context.extradata or b"")[:1] == b"\x01"
+    return context.name == "h264" and context.pix_fmt == "yuv420p" and square and in_mp4

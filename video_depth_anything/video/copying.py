@@ -14,7 +14,7 @@ import av
 from av.container import InputContainer
 
 from ..errors import InputError, OutputError
-from .headers import video_stream
+from .containers import video_stream
 from .names import printable
 from .sound import AudioTrack, Sound
 from .writer import BEHIND, TickClock, VideoWriter, open_mp4

@@ -18,18 +18,18 @@ from av.container import InputContainer
 from av.stream import Discard
 
 from ..errors import BrokenOffError, InputError
-from .containers import USUAL_LIMITS, Limits, is_address, open_container, reading_error
+from .containers import can_copy, claimed_end, is_address, open_container, reading_error, stated_rate, video_stream
 from .conversion import HLG, PQ, UPRIGHT, Converter
-from .cropping import Crop, container_crop
+from .cropping import container_crop
 from .filters import deinterlaced
 from .frame import Frame
-from .headers import USUAL_RATE, can_copy, claimed_end, plausible_rate, rate_of, video_stream
 from .names import printable
+from .options import USUAL_LIMITS, Limits
 from .reader import Reader
 from .realtime import is_live
-from .sound_streams import plays_between
+from .sound import plays_between
 from .stream_clock import StreamClock
-from .timing import ROUNDED, as_rate
+from .timing import ROUNDED, USUAL_RATE, as_rate, rate_of
 
 logger = logging.getLogger(__name__)
 
@@ -97,19 +97,15 @@ class FileReader(Reader):
 
     def _prepare(self) -> None:
         stream = self._stream
-        self._is_file = Path(self._location).is_file()
-        self._crop: Crop | None = None
-        if self._is_file:
-            kind, path = self._container.format.name, Path(self._location)
-            self._crop = container_crop(path, kind, stream.index, stream.width, stream.height)
+        path = Path(self._location)
+        self._is_file = path.is_file()
+        kind, width, height = self._container.format.name, stream.width, stream.height
+        self._crop = container_crop(path, kind, stream.index, width, height) if self._is_file else None
         self.copyable = self._is_file and can_copy(stream) and self._crop is None
         flags = self._container.format.flags
         # Ogg tells its length all the same.
-        self._may_restart = bool(flags & MAY_RESTART) and self._container.format.name != "ogg"
-        self._may_restart |= is_address(self._location)
-        rates = stream.average_rate, stream.guessed_rate, stream.base_rate
-        # Of a bare stream, the average is the library's default and the guess is what its headers say.
-        stated = plausible_rate(*((rates[1], *rates) if flags & NO_TIMES else rates))
+        self._may_restart = (bool(flags & MAY_RESTART) and kind != "ogg") or is_address(self._location)
+        stated = stated_rate(stream, bool(flags & NO_TIMES))
         has_length = bool(self._container.duration or stream.duration or self._container.size > 0)
         self.live = is_live(self._location, has_length, self._chosen_live)
         self.made_up_clock = self.live and bool(flags & NO_TIMES)
@@ -126,8 +122,7 @@ class FileReader(Reader):
         frames = None if self._claimed is None else round((self._claimed - self._start) * stated)
         self.fps = as_rate(float(stated), frames)
         self.expected_frames = frames or stream.frames or None
-        size = self._container.size if self._container.format.name == "mpegts" else None
-        if size is not None and self.expected_frames is not None and self.expected_frames > size / TS_PACKET:
+        if kind == "mpegts" and (self.expected_frames or 0) > self._container.size / TS_PACKET:
             self.expected_frames = None  # the file is not large enough for them
 
     def _set_up(self, container: InputContainer, stream: VideoStream) -> None:

@@ -65,11 +65,7 @@ class Selection:
         None, "whether the input is live (default: yes unless it has a length or is a file)", bool
     )
     reconnect: bool = option(False, "reopen a live source that was lost", compared=False)
-    colorspace: Colorspace = option(
-        "auto",
-        "of images; auto: by format",
-        choices=COLORSPACES,
-    )
+    colorspace: Colorspace = option("auto", "of images; auto: by format", choices=COLORSPACES)
 
     def __post_init__(self) -> None:
         if self.end is not None and self.end <= self.start:
@@ -80,27 +76,14 @@ class Selection:
 class Limits:
     """What an input may ask for.
 
-    Attributes:
-        trusted: whether the input comes from the person who runs the program. If not, it must be a file of a container
-            that holds all its data itself: no address, and no playlist, which would make the program read other files.
-        max_pixels: height times width of a frame; compared with the header before anything is decoded.
-        timeout: seconds in which an address, a pipe or a device has to say something.
+    If it is not `trusted`, it must be a file of a container that holds all its data itself: no address, no playlist,
+    which would make the program read other files. Sizes are compared with the header before anything is decoded.
     """
 
     trusted: bool = True
-    max_pixels: int = option(
-        MAX_PIXELS,
-        "refuse larger frames",
-        positive_int,
-        metavar="N",
-        compared=False,
-    )
+    max_pixels: int = option(MAX_PIXELS, "refuse larger frames", positive_int, metavar="N", compared=False)
     timeout: float = option(
-        TIMEOUT,
-        "how long an input may stay silent",
-        positive_float,
-        metavar="SECONDS",
-        compared=False,
+        TIMEOUT, "how long an input may stay silent", positive_float, metavar="SECONDS", compared=False
     )
 
 

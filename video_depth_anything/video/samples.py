@@ -19,15 +19,9 @@ MOST_DECODED = 600
 
 
 def sample_frames(location: str | Path, count: int) -> Iterator[npt.NDArray[np.uint8]]:
-    """Frames at equal distances in time.
+    """Up to `count` frames (H, W, 3) uint8 RGB of a video or image file, at equal distances in time.
 
-    Args:
-        location: a video or image file. Of anything else there are none, nor of what cannot be decoded: whoever needs
-            every frame reads the video, and is told what is wrong with it.
-        count: how many at most.
-
-    Yields:
-        (H, W, 3) uint8 RGB.
+    There are none of anything else, nor of what cannot be decoded: whoever reads all of it is told what is wrong.
     """
     if is_address(str(location)) or not Path(location).is_file():
         return

@@ -1,30 +1,41 @@
-"""Sound that goes along with a video: copied packet by packet where the container can hold it, else encoded as AAC."""
+"""Sound that goes along with a video: copied packet by packet where MP4 can hold it, else encoded as AAC."""
 
 from __future__ import annotations
 
+import io
 import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain, islice
+from itertools import chain, islice, takewhile
 from math import inf
 from pathlib import Path
 from typing import Any, cast
 
 import av
 from av import AudioCodecContext, AudioFrame, AudioStream, Packet
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.filter import Graph
+from av.stream import Disposition
 
 from ..errors import InputError
-from .containers import is_address
+from .containers import is_address, open_container
 from .names import printable
-from .sound_streams import NO_SOUND, TRIED_PACKETS, goes_into_mp4, open_sound, sound_stream
 from .stream_clock import JoinedClock, Joint
 
 logger = logging.getLogger(__name__)
 
+# Packets after which sound that has not given a sample is taken for empty.
+TRIED_PACKETS = 200
+# Packets that show that sound plays; one or two may be stray.
+SEVERAL = 3
+# What MP4 holds and players play. It could hold PCM and others too, which few play.
+COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
+# Formats without a list of their streams, and how far into them is looked for one: bytes, and microseconds.
+LATE_STREAMS = {"flv", "mpegts", "mpeg"}
+DEEP_LOOK = {"probesize": str(64 << 20), "analyzeduration": str(10**9)}
+NO_SOUND = "it has no sound"
 # Layouts that the AAC encoder knows and that are kept; the others become stereo.
 KEPT_LAYOUTS = {"mono", "stereo", "5.1", "5.1(side)", "7.1"}
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
@@ -220,3 +231,50 @@ def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
     target.codec_context.layout = name
     target.codec_context.bit_rate = BITS_A_SECOND
     return target
+
+
+def open_sound(location: str) -> InputContainer:
+    """A file opened for its sound, which in some formats shows up only where it begins."""
+    container = open_container(location)
+    if container.streams.audio or container.format.name not in LATE_STREAMS:
+        return container
+    container.close()
+    return open_container(location, options=DEEP_LOOK)
+
+
+def sound_stream(container: InputContainer) -> AudioStream:
+    """The sound that players play: the one marked as default, or the first."""
+    streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
+    if not streams:
+        raise InputError("its codec is not supported" if container.streams.audio else NO_SOUND)
+    return max(streams, key=lambda s: (bool(s.disposition & Disposition.default), -s.index))
+
+
+def goes_into_mp4(stream: AudioStream) -> bool:
+    """Whether MP4 takes the packets as they are, and players play them then."""
+    if stream.codec.canonical_name not in COPIED:
+        return False
+    trial = av.open(io.BytesIO(), "w", format="mp4")
+    try:
+        trial.add_stream_from_template(stream)
+        trial.start_encoding()
+    except (av.FFmpegError, ValueError):
+        return False  # MP3 of 8 kHz, for one
+    finally:
+        with suppress(av.FFmpegError, ValueError):  # a file without packets may be refused for that
+            trial.close()
+    return True
+
+
+def plays_between(location: str, before: float, after: float) -> bool:
+    """Whether a file has sound between two times, in seconds of its own count; False where that cannot be found out."""
+    try:
+        with closing(open_container(location)) as container:
+            stream = sound_stream(container)
+            tick = stream.time_base or Fraction(1, 1000)
+            container.seek(round((before + 1) / tick), stream=stream)
+            times = (float((packet.pts or 0) * tick) for packet in islice(container.demux(stream), TRIED_PACKETS))
+            # What comes after the picture has gone on belongs to another recording, whatever its times.
+            return sum(before + 1 < time for time in takewhile(lambda time: time < after - 1, times)) > SEVERAL
+    except Exception:  # of whatever kind: nothing depends on it but this question
+        return False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ LARGEST_DENOMINATOR = 100_000
 LAST_FRAME = 0.49
 # Seconds by which files round times.
 ROUNDED = 1e-3
+# What a file that states no rate, and shows none, is taken to have.
+USUAL_RATE = Fraction(25)
 
 
 def as_rate(fps: float, frames: int | None = None) -> Fraction:
@@ -39,6 +42,12 @@ def as_rate(fps: float, frames: int | None = None) -> Fraction:
     rate = Fraction(fps).limit_denominator(LARGEST_DENOMINATOR)
     # Headers that are damaged say days for a frame; containers hold numbers of 32 bits.
     return rate or Fraction(1, min(round(1 / fps), 2**31 - 1))
+
+
+def rate_of(times: list[float]) -> Fraction:
+    """The rate that these times show: by their median step, which a pause does not move."""
+    steps = sorted(after - before for before, after in pairwise(times) if after > before)
+    return as_rate(1 / steps[len(steps) // 2]) if steps else USUAL_RATE
 
 
 def parse_target_fps(target_fps: float | str | Fraction) -> Fraction | None:
