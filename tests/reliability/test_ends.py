@@ -72,7 +72,8 @@ def test_an_interruption_over_finished_results(again: Path, checkpoint: Path, nu
     assert 2 <= count < 400
     assert len(list((out / "clip_interrupted_depths_exr").iterdir())) == count
     assert "is complete and is kept; this run's outputs are named clip_interrupted" in result.err
-    assert f"interrupted: wrote {Path('outputs') / 'clip_interrupted_vis.mp4'}" in result.out + result.err
+    said = result.out + result.err
+    assert "interrupted: wrote " in said and str(Path("outputs") / "clip_interrupted_vis.mp4") in said
     assert left(out) == set()
 
 
