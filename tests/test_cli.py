@@ -15,9 +15,9 @@ from test_run import ROOT, SMALL, shown
 
 from video_depth_anything import __version__
 from video_depth_anything.checkpoint import STARTER
-from video_depth_anything.cli.arguments import inputs_of, run_options, run_parser, streaming_options
+from video_depth_anything.cli.arguments import inputs_of, options_in, run_parser
 from video_depth_anything.cli.main import main
-from video_depth_anything.pipelines.options import ModelOptions, RunOptions
+from video_depth_anything.pipelines.options import ModelOptions, RunOptions, StreamingOptions
 from video_depth_anything.pipelines.setup import load_network
 
 
@@ -29,7 +29,7 @@ def vda(*words: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str
 
 def parsed(*words: str) -> RunOptions:
     parser = run_parser("vda run", None)
-    return run_options(parser.parse_args(words))
+    return options_in(RunOptions, parser.parse_args(words))
 
 
 def test_version_and_help() -> None:
@@ -50,7 +50,7 @@ def test_inputs_may_come_with_and_without_a_flag() -> None:
     parser = run_parser("vda run", None)
     args = parser.parse_args(["a.mp4", "-i", "b.mp4", "c.mp4", "-o", "x"])
     assert inputs_of(args) == ["a.mp4", "b.mp4", "c.mp4"]
-    assert run_options(args).outputs.folder == Path("x")
+    assert options_in(RunOptions, args).outputs.folder == Path("x")
     (bundled,) = inputs_of(parser.parse_args([]))
     assert Path(bundled).name == "box.mp4"
     assert Path(bundled).is_file()
@@ -129,7 +129,7 @@ def test_the_command_and_its_streaming_flags_are_settings() -> None:
 
     def settings(*words: str) -> dict[str, str]:
         args = parser.parse_args(["clip.mp4", *words])
-        return run_options(args).settings(streaming_options(args))
+        return options_in(RunOptions, args).settings(options_in(StreamingOptions, args))
 
     offline = parsed("clip.mp4").settings()
     assert {offline["command"], settings()["command"]} == {"run", "stream"}

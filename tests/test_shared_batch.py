@@ -26,6 +26,7 @@ from video_depth_anything.outputs.plan import OutputPlan
 from video_depth_anything.pipelines.batch import Batch
 from video_depth_anything.pipelines.driver import Progress
 from video_depth_anything.pipelines.multi_device import SharedBatch, check_space
+from video_depth_anything.pipelines.options import RunOptions
 from video_depth_anything.pipelines.ranks import Ranks
 from video_depth_anything.pipelines.setup import LoadedNetwork
 from video_depth_anything.pipelines.stop import Stop
@@ -70,7 +71,7 @@ def no_progress(*_: object) -> AbstractContextManager[Progress]:
 def run_command(ranks: Ranks, given: Sequence[str], broken_after: int | None) -> tuple[int, list[str]]:
     """Exit code of a rank and what it says; the inference of all ranks but the first may break."""
     args = arguments.run_parser("run.py", None).parse_args(given)
-    options, said = arguments.run_options(args), list[str]()
+    options, said = arguments.options_in(RunOptions, args), list[str]()
     plan = OutputPlan(options.outputs, options.camera, options.model.metric, settings=options.settings())
     broken: MixingNetwork | None = None
     if broken_after is not None:

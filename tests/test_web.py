@@ -17,7 +17,7 @@ import pytest
 from conftest import MakeVideo
 
 from video_depth_anything import DepthStream
-from video_depth_anything.cli.arguments import run_options, run_parser
+from video_depth_anything.cli.arguments import options_in, run_parser
 from video_depth_anything.config import MODEL_CONFIGS
 from video_depth_anything.errors import CheckpointError, InputError, OutputError, UsageError
 from video_depth_anything.pipelines.driver import READ_AHEAD
@@ -51,7 +51,7 @@ def options(folder: Path, *words: str) -> RunOptions:
     """Those that the command would have of these words."""
     parser = run_parser("vda run", None)
     words = ("--encoder=vits", "--input_size=28", *words, "--output_dir", str(folder))
-    return run_options(parser.parse_args(list(words)))
+    return options_in(RunOptions, parser.parse_args(list(words)))
 
 
 def test_a_job_is_a_run_of_the_command(networks: Networks, make_video: MakeVideo, folder: Path) -> None:

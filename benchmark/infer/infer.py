@@ -15,6 +15,7 @@ from video_depth_anything.cli import arguments
 from video_depth_anything.cli.console import progress, run_script
 from video_depth_anything.cli.parser import Parser
 from video_depth_anything.errors import UsageError
+from video_depth_anything.pipelines.options import ModelOptions
 from video_depth_anything.pipelines.ranks import Ranks, join_ranks, longest_first, use_own_gpu
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def run(args: argparse.Namespace, ranks: Ranks | None) -> int:
 
     if ranks is not None:
         use_own_gpu()
-    network = load_network(arguments.model_options(args))
+    network = load_network(arguments.options_in(ModelOptions, args))
     settings = settings_of(network, args.streaming)
     first = ranks is None or ranks.rank == 0
     if ranks is not None and not first:

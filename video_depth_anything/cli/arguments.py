@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeVar
 
 from ..options import Option, made, options_of
 from ..outputs.options import CameraOptions, OutputOptions, VisRange, usual_formats
@@ -12,9 +12,7 @@ from ..pipelines.options import ModelOptions, RunOptions, StreamingOptions
 from ..video.options import Limits, Selection
 from .parser import Parser
 
-if TYPE_CHECKING:
-    from ..web.options import PageOptions
-
+T = TypeVar("T")
 SAVED = (*FORMATS, "none")
 # The original scales frames down; a program that brings frames gets depth of their size.
 MAX_RES = 1280
@@ -132,30 +130,13 @@ def inputs_of(args: argparse.Namespace) -> list[str]:
     return [*args.inputs, *args.input_video] or [str(bundled(EXAMPLE))]
 
 
-def model_options(args: argparse.Namespace) -> ModelOptions:
-    """What `add_model_arguments` has parsed."""
-    return made(ModelOptions, values_of(args))
-
-
-def run_options(args: argparse.Namespace) -> RunOptions:
-    """What `run_parser` has parsed.
+def options_in(options: type[T], args: argparse.Namespace) -> T:
+    """Options of that class, those in its fields included, as a parser of them has found them.
 
     Raises:
-        UsageError: if the options make no sense together.
+        UsageError: if they make no sense together.
     """
-    return made(RunOptions, values_of(args))
-
-
-def streaming_options(args: argparse.Namespace) -> StreamingOptions:
-    """What only `vda stream` has."""
-    return made(StreamingOptions, values_of(args))
-
-
-def page_options(args: argparse.Namespace) -> PageOptions:
-    """What `page_parser` has parsed."""
-    from ..web.options import PageOptions
-
-    return made(PageOptions, values_of(args))
+    return made(options, values_of(args))
 
 
 def values_of(args: argparse.Namespace) -> dict[str, Any]:

@@ -55,12 +55,13 @@ def stream(words: Sequence[str], prog: str) -> int:
 
 
 def _compute(words: Sequence[str], prog: str, description: str | None, streaming: bool) -> int:
-    from .arguments import inputs_of, run_options, run_parser, streaming_options
+    from ..pipelines.options import RunOptions, StreamingOptions
+    from .arguments import inputs_of, options_in, run_parser
 
     args = run_parser(prog, description, streaming).parse_args(words)
 
     def work() -> int:
-        options = run_options(args)
+        options = options_in(RunOptions, args)
         beside_openvino = (
             options.model.backend != "torch" and not options.model.compile and find_spec("openvino") is not None
         )
@@ -71,7 +72,8 @@ def _compute(words: Sequence[str], prog: str, description: str | None, streaming
 
         console = Console(args.quiet, lines_on_stderr=streaming)
         if streaming:
-            return run_streaming(options, streaming_options(args), inputs_of(args), console.progress, console.say)
+            own = options_in(StreamingOptions, args)
+            return run_streaming(options, own, inputs_of(args), console.progress, console.say)
         return run_offline(options, inputs_of(args), console.progress, console.say)
 
     return run_script(work, level_of(args))
@@ -79,14 +81,15 @@ def _compute(words: Sequence[str], prog: str, description: str | None, streaming
 
 def app(words: Sequence[str], prog: str) -> int:
     """Serve a web page that computes depth: upload or record a video, view the result, download it."""
-    from .arguments import page_options, page_parser
+    from ..web.options import PageOptions
+    from .arguments import options_in, page_parser
 
     args = page_parser(prog, app.__doc__).parse_args(words)
 
     def work() -> int:
         from ..web.server import serve
 
-        return serve(page_options(args))
+        return serve(options_in(PageOptions, args))
 
     return run_script(work, level_of(args))
 
