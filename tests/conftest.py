@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from itertools import count as integers
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -117,7 +118,10 @@ def benchmark_clip() -> Clip:
     """A dozen small frames of a rendered room with exact depth and poses, reddish, for the benchmark's tests."""
     from starter.scenes.render import SceneOptions, render_clip
 
-    clip = render_clip(7, SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4))
+    options = SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4)
+    clips = (render_clip(seed, options) for seed in integers(7))
+    # Any prediction fits a wall.
+    clip = next(clip for clip in clips if np.quantile(clip.depth, 0.9) > 2 * np.quantile(clip.depth, 0.1))
     return replace(clip, images=(clip.images * np.array([1.0, 0.7, 0.4])).astype(np.uint8))
 
 
