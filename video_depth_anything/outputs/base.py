@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
@@ -118,14 +119,17 @@ class ValueRange:
         return self.ends
 
 
-@contextlib.contextmanager
-def removed_on_error(path: Path) -> Iterator[None]:
-    """Remove a file that could not be written to its end."""
+def write_whole(path: Path, data: bytes | memoryview) -> None:
+    """Write a file, or remove it if it could not be written to its end."""
     try:
-        yield
+        path.write_bytes(data)
     except BaseException:
         path.unlink(missing_ok=True)
         raise
+
+
+def as_json(content: Mapping[str, object]) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def abort_all(writers: Sequence[OutputWriter]) -> None:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, Literal, TextIO
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -82,19 +83,12 @@ def _open_times(path: Path) -> TextIO:
 
 
 class Window(OutputWriter):
-    """Source and depth in a window; `q` in it ends the run.
-
-    Raises:
-        OutputError: if there is no display.
-    """
+    """Source and depth in a window; `q` in it ends the run. OutputError if there is no display."""
 
     def __init__(self, run: RunInfo) -> None:
         # Asked beforehand: the window library ends the whole process where it finds no display.
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise OutputError("--show needs a display, but DISPLAY is not set")
-        import cv2
-
-        self._cv2 = cv2
         self._title = f"{run.name}: press q to quit"
         self._visualiser = Visualiser(run.kind, run.options)
         try:
@@ -106,10 +100,10 @@ class Window(OutputWriter):
         picture = self._visualiser.picture(frame)
         if picture.shape == frame.image.shape:
             picture = np.concatenate((frame.image, picture), axis=1)
-        self._cv2.imshow(self._title, np.ascontiguousarray(picture[..., ::-1]))
-        if self._cv2.waitKey(1) & 0xFF == ord("q"):
+        cv2.imshow(self._title, np.ascontiguousarray(picture[..., ::-1]))
+        if cv2.waitKey(1) & 0xFF == ord("q"):
             raise Finished
 
     def close(self) -> None:
-        with contextlib.suppress(self._cv2.error):  # the user may have closed it
-            self._cv2.destroyWindow(self._title)
+        with contextlib.suppress(cv2.error):  # the user may have closed it
+            cv2.destroyWindow(self._title)

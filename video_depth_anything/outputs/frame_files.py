@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 
 from ..video.frame import Frame
-from .base import OutputWriter, RunInfo, ValueRange, removed_on_error
+from .base import OutputWriter, RunInfo, ValueRange, as_json, write_whole
 from .point_clouds import processed_intrinsics
 from .values import to_16_bit
 
@@ -30,8 +29,7 @@ class _FrameFiles(OutputWriter):
 
     def _write(self, frame: Frame, data: memoryview) -> Path:
         path = self._folder / f"{self._run.numbering.name(frame.numbered(self._count))}{self._suffix}"
-        with removed_on_error(path):
-            path.write_bytes(data)
+        write_whole(path, data)
         self._count += 1
         return path
 
@@ -85,8 +83,7 @@ class Png16Frames(_FrameFiles):
     def close(self) -> None:
         path = self._folder / "mapping.json"
         content = {**self._run.facts(), "value": "level * scale + offset", "files": self._mappings}
-        with removed_on_error(path):
-            path.write_text(json.dumps(content, indent=1) + "\n")
+        write_whole(path, as_json(content))
 
     def abort(self) -> None:
         # Without their mapping the files mean nothing: on a full disk, the last ones make room for it.

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..video.frame import Frame
-from .base import OutputWriter, RunInfo, removed_on_error
+from .base import OutputWriter, RunInfo, write_whole
 from .options import CameraOptions
 
 logger = logging.getLogger(__name__)
@@ -90,8 +90,7 @@ class PointClouds(OutputWriter):
         vertices["point"], vertices["color"] = points, frame.image[::stride, ::stride].reshape(-1, 3)
         vertices = vertices if kept.all() else vertices[kept]
         path = self._run.path(f"_point{frame.numbered(count):04d}.ply")
-        with removed_on_error(path):
-            path.write_bytes(PLY_HEADER.format(count=len(vertices)).encode() + vertices.tobytes())
+        write_whole(path, PLY_HEADER.format(count=len(vertices)).encode() + vertices.tobytes())
 
 
 def processed_intrinsics(

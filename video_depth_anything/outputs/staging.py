@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..files import whole_file
+from .base import as_json
 from .record import RunRecord, Span, count_files, is_output, names
 from .registry import FORMATS
 
@@ -258,4 +259,4 @@ def _join_mappings(new: Path, old: Path) -> None:
         earlier, content = (json.loads(path.read_text()) for path in (old, new))
         content["files"] = dict(sorted({**earlier["files"], **content["files"]}.items()))
         with whole_file(new) as partial:
-            partial.write_text(json.dumps(content, indent=1) + "\n")
+            partial.write_bytes(as_json(content))

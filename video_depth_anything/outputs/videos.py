@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 
 from ..video.copying import VideoCopier
 from ..video.frame import Frame
 from ..video.writer import VideoWriter
-from .base import OutputWriter, RunInfo, removed_on_error
+from .base import OutputWriter, RunInfo, as_json, write_whole
 from .colormap import Visualiser
 from .values import to_16_bit
 
@@ -82,5 +81,4 @@ class Depth16Video(VideoOutput):
         super().close()
         scale, offset = self._scale
         content = {**self._run.facts(), "value": "level * scale + offset", "scale": scale, "offset": offset}
-        with removed_on_error(self._mapping):
-            self._mapping.write_text(json.dumps(content, indent=1) + "\n")
+        write_whole(self._mapping, as_json(content))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import numpy.typing as npt
 
@@ -19,16 +21,16 @@ def displayed(values: npt.NDArray[np.floating], colorspace: Colorspace) -> npt.N
     values = np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0, 1)
     if colorspace in ("auto", "srgb"):
         return np.asarray(np.rint(values * 255), dtype=np.uint8)
-    # A curve over 65,536 steps of its square root: fine enough in the dark, and a look-up instead of a power a pixel.
-    steps = (np.arange(TABLE_ENTRIES) / (TABLE_ENTRIES - 1)) ** 2
-    table = np.rint(np.clip(srgb_encoded(_linear(steps, colorspace)), 0, 1) * 255).astype(np.uint8)
-    return table[np.rint(np.sqrt(values) * (TABLE_ENTRIES - 1)).astype(np.uint16)]
+    return _table(colorspace)[np.rint(np.sqrt(values) * (TABLE_ENTRIES - 1)).astype(np.uint16)]
 
 
-def _linear(values: npt.NDArray[np.float64], colorspace: Colorspace) -> npt.NDArray[np.float64]:
+@cache
+def _table(colorspace: Colorspace) -> npt.NDArray[np.uint8]:
+    """A curve over 65,536 steps of its square root: fine in the dark, and a look-up instead of a power a pixel."""
+    values = (np.arange(TABLE_ENTRIES) / (TABLE_ENTRIES - 1)) ** 2
     if colorspace == "rec709":
-        return np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
-    if colorspace == "log":
+        values = np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))
+    elif colorspace == "log":
         black = 10 ** ((LOG_BLACK - LOG_WHITE) * LOG_STEP)
-        return np.asarray((10 ** ((values * LOG_LEVELS - LOG_WHITE) * LOG_STEP) - black) / (1 - black))
-    return values
+        values = (10 ** ((values * LOG_LEVELS - LOG_WHITE) * LOG_STEP) - black) / (1 - black)
+    return np.asarray(np.rint(np.clip(srgb_encoded(values), 0, 1) * 255), np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def read_pages(
 
 def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator[Page]:
     try:
-        opened = _opened(path)
+        opened = Image.open(path, formats=_formats())
     except Image.DecompressionBombError as error:
         raise ImageError("it is too large") from error
     except UnidentifiedImageError:  # floats of three channels, for one
@@ -90,13 +91,14 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
             yield Page(rgb, seconds, count)
 
 
-def _opened(path: Path) -> Image.Image:
+@cache
+def _formats() -> list[str]:
     with suppress(ImportError):  # HEIC, where the plugin is installed
         import pillow_heif  # type: ignore[import-not-found,unused-ignore]
 
         pillow_heif.register_heif_opener()
     Image.init()
-    return Image.open(path, formats=[name for name in PILLOW_FORMATS if name in Image.OPEN])
+    return [name for name in PILLOW_FORMATS if name in Image.OPEN]
 
 
 def _is_hdr(path: Path) -> bool:
@@ -123,7 +125,7 @@ def told_size(path: Path) -> tuple[int, int] | None:
     if path.suffix.lower() in (".exr", ".dpx", ".cin"):
         return None
     try:
-        with _opened(path) as image:
+        with Image.open(path, formats=_formats()) as image:
             turned = image.getexif().get(ORIENTATION, 1) >= 5
             return (image.width, image.height) if turned else (image.height, image.width)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
