@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import colorsys
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from starter.scenes import textures
 from starter.scenes.mesh import Mesh, floats, merge
+from starter.scenes.shapes import quad
 from starter.scenes.world import Colour, Light, MaterialTable, Motion, Sky, Texture, View, World
 
 if TYPE_CHECKING:
     from starter.scenes.furniture import FurnitureLibrary
+
+
+T = TypeVar("T")
 
 
 class Material(NamedTuple):
@@ -63,6 +68,10 @@ class SceneBuilder:
 
     def pick(self, *options: str) -> str:
         """One of the names."""
+        return self.one(options)
+
+    def one(self, options: Sequence[T]) -> T:
+        """One of several things."""
         return options[int(self.rng.integers(len(options)))]
 
     def colour(
@@ -257,6 +266,11 @@ class SceneBuilder:
     def add(self, mesh: Mesh, at: npt.ArrayLike = (0, 0, 0), yaw: float = 0.0) -> None:
         """Put a mesh into the scene."""
         self.still.append(mesh.moved(at, yaw))
+
+    def ground(self, material: str, half: float, z: float = 0.0) -> None:
+        """Put a level square into the scene, `half` metres from its middle to each side, at the height `z`."""
+        square = quad((-half, -half, z), (2 * half, 0, 0), (0, 2 * half, 0))
+        self.add(self.cover(square, material))
 
     def move(self, mesh: Mesh, motion: Motion) -> None:
         """Put a mesh that moves into the scene."""

@@ -253,7 +253,7 @@ def _sky_colour(sky: Sky, direction: Floats) -> Floats:
     maps = [np.pad(plane[:, k], (0, rows * 256 - len(up))).reshape(rows, 256) for k in range(2)]
     cover = cv2.remap(sky.clouds[..., 0], maps[0], maps[1], cv2.INTER_LINEAR).ravel()[: len(up)] / np.float32(255)
     amount = (np.clip((cover - 1 + sky.cover) * 3, 0, 1) * np.clip(up * 6, 0, 1))[:, None]
-    clouded: Floats = colour * (1 - amount) + np.float32(max(sky.horizon)) * amount
+    clouded: Floats = colour * (1 - amount) + np.float32(np.max(sky.horizon)) * amount
     return clouded
 
 

@@ -133,8 +133,8 @@ class Light:
     A lamp's `colour` is what arrives at `reach` metres; the sun's what arrives anywhere.
     """
 
-    position: tuple[float, float, float]
-    colour: tuple[float, float, float]
+    position: npt.ArrayLike
+    colour: npt.ArrayLike
     radius: float = 0.1
     distant: bool = False
     reach: float = 2.0
@@ -144,8 +144,8 @@ class Light:
 class Sky:
     """A gradient from horizon to zenith, with clouds, and fog in the horizon's colour."""
 
-    zenith: tuple[float, float, float] = (0.25, 0.45, 0.85)
-    horizon: tuple[float, float, float] = (0.75, 0.82, 0.9)
+    zenith: npt.ArrayLike = (0.25, 0.45, 0.85)
+    horizon: npt.ArrayLike = (0.75, 0.82, 0.9)
     clouds: Texture | None = None
     cover: float = 0.0
     fog: float = 0.0

@@ -134,7 +134,7 @@ def building(scene: SceneBuilder, width: float, depth: float, height: float) -> 
     return merge(parts)
 
 
-def fence(scene: SceneBuilder, length: float) -> Mesh:
+def fence(scene: SceneBuilder, length: float = 4.0) -> Mesh:
     """A fence or railing along x."""
     h, step, material = scene.uniform(0.6, 1.8), scene.uniform(0.1, 0.5), scene.material(scene.pick("wood", "metal"))
     thin = scene.uniform(0.01, 0.06)
@@ -157,3 +157,9 @@ def street_thing(scene: SceneBuilder) -> Mesh:
     real = scene.real_prop("outdoor") if scene.chance(0.25) else None
     name = scene.pick("bench", "bin", "lamp_post", "bush")
     return real or (bush(scene) if name == "bush" else designed(scene, name))
+
+
+def stone(scene: SceneBuilder) -> Mesh:
+    """A boulder."""
+    lump = shapes.blob(scene.rng, scene.uniform(0.2, 1.5), scene.uniform(0.2, 0.6))
+    return scene.cover(lump.scaled(scene.rng.uniform(0.5, 1.2, 3)), "stone")
