@@ -75,13 +75,14 @@ def agrees_with_ball(depth: npt.NDArray[np.float32], expected: npt.NDArray[np.fl
 
 def test_depth_of_a_sphere() -> None:
     pose = look_at((0.2, -3, 0.7), (0.3, 0, 0.1), roll=-0.3)
-    agrees_with_ball(render(world(shapes.sphere(0.9, 200)), pose), ball_depth(pose, (0, 0, 0), 0.9))
+    ball = shapes.superquadric((0.9, 0.9, 0.9), sides=200)
+    agrees_with_ball(render(world(ball), pose), ball_depth(pose, (0, 0, 0), 0.9))
 
 
 def test_moving_things_are_where_their_motion_says() -> None:
     motion = Motion((-0.5, 1.0, 0.2), 0.4, 1.5, spin=2.0)
     far = shapes.quad((-50, 60, -50), (100, 0, 0), (0, 0, 100))
-    scene = world(far, (shapes.sphere(0.6, 200), motion))
+    scene = world(far, (shapes.superquadric((0.6, 0.6, 0.6), sides=200), motion))
     pose = look_at((0, -3, 0.7), (0, 0, 0.1))
     for seconds in (0.0, 0.7):
         ahead = np.array([np.cos(0.4), np.sin(0.4), 0]) * 1.5 * seconds

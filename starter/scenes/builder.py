@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+Range = tuple[float, float]
 
 
 class Material(NamedTuple):
@@ -31,13 +32,7 @@ class Material(NamedTuple):
 class SceneBuilder:
     """Draws all that a layout needs from one random generator.
 
-    Attributes:
-        rng: the generator.
-        library: real furniture, if any.
-        neutral: whether the scene keeps to the colours of most homes and offices.
-        materials: the table that materials are added to.
-        still: meshes that stand.
-        moving: meshes that move.
+    `neutral` says whether the scene keeps to the colours of most homes and offices; meshes are in `still` and `moving`.
     """
 
     def __init__(self, rng: np.random.Generator, library: FurnitureLibrary | None = None) -> None:
@@ -51,7 +46,6 @@ class SceneBuilder:
         self._common_wood = self.brown()
 
     def uniform(self, low: float, high: float) -> float:
-        """A float between the two."""
         return float(self.rng.uniform(low, high))
 
     def count(self, low: int, high: int) -> int:
@@ -59,47 +53,40 @@ class SceneBuilder:
         return int(self.rng.integers(low, high + 1))
 
     def chance(self, share: float) -> bool:
-        """True with that probability."""
         return bool(self.rng.random() < share)
 
     def turn(self) -> float:
-        """Any angle, in radians."""
         return self.uniform(0, 6.3)
 
     def pick(self, *options: str) -> str:
-        """One of the names."""
         return self.one(options)
 
     def one(self, options: Sequence[T]) -> T:
         """One of several things."""
         return options[int(self.rng.integers(len(options)))]
 
-    def colour(
-        self, value: tuple[float, float] = (0.1, 0.9), saturation: tuple[float, float] = (0.0, 1.0)
-    ) -> npt.NDArray[np.float32]:
-        """A random linear colour; brightness and saturation in those ranges (as displayed)."""
-        rgb = colorsys.hsv_to_rgb(self.rng.random(), self.uniform(*saturation) ** 1.5, self.uniform(*value))
+    def colour(self, value: Range = (0.1, 0.9), saturation: Range = (0, 1), hue: Range = (0, 1)) -> Colour:
+        """A random linear colour; brightness, saturation and hue in those ranges (as displayed)."""
+        rgb = colorsys.hsv_to_rgb(self.uniform(*hue), self.uniform(*saturation) ** 1.5, self.uniform(*value))
         return np.array(rgb, np.float32) ** np.float32(2.2)
 
-    def grey(self, low: float = 0.05, high: float = 0.95) -> npt.NDArray[np.float32]:
+    def grey(self, low: float = 0.05, high: float = 0.95) -> Colour:
         """A nearly colourless linear colour, a little warm or cool."""
         shown = np.clip(self.uniform(low, high) + self.rng.normal(0, 0.02, 3), 0.01, 1)
         return shown.astype(np.float32) ** np.float32(2.2)
 
-    def brown(self) -> npt.NDArray[np.float32]:
+    def brown(self) -> Colour:
         """A colour of wood, linear."""
-        rgb = colorsys.hsv_to_rgb(self.uniform(0.05, 0.12), self.uniform(0.2, 0.75), self.uniform(0.2, 0.9))
-        return np.array(rgb, np.float32) ** np.float32(2.2)
+        return self.colour((0.2, 0.9), (0.35, 0.82), (0.05, 0.12))
 
-    def green(self) -> npt.NDArray[np.float32]:
+    def green(self) -> Colour:
         """A colour of leaves, linear."""
-        rgb = colorsys.hsv_to_rgb(self.uniform(0.17, 0.4), self.uniform(0.3, 0.9), self.uniform(0.15, 0.7))
-        return np.array(rgb, np.float32) ** np.float32(2.2)
+        return self.colour((0.15, 0.7), (0.45, 0.93), (0.17, 0.4))
 
     def toned(
         self,
         *families: str,
-        base: npt.NDArray[np.float32] | None = None,
+        base: Colour | None = None,
         depth: float = 0.6,
         even: bool = False,
         finish: dict[str, float] | None = None,
@@ -119,7 +106,7 @@ class SceneBuilder:
         """A material of one linear colour (3,); `finish` as for `MaterialTable.add`."""
         return Material(self.materials.plain(colour, **finish))
 
-    def textured(self, tile: tuple[float, float], *families: str, **how: Any) -> Material:
+    def textured(self, tile: Range, *families: str, **how: Any) -> Material:
         """As `toned`, its tile between two widths in metres."""
         return Material(self.toned(*families, **how), self.uniform(*tile))
 

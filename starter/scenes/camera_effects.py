@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -13,40 +11,22 @@ from starter.scenes.world import LUMA
 Floats = npt.NDArray[np.float32]
 
 
-@dataclass(frozen=True)
 class CameraEffects:
-    """One camera's character, the same over a clip."""
+    """One camera's character, the same over a clip; without faults if `clean`."""
 
-    exposure: float
-    balance: Floats
-    contrast: float
-    saturation: float
-    vignette: float
-    noise: float
-    blur: float
-    focus: float
-    shutter: float
-    glow: float
-    jpeg: int
+    def __init__(self, rng: np.random.Generator, clean: bool) -> None:
+        def fault(low: float, high: float, share: float) -> float:
+            return float(rng.uniform(low, high) * (rng.random() < share))
 
-
-def draw_effects(rng: np.random.Generator, clean: bool) -> CameraEffects:
-    """A random camera, or one without faults if `clean`."""
-    if clean:
-        return CameraEffects(1.0, np.ones(3, np.float32), 1.2, 1.1, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0)
-    return CameraEffects(
-        exposure=float(np.exp(rng.normal(0, 0.35))),
-        balance=np.exp(rng.normal(0, 0.08, 3)).astype(np.float32),
-        contrast=float(rng.uniform(0.9, 1.6)),
-        saturation=float(rng.uniform(0.5, 1.6)),
-        vignette=float(rng.uniform(0, 0.5) * (rng.random() < 0.5)),
-        noise=float(np.exp(rng.uniform(np.log(0.002), np.log(0.04)))),
-        blur=float(rng.uniform(0.3, 1.3) * (rng.random() < 0.4)),
-        focus=float(rng.uniform(0.5, 4) * (rng.random() < 0.12)),
-        shutter=float(rng.uniform(0, 0.6) * (rng.random() < 0.35)),
-        glow=float(rng.uniform(0, 0.25) * (rng.random() < 0.4)),
-        jpeg=int(rng.integers(35, 96)) if rng.random() < 0.7 else 0,
-    )
+        self.exposure, self.contrast, self.saturation, self.balance = 1.0, 1.2, 1.1, np.ones(3, np.float32)
+        self.vignette = self.noise = self.blur = self.focus = self.shutter = self.glow = self.jpeg = 0.0
+        if not clean:
+            self.exposure = float(np.exp(rng.normal(0, 0.35)))
+            self.balance = np.exp(rng.normal(0, 0.08, 3)).astype(np.float32)
+            self.contrast, self.saturation = rng.uniform(0.9, 1.6), rng.uniform(0.5, 1.6)
+            self.noise = float(np.exp(rng.uniform(np.log(0.002), np.log(0.04))))
+            self.vignette, self.blur, self.focus = fault(0, 0.5, 0.5), fault(0.3, 1.3, 0.4), fault(0.5, 4, 0.12)
+            self.shutter, self.glow, self.jpeg = fault(0, 0.6, 0.35), fault(0, 0.25, 0.4), fault(35, 96, 0.7)
 
 
 def metered(colour: Floats) -> float:
@@ -95,7 +75,7 @@ def apply_effects(
         light = light + grain * (effects.noise * (0.3 + np.sqrt(np.clip(light, 0, 1))))
     shown = _tone(light, effects)
     if effects.jpeg:
-        coded = cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, effects.jpeg])[1]
+        coded = cv2.imencode(".jpg", shown[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(effects.jpeg)])[1]
         shown = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)[..., ::-1]
     return np.ascontiguousarray(shown)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from starter.scenes.builder import SceneBuilder
-from starter.scenes.camera_effects import apply_effects, draw_effects, metered
+from starter.scenes.camera_effects import CameraEffects, apply_effects, metered
 from starter.scenes.camera_paths import Poses, choose
 from starter.scenes.furniture import FurnitureLibrary
 from starter.scenes.layouts.close import clutter, inside, pile, tabletop
@@ -86,7 +86,7 @@ def render_clip(seed: int, options: SceneOptions) -> Clip:
 def _film(
     renderer: Renderer, poses: Poses, matrix: Poses, fps: float, options: SceneOptions, rng: np.random.Generator
 ) -> Clip:
-    effects = draw_effects(rng, options.clean)
+    effects = CameraEffects(rng, options.clean)
     images, depths, gain = [], [], 0.0
     for k, pose in enumerate(poses):
         renderer.tracer.set_time(k / fps)

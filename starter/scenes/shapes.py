@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from starter.scenes.mesh import Mesh, floats, from_triangles, rotation_between
+from starter.scenes.mesh import Floats, Mesh, from_triangles, rotation_between
 
 _BOX_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
 _BOX_FACES = np.array(
@@ -58,22 +58,13 @@ def quad(origin: npt.ArrayLike, along: npt.ArrayLike, up: npt.ArrayLike, fitted:
 
 
 @cache
-def _grid_faces(rows: int, columns: int, wrap_rows: bool, wrap_columns: bool) -> npt.NDArray[np.int32]:
+def _grid(rows: int, columns: int, wrap_rows: bool, wrap_columns: bool) -> tuple[npt.NDArray[np.int32], Floats]:
+    """Triangles (T, 3) of a grid of points, and row-wise places (T, 3, 2) of their corners on it."""
     i, j = np.meshgrid(np.arange(rows - (not wrap_rows)), np.arange(columns - (not wrap_columns)), indexing="ij")
-    a = i * columns + j
-    b = i * columns + (j + 1) % columns
-    c = (i + 1) % rows * columns + j
-    d = (i + 1) % rows * columns + (j + 1) % columns
-    return np.stack([a, b, d, a, d, c], -1).reshape(-1, 3).astype(np.int32)
-
-
-@cache
-def _grid_uv(rows: int, columns: int, wrap_rows: bool, wrap_columns: bool) -> npt.NDArray[np.float32]:
-    i, j = np.meshgrid(np.arange(rows - (not wrap_rows)), np.arange(columns - (not wrap_columns)), indexing="ij")
-    corner = np.stack(
-        [np.stack([j + dj, i + di], -1) for di, dj in [(0, 0), (0, 1), (1, 1), (0, 0), (1, 1), (1, 0)]], 2
-    )
-    return corner.reshape(-1, 3, 2).astype(np.float32)
+    steps = ((0, 0), (0, 1), (1, 1), (0, 0), (1, 1), (1, 0))
+    faces = np.stack([(i + di) % rows * columns + (j + dj) % columns for di, dj in steps], -1)
+    places = np.stack([np.stack([j + dj, i + di], -1) for di, dj in steps], 2)
+    return faces.reshape(-1, 3).astype(np.int32), places.reshape(-1, 3, 2).astype(np.float32)
 
 
 def surface(
@@ -91,8 +82,8 @@ def surface(
     steps = np.array(
         [width / max(columns - (not wrap_columns), 1), height / max(rows - (not wrap_rows), 1)], np.float32
     )
-    uv = _grid_uv(rows, columns, wrap_rows, wrap_columns) * steps
-    return from_triangles(points.reshape(-1, 3), _grid_faces(rows, columns, wrap_rows, wrap_columns), uv, crease)
+    faces, places = _grid(rows, columns, wrap_rows, wrap_columns)
+    return from_triangles(points.reshape(-1, 3), faces, places * steps, crease)
 
 
 def lathe(radii: npt.ArrayLike, heights: npt.ArrayLike, sides: int = 20) -> Mesh:
@@ -106,16 +97,7 @@ def lathe(radii: npt.ArrayLike, heights: npt.ArrayLike, sides: int = 20) -> Mesh
 
 def cylinder(radius: float, height: float, sides: int = 20, top: float | None = None) -> Mesh:
     """A closed cylinder standing on z = 0, or a cone's stump with another `top` radius."""
-    if top is not None and top != radius:
-        return lathe([0, radius, top, 0], [0, 0, height, height], sides)
-    unit = _unit_cylinder(sides)
-    scale = np.array([radius, radius, height], np.float32)
-    return replace(unit, vertices=unit.vertices * scale, uv=unit.uv * floats([radius, height]))
-
-
-@cache
-def _unit_cylinder(sides: int) -> Mesh:
-    return lathe([0, 1, 1, 0], [0, 0, 1, 1], sides)
+    return lathe([0, radius, radius if top is None else top, 0], [0, 0, height, height], sides)
 
 
 def rod(start: npt.ArrayLike, end: npt.ArrayLike, radius: float, sides: int = 8, top: float | None = None) -> Mesh:
@@ -134,11 +116,6 @@ def capsule(start: npt.ArrayLike, end: npt.ArrayLike, radius: float, top: float 
     radii = np.concatenate([radius * np.sin(arc), upper * np.cos(arc)])
     heights = np.concatenate([-radius * np.cos(arc), length + upper * np.sin(arc)])
     return lathe(radii, heights, sides).moved(a, rotation=rotation_between(b - a))
-
-
-def sphere(radius: float, sides: int = 24) -> Mesh:
-    """A sphere about the origin."""
-    return superquadric((radius, radius, radius), 1.0, 1.0, sides)
 
 
 def superquadric(radii: npt.ArrayLike, north: float = 1.0, east: float = 1.0, sides: int = 24) -> Mesh:

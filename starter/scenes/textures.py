@@ -244,21 +244,9 @@ def _windows(rng: np.random.Generator) -> Field:
 
 
 FAMILIES = {
-    "clouds": _clouds,
-    "plaster": _plaster,
-    "speckle": _speckle,
-    "wood": _wood,
-    "planks": _planks,
-    "marble": _marble,
-    "tiles": _tiles,
-    "bricks": _bricks,
-    "checker": _checker,
-    "stripes": _stripes,
-    "fabric": _fabric,
-    "carpet": _carpet,
-    "cells": _cells,
-    "stains": _stains,
-    "picture": _picture,
-    "page": _page,
-    "windows": _windows,
+    drawer.__name__.lstrip("_"): drawer
+    for drawer in (
+        *(_clouds, _plaster, _speckle, _wood, _planks, _marble, _tiles, _bricks, _checker),
+        *(_stripes, _fabric, _carpet, _cells, _stains, _picture, _page, _windows),
+    )
 }

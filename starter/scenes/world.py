@@ -14,7 +14,6 @@ Colour = npt.NDArray[np.float32]
 Texture = npt.NDArray[np.uint8]
 TEXTURE_SIZE = 256
 LEVELS = 7
-_ROWS = 100  # OpenCV's look-up takes pictures of up to 32767 rows
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 
 
@@ -79,51 +78,32 @@ class MaterialTable:
 
 
 class TextureAtlas:
-    """Mipmaps of all textures of a scene, one picture per level."""
+    """Mipmaps of all textures of a scene: an array (N, size, size, 3) for each level."""
 
     def __init__(self, textures: list[Texture]) -> None:
-        self.levels = []
-        tiles: list[npt.NDArray[np.uint8]] = list(textures)
-        for level in range(LEVELS):
-            size = TEXTURE_SIZE >> level
-            if level:
-                tiles = [np.asarray(cv2.resize(t, (size, size), interpolation=cv2.INTER_AREA), np.uint8) for t in tiles]
-            self.levels.append(_mosaic(tiles, size))
+        self.levels = [np.stack(textures)]
+        for level in range(1, LEVELS):
+            size = (TEXTURE_SIZE >> level, TEXTURE_SIZE >> level)
+            self.levels.append(np.stack([cv2.resize(t, size, interpolation=cv2.INTER_AREA) for t in self.levels[-1]]))
 
     def sample(
         self, slots: npt.NDArray[np.int32], uv: npt.NDArray[np.float32], level: npt.NDArray[np.float32]
     ) -> npt.NDArray[np.float32]:
         """(N, 3) texels in 0..1 at (N, 2) coordinates of the textures `slots`, from mip level `level` (0: finest)."""
         out = np.ones((len(uv), 3), np.float32)
-        fraction = uv - np.floor(uv)
         nearest = np.clip(level + 0.5, 0, LEVELS - 1).astype(np.int32)
         nearest[slots == 0] = -1
-        for index in range(LEVELS):
+        for index, tiles in enumerate(self.levels):
             chosen = np.flatnonzero(nearest == index)
-            if not len(chosen):
-                continue
-            size = TEXTURE_SIZE >> index
-            column, row = np.divmod(slots[chosen], _ROWS)
-            x = fraction[chosen, 0] * size + (0.5 + column * (size + 2)).astype(np.float32)
-            y = fraction[chosen, 1] * size + (0.5 + row * (size + 2)).astype(np.float32)
-            # Look-ups are folded into rows, because OpenCV limits the size of its pictures.
-            padded = -len(chosen) % 256
-            maps = [np.pad(v.astype(np.float32), (0, padded)).reshape(-1, 256) for v in (x, y)]
-            texels = cv2.remap(self.levels[index], maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-            out[chosen] = texels.reshape(-1, 3)[: len(chosen)] * np.float32(1 / 255)
+            size, slot = tiles.shape[1], slots[chosen]
+            place = (uv[chosen] - np.floor(uv[chosen])) * size - np.float32(0.5)
+            corner = np.floor(place)
+            share = (place - corner)[..., None]
+            (x0, y0), (x1, y1) = (((corner + k).astype(np.int32) % size).T for k in (0, 1))
+            upper = tiles[slot, y0, x0] * (1 - share[:, 0]) + tiles[slot, y0, x1] * share[:, 0]
+            lower = tiles[slot, y1, x0] * (1 - share[:, 0]) + tiles[slot, y1, x1] * share[:, 0]
+            out[chosen] = (upper * (1 - share[:, 1]) + lower * share[:, 1]) * np.float32(1 / 255)
         return out
-
-
-def _mosaic(tiles: list[npt.NDArray[np.uint8]], size: int) -> npt.NDArray[np.uint8]:
-    """Tiles below each other in columns of `_ROWS`, each with a border of one texel wrapped round, for look-ups."""
-    columns = -(-len(tiles) // _ROWS)
-    out = np.zeros((min(len(tiles), _ROWS), size + 2, columns, size + 2, 3), np.uint8)
-    for k, tile in enumerate(tiles):
-        cell = out[k % _ROWS, :, k // _ROWS]
-        cell[1:-1, 1:-1] = tile
-        cell[0, 1:-1], cell[-1, 1:-1] = tile[-1], tile[0]
-        cell[:, 0], cell[:, -1] = cell[:, -2], cell[:, 1]
-    return out.reshape(-1, columns * (size + 2), 3)
 
 
 @dataclass(frozen=True)

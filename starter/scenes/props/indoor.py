@@ -32,10 +32,8 @@ def legs(
 def table(scene: SceneBuilder, size: tuple[float, float, float] | None = None, things: int | None = None) -> Mesh:
     """A table or desk, round or square, with things on it."""
     w, d, h = size or (scene.uniform(0.6, 2.0), scene.uniform(0.5, 1.0), scene.uniform(0.68, 0.8))
-    top, leg = (
-        scene.material(scene.pick("wood", "wood", "plastic", "stone")),
-        scene.material(scene.pick("wood", "metal")),
-    )
+    top = scene.material(scene.pick("wood", "wood", "plastic", "stone"))
+    leg = scene.material(scene.pick("wood", "metal"))
     thick = scene.uniform(0.015, 0.06)
     parts: list[Mesh] = []
     if scene.chance(0.2):
@@ -47,22 +45,16 @@ def table(scene: SceneBuilder, size: tuple[float, float, float] | None = None, t
         parts.append(scene.cover(shapes.block((-w / 2, -d / 2, h - thick), (w / 2, d / 2, h)), top))
         parts += legs(scene, w, d, h - thick, leg)
         if scene.chance(0.4):
-            x = scene.uniform(0.3, 0.45)
-            side = shapes.block(
-                (w / 2 - x, -d / 2 + 0.03, scene.uniform(0.05, 0.5)), (w / 2 - 0.02, d / 2 - 0.03, h - thick)
-            )
+            corner = (w / 2 - scene.uniform(0.3, 0.45), -d / 2 + 0.03, scene.uniform(0.05, 0.5))
+            side = shapes.block(corner, (w / 2 - 0.02, d / 2 - 0.03, h - thick))
             parts.append(scene.cover(side, top))
     return merge([*parts, *spread(scene, w, d, h, scene.count(0, 8) if things is None else things)])
 
 
 def spread(scene: SceneBuilder, width: float, depth: float, height: float, count: int, size: float = 0.4) -> list[Mesh]:
     """Things spread over a plane of `width` by `depth` at `height`."""
-    return [
-        small(scene, min(size, width, depth), size * 1.2).moved(
-            (scene.uniform(-0.45, 0.45) * width, scene.uniform(-0.42, 0.42) * depth, height)
-        )
-        for _ in range(count)
-    ]
+    things = [small(scene, min(size, width, depth), size * 1.2) for _ in range(count)]
+    return [x.moved((scene.uniform(-0.45, 0.45) * width, scene.uniform(-0.42, 0.42) * depth, height)) for x in things]
 
 
 def shelf(scene: SceneBuilder, size: tuple[float, float, float] | None = None) -> Mesh:
@@ -83,10 +75,9 @@ def shelf(scene: SceneBuilder, size: tuple[float, float, float] | None = None) -
             row = book_row(scene, width, gap, d * 0.9)
             out.append(row.moved(((w - width) / 2 * scene.uniform(-0.9, 0.9), -d / 2, z + t)))
         elif scene.chance(0.85):
-            out += [
-                small(scene, d * 0.9, gap * 0.9).moved((x, 0, z + t))
-                for x in np.arange(-w / 2 + d / 2, w / 2 - d / 2 + 1e-6, max(d * 0.8, 0.18)) if scene.chance(0.7)
-            ]  # fmt: skip
+            for x in np.arange(-w / 2 + d / 2, w / 2 - d / 2 + 1e-6, max(d * 0.8, 0.18)):
+                if scene.chance(0.7):
+                    out.append(small(scene, d * 0.9, gap * 0.9).moved((x, 0, z + t)))
     return merge(out)
 
 

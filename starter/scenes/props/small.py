@@ -8,7 +8,7 @@ import numpy as np
 
 from starter.scenes import shapes
 from starter.scenes.builder import Material, SceneBuilder
-from starter.scenes.mesh import Mesh, floats, merge, random_rotation, rotation_z
+from starter.scenes.mesh import Mesh, merge, random_rotation, rotation_z
 from starter.scenes.props.designs import designed
 
 
@@ -18,31 +18,25 @@ def open_box(scene: SceneBuilder, size: tuple[float, float, float] | None = None
     t = scene.uniform(0.003, 0.015)
     material = scene.material(scene.pick("cardboard", "cardboard", "plastic", "wood", "any"))
     low, high = np.array([-w / 2, -d / 2, 0]), np.array([w / 2, d / 2, h])
-    walls = [
-        shapes.block(low, (w / 2, d / 2, t)),
-        shapes.block(low, (-w / 2 + t, d / 2, h)), shapes.block((w / 2 - t, -d / 2, 0), high),
-        shapes.block(low, (w / 2, -d / 2 + t, h)), shapes.block((-w / 2, d / 2 - t, 0), high)
-    ]  # fmt: skip
+    walls = [shapes.block(low, (w / 2, d / 2, t))]
+    for axis in (0, 1):
+        inner = np.eye(3)[axis] * ((w, d)[axis] - t)
+        walls += [shapes.block(low, high - inner), shapes.block(low + inner, high)]
     shell = merge([scene.cover(wall, material) for wall in walls])
     if scene.chance(0.35):
         # On its side, open to the front, things standing on what was the wall.
-        tipped = shell.moved(rotation=np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])).centred()
+        shell = shell.moved(rotation=np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])).centred()
         w, d, h = w, h, d
-        shell = tipped
-    things = [
-        small(scene, 0.5 * min(w, d), h * 1.2).moved((scene.uniform(-0.3, 0.3) * w, scene.uniform(-0.3, 0.3) * d, t))
-        for _ in range(scene.count(0, 6))
-    ]
-    return merge([shell, *things])
+    things = [small(scene, 0.5 * min(w, d), h * 1.2) for _ in range(scene.count(0, 6))]
+    return merge([shell, *(x.moved((*scene.rng.uniform(-0.3, 0.3, 2) * (w, d), t)) for x in things)])
 
 
 def books(scene: SceneBuilder) -> Mesh:
     """A pile of books or papers."""
     parts, top = [], 0.0
     for _ in range(scene.count(1, 7)):
-        one = designed(scene, "book").moved(
-            (scene.uniform(-0.02, 0.02), scene.uniform(-0.02, 0.02), top), scene.rng.normal(0, 0.15)
-        )
+        at = (*scene.rng.uniform(-0.02, 0.02, 2), top)
+        one = designed(scene, "book").moved(at, scene.rng.normal(0, 0.15))
         parts.append(one)
         top = float(one.bounds[1, 2])
     return merge(parts)
@@ -71,31 +65,24 @@ def bottle(scene: SceneBuilder) -> Mesh:
     if scene.chance(0.6):
         low, high = sorted((scene.uniform(0.1, 0.4) * shoulder, scene.uniform(0.5, 0.95) * shoulder))
         ring = shapes.lathe([r * 1.01, r * 1.01], [high, low])
-        uv = ring.uv / np.maximum(ring.uv.max((0, 1)), 1e-6) * floats([2, 1])
-        parts.append(
-            Mesh(ring.vertices, ring.triangles, ring.normals, uv, ring.material).painted(scene.poster("picture"))
-        )
+        parts.append(scene.cover(ring, Material(scene.poster("picture"), np.pi * r)))
     if scene.chance(0.7):
-        cap = shapes.cylinder(neck * 1.15, h * 0.12).moved((0, 0, h * 0.92))
-        parts.append(scene.cover(cap, "plastic"))
+        parts.append(scene.cover(shapes.cylinder(neck * 1.15, h * 0.12), "plastic").moved((0, 0, h * 0.92)))
     return merge(parts)
 
 
 def cup(scene: SceneBuilder) -> Mesh:
     """A cup, mug, glass or bowl: a hollow profile, perhaps with a handle."""
     r, h = scene.uniform(0.025, 0.06), scene.uniform(0.05, 0.14)
-    base, wall = r * scene.uniform(0.5, 1.0), 0.003
-    t = np.linspace(0, 1, 6)
-    bulge = scene.uniform(0.5, 2)
-    outer = base + (r - base) * t**bulge
-    radii = [0, *outer, *(outer[::-1] - wall), 0]
+    base, t = r * scene.uniform(0.5, 1.0), np.linspace(0, 1, 6)
+    outer = base + (r - base) * t ** scene.uniform(0.5, 2)
+    radii = [0, *outer, *(outer[::-1] - 0.003), 0]
     heights = [0, *(t * h), *(t[::-1] * (h - 0.005) + 0.005), 0.005]
     material = scene.material(scene.pick("plastic", "plastic", "metal", "any"))
     parts = [scene.cover(shapes.lathe(radii, heights), material)]
     if scene.chance(0.5):
-        ring = shapes.torus(h * 0.3, 0.005, 14).moved(
-            (r * 0.95, 0, h * 0.5), rotation=np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
-        )
+        upright = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+        ring = shapes.torus(h * 0.3, 0.005, 14).moved((r * 0.95, 0, h * 0.5), rotation=upright)
         parts.append(scene.cover(ring, material))
     return merge(parts)
 
@@ -118,9 +105,8 @@ def bowl(scene: SceneBuilder) -> Mesh:
     for _ in range(scene.count(0, 8)):
         a, b, s = scene.turn(), scene.uniform(0, 0.6) * r, scene.uniform(0.02, 0.045)
         fruit = shapes.superquadric((s, s, s * scene.uniform(0.8, 1.3)), sides=14)
-        fruit = fruit.moved(
-            (b * np.cos(a), b * np.sin(a), h * 0.4 + s * scene.uniform(0.5, 1.5)), rotation=random_rotation(scene.rng)
-        )
+        at = (b * np.cos(a), b * np.sin(a), h * 0.4 + s * scene.uniform(0.5, 1.5))
+        fruit = fruit.moved(at, rotation=random_rotation(scene.rng))
         parts.append(scene.cover(fruit, "plastic"))
     return merge(parts)
 
@@ -130,9 +116,8 @@ def papers(scene: SceneBuilder) -> Mesh:
     parts = []
     for k in range(scene.count(1, 6)):
         w, d = 0.21 * scene.uniform(0.5, 1.1), 0.297 * scene.uniform(0.5, 1.1)
-        sheet = shapes.quad((-w / 2, -d / 2, 0.001 + 0.0012 * k), (w, 0, 0), (0, d, 0), True).painted(
-            scene.poster("page", "page", "picture")
-        )
+        sheet = shapes.quad((-w / 2, -d / 2, 0.001 + 0.0012 * k), (w, 0, 0), (0, d, 0), True)
+        sheet = sheet.painted(scene.poster("page", "page", "picture"))
         parts.append(sheet.moved((scene.uniform(-0.1, 0.1), scene.uniform(-0.1, 0.1), 0), scene.turn()))
     return merge(parts)
 
@@ -158,9 +143,8 @@ def solid(scene: SceneBuilder) -> Mesh:
         n = scene.count(3, 9)
         angle = np.sort(scene.rng.uniform(0, 2 * np.pi, n)) if scene.chance(0.3) else np.arange(n) * 2 * np.pi / n
         radius = s * scene.rng.uniform(0.6, 1.2, n)
-        mesh = shapes.extrusion(
-            np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1), s * scene.uniform(0.1, 2)
-        )
+        outline = np.stack([radius * np.cos(angle), radius * np.sin(angle)], -1)
+        mesh = shapes.extrusion(outline, s * scene.uniform(0.1, 2))
     if scene.chance(0.4):
         mesh = mesh.moved(rotation=random_rotation(scene.rng))
     return scene.cover(mesh, "any").centred()
@@ -192,27 +176,22 @@ def potted_plant(scene: SceneBuilder, height: float | None = None) -> Mesh:
     return merge(parts)
 
 
-def made(name: str) -> Callable[[SceneBuilder], Mesh]:
-    """The maker of a thing of `designs.txt`."""
-    return lambda scene: designed(scene, name)
-
-
 SMALL: dict[str, tuple[Callable[[SceneBuilder], Mesh], float]] = {
-    "carton": (made("carton"), 3.0),
     "open box": (open_box, 1.0),
     "books": (books, 2.0),
     "bottle": (bottle, 3.0),
     "cup": (cup, 2.0),
     "vase": (vase, 1.0),
     "bowl": (bowl, 1.0),
-    "screen": (made("screen"), 0.4),
-    "laptop": (made("laptop"), 0.4),
     "papers": (papers, 1.0),
     "lump": (lump, 1.0),
     "solid": (solid, 1.0),
-    "lamp": (made("desk_lamp"), 0.4),
     "cable": (cable, 0.5),
     "plant": (potted_plant, 0.7),
+    "carton": (lambda scene: designed(scene, "carton"), 3.0),
+    "screen": (lambda scene: designed(scene, "screen"), 0.4),
+    "laptop": (lambda scene: designed(scene, "laptop"), 0.4),
+    "lamp": (lambda scene: designed(scene, "desk_lamp"), 0.4),
 }
 
 
