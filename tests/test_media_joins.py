@@ -7,6 +7,7 @@ from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from ffmpeg import beeps, decoded, ffmpeg_header, flashes, frame_times, run_ffmpeg
@@ -166,6 +167,9 @@ def test_sound_is_encoded_where_mp4_demands_it(tmp_path: Path, rate: str, kind: 
     out = rewritten(path, tmp_path / "out.mp4")
     assert f"Audio: {kept}" in ffmpeg_header(out)
     assert_together(out, [1.0])
+    with av.open(str(out)) as container:
+        picture, sound = (float((stream.duration or 0) * (stream.time_base or 0)) for stream in container.streams)
+    assert sound == pytest.approx(picture, abs=0.002 if kept == "aac" else 0.03)
 
 
 def test_broken_packets_of_sound_cost_no_more_than_themselves(tmp_path: Path) -> None:

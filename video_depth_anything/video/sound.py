@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+import numpy as np
 from av import AudioCodecContext, AudioFrame, AudioStream, Packet
 from av.container import InputContainer, OutputContainer
 from av.filter import Graph
@@ -199,9 +200,16 @@ class Sound:
             while True:
                 fitted = cast("AudioFrame", graph.pull())
                 at = float((fitted.pts or 0) * (fitted.time_base or 0))
-                if self._end is None or at < self._end:
-                    for packet in self._target.encode(fitted):
-                        yield at, packet
+                left = inf if self._end is None else round((self._end - at) * fitted.sample_rate)
+                if left <= 0:
+                    continue
+                if left < fitted.samples:
+                    samples = np.ascontiguousarray(fitted.to_ndarray()[:, : int(left)], np.float32)
+                    cut = AudioFrame.from_ndarray(samples, "fltp", fitted.layout.name)
+                    cut.sample_rate, cut.pts, cut.time_base = fitted.sample_rate, fitted.pts, fitted.time_base
+                    fitted = cut
+                for packet in self._target.encode(fitted):
+                    yield at, packet
 
 
 def _fitting(frame: AudioFrame, target: AudioCodecContext) -> Graph:
