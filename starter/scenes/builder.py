@@ -228,6 +228,12 @@ class SceneBuilder:
     def _glow(self) -> Material:
         return self.plain(self.grey(0.6, 0.95), emission=self.uniform(0, 2))
 
+    def _skin(self) -> Material:
+        return self.plain(self.brown() * floats([1.1, 0.8, 0.65]))
+
+    def _hair(self) -> Material:
+        return self.plain(self.brown() * np.float32(self.uniform(0.05, 1)))
+
     def _coat(self) -> Material:
         return self.plain(self.colour() if self.chance(0.5) else self.grey(), specular=0.8, shininess=60, mirror=0.3)
 

@@ -107,14 +107,12 @@ def rod(start: npt.ArrayLike, end: npt.ArrayLike, radius: float, sides: int = 8,
     return cylinder(radius, length, sides, top).moved(a, rotation=rotation_between(b - a))
 
 
-def capsule(start: npt.ArrayLike, end: npt.ArrayLike, radius: float, top: float | None = None, sides: int = 12) -> Mesh:
-    """A rod with round ends; `top` is the radius at its end."""
+def capsule(start: npt.ArrayLike, end: npt.ArrayLike, radius: float, sides: int = 12) -> Mesh:
+    """A rod with round ends, three quarters as thick at its end."""
     a, b = np.asarray(start, np.float64), np.asarray(end, np.float64)
-    length = float(np.linalg.norm(b - a))
-    upper = radius if top is None else top
-    arc = np.linspace(0, np.pi / 2, 4)
+    arc, upper = np.linspace(0, np.pi / 2, 4), 0.75 * radius
     radii = np.concatenate([radius * np.sin(arc), upper * np.cos(arc)])
-    heights = np.concatenate([-radius * np.cos(arc), length + upper * np.sin(arc)])
+    heights = np.concatenate([-radius * np.cos(arc), float(np.linalg.norm(b - a)) + upper * np.sin(arc)])
     return lathe(radii, heights, sides).moved(a, rotation=rotation_between(b - a))
 
 

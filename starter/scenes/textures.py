@@ -165,7 +165,7 @@ def _cells(rng: np.random.Generator) -> Field:
 
 
 def _stains(rng: np.random.Generator) -> Field:
-    return (np.clip((noise(rng, (4, 4), 6, 0.6) - 0.5) * rng.uniform(2, 8) + 0.5, 0, 1)).astype(np.float32)
+    return np.clip((noise(rng, (4, 4), 6, 0.6) - 0.5) * rng.uniform(2, 8) + 0.5, 0, 1)
 
 
 def _text(picture: npt.NDArray[np.uint8], rng: np.random.Generator, box: tuple[int, int, int, int]) -> None:

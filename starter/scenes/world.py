@@ -50,13 +50,11 @@ class MaterialTable:
             emission: how much the colour glows by itself.
             mirror: share of light mirrored, 0..1.
         """
+        slot = next((k for k, own in enumerate(self.textures) if own is texture), len(self.textures))
         if texture is None:
             slot = 0
-        else:
-            known = [i for i, own in enumerate(self.textures) if own is texture]
-            slot = known[0] if known else len(self.textures)
-            if not known:
-                self.textures.append(texture)
+        elif slot == len(self.textures):
+            self.textures.append(texture)
         self.slots.append(slot)
         self.matrices.append(np.asarray(matrix, np.float32))
         self.offsets.append(np.asarray(offset, np.float32))

@@ -56,21 +56,25 @@ def designed(scene: SceneBuilder, name: str) -> Mesh:
             continue
         for x in (1, -1) if "x" in part.mirror else (1,):
             for y in (1, -1) if "y" in part.mirror else (1,):
-                corners = part.corners * size * (x, y, 1)
-                mesh, look = fitted(part.shape, corners.min(0), corners.max(0)), looks[part.look]
+                mesh, look = fitted(part.shape, part.corners * size * (x, y, 1)), looks[part.look]
                 pictured = part.shape in ("front", "printed")
                 out.append(mesh.painted(look.number) if pictured else scene.cover(mesh, look))
     return merge(out)
 
 
-def fitted(shape: str, low: npt.NDArray[np.float64], high: npt.NDArray[np.float64]) -> Mesh:
-    """A shape that fills the box from `low` to `high`."""
+def fitted(shape: str, corners: npt.NDArray[np.float64]) -> Mesh:
+    """A shape that fills the box between two corners; a limb goes from one to the other."""
+    low, high = corners.min(0), corners.max(0)
     size, middle = high - low, (low + high) / 2
     match shape:
         case "block":
             return shapes.box(size, middle)
         case "printed":
             return shapes.printed_box(size, middle)
+        case "limb":
+            return shapes.capsule(corners[0], corners[1], 0.16 * float(np.linalg.norm(size)))
+        case "ball":
+            return shapes.superquadric(size / 2, sides=16).moved(middle)
         case "cushion":
             return shapes.cushion(size).moved(middle)
         case "front":

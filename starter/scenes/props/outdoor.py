@@ -6,56 +6,14 @@ import numpy as np
 
 from starter.scenes import shapes
 from starter.scenes.builder import Material, SceneBuilder
-from starter.scenes.mesh import Mesh, floats, from_triangles, merge
+from starter.scenes.mesh import Mesh, from_triangles, merge
 from starter.scenes.props.designs import designed
 
 
 def person(scene: SceneBuilder) -> Mesh:
-    """A figure of capsules: standing, walking or sitting."""
+    """A figure, standing or walking."""
     real = scene.real_prop("person") if scene.chance(0.6) else None
-    if real is not None:
-        return real
-    h = scene.uniform(1.5, 1.9) if scene.chance(0.85) else scene.uniform(0.9, 1.4)
-    shirt, legs, skin = (
-        scene.material("fabric"),
-        scene.material("fabric"),
-        scene.plain(scene.brown() * floats([1.1, 0.8, 0.65])),
-    )
-    hip, neck, wide = 0.52 * h, 0.83 * h, 0.11 * h
-    swing = scene.uniform(-0.25, 0.25) * h
-    parts = []
-    for s in (-1, 1):
-        knee = np.array([s * 0.05 * h, -s * swing * 0.5, 0.28 * h])
-        foot = np.array([s * 0.055 * h, -s * swing * 0.8, 0.03 * h])
-        parts.append(scene.cover(shapes.capsule((s * 0.05 * h, 0, hip), knee, 0.048 * h, 0.036 * h), legs))
-        parts.append(scene.cover(shapes.capsule(knee, foot, 0.036 * h, 0.025 * h), legs))
-        parts.append(
-            scene.cover(
-                shapes.cushion((0.06 * h, 0.15 * h, 0.05 * h), 0.5, 12).moved(foot - [0, 0.04 * h, 0]), "plastic"
-            )
-        )
-        elbow = np.array([s * (wide + scene.uniform(0.01, 0.12) * h), s * swing * 0.4, 0.63 * h])
-        reach = [scene.uniform(-0.1, 0.05) * s, -scene.uniform(0, 0.15), -scene.uniform(-0.1, 0.16)]
-        hand = elbow + np.array(reach) * h
-        parts.append(scene.cover(shapes.capsule((s * wide, 0, neck - 0.02 * h), elbow, 0.032 * h, 0.026 * h), shirt))
-        parts.append(
-            scene.cover(shapes.capsule(elbow, hand, 0.026 * h, 0.02 * h), shirt if scene.chance(0.5) else skin)
-        )
-    parts.append(scene.cover(shapes.superquadric((wide, 0.065 * h, 0.19 * h), 0.6, 0.8).moved((0, 0, 0.67 * h)), shirt))
-    if scene.chance(0.3):
-        skirt = shapes.lathe(
-            [0.1 * h, 0.12 * h, scene.uniform(0.12, 0.2) * h], [0.58 * h, 0.5 * h, scene.uniform(0.1, 0.35) * h]
-        )
-        parts.append(scene.cover(skirt, legs))
-    parts.append(scene.cover(shapes.capsule((0, 0, neck), (0, 0, 0.88 * h), 0.03 * h), skin))
-    parts.append(
-        scene.cover(shapes.superquadric((0.045 * h, 0.055 * h, 0.065 * h), sides=16).moved((0, 0, 0.93 * h)), skin)
-    )
-    hair = shapes.superquadric((0.05 * h, 0.058 * h, 0.05 * h), sides=16).moved((0, 0.012 * h, 0.955 * h))
-    parts.append(scene.cover(hair, scene.plain(scene.brown() * np.float32(scene.uniform(0.05, 1)))))
-    if scene.chance(0.3):
-        parts.append(scene.cover(shapes.cushion((0.26, 0.14, 0.38), 0.4, 14).moved((0, 0.12, 0.68 * h)), "fabric"))
-    return merge(parts)
+    return real or designed(scene, "person").scaled(0.6 if scene.chance(0.15) else 1.0)
 
 
 def tree(scene: SceneBuilder, height: float | None = None) -> Mesh:
