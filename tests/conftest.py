@@ -115,10 +115,10 @@ def make_video(tmp_path: Path) -> MakeVideo:
 
 @pytest.fixture(scope="session")
 def benchmark_clip() -> Clip:
-    """A dozen small frames of a rendered room with exact depth and poses, reddish, for the benchmark's tests."""
+    """A dozen small reddish frames of a rendered scene without sky, with exact depth and poses, for the benchmark."""
     from starter.scenes.render import SceneOptions, render_clip
 
-    options = SceneOptions(12, 64, 80, kinds=("room",), clean=True, fps=4)
+    options = SceneOptions(12, 64, 80, kinds=("inside",), clean=True, fps=4)
     clips = (render_clip(seed, options) for seed in integers(7))
     # Any prediction fits a wall.
     clip = next(clip for clip in clips if np.quantile(clip.depth, 0.9) > 2 * np.quantile(clip.depth, 0.1))
