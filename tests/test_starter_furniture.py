@@ -64,7 +64,7 @@ def test_a_model_stands_in_metres_with_its_front_to_the_viewer(furniture: Path) 
     assert (np.abs(chair.vertices[:, 1] - 0.3) < 1e-6).sum() >= 4
     # The top of the square shows the top of the picture: v runs down from there.
     corners = chair.vertices[chair.triangles]
-    printed = scene.materials.textures[scene.materials.slots[chair.material[0]]]
+    printed = scene.materials.textures[scene.materials.rows[chair.material[0]][0]]
     top = chair.uv[0][corners[0, :, 2].argmax()]
     row = int((float(top[1]) % 1 + 0.02) * printed.shape[0])
     assert printed[row, 0, 1] > 200 and printed[-row - 1, 0, 1] < 50

@@ -38,7 +38,10 @@ def intrinsics(fov: float, height: int, width: int, shift: tuple[float, float] =
 def path(rng: np.random.Generator, view: View, frames: int, fps: float) -> Poses:
     """(T, 4, 4) poses of a smooth random motion inside a view."""
     eye = rng.uniform(view.eye[0], view.eye[1])
-    target = _ahead(rng, eye, *view.pitch) if view.pitch else rng.uniform(view.target[0], view.target[1])
+    target = rng.uniform(view.target[0], view.target[1])
+    if view.pitch:
+        pitch, way = np.radians(np.clip(rng.normal(*view.pitch), -75, 40)), rng.uniform(0, 2 * np.pi)
+        target = eye + 2 * np.array([np.cos(way) * np.cos(pitch), np.sin(way) * np.cos(pitch), np.sin(pitch)])
     roll = float(rng.normal(0, view.roll))
     time = np.arange(frames) / fps
     speed = view.step * rng.uniform(0.1, 1.2) * (rng.random() < 0.9)
@@ -65,13 +68,6 @@ def path(rng: np.random.Generator, view: View, frames: int, fps: float) -> Poses
     sway = _shake(rng, frames, fps, 0.012 * float(np.linalg.norm(away)) * rng.uniform(0, 2), 3)
     rolls = roll + _shake(rng, frames, fps, 0.012, 1)[:, 0]
     return np.stack([look_at(eye + m + a, t + b, r) for m, a, t, b, r in zip(moves, shake, targets, sway, rolls)])
-
-
-def _ahead(rng: np.random.Generator, eye: Poses, mean: float, spread: float) -> Poses:
-    """(3,) a point 2 metres from the eye in any direction, at a pitch of normal distribution in degrees."""
-    pitch, heading = np.radians(np.clip(rng.normal(mean, spread), -75, 40)), rng.uniform(0, 2 * np.pi)
-    way = [np.cos(heading) * np.cos(pitch), np.sin(heading) * np.cos(pitch), np.sin(pitch)]
-    return np.asarray(eye + 2 * np.array(way))
 
 
 def _shake(rng: np.random.Generator, frames: int, fps: float, amount: float, axes: int) -> npt.NDArray[np.float64]:

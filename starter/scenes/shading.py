@@ -58,11 +58,9 @@ class Renderer:
         self._world = world
         self._rng = rng
         self._atlas = TextureAtlas(world.materials.textures)
-        table = world.materials
-        self._slots = np.array(table.slots, np.int32)
-        self._matrices = np.stack(table.matrices)
-        self._offsets = np.stack(table.offsets)
-        self._finish = np.array(table.finish, np.float32)
+        slots, matrices, offsets, finish = zip(*world.materials.rows)
+        self._slots, self._finish = np.array(slots, np.int32), np.array(finish, np.float32)
+        self._matrices, self._offsets = np.stack(matrices), np.stack(offsets)
 
     def render(self, camera: Camera, width: int, height: int) -> tuple[Floats, Floats]:
         """Linear colour (height, width, 3), antialiased where surfaces meet, and z-depth (height, width) of centres."""

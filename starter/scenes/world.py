@@ -25,10 +25,7 @@ class MaterialTable:
     """
 
     textures: list[Texture] = field(default_factory=lambda: [np.full((TEXTURE_SIZE, TEXTURE_SIZE, 3), 255, np.uint8)])
-    slots: list[int] = field(default_factory=list)
-    matrices: list[Colour] = field(default_factory=list)
-    offsets: list[Colour] = field(default_factory=list)
-    finish: list[tuple[float, float, float, float]] = field(default_factory=list)
+    rows: list[tuple[int, Colour, Colour, tuple[float, ...]]] = field(default_factory=list)  # of `add`, by slot
 
     def add(
         self,
@@ -55,11 +52,9 @@ class MaterialTable:
             slot = 0
         elif slot == len(self.textures):
             self.textures.append(texture)
-        self.slots.append(slot)
-        self.matrices.append(np.asarray(matrix, np.float32))
-        self.offsets.append(np.asarray(offset, np.float32))
-        self.finish.append((specular, shininess, emission, mirror))
-        return len(self.slots) - 1
+        finish = (specular, shininess, emission, mirror)
+        self.rows.append((slot, np.asarray(matrix, np.float32), np.asarray(offset, np.float32), finish))
+        return len(self.rows) - 1
 
     def plain(self, colour: npt.ArrayLike, **finish: float) -> int:
         """A material of one linear colour (3,)."""

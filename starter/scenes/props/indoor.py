@@ -13,22 +13,6 @@ from starter.scenes.props.designs import designed
 from starter.scenes.props.small import book_row, potted_plant, small
 
 
-def legs(
-    scene: SceneBuilder, width: float, depth: float, height: float, material: Material, inset: float = 0.03
-) -> list[Mesh]:
-    """Four legs, square or round, straight or splayed."""
-    thick, splay = scene.uniform(0.012, 0.04), scene.uniform(0, 0.06) * scene.chance(0.4)
-    out = []
-    for sx in (-1, 1):
-        for sy in (-1, 1):
-            x, y = sx * (width / 2 - inset - thick), sy * (depth / 2 - inset - thick)
-            if splay or thick < 0.022:
-                out.append(shapes.rod((x + sx * splay, y + sy * splay, 0), (x, y, height), thick))
-            else:
-                out.append(shapes.block((x - thick, y - thick, 0), (x + thick, y + thick, height)))
-    return [scene.cover(leg, material) for leg in out]
-
-
 def table(scene: SceneBuilder, size: tuple[float, float, float] | None = None, things: int | None = None) -> Mesh:
     """A table or desk, round or square, with things on it."""
     w, d, h = size or (scene.uniform(0.6, 2.0), scene.uniform(0.5, 1.0), scene.uniform(0.68, 0.8))
@@ -43,7 +27,12 @@ def table(scene: SceneBuilder, size: tuple[float, float, float] | None = None, t
         w = d = r * 1.4
     else:
         parts.append(scene.cover(shapes.block((-w / 2, -d / 2, h - thick), (w / 2, d / 2, h)), top))
-        parts += legs(scene, w, d, h - thick, leg)
+        r, splay = scene.uniform(0.012, 0.04), scene.uniform(0, 0.06) * scene.chance(0.4)
+        for x, y in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+            upper = np.array([x * (w / 2 - 0.03 - r), y * (d / 2 - 0.03 - r), h - thick])
+            foot = (upper[0] + x * splay, upper[1] + y * splay, 0)
+            post = shapes.rod(foot, upper, r, scene.count(4, 9))
+            parts.append(scene.cover(post, leg))
         if scene.chance(0.4):
             corner = (w / 2 - scene.uniform(0.3, 0.45), -d / 2 + 0.03, scene.uniform(0.05, 0.5))
             side = shapes.block(corner, (w / 2 - 0.02, d / 2 - 0.03, h - thick))
