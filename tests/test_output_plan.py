@@ -167,6 +167,17 @@ def test_numbers_keep_the_pixels_of_a_plate(tmp_path: Path) -> None:
         assert open_video(tmp_path / "out" / name).source_size == size
 
 
+@pytest.mark.parametrize(("name", "size"), [("vis", (2, 16386)), ("src", (30000, 2)), ("compare", (4, 9000))])
+def test_frames_that_no_player_shows_are_refused_before_the_work(
+    make_video: MakeVideo, tmp_path: Path, name: str, size: tuple[int, int]
+) -> None:
+    source = open_video(make_video("clip.mp4"))
+    source.size = size
+    with pytest.raises(OutputError, match=f"{name} cannot hold frames of {size[1]}x{size[0]} pixels .*--max_res"):
+        plan(tmp_path / "out", name, "npz").open(source)
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 64), (64, 1), (3, 17)])
 def test_frames_of_a_pixel_are_right_or_refused(make_video: MakeVideo, tmp_path: Path, size: tuple[int, int]) -> None:
     source = open_video(make_video("clip.mp4", height=64, width=64))

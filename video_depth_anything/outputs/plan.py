@@ -153,9 +153,10 @@ class OutputPlan:
         if not self.save:
             return RunOutputs(run)
         for name in self.save:
-            if min(source.size) < FORMATS[name].shortest_side:
+            shortest, longest = FORMATS[name].sides
+            if not shortest <= min(source.size) <= max(source.size) <= longest:
                 size = f"{source.size[1]}x{source.size[0]} pixels ({source.location})"
-                raise OutputError(f"{name} cannot hold frames of {size}; use --save npz or --save exr")
+                raise OutputError(f"{name} cannot hold frames of {size}; use --save npz, --save exr or --max_res")
         origin = source_of(source.address, source.images, source.live)
         state = state_of(source.address, source.images)
         wanted = RunRecord(self.folder, source.name, origin, state, dict(self.settings))

@@ -21,7 +21,7 @@ class Format:
     holds: Literal["source", "pictures", "floats", "levels", "points"] = "pictures"  # levels are numbers of 16 bits
     needs_source: bool = False  # besides depth
     frame_files: bool = False  # a file for each frame
-    shortest_side: int = 1  # of the frames that it can hold, in pixels
+    sides: tuple[int, int] = (1, 1 << 31)  # shortest and longest side of the frames that it can hold, in pixels
     package: str = ""  # that it needs and that is not always installed
 
     def open(self, run: RunInfo) -> OutputWriter:
@@ -45,15 +45,17 @@ class Format:
         return self.bytes_a_pixel / (camera.stride**2 * camera.every if self.holds == "points" else 1)
 
 
+H264 = (1, 16384)
+# Two pictures stand side by side in `compare`, and in some kinds of `sbs`.
 FORMATS = {
-    "src": Format("videos.SourceVideo", (r"_src\.mp4",), 0.3, "source"),
-    "vis": Format("videos.ColorVideo", (r"_vis\.mp4",), 0.6),
-    "compare": Format("videos.CompareVideo", (r"_compare\.mp4",), 0.9, needs_source=True),
-    "sbs": Format("stereo.StereoVideo", (r"_sbs_(LR|TB|anaglyph)\.mp4",), 1.2, needs_source=True),
+    "src": Format("videos.SourceVideo", (r"_src\.mp4",), 0.3, "source", sides=H264),
+    "vis": Format("videos.ColorVideo", (r"_vis\.mp4",), 0.6, sides=H264),
+    "compare": Format("videos.CompareVideo", (r"_compare\.mp4",), 0.9, needs_source=True, sides=(1, 8160)),
+    "sbs": Format("stereo.StereoVideo", (r"_sbs_(LR|TB|anaglyph)\.mp4",), 1.2, needs_source=True, sides=(1, 8192)),
     "npz": Format("npz.NpzArchive", (r"_depths\.npz",), 4.0, "floats"),
     "exr": Format("frame_files.ExrFrames", ("_depths_exr",), 4.5, "floats", frame_files=True, package="OpenEXR"),
     "png16": Format("frame_files.Png16Frames", ("_depths_png16",), 2.0, "levels", frame_files=True),
     # FFV1 cuts a frame into two by two slices.
-    "mkv16": Format("videos.Depth16Video", (r"_depths16\.(mkv|json)",), 2.0, "levels", shortest_side=2),
+    "mkv16": Format("videos.Depth16Video", (r"_depths16\.(mkv|json)",), 2.0, "levels", sides=(2, 1 << 31)),
     "ply": Format("point_clouds.PointClouds", (r"_point\d{4,}\.ply",), 15.0, "points", frame_files=True),
 }
