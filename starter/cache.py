@@ -17,7 +17,6 @@ import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -46,20 +45,6 @@ class CacheInfo:
     height: int
     width: int
     encoder_blocks: int = 0
-
-
-class CachedFrames(NamedTuple):
-    """Some frames of a cached clip.
-
-    Attributes:
-        inputs: token maps (T, h, w, C) float32; with live blocks the stream (T, 1 + h w, C) float16 last.
-        disparity: (T, H, W) float32, as `Clip.disparity`; 0 is sky, and unknown.
-        valid: (T, H, W) bool.
-    """
-
-    inputs: tuple[npt.NDArray[np.floating], ...]
-    disparity: Floats
-    valid: npt.NDArray[np.bool_]
 
 
 def fingerprint(weights: Mapping[str, Tensor]) -> str:
@@ -139,8 +124,11 @@ def write_clip(
         raise
 
 
-def read_clip(path: Path, start: int, count: int, encoder_blocks: int = 0) -> CachedFrames:
-    """Read `count` frames from `start` on; no other parts of the clip's files are touched."""
+def read_clip(path: Path, start: int, count: int, encoder_blocks: int = 0) -> Sample:
+    """Read `count` frames from `start` on; no other parts of the clip's files are touched.
+
+    Inputs are the token maps (T, h, w, C) in float32, then with live blocks the stream (T, 1 + h w, C) in float16.
+    """
     try:
         window = slice(start, start + count)
         tokens, steps, stored = (
@@ -151,7 +139,8 @@ def read_clip(path: Path, start: int, count: int, encoder_blocks: int = 0) -> Ca
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: gone or damaged ({error}); delete the folder") from error
     maps = [tokens[:, tap] * steps[:, tap, None, None, :] for tap in range(tokens.shape[1])]
-    return CachedFrames((*maps, *stream), np.maximum(stored, 0), stored >= 0)
+    inputs = tuple(map(torch.from_numpy, (*maps, *stream)))
+    return Sample(inputs, torch.from_numpy(np.maximum(stored, 0)), torch.from_numpy(stored >= 0))
 
 
 class CacheSource:
@@ -186,6 +175,4 @@ class CacheSource:
     def sample(self, number: int, rng: np.random.Generator) -> Sample:
         clip, start, spare = self._samples[number]
         # What a whole number of samples leaves over is spread, so that every frame is seen at times.
-        frames = read_clip(clip, start + int(rng.integers(spare + 1)), self._frames, self.info.encoder_blocks)
-        inputs = tuple(torch.from_numpy(x) for x in frames.inputs)
-        return Sample(inputs, torch.from_numpy(frames.disparity), torch.from_numpy(frames.valid))
+        return read_clip(clip, start + int(rng.integers(spare + 1)), self._frames, self.info.encoder_blocks)

@@ -140,10 +140,7 @@ def torus(radius: float, thickness: float, sides: int = 24) -> Mesh:
     a = (np.arange(sides) * (2 * np.pi / sides))[:, None]
     b = (np.arange(10) * (2 * np.pi / 10))[None]
     r = radius + thickness * np.cos(b)
-    points = np.stack(
-        [r * np.cos(a), r * np.sin(a), np.broadcast_to(thickness * np.sin(b), np.broadcast_shapes(a.shape, b.shape))],
-        -1,
-    )
+    points = np.stack(np.broadcast_arrays(r * np.cos(a), r * np.sin(a), thickness * np.sin(b)), -1)
     return surface(points[:, ::-1], True, True)
 
 
