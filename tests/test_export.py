@@ -15,6 +15,7 @@ from conftest import MakeVideo
 
 from video_depth_anything import DepthStream, Execution, VideoDepthAnything
 from video_depth_anything.cli.export import main
+from video_depth_anything.device import openvino_core
 from video_depth_anything.exports.modules import StepModule, WindowModule
 
 pytest.importorskip("onnxscript")
@@ -122,7 +123,8 @@ def pytorch_steps(model: VideoDepthAnything, frames: Array) -> Array:
 def test_openvino_window_of_any_length_and_size(
     golden_model: VideoDepthAnything, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    core = pytest.importorskip("openvino").Core()
+    pytest.importorskip("openvino")
+    core = openvino_core()
     words = ["--format", "openvino", "--encoder", "vits", "--checkpoint", str(checkpoint)]
     size = ["--frame_size", "42", "28", "--input_size", "28"]
     assert main([*words, *size, "--output", str(tmp_path / "window")]) == 0
@@ -143,7 +145,8 @@ def test_openvino_window_of_any_length_and_size(
 
 @pytest.mark.slow
 def test_openvino_step(golden_model: VideoDepthAnything, checkpoint: Path, tmp_path: Path) -> None:
-    core = pytest.importorskip("openvino").Core()
+    pytest.importorskip("openvino")
+    core = openvino_core()
     words = ["--format", "openvino", "--form", "step", "--frame_size", "42", "28", "--input_size", "28"]
     words += ["--encoder", "vits", "--checkpoint", str(checkpoint)]
     assert main([*words, "--output", str(tmp_path / "step.xml")]) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import signal
 import subprocess
 import sys
 import weakref
@@ -14,12 +15,13 @@ import torch
 from recipes import synthetic_frames
 
 from video_depth_anything import DepthStream, Execution, choose_execution, infer_depth, load_backend
+from video_depth_anything.device import openvino_core
 from video_depth_anything.errors import DeviceError
 from video_depth_anything.video_depth import VideoDepthAnything
 
-ov = pytest.importorskip("openvino")
+pytest.importorskip("openvino")
 
-from video_depth_anything.backends.openvino import OpenVinoNetwork  # noqa: E402
+from video_depth_anything.backends.openvino import OpenVinoNetwork
 
 ROOT = Path(__file__).resolve().parents[1]
 GOLDEN = Path(__file__).parent / "golden"
@@ -69,7 +71,7 @@ def test_bf16_changes_little_and_is_used(golden_model: VideoDepthAnything, netwo
     error = np.linalg.norm(rounded - exact) / np.linalg.norm(exact)
     # A CPU without bf16 is allowed to compute in float32.
     assert error < 0.08
-    assert error > 1e-5 or "BF16" not in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    assert error > 1e-5 or "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def test_bf16_offline(golden_model: VideoDepthAnything) -> None:
@@ -138,7 +140,23 @@ def test_choice_of_backend() -> None:
         choose_execution("cpu", backend="tensorrt")
 
 
-@pytest.mark.skipif("NPU" in ov.Core().available_devices, reason="here is an NPU")
+def test_ctrl_c_after_networks_came_and_went(golden_model: VideoDepthAnything) -> None:
+    """On a processor with AMX each of OpenVINO's cores replaces the stack on which signals are handled."""
+    execution = choose_execution("cpu", "fp32", "openvino")
+    frame = synthetic_frames(1, 48, 64, seed=1)[0]
+    first, second = (OpenVinoNetwork(golden_model, execution) for _ in range(2))
+    for network in (first, second):
+        DepthStream(network, 28, execution).step(frame)
+    del first, second, network
+    gc.collect()
+    caught: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
+    assert caught
+
+
+@pytest.mark.skipif("NPU" in openvino_core().available_devices, reason="here is an NPU")
 def test_missing_device_ends_in_one_line(checkpoint: Path) -> None:
     command = [sys.executable, "run.py", "--encoder", "vits", "--checkpoint", str(checkpoint), "--device", "intel-npu"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)

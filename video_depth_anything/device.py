@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
 from .config import BACKENDS, DEVICES, OPENVINO_DEVICES, PATCH_SIZE, PRECISIONS
 from .errors import DeviceError
+
+if TYPE_CHECKING:
+    import openvino as ov
 
 # Of a 16:9 frame, in PyTorch on a CPU; a frame that has more goes alone.
 PATCHES_AT_ONCE = 800
@@ -178,12 +183,22 @@ def _check_int8(device: str | torch.device, backend: str) -> None:
         raise DeviceError("precision int8 is not installed; run `pip install 'video-depth-anything[int8]'`")
 
 
+@functools.cache
+def openvino_core() -> ov.Core:
+    """The only one of this process.
+
+    With AMX, each one replaces the stack on which signals are handled. Several that do not end in reverse order leave
+    a stack that is gone, and Ctrl-C ends in a segmentation fault.
+    """
+    import openvino as ov
+
+    return ov.Core()
+
+
 def _openvino_execution(name: str, precision: str) -> Execution:
     if not has_openvino():
         raise DeviceError("backend openvino is not installed; run `pip install 'video-depth-anything[openvino]'`")
-    import openvino as ov
-
-    available = ov.Core().available_devices
+    available = openvino_core().available_devices
     if not any(device.split(".")[0] == name for device in available):
         raise DeviceError(f"OpenVINO finds no {name} here, only {', '.join(available)}; it needs Intel's driver")
     cpu = torch.device("cpu")

@@ -21,7 +21,7 @@ import openvino as ov
 import torch
 from torch import Tensor
 
-from ..device import Execution
+from ..device import Execution, openvino_core
 from ..transform import Image
 from ..video_depth import VideoDepthAnything
 from .openvino_convert import channels_first, channels_last, convert
@@ -105,7 +105,6 @@ class OpenVinoNetwork(PiecewiseNetwork):
             self._int8 = Int8Encoder(model, lambda size: convert(model, self._encoder(size), [(1, *size, 3)]))
             if calibration_frames is not None:
                 self._int8.calibrate(calibration_frames)
-        self._core = ov.Core()
         self._pieces: OrderedDict[tuple[str, Shapes], CompiledPiece] = OrderedDict()  # in the order of use
         self._lock = Lock()
 
@@ -157,4 +156,4 @@ class OpenVinoNetwork(PiecewiseNetwork):
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint}
         if self._device == "CPU":
             properties |= {"INFERENCE_NUM_THREADS": torch.get_num_threads(), "NUM_STREAMS": num_requests}
-        return CompiledPiece(self._core.compile_model(model, self._device, properties), num_requests)
+        return CompiledPiece(openvino_core().compile_model(model, self._device, properties), num_requests)

@@ -30,6 +30,7 @@ import torch
 from openvino._offline_transformations import apply_moc_transformations
 from torch import nn
 
+from ..device import openvino_core
 from ..files import whole_file
 from ..frame_features import FrameFeatures
 from ..transform import Image, preprocess
@@ -163,7 +164,7 @@ def _load(file: Path) -> ov.Model | None:
     try:
         with zipfile.ZipFile(file) as archive:  # checks what it reads
             description, weights = archive.read("model.xml"), archive.read("model.bin")
-        return ov.Core().read_model(io.BytesIO(description), io.BytesIO(weights))
+        return openvino_core().read_model(io.BytesIO(description), io.BytesIO(weights))
     except FileNotFoundError:
         return None
     except (OSError, KeyError, EOFError, zipfile.BadZipFile, RuntimeError):

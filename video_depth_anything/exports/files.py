@@ -16,6 +16,7 @@ from torch.export import Dim
 
 from ..backends.load import with_half_weights
 from ..config import PATCH_SIZE
+from ..device import openvino_core
 from ..errors import UsageError
 from ..video_depth import VideoDepthAnything
 from ..windows import INFER_LEN
@@ -124,7 +125,7 @@ def _to_openvino(source: Path, name: str, half: bool, fixed: Sequence[int] | Non
     """Convert an ONNX file, in a folder of its own beside it; with `fixed`, set its only input to that shape."""
     import openvino
 
-    model = openvino.Core().read_model(source)
+    model = openvino_core().read_model(source)
     if fixed:
         model.reshape(list(fixed))
     target = source.parent / "openvino" / name
