@@ -24,7 +24,7 @@ from video_depth_anything.pipelines.driver import READ_AHEAD
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.web.camera import DECODER_BYTES, Cameras, stream_bytes
-from video_depth_anything.web.handlers import rate_of
+from video_depth_anything.web.handlers import target_fps_of
 from video_depth_anything.web.jobs import Job
 from video_depth_anything.web.messages import Refusal, message_of
 from video_depth_anything.web.networks import Networks
@@ -162,9 +162,9 @@ def test_errors_are_sentences_that_give_nothing_away() -> None:
 def test_rates_that_make_no_sense_are_refused() -> None:
     for rate in (1e-9, 0.05, 1000, -3):
         with pytest.raises(Refusal, match=r"choose 0\.1 to 240 frames a second"):
-            rate_of(rate)
-    assert rate_of(0) is None
-    assert rate_of(29.97) == pytest.approx(29.97)
+            target_fps_of(rate)
+    assert target_fps_of(0) is None
+    assert target_fps_of(29.97) == pytest.approx(29.97)
 
 
 @pytest.fixture

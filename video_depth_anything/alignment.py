@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 Array = npt.NDArray[np.floating]
 DepthMap = npt.NDArray[np.float32]
-Weights = npt.NDArray[np.float64]
+PixelWeights = npt.NDArray[np.float64]
 
 # Weights of the new window in the cross-fade.
 FADE_WEIGHTS: tuple[float, ...] = tuple(i / (INTERP_LEN - 1) for i in range(INTERP_LEN))
@@ -84,7 +84,7 @@ def _solve(a00: float, a01: float, a11: float, b0: float, b1: float, count: floa
 
 def _counting(
     prediction: Array, target: Array, mask: npt.ArrayLike
-) -> tuple[Weights, Weights, Weights, Weights | None]:
+) -> tuple[PixelWeights, PixelWeights, PixelWeights, PixelWeights | None]:
     """In float64, of the pixels that count: prediction, target, prediction times weight, and weight if it is not 1."""
     given = np.asarray(mask)
     valid = given != 0

@@ -56,7 +56,7 @@ def by_heads(x: Tensor) -> Tensor:
     return x.t().unflatten(0, (NUM_HEADS, -1))
 
 
-def attend(
+def attend_per_pixel(
     query: Tensor, keys: Sequence[Tensor] | Tensor, values: Sequence[Tensor] | Tensor, tables: tuple[Tensor, Tensor]
 ) -> Tensor:
     """Attention of one query per pixel to the frames in the position slots 0, 1, .., summed up in float32.
@@ -134,9 +134,9 @@ class AttentionMemory:
         """Attention of the new frame's queries (P, C) to the entries; (P, C) float32."""
         assert self.tables is not None
         if isinstance(entries, Tensor):
-            return attend(query, self.keys[entries], self.values[entries], self.tables)
+            return attend_per_pixel(query, self.keys[entries], self.values[entries], self.tables)
         keys, values = ([kept[entry] for entry in entries] for kept in (self.keys, self.values))
-        return attend(query, keys, values, self.tables)
+        return attend_per_pixel(query, keys, values, self.tables)
 
 
 class StateAttention(AttentionMemory):
@@ -155,9 +155,9 @@ class StateAttention(AttentionMemory):
         assert self.tables is not None
         slots = [x.t().unflatten(0, (2, NUM_HEADS, -1)) for x in (*self._past, self.state[:, 0])]
         if query.device.type == "cpu" and not torch.is_grad_enabled():
-            return attend(query, [x[0] for x in slots], [x[1] for x in slots], self.tables)
+            return attend_per_pixel(query, [x[0] for x in slots], [x[1] for x in slots], self.tables)
         keys, values = torch.stack(slots).unbind(1)
-        return attend(query, keys, values, self.tables)
+        return attend_per_pixel(query, keys, values, self.tables)
 
 
 class TemporalMemory:

@@ -20,7 +20,7 @@ from .errors import CheckpointError, OutputError
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[int], None]
+ByteProgress = Callable[[int], None]
 # The clip that comes with the project, for `bundled`.
 EXAMPLE = "example_videos/box.mp4"
 ENDPOINT = "https://huggingface.co"
@@ -107,7 +107,7 @@ def file_kind(head: bytes, size: int) -> Literal["zip", "safetensors"] | None:
 def fetch(
     weights: Weights,
     folder: Path,
-    on_progress: Progress | None = None,
+    on_progress: ByteProgress | None = None,
     timeout: float = TIMEOUT,
     pause: float = 1.0,
     patience: float = PATIENCE,
@@ -200,7 +200,7 @@ class _BrokenOff(Exception):
 
 
 def _download(
-    weights: Weights, part: Path, on_progress: Progress, timeout: float, pause: float, patience: float
+    weights: Weights, part: Path, on_progress: ByteProgress, timeout: float, pause: float, patience: float
 ) -> None:
     """Fill `part` until it is the expected file, in several attempts."""
     address = weights.address()
@@ -233,7 +233,7 @@ def _download(
 
 
 def _transfer(
-    address: str, part: Path, start: int, size: int, on_progress: Progress, timeout: float, patience: float
+    address: str, part: Path, start: int, size: int, on_progress: ByteProgress, timeout: float, patience: float
 ) -> None:
     """Append to `part` what the server sends from byte `start` on, `size` bytes in all at most."""
     with _answer(address, start, timeout) as response:

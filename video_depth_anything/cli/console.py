@@ -9,19 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 from ..errors import INTERRUPTED, UserError, user_line
 from ..files import let_go
+
+if TYPE_CHECKING:
+    from ..pipelines.driver import Progress
 
 # How often a log file is told how far a run is.
 LOG_SECONDS = 10.0
 FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
 BAR: dict[str, Any] = {"unit": "frame", "smoothing": 0.05, "bar_format": FORMAT}
 USER_ERROR = 2
-
-# Called with the numbers of frames that the network has taken, and of those whose depth is final.
-Progress = Callable[[int, int], None]
 
 
 class _Messages(logging.Handler):

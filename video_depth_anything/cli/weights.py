@@ -10,7 +10,7 @@ from pathlib import Path
 
 from .. import weights
 from ..errors import OutputError, UserError
-from ..weights import Progress, Weights
+from ..weights import ByteProgress, Weights
 from .console import run_script
 from .parser import Parser
 
@@ -99,7 +99,7 @@ def _use(entry: Weights, folder: Path) -> str:
 
 
 @contextmanager
-def _bar(entry: Weights) -> Iterator[Progress]:
+def _bar(entry: Weights) -> Iterator[ByteProgress]:
     from tqdm import tqdm
 
     # `disable=None`: no bar where standard error is not a terminal.

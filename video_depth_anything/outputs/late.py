@@ -72,6 +72,6 @@ class LateOutputs(OutputWriter):
         abort_all(self._writers)
 
 
-def spooled_bytes(formats: Sequence[Format], options: OutputOptions) -> float:
+def late_bytes(formats: Sequence[Format], options: OutputOptions) -> float:
     """What `LateOutputs` keeps of every pixel."""
     return 7.0 if any(one.shows_source(options) for one in formats) else 4.0

@@ -23,7 +23,7 @@ from ..video.source import Source
 from ..video.writer import check_codec
 from .base import Numbering, OutputWriter, RunInfo, abort_all
 from .colormap import color_table
-from .late import LateOutputs, spooled_bytes
+from .late import LateOutputs, late_bytes
 from .options import CameraOptions, OutputOptions, VisRange, usual_formats
 from .record import RunRecord, Span, is_output, record_of, source_of, state_of
 from .registry import FORMATS
@@ -92,7 +92,7 @@ class OutputPlan:
         needed = {name: FORMATS[name].bytes_a_frame_pixel(self.camera) * pixels for name in self.save}
         late = [FORMATS[name] for name in self._late()]
         if late and self.options.depth_range is None:
-            needed["spool, removed at the end"] = spooled_bytes(late, self.options) * pixels
+            needed["spool, removed at the end"] = late_bytes(late, self.options) * pixels
         return needed
 
     def run_info(self, source: Source) -> RunInfo:
@@ -207,18 +207,18 @@ class OutputPlan:
         """Say what the run needs on disk and refuse what does not fit."""
         per_frame = self.bytes_per_frame(source.size)
         if source.expected is None:
-            logger.info("disk: up to %s per frame", readable(sum(per_frame.values())))
+            logger.info("disk: up to %s per frame", with_unit(sum(per_frame.values())))
             return
         needed = {name: value * source.expected for name, value in per_frame.items()}
         total, free = sum(needed.values()), shutil.disk_usage(self.folder).free
-        parts = ", ".join(f"{name} {readable(value)}" for name, value in needed.items())
+        parts = ", ".join(f"{name} {with_unit(value)}" for name, value in needed.items())
         if total > free:
             raise OutputError(
-                f"{source.location} needs up to {readable(total)} on disk ({parts}), {readable(free)} are free in "
+                f"{source.location} needs up to {with_unit(total)} on disk ({parts}), {with_unit(free)} are free in "
                 f"{self.folder}; choose another --output_dir, fewer outputs, or --vis_range percentile; if the length "
                 f"in its header is wrong, {_length(source.expected, source.fps)}, --max_len says how many"
             )
-        logger.info("disk: up to %s (%s)", readable(total), parts)
+        logger.info("disk: up to %s (%s)", with_unit(total), parts)
 
     def _make_writers(self, source: Source, run: RunInfo) -> list[OutputWriter]:
         run = replace(run, audio=self._sound(source), original=source if source.copyable else None)
@@ -271,7 +271,7 @@ def _length(frames: int, fps: Fraction) -> str:
     return f"{frames} frames or {seconds / size:.3g} {unit}"
 
 
-def readable(number: float) -> str:
+def with_unit(number: float) -> str:
     """A number of bytes, rounded, with its unit."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if number >= size:

@@ -35,8 +35,8 @@ from .stop import Stop
 
 logger = logging.getLogger(__name__)
 
-Depths = npt.NDArray[np.float32]
-Found = TypeVar("Found", bound="Depths | None", covariant=True)
+DepthArray = npt.NDArray[np.float32]
+Found = TypeVar("Found", bound="DepthArray | None", covariant=True)
 # Options that hold for a network that is loaded already, and for a model in PyTorch.
 OF_NETWORK = {"input_size"}
 OF_MODEL = {"input_size", "precision", "backend", "compile", "frames_at_once"}
@@ -74,7 +74,7 @@ def infer(
     on_progress: Callable[[int, int | None], None] | None = None,
     stop: Stop | None = None,
     **options: Any,
-) -> DepthVideo[Depths]: ...
+) -> DepthVideo[DepthArray]: ...
 
 
 @overload
@@ -250,6 +250,6 @@ class _Kept(OutputWriter):
     def write(self, frame: Frame) -> None:
         self._depths.append(frame.depth)
 
-    def stacked(self, size: tuple[int, int]) -> Depths:
+    def stacked(self, size: tuple[int, int]) -> DepthArray:
         """All of it, (N, H, W)."""
         return np.stack(self._depths) if self._depths else np.zeros((0, *size), np.float32)

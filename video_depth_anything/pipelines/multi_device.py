@@ -15,7 +15,7 @@ from torch.distributed import DistError
 
 from ..errors import InputError, OutputError, RankError, user_line
 from ..offline import RawWindows, join_windows, windows_read
-from ..outputs.plan import readable
+from ..outputs.plan import with_unit
 from ..outputs.record import state_of
 from ..outputs.run_outputs import RunOutputs
 from ..video.frame import DepthMap, Image
@@ -243,7 +243,7 @@ def check_space(folder: Path, windows: float, outputs: float) -> None:
     free = shutil.disk_usage(folder).free
     if windows + outputs > free:
         raise OutputError(
-            f"several ranks need {readable(windows)} on disk for windows and {readable(outputs)} for outputs; "
-            f"{readable(free)} are free in {folder}; choose another --output_dir, or run without torchrun"
+            f"several ranks need {with_unit(windows)} on disk for windows and {with_unit(outputs)} for outputs; "
+            f"{with_unit(free)} are free in {folder}; choose another --output_dir, or run without torchrun"
         )
-    logger.info("disk: up to %s for windows, removed at the end", readable(windows))
+    logger.info("disk: up to %s for windows, removed at the end", with_unit(windows))

@@ -11,7 +11,7 @@ import av
 from av import VideoFrame
 from av.filter import Graph
 
-Stamp = TypeVar("Stamp")
+T = TypeVar("T")
 
 # Rows and columns that bwdif needs, with half of them in the planes of colour.
 SMALLEST = 8
@@ -26,11 +26,11 @@ def filter_graph(frame: VideoFrame, name: str, **options: str) -> Graph:
     return graph
 
 
-def deinterlaced(frames: Iterable[tuple[VideoFrame, Stamp]]) -> Iterator[tuple[VideoFrame, Stamp]]:
+def deinterlaced(frames: Iterable[tuple[VideoFrame, T]]) -> Iterator[tuple[VideoFrame, T]]:
     """Pass progressive frames through, and interlaced ones through bwdif, one for one; tiny ones stay as they are."""
     graph: Graph | None = None
     in_use: tuple[object, ...] = ()
-    stamps: deque[Stamp] = deque()
+    stamps: deque[T] = deque()
     for frame, stamp in frames:
         found = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
         if graph is not None and found != in_use:
@@ -50,7 +50,7 @@ def deinterlaced(frames: Iterable[tuple[VideoFrame, Stamp]]) -> Iterator[tuple[V
         yield from _drained(graph, stamps)
 
 
-def _drained(graph: Graph, stamps: deque[Stamp]) -> Iterator[tuple[VideoFrame, Stamp]]:
+def _drained(graph: Graph, stamps: deque[T]) -> Iterator[tuple[VideoFrame, T]]:
     while stamps:
         try:
             frame = graph.vpull()

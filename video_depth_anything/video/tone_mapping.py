@@ -20,7 +20,7 @@ from av.filter import Graph
 from .filters import filter_graph
 
 Transfer = Literal["pq", "hlg"]
-Values = npt.NDArray[np.float64]
+Pixels = npt.NDArray[np.float64]
 
 # Brightest light expected of a recording, and what the screen's white stands for, in cd/m2.
 SOURCE_PEAK, TARGET_PEAK = 1000.0, 203.0
@@ -45,26 +45,26 @@ HLG_GAMMA = 1.2
 LUMA_2020 = (0.2627, 0.6780, 0.0593)
 
 
-def pq_to_light(signal: Values) -> Values:
+def pq_to_light(signal: Pixels) -> Pixels:
     """PQ signal, 0 to 1, to light in cd/m2, 0 to 10000."""
     power = signal ** (1 / PQ_M2)
     return np.asarray(10000 * (np.maximum(power - PQ_C1, 0) / (PQ_C2 - PQ_C3 * power)) ** (1 / PQ_M1))
 
 
-def light_to_pq(light: Values) -> Values:
+def light_to_pq(light: Pixels) -> Pixels:
     """Light in cd/m2 to PQ signal."""
     power = (light / 10000) ** PQ_M1
     return np.asarray(((PQ_C1 + PQ_C2 * power) / (1 + PQ_C3 * power)) ** PQ_M2)
 
 
-def hlg_to_light(signal: Values) -> Values:
+def hlg_to_light(signal: Pixels) -> Pixels:
     """HLG signal (..., 3), 0 to 1, to light in cd/m2 as a screen of 1000 cd/m2 shows it."""
     scene = np.where(signal <= 0.5, signal**2 / 3, (np.exp((signal - HLG_C) / HLG_A) + HLG_B) / 12)
     luminance = scene @ np.array(LUMA_2020)
     return np.asarray(1000 * scene * (luminance ** (HLG_GAMMA - 1))[..., None])
 
 
-def compressed(light: Values) -> Values:
+def compressed(light: Pixels) -> Pixels:
     """Light of 0 to `SOURCE_PEAK` brought down to 0 to `TARGET_PEAK`, in cd/m2: the EETF of BT.2390.
 
     Dark and middle tones stay; from a knee on, a Hermite spline in the PQ scale leads up to the new peak.
@@ -78,7 +78,7 @@ def compressed(light: Values) -> Values:
     return pq_to_light(np.asarray(np.where(signal < knee, signal, spline) * peak, dtype=np.float64))
 
 
-def srgb_encoded(linear: Values) -> Values:
+def srgb_encoded(linear: Pixels) -> Pixels:
     """Linear light in the sRGB curve (IEC 61966-2-1), 0 to 1; continued beyond both ends."""
     size = np.abs(linear)
     return np.asarray(
@@ -86,19 +86,19 @@ def srgb_encoded(linear: Values) -> Values:
     )
 
 
-def to_bt709(primaries: int) -> Values:
+def to_bt709(primaries: int) -> Pixels:
     """Matrix (3, 3) from linear RGB of these primaries (H.273 codes; unknown ones count as BT.2020) to BT.709's."""
     known = primaries if primaries in PRIMARIES else BT2020
     return np.asarray(np.linalg.solve(_to_xyz(BT709), _to_xyz(known)), dtype=np.float64)
 
 
-def _to_xyz(primaries: int) -> Values:
+def _to_xyz(primaries: int) -> Pixels:
     columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in PRIMARIES[primaries]]).T
     white = np.array([D65[0] / D65[1], 1, (1 - D65[0] - D65[1]) / D65[1]])
     return np.asarray(columns * np.linalg.solve(columns, white))
 
 
-def tone_mapped(signal: Values, transfer: Transfer, primaries: int) -> Values:
+def tone_mapped(signal: Pixels, transfer: Transfer, primaries: int) -> Pixels:
     """HDR signals (..., 3) RGB, 0 to 1, to sRGB signals of BT.709's primaries; `primaries` is their H.273 code.
 
     Colours that these primaries do not reach lie outside of 0 to 1. They are cut off last: a table of what was cut off

@@ -52,7 +52,7 @@ def main(words: list[str]) -> int:
         bounds = Limits(trusted=False, max_pixels=limits.max_pixels)
         check_container(video, bounds)
         if "sound" in request:
-            found = all(add_sound(video, Path(p), Path(o), request["begins"]) for p, o in request["sound"])
+            found = all(mux(video, Path(p), Path(o), request["begins"]) for p, o in request["sound"])
             tell(answers, {"kind": "end", "sound": found})
         else:
             send_frames(answers, video, request["selection"], bounds)
@@ -110,7 +110,7 @@ def send_pictures(answers: IO[bytes], questions: IO[bytes]) -> None:
             tell(answers, {"kind": "frame", "size": picture.shape[:2]}, picture[..., ::-1].tobytes())
 
 
-def add_sound(upload: Path, pictures: Path, output: Path, begins: float | None) -> bool:
+def mux(upload: Path, pictures: Path, output: Path, begins: float | None) -> bool:
     """Write `output`: the video of `pictures` and the upload's sound from `begins` on; False if there is no sound."""
     import av
 

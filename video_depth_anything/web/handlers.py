@@ -14,7 +14,7 @@ from urllib.parse import quote
 import gradio as gr
 
 from ..outputs.options import CameraOptions, OutputOptions
-from ..outputs.plan import OutputPlan, readable
+from ..outputs.plan import OutputPlan, with_unit
 from ..pipelines.options import ModelOptions, RunOptions
 from ..video.source import Selection
 from ..video.timing import parse_target_fps
@@ -83,7 +83,7 @@ class Handlers:
             self._networks.offer(encoder, metric)
             options = RunOptions(
                 ModelOptions(encoder, metric, input_size=detail),
-                Selection(limit_of(max_res, SMALLEST), rate_of(target_fps), limit_of(max_len)),
+                Selection(limit_of(max_res, SMALLEST), target_fps_of(target_fps), limit_of(max_len)),
                 outputs=OutputOptions(
                     visitor.new_folder("job"),
                     save=("vis", "compare", *downloads, *["ply"] * (metric and "ply" in downloads)),
@@ -205,7 +205,7 @@ class Handlers:
         title = f"{'Earlier result: ' * earlier}{html.escape(job.video.name)}"
         links = "".join(
             f'<a href="{file_address(path)}" download="{html.escape(path.name, quote=True)}">{words}'
-            f"<small>{readable(path.stat().st_size)}</small></a>"
+            f"<small>{with_unit(path.stat().st_size)}</small></a>"
             for words, path in job.files.items()
             if path.is_file()
         )
@@ -235,7 +235,7 @@ def limit_of(number: float | None, least: int = 1) -> int:
     return max(int(number), least) if number is not None and number > 0 else -1
 
 
-def rate_of(number: float | None) -> Any:
+def target_fps_of(number: float | None) -> Any:
     """A frame rate of the page, as `Selection` has it: None for all frames."""
     if not number:
         return None

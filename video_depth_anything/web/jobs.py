@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from ..outputs.plan import OutputPlan, readable
+from ..outputs.plan import OutputPlan, with_unit
 from ..pipelines.driver import by_windows, run_video
 from ..pipelines.options import RunOptions
 from ..pipelines.stop import Stop, Stopped
@@ -166,8 +166,8 @@ def check_room(plan: OutputPlan, source: UploadSource, max_frames: int, left: fl
     needed = frames * sum(plan.bytes_per_frame(source.size).values()) + min(frames, MOST_FRAMES) * BYTES_PER_FRAME
     if needed > left:
         raise Refusal(
-            f"The result may need {readable(needed)} on the server's disk, and you have {readable(left)} left. Choose "
-            "fewer files to download, a smaller frame size or fewer frames."
+            f"The result may need {with_unit(needed)} on the server's disk, and you have {with_unit(left)} left. "
+            "Choose fewer files to download, a smaller frame size or fewer frames."
         )
     return needed
 
