@@ -105,7 +105,7 @@ class RunOptions:
     reset_on_cut: bool = option(False, "start over at each scene cut", group="input")
     fast: bool = option(
         False,
-        "compute depth at 3/4 of --input_size, in about half the time; take its edges from the frame",
+        "compute depth at 3/4 of --input_size, which nearly halves the network's time; take its edges from the frame",
         group="model",
     )
     resume: bool = option(False, "skip inputs finished with the same settings", group="output", compared=False)
