@@ -1,4 +1,4 @@
-"""What the numbers of an image stand for, and what a screen should be given for them."""
+"""How an image's pixel values encode light, and their conversion to sRGB."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TABLE_ENTRIES = 1 << 16
 
 
 def displayed(values: npt.NDArray[np.floating], colorspace: Colorspace) -> npt.NDArray[np.uint8]:
-    """Numbers of an image, 1 is white, as uint8 of the sRGB curve; others are cut off, NaN is black."""
+    """Encode pixel values (1 is white) as sRGB uint8; values outside 0 to 1 are clipped, NaN becomes black."""
     values = np.clip(np.nan_to_num(values.astype(np.float32), nan=0.0), 0, 1)
     if colorspace in ("auto", "srgb"):
         return np.asarray(np.rint(values * 255), dtype=np.uint8)
@@ -26,7 +26,7 @@ def displayed(values: npt.NDArray[np.floating], colorspace: Colorspace) -> npt.N
 
 @cache
 def _table(colorspace: Colorspace) -> npt.NDArray[np.uint8]:
-    """A curve over 65,536 steps of its square root: fine in the dark, and a look-up instead of a power a pixel."""
+    """Tabulate a curve in 65,536 steps of the square root: precise in the dark, and no power function per pixel."""
     values = (np.arange(TABLE_ENTRIES) / (TABLE_ENTRIES - 1)) ** 2
     if colorspace == "rec709":
         values = np.where(values < 0.081, values / 4.5, ((values + 0.099) / 1.099) ** (1 / 0.45))

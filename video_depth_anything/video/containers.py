@@ -1,4 +1,4 @@
-"""Opening what may hold a video, within limits: a file, an address, a pipe or a device; and what its header says."""
+"""Opens files, addresses, pipes and devices within limits, and reads their headers."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from .options import TIMEOUT
 from .options import USUAL_LIMITS as USUAL_LIMITS
 from .options import Limits as Limits
 
-# Containers that hold their data themselves. Those that name other files or addresses are missing: HLS, DASH, concat,
+# Containers that hold all their data. Those that refer to other files or addresses are excluded: HLS, DASH, concat,
 # SDP, IMF, image patterns.
 SELF_CONTAINED = (
     "mov,matroska,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,mxf,dv,gif,apng,h264,hevc,av1,obu,ivf,m4v,rm,nut,wtv,3gp,"
     "webp_pipe,live_flv,gxf,rawvideo,yuv4mpegpipe"
 )
-# A local playlist may name local files and nothing else.
+# A local playlist may refer to local files only.
 LOCAL_PROTOCOLS = "file,crypto,data"
 NETWORK_PROTOCOLS = "http,https,httpproxy,tls,tcp,udp,udplite,rtp,srtp,rtmp,rtmps,rtmpt,srt,ftp,mmsh,mmst,crypto,data"
 
 
 def is_address(location: str) -> bool:
-    """Whether it is a network address rather than a path."""
+    """Whether the location is a network address rather than a path."""
     scheme, separator, _ = location.partition("://")
     return bool(separator) and scheme.lower() != "file" and scheme.replace("+", "").isalnum() and len(scheme) > 1
 
@@ -59,7 +59,7 @@ def open_container(
             return av.open(address, "r", options=options, timeout=limits.timeout, metadata_errors="replace")
     mode = _mode_of(location)
     if stat.S_ISREG(mode) and not Path(location).stat().st_size:
-        # Some that the system makes up, such as /proc/kmsg, would wait for ever.
+        # Some virtual files, such as /proc/kmsg, would block for ever.
         raise InputError(f"cannot read {printable(location)}: not a video, or damaged: the file is empty")
     if not limits.trusted:
         options |= {"format_whitelist": SELF_CONTAINED, "protocol_whitelist": "file"}
@@ -75,12 +75,12 @@ def open_container(
             except BaseException:
                 pipe.close()
                 raise
-        # "file:" keeps the part before a colon from being taken for a protocol.
+        # Without "file:", FFmpeg would read the part before a colon as a protocol.
         return av.open(f"file:{location}", "r", options=options, metadata_errors="replace")
 
 
 def _mode_of(location: str) -> int:
-    """File mode of what may be read: a file, a pipe or a device."""
+    """File mode of a readable file, pipe or device."""
     path = Path(location)
     try:
         mode = path.stat().st_mode
@@ -94,7 +94,7 @@ def _mode_of(location: str) -> int:
 
 
 def reading_error(location: str, error: Exception, timeout: float = TIMEOUT, begun: bool = False) -> InputError:
-    """An error of the library, of the operating system, or `TimeoutError` as one line that names the input."""
+    """Turn an error of FFmpeg or the system, or a time-out, into one line that names the input."""
     if isinstance(error, (av.error.ExitError, TimeoutError)):
         return InputError(f"cannot read {printable(location)}: nothing came for {timeout:g} seconds")
     reason = getattr(error, "strerror", None) or str(error)
@@ -120,7 +120,7 @@ def readable(location: str, timeout: float = TIMEOUT) -> Iterator[None]:
 
 
 class PatientPipe:
-    """A pipe or device as a file object whose `read` gives up after a while of silence, also before anybody writes."""
+    """A pipe or device as a file object whose `read` times out, also while no writer has opened it."""
 
     def __init__(self, location: str, timeout: float) -> None:
         self.name = location
@@ -142,18 +142,18 @@ class PatientPipe:
             if data or self._begun:
                 self._begun = True
                 return data
-            time.sleep(0.02)  # the other end is not open yet
+            time.sleep(0.02)  # no writer has opened the other end yet
         raise TimeoutError
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close it."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def video_stream(container: InputContainer, location: str) -> VideoStream:
-    """The video that players show: the largest, the one marked as default before others; never a cover."""
+    """The stream that players show: the default one first, then the largest; never cover art."""
     pictures = Disposition.attached_pic | Disposition.timed_thumbnails
     streams = [s for s in container.streams.video if not s.disposition & pictures and s.codec_context is not None]
     if not streams:
@@ -164,32 +164,32 @@ def video_stream(container: InputContainer, location: str) -> VideoStream:
 
 
 def claimed_end(container: InputContainer, stream: VideoStream, start: float) -> float | None:
-    """When the video ends by the header, in seconds since the file's start; None if the header does not say."""
+    """The video's end in seconds since the file's start, from the header; None if the header lacks it."""
     if stream.duration and stream.time_base:
         return start + float(stream.duration * stream.time_base)
-    # The container's length may be that of the sound.
+    # The container's duration may be that of the sound.
     length = (container.duration or 0) / 1e6 if len(container.streams) == 1 else 0.0
     for key, value in stream.metadata.items():  # Matroska's statistics tags
         clock = re.fullmatch(r"(\d+):(\d+):(\d+\.?\d*)", value) if key.upper().startswith("DURATION") else None
         if clock is not None:
             hours, minutes, seconds = map(float, clock.groups())
             length = hours * 3600 + minutes * 60 + seconds
-    # Matroska and FLV count it from 0 and not from the file's start.
+    # Matroska and FLV count it from 0, not from the file's start.
     begins = (container.start_time or 0) / 1e6
     from_zero = container.format.name in ("matroska,webm", "flv") and begins < length
     return (length - begins if from_zero else length) or None
 
 
 def stated_rate(stream: VideoStream, bare: bool) -> Fraction | None:
-    """The frame rate by the header, if it can be true: one frame an hour at least, 1000 a second at most."""
+    """The header's frame rate if it is plausible: from one frame per hour to 1000 per second."""
     rates = [stream.average_rate, stream.guessed_rate, stream.base_rate]
-    if bare:  # then the average is the library's default, and the guess is what the stream's headers say
+    if bare:  # then the average is FFmpeg's default, and the guess comes from the stream's headers
         rates.insert(0, stream.guessed_rate)
     return next((Fraction(rate) for rate in rates if rate is not None and Fraction(1, 3600) <= rate <= 1000), None)
 
 
 def can_copy(stream: VideoStream) -> bool:
-    """Whether a stream is what our own videos are: H.264 of 8 bits with 4:2:0 chroma, in the form that MP4 holds."""
+    """Whether a stream has the format of our own videos: 8-bit H.264 with 4:2:0 chroma, packed as in MP4."""
     context = stream.codec_context
     square = stream.sample_aspect_ratio in (None, 0, 1)
     in_mp4 = (context.extradata or b"")[:1] == b"\x01"

@@ -1,4 +1,4 @@
-"""Decoded frames as RGB pictures as they are meant to be seen: progressive, square pixels, upright, ordinary range."""
+"""Converts decoded frames to RGB for display: progressive, square pixels, upright, SDR."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from .tone_mapping import ToneMapper
 
 logger = logging.getLogger(__name__)
 
-# Codes of ITU-T H.273. The matrices that libswscale knows; 2 means unspecified, which it takes for BT.601.
+# H.273 codes of the matrices that libswscale supports; it treats 2, unspecified, as BT.601.
 KNOWN_MATRICES = {1, 2, 4, 5, 6, 7, 9}
 BT709, UNSPECIFIED, BT2020 = 1, 2, 9
-# Which matrix goes with primaries, for frames whose own is unknown.
+# Matrix for given primaries, for frames with an unknown matrix.
 MATRIX_OF_PRIMARIES = {1: 1, 4: 4, 5: 5, 6: 6, 7: 7, 9: 9}
 PQ, HLG = 16, 18
-# Pixels further from square than this are a mistake in the header.
+# A sample aspect ratio beyond this is a mistake in the header.
 WIDEST_PIXEL = 4
 
-# The GNU allocator's limit is 32 MiB with what it adds.
+# glibc's limit is 32 MiB, including its overhead.
 KEPT_BLOCK = 31 << 20
 
 Orientation = tuple[int, int, int, int]
@@ -37,7 +37,7 @@ UPRIGHT: Orientation = (1, 0, 0, 1)
 
 
 def square_size(height: int, width: int, pixel_aspect: Fraction | None) -> tuple[int, int]:
-    """Size (H, W) at which a stored picture has square pixels: one even side is stretched, none is squeezed."""
+    """Size (H, W) with square pixels: one side is stretched to an even number, none is reduced."""
     if not pixel_aspect or pixel_aspect == 1 or not Fraction(1, WIDEST_PIXEL) <= pixel_aspect <= WIDEST_PIXEL:
         return height, width
     if pixel_aspect > 1:
@@ -50,7 +50,7 @@ def _even(side: Fraction) -> int:
 
 
 def upright(image: npt.NDArray[np.uint8], orientation: Orientation) -> npt.NDArray[np.uint8]:
-    """Turn and mirror a picture (H, W, 3) as its display matrix wants it, to the nearest quarter turn."""
+    """Rotate and mirror a picture (H, W, 3) by its display matrix, to the nearest quarter turn."""
     a, b, c, d = orientation
     if abs(a) + abs(d) >= abs(b) + abs(c):
         horizontal, vertical = a, d
@@ -65,13 +65,13 @@ def upright(image: npt.NDArray[np.uint8], orientation: Orientation) -> npt.NDArr
 
 
 def orientation_of(frame: VideoFrame) -> Orientation:
-    """From the frame's display matrix."""
+    """Read the frame's display matrix."""
     try:
         data = bytes(frame.side_data["DISPLAYMATRIX"])  # type: ignore[typeddict-item]
     except KeyError:
         return UPRIGHT
     except ValueError:
-        # Side data of a kind that the binding does not know hides the matrix; its rotation is told all the same.
+        # Side data of a kind unknown to PyAV hides the matrix, but PyAV still reports the rotation.
         return {90: (0, -1, 1, 0), -90: (0, 1, -1, 0), 180: (-1, 0, 0, -1), -180: (-1, 0, 0, -1)}.get(
             frame.rotation, UPRIGHT
         )
@@ -80,15 +80,15 @@ def orientation_of(frame: VideoFrame) -> Orientation:
 
 
 class Converter:
-    """Turns one stream's frames into RGB pictures, all of the size of the first.
+    """Converts the frames of one stream to RGB pictures of the first one's size.
 
-    HDR (PQ and HLG) is tone mapped to ordinary range. SDR of wide gamut keeps its numbers, as ffmpeg leaves them: they
-    look a little paler than they were. `orientation` is that of the latest picture; None before the first.
+    HDR (PQ and HLG) is tone mapped to SDR. Wide-gamut SDR keeps its pixel values, as in the ffmpeg command, and looks
+    slightly paler. `orientation` is that of the latest picture; None before the first.
     """
 
     def __init__(self, location: str, pixel_aspect: Fraction | None, crop: Crop | None = None) -> None:
-        # The GNU allocator takes memory from the system and gives it back for every frame, a fifth of the work, until
-        # it has seen a block as large as it ever keeps.
+        # glibc would map and unmap memory for every frame, a fifth of the work, until it has freed one block of the
+        # largest size that it keeps.
         np.empty(KEPT_BLOCK, np.uint8)
         self._location = printable(location)
         self._pixel_aspect = pixel_aspect
@@ -103,10 +103,10 @@ class Converter:
         self._rotation = 0
 
     def picture(self, frame: VideoFrame) -> npt.NDArray[np.uint8]:
-        """A frame as (H, W, 3) uint8 RGB."""
+        """Convert a frame to (H, W, 3) uint8 RGB."""
         if self.orientation is None or frame.rotation != self._rotation:
-            # Looked up only where it changes: the binding's view of side data and its frame refer to each other, so
-            # that a frame asked for it stays in memory until the garbage collector comes by.
+            # Read only when it may have changed: PyAV's side data and its frame refer to each other, so reading it
+            # keeps the frame in memory until the garbage collector runs.
             self._rotation = frame.rotation
             self.orientation = orientation_of(frame)
         orientation = self.orientation
@@ -141,7 +141,7 @@ class Converter:
         return self._cropper[1].vpull()
 
     def _mend_matrix(self, frame: VideoFrame, hdr: bool) -> None:
-        """Replace a colour matrix that cannot be converted by the one that goes with the primaries."""
+        """Replace an unsupported colour matrix by the one that matches the primaries."""
         if frame.format.is_rgb or frame.format.has_palette:
             return
         if hdr and frame.colorspace == UNSPECIFIED:

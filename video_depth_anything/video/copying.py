@@ -1,4 +1,4 @@
-"""Videos that are a file's own packets, where nothing of its frames was changed: nothing is encoded twice."""
+"""Copies a file's packets where its frames are unchanged, so that nothing is encoded twice."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ logger = logging.getLogger(__name__)
 
 
 class VideoCopier:
-    """Writes the frames of a `copyable` source as its own packets, all at the end, under the name `path` (.mp4).
+    """Copies the packets of a `copyable` source to `path` (.mp4), all at the end.
 
-    Where the packets turn out to show something else, because the run was cut short or the file is damaged, the frames
-    are read again and encoded, as by `VideoWriter`.
+    If the packets do not show exactly the frames of the run, because it was cut short or the file is damaged, the
+    frames are read again and encoded, as by `VideoWriter`.
     """
 
     def __init__(self, path: Path, source: Source, fps: Fraction, audio: AudioTrack | None, codec: str) -> None:
@@ -38,18 +38,18 @@ class VideoCopier:
         self._fps, self._audio, self._codec = fps, audio, codec
         self._times = array("d")
         self._end = 0.0
-        # Stays readable where another file takes its name during the run.
+        # The open file stays readable if another one takes its name during the run.
         self._file = Path(source.location).open("rb")
         self._state = self._state_now()
         logger.info("%s: the frames of %s are copied, not encoded again", path.name, printable(source.location))
 
     def write(self, _picture: object, time: float, duration: float) -> None:
-        """Take note of the next frame: when it is shown and for how long, in seconds."""
+        """Record the next frame's time and duration, in seconds."""
         self._times.append(time)
         self._end = time + duration
 
     def close(self) -> None:
-        """Write the file. Where its frames cannot be read a second time it is left out with a warning."""
+        """Write the file; if its frames cannot be read a second time, warn and write none."""
         try:
             changed = self._state_now() != self._state
             if changed:
@@ -78,7 +78,7 @@ class VideoCopier:
         return found.st_size, found.st_mtime_ns
 
     def _copied(self) -> bool:
-        """Copy the packets, if there are as many as frames; whether that was so."""
+        """Copy the packets if there are as many as frames; return whether they were copied."""
         with self._opened() as given:
             stream = video_stream(given, self._source.location)
             base = stream.time_base or Fraction(1, 1000)
@@ -91,7 +91,7 @@ class VideoCopier:
         shown = {tick: index for index, tick in enumerate(sorted(ticks))}
         if len(shown) < len(ticks):
             return False
-        # A packet is stored before it is shown; the stored clock runs late by as many frames.
+        # With reordered frames, decoding timestamps run ahead by this many frames.
         delay = max(index - shown[tick] for index, tick in enumerate(ticks))
         stored = [(index - delay) * clock.step for index in range(delay)] + sorted(ticks)
         with self._opened() as given, open_mp4(self.path) as output:
@@ -99,7 +99,7 @@ class VideoCopier:
             copied = output.add_stream_from_template(stream)
             copied.time_base = clock.tick
             sound = None if self._audio is None else Sound.opened(self._audio, output, self.path.name)
-            # The container has the times at which packets are stored: the last one makes up for the delay.
+            # The container derives durations from decoding timestamps; the last packet makes up for the delay.
             ends = [*stored[1 : len(ticks)], stored[0] + clock.at(self._end)]
             packets = (packet for packet in given.demux(stream) if packet.size)
             for packet, pts, dts, end in zip(packets, ticks, stored, ends):

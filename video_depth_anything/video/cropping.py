@@ -1,4 +1,4 @@
-"""Cropping that a container asks for, which its decoder does not know: `clap` of MP4 and MOV, PixelCrop of Matroska."""
+"""Cropping stored in the container, not in the codec: `clap` in MP4 and MOV, PixelCrop in Matroska."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, NamedTuple
 TABLE, SAMPLE_ENTRY = 8, 78
 SEGMENT, TRACKS, TRACK, VIDEO = 0x18538067, 0x1654AE6B, 0xAE, 0xE0
 PIXEL_CROPS = {"left": 0x54CC, "top": 0x54BB, "right": 0x54DD, "bottom": 0x54AA}
-# Parts that are looked through on the way to what is asked for: headers have fewer.
+# Parts that are searched at most: headers have fewer.
 MOST_PARTS = 10_000
-# A part of a file: its kind, where its content begins, and where it ends.
+# A part of a file: its kind, and where its content begins and ends.
 Part = tuple[Any, int, int]
 
 
 class Crop(NamedTuple):
-    """Pixels to leave out at each side."""
+    """Pixels to remove at each side."""
 
     left: int
     top: int
@@ -28,21 +28,21 @@ class Crop(NamedTuple):
 
 
 def container_crop(path: Path, format_name: str, index: int, width: int, height: int) -> Crop | None:
-    """What a file says is to be left out of a stream's frames of `width` x `height`; None: nothing."""
+    """The cropping that a file states for a stream's frames of `width` x `height`; None if it states none."""
     if "mp4" not in format_name and "matroska" not in format_name:
         return None
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
             found = _clean_aperture(data, index, width, height) if "mp4" in format_name else _pixel_crop(data, index)
     except (OSError, ValueError, IndexError, struct.error, ZeroDivisionError):
-        return None  # what else is wrong with the file is said where it is decoded
+        return None  # the decoder reports what else is wrong with the file
     if found is None or not any(found) or min(found) < 0:
         return None
     return found if found.left + found.right < width and found.top + found.bottom < height else None
 
 
 def _inside(parts: Callable[[mmap.mmap, int, int], Iterator[Part]], data: mmap.mmap, part: Part, *kinds: Any) -> Part:
-    """The first part of that kind, inside of the first of the kind before, and so on; an empty one if there is none."""
+    """The first part reached by following these kinds inwards from the top level; an empty one if there is none."""
     for kind in kinds:
         part = next((found for found in parts(data, *part[1:]) if found[0] == kind), (kind, 0, 0))
     return part

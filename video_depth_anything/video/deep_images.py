@@ -1,4 +1,4 @@
-"""Images of more than 8 bits a channel, which Pillow cuts off or mistakes: through OpenCV or FFmpeg."""
+"""Reads images of more than 8 bits per channel, which Pillow truncates or misreads, with OpenCV or FFmpeg."""
 
 from __future__ import annotations
 
@@ -15,35 +15,35 @@ import numpy.typing as npt
 
 from .colorspaces import Colorspace, displayed
 
-# Tags of TIFF, its code for floats, and the colours that are read: gray from white or from black, RGB, palette, LogLuv.
+# TIFF tags, its code for floats, and the supported colours: gray (white or black is zero), RGB, palette, LogLuv.
 WIDTH, HEIGHT, BITS, PHOTOMETRIC, SAMPLES, PLANAR, FORMAT = 256, 257, 258, 262, 277, 284, 339
 FLOAT = 3
 WHITE_IS_ZERO = 0
 KNOWN_PHOTOMETRICS = {0, 1, 2, 3, 32844, 32845}
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Headers of Radiance and of float maps (PFM), which OpenCV would believe whatever they say.
+# Headers of Radiance and PFM files, which OpenCV would trust without a check.
 TOLD_SIZE = re.compile(
     rb"(?s)#\?.*?\n\n[-+]Y (?P<height>\d+) [-+]X (?P<width>\d+)|P[Ff]\s+(?P<columns>\d+)\s+(?P<rows>\d+)"
 )
-# Markers of JPEG 2000's code stream, from which the first channel's bits are 40 bytes away.
+# Markers of a JPEG 2000 code stream; the first channel's bit depth follows 40 bytes later.
 CODE_STREAM, TO_BITS = b"\xff\x4f\xff\x51", 42
 DPX_TRANSFER_OFFSET = 801
-# Printing density and logarithmic. "Linear" is what many programs write who mean the numbers of a screen.
+# Printing density and logarithmic. Not "linear": many programs write that for display-encoded values.
 DPX_LOG_TRANSFERS = {1, 3}
 
 Picture = npt.NDArray[np.uint8]
 
 
 class ImageError(Exception):
-    """An image cannot be read; the message is the reason."""
+    """An image cannot be read; the message states the reason."""
 
 
 class Page(NamedTuple):
-    """A picture of a file."""
+    """One picture of a file."""
 
     image: Picture
-    seconds: float | None = None  # for which it is shown
-    total: int = 1  # how many the file claims to hold
+    seconds: float | None = None  # its duration
+    total: int = 1  # number of pictures by the file's header
     note: str = ""  # for the user
     pixel_aspect: Fraction = Fraction(1)  # of the file's pixels, width over height; those of the picture are square
 
@@ -57,24 +57,24 @@ def check_pixels(width: int, height: int, max_pixels: int) -> None:
 
 
 def is_deep(image: Any, path: Path) -> bool:
-    """Whether a file has more than 8 bits a channel; not if it is an animation, all of which Pillow alone gives."""
+    """Whether a file has more than 8 bits per channel; False for animations, which only Pillow reads completely."""
     with path.open("rb") as file:
         if image.format == "PNG":
             return file.read(25)[24] == 16 and getattr(image, "n_frames", 1) == 1
         if image.format == "JPEG2000":
             head = file.read(1 << 16)
             at = head.find(CODE_STREAM)
-            return at >= 0 and head[at + TO_BITS : at + TO_BITS + 1] > b"\x07"  # one less than the bits
+            return at >= 0 and head[at + TO_BITS : at + TO_BITS + 1] > b"\x07"  # it stores the bit depth minus one
     if image.format == "TIFF":
         return max(image.tag_v2.get(BITS, (8,))) > 8
     return image.mode in ("I", "F") or image.mode.startswith("I;")
 
 
 def read_deep(path: Path, colorspace: Colorspace, max_pixels: int, pages: int = 1) -> Iterator[Page]:
-    """The pictures of such a file, of which it claims to hold `pages`, as 8 bits; "auto" is "srgb"."""
+    """Yield the pictures of such a file, as 8 bits; `pages` is their number by the header; "auto" is "srgb"."""
     if not path.stat().st_size:
         raise ImageError("it is empty")
-    # Mapped where there are many pages, so that only the one that is read is in memory.
+    # With many pages, the file is memory mapped, so that only the current page is in memory.
     data = np.memmap(path, np.uint8, "r") if pages > 1 else np.fromfile(path, np.uint8)
     head = data[: 1 << 16].tobytes()
     is_tiff = head.startswith(TIFF_STARTS)
@@ -88,7 +88,7 @@ def read_deep(path: Path, colorspace: Colorspace, max_pixels: int, pages: int = 
 
 
 def _mistaken_by_opencv(path: Path, max_pixels: int) -> bool:
-    """Whether OpenCV would give wrong pixels of a TIFF: where channels lie apart, or 0 is white."""
+    """Whether OpenCV would misread a TIFF: with planar channels, or where 0 is white."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
     with path.open("rb") as file:
@@ -134,7 +134,7 @@ def _through_opencv(
 
 
 def through_ffmpeg(path: Path, colorspace: Colorspace, max_pixels: int) -> Picture:
-    """The picture as FFmpeg reads it, which scales 10 or 12 bits; of Cineon and DPX, "auto" goes by the header."""
+    """Read a picture with FFmpeg, which scales 10 or 12 bits; for Cineon and DPX, "auto" follows the header."""
     try:
         with av.open(f"file:{path}", "r", options={"max_pixels": str(max_pixels)}) as container:
             stream = container.streams.video[0]

@@ -33,23 +33,23 @@ from .timing import ROUNDED, USUAL_RATE, as_rate, rate_of
 
 logger = logging.getLogger(__name__)
 
-# AVFMT_TS_DISCONT: time may begin anew in this format.
+# AVFMT_TS_DISCONT: timestamps may start again in this format.
 MAY_RESTART = 0x200
 # AVFMT_NOTIMESTAMPS: a bare stream of a codec.
 NO_TIMES = 0x80
-# Formats whose index leads to key frames, and by how many seconds more than needed is decoded, as filters look back.
+# Formats with an index of key frames, and how many seconds earlier decoding starts, because filters look back.
 SEEKABLE = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm"}
 MARGIN = 1.0
-# Frames whose times tell the rate of a file that states none.
+# Frames from whose times the rate is measured if the file states none.
 RATE_SAMPLE = 24
-# A file counts as cut short if more than this share of what it claims, or this many frames, is missing.
+# A file counts as truncated if more than this share, or number, of the frames in its header is missing.
 MISSING_SHARE, MISSING_FRAMES = 0.01, 1.5
 # Bytes of a packet of MPEG-TS; no frame takes less.
 TS_PACKET = 188
 
 
 class Stamp(NamedTuple):
-    """When a frame is shown and for how long, in seconds."""
+    """A frame's time and duration, in seconds."""
 
     time: float
     duration: float
@@ -60,7 +60,7 @@ class FileReader(Reader):
 
     Raises:
         InputError: if it is missing, refused by `limits`, or holds no video; while iterating, if it cannot be decoded.
-        BrokenOffError: after the last frame, if an address, a pipe or a device breaks off or falls silent.
+        BrokenOffError: after the last frame, if an address, a pipe or a device breaks off or times out.
     """
 
     name = "PyAV"
@@ -72,7 +72,7 @@ class FileReader(Reader):
         self._chosen_live = live
         self._skipped = start
         self._limits = limits
-        # The library must not be closed while another thread reads: whoever is last closes.
+        # FFmpeg must not be closed while another thread reads: the last of reader and `close` closes it.
         self._busy = threading.Lock()
         self._closing = False
         self._damaged = self._torn = False
@@ -103,7 +103,7 @@ class FileReader(Reader):
         self._crop = container_crop(path, kind, stream.index, width, height) if self._is_file else None
         self.copyable = self._is_file and can_copy(stream) and self._crop is None
         flags = self._container.format.flags
-        # Ogg tells its length all the same.
+        # Ogg states its duration anyway.
         self._may_restart = (bool(flags & MAY_RESTART) and kind != "ogg") or is_address(self._location)
         stated = stated_rate(stream, bool(flags & NO_TIMES))
         has_length = bool(self._container.duration or stream.duration or self._container.size > 0)
@@ -126,26 +126,26 @@ class FileReader(Reader):
             self.expected_frames = None  # the file is not large enough for them
 
     def _set_up(self, container: InputContainer, stream: VideoStream) -> None:
-        # Frames that are decoded in several threads come out later.
+        # With several threads, frames come out of the decoder later.
         stream.thread_type = "SLICE" if self.live else "AUTO"
-        # Without it, H.264 that is cropped at the left keeps columns that are not to be shown.
+        # Without it, H.264 cropped at the left keeps columns that should be hidden.
         stream.codec_context.flags |= Flags.unaligned
         for other in container.streams:
             if other.index != stream.index:
                 other.discard = Discard.all
 
     def _in_file(self, stamp: int | None) -> float:
-        """A stamp of the stream in seconds since the start of the file, the earliest of all its streams."""
+        """Convert a timestamp to seconds since the file's start, which is that of its earliest stream."""
         return float((stamp or 0) * (self._stream.time_base or 0)) - (self._container.start_time or 0) / 1e6
 
     def __iter__(self) -> Iterator[Frame]:
-        """Frames with their times in seconds since the file's start; durations last until the next one."""
+        """Yield frames with their times in seconds since the file's start; each lasts until the next one."""
         converter = Converter(self._location, self._stream.sample_aspect_ratio, self._crop)
         held: Frame | None = None
         count, first, begin = 0, 0.0, -math.inf
         frames = deinterlaced(self._frames)
         if self._skipped > 0 and not self.live and (found := next(frames, None)) is not None:
-            # The first frame tells size and beginning; what is between it and the start is decoded at most.
+            # The first frame gives size and start time. Without a seek, all frames up to --start are decoded.
             yield Frame(converter.picture(found[0]), *found[1], source_time=found[1].time)
             count, first = 1, found[1].time
             begin = first + self._skipped - 2 * ROUNDED
@@ -179,7 +179,7 @@ class FileReader(Reader):
         self._tell_of_damage(count, first, held.end)
 
     def _sought(self, seconds: float) -> bool:
-        """Go on at a key frame some time before, where decoding from there gives the same frames; whether it does."""
+        """Seek to an earlier key frame, if decoding from there gives the same frames; return whether it does."""
         if self._container.format.name not in SEEKABLE or not self._is_file or self.joints:
             return False
         container = open_container(self._location, self._limits)
@@ -196,7 +196,7 @@ class FileReader(Reader):
             self._frames = self._decoded(1 / Fraction(self.fps))
             found = next(self._frames, None)
             pts, is_key = self._entry
-            # Frames before the key frame that need earlier ones to be decoded.
+            # Leading frames, which refer to frames before the key frame.
             while found is not None and pts is not None and (found[0].pts or 0) < pts:
                 found = next(self._frames, None)
             exact = found is not None and is_key and found[0].pts == pts and found[1].time < seconds
@@ -213,7 +213,7 @@ class FileReader(Reader):
         return False
 
     def close(self) -> None:
-        """Let go of the input; a thread that is reading it ends with the frame it is at."""
+        """Close the input; a thread that is reading it stops after its current frame."""
         self._closing = True
         if self._busy.acquire(timeout=0.2):
             try:
@@ -222,7 +222,7 @@ class FileReader(Reader):
                 self._busy.release()
 
     def _decoded(self, rate: Fraction) -> Iterator[tuple[VideoFrame, Stamp]]:
-        """Frames as the decoder gives them, with their times; what is damaged is skipped."""
+        """Yield decoded frames with their times; damaged packets are skipped."""
         tick = self._stream.time_base or Fraction(1, 1000)
         usual = float(1 / rate)
         by_dts = self._container.format.name == "avi"
@@ -240,8 +240,8 @@ class FileReader(Reader):
                 frames, more = self._step(packets)
             for frame in frames:
                 if by_dts and seen == 0 and frame.dts is not None:
-                    # In AVI a frame's stamp is that of the packet with which the decoder gives it. The first frame is
-                    # shown with its own packet, however late a decoder that reorders gives it.
+                    # In AVI a frame takes the timestamp of the packet after which the decoder returns it. The first
+                    # frame keeps that of its own packet, however late a reordering decoder returns it.
                     self._late = max(frame.dts - (self._first_dts or 0), 0) * float(tick)
                     start += self._late
                 seen += 1
@@ -253,7 +253,7 @@ class FileReader(Reader):
                 yield frame, Stamp(time, float(frame.duration * tick) if frame.duration else usual)
 
     def _step(self, packets: Iterator[Packet[VideoStream]]) -> tuple[list[VideoFrame], bool]:
-        """Frames of the next packet, and whether it was not the last one."""
+        """Decode the next packet; return its frames, and whether more packets follow."""
         packet = None
         try:
             packet = next(packets, None)
@@ -265,13 +265,13 @@ class FileReader(Reader):
                 logger.warning("%s; the frames before are kept", self._broken)
         last = packet is None or (packet.size == 0 and packet.dts is None)
         if packet is not None and not last:
-            if packet.size == 0:  # a frame that was dropped when the file was made: the one before stays
+            if packet.size == 0:  # a frame that the encoder dropped: the one before stays
                 stamp = packet.dts if packet.pts is None else packet.pts
                 if stamp is not None:
                     self._still_until = self._in_file(stamp + (packet.duration or 0))
                 return [], True
             if packet.is_corrupt and self._is_file and (packet.pos or 0) + packet.size >= self._container.size:
-                # The file is cut off within it; its error would cost the frames still in the decoder's threads.
+                # The file is truncated within it; its error would lose the frames still in the decoder's threads.
                 last = self._torn = True
             if packet.is_keyframe and self._first_dts is None:
                 self._first_dts = packet.dts
@@ -288,9 +288,9 @@ class FileReader(Reader):
         return [], not last
 
     def _goes_on(self, before: float, after: float) -> bool:
-        """Whether the picture stood still between two of the stream's own times: sound plays between them."""
+        """Whether a gap between two of the stream's timestamps is a still picture: sound plays in it."""
         if "mp4" in self._container.format.name:
-            return True  # it holds durations and no times, so nothing in it can jump
+            return True  # the format stores durations only, so its times cannot jump
         return not is_address(self._location) and plays_between(self._location, before, after)
 
     def _tell_of_damage(self, count: int, first: float, end: float) -> None:
@@ -302,7 +302,7 @@ class FileReader(Reader):
                 text = "%s ends after %d frames, but its header says %d: it is truncated or damaged"
                 logger.warning(text, name, count, round(claimed))
                 return
-        # Packets are marked too where recordings were joined, and there nothing is missing.
+        # Packets at the joint of two recordings are marked too, and nothing is missing there.
         holes = (
             self._torn
             and self._counts_all

@@ -1,4 +1,4 @@
-"""FFmpeg's filters, where they are better than anything written here."""
+"""Filters of FFmpeg, such as its deinterlacer."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from av.filter import Graph
 
 T = TypeVar("T")
 
-# Rows and columns that bwdif needs, with half of them in the planes of colour.
+# Rows and columns that bwdif needs; the chroma planes have half as many.
 SMALLEST = 8
 
 
 def filter_graph(frame: VideoFrame, name: str, **options: str) -> Graph:
-    """One filter between a source for frames like this one and a sink."""
+    """Build a graph of one filter, for frames like this one."""
     graph = Graph()
     ends = graph.add_buffer(width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000))
     graph.link_nodes(ends, graph.add(name, **options), graph.add("buffersink"))
@@ -27,7 +27,7 @@ def filter_graph(frame: VideoFrame, name: str, **options: str) -> Graph:
 
 
 def deinterlaced(frames: Iterable[tuple[VideoFrame, T]]) -> Iterator[tuple[VideoFrame, T]]:
-    """Pass progressive frames through, and interlaced ones through bwdif, one for one; tiny ones stay as they are."""
+    """Deinterlace interlaced frames with bwdif, one output per frame; others, and tiny ones, pass unchanged."""
     graph: Graph | None = None
     in_use: tuple[object, ...] = ()
     stamps: deque[T] = deque()

@@ -15,15 +15,15 @@ _NO_DEPTH: DepthMap = np.zeros((0, 0), np.float32)
 
 @dataclass(slots=True, eq=False)
 class Frame:
-    """One frame of a video, made by its reader and passed on as it is. Times are in seconds."""
+    """One frame of a video, from its reader to the writers. Times are in seconds."""
 
     image: Image  # (H, W, 3) uint8 RGB
-    time: float  # when it is shown, from the first frame that was chosen
+    time: float  # counted from the first selected frame
     duration: float
-    number: int | None = None  # of an image in a numbered sequence, the number in its name
-    source_time: float | None = None  # by the source's clock, if any: 0 is where the earliest of its streams begins
+    number: int | None = None  # in a numbered sequence, the number in the file's name
+    source_time: float | None = None  # by the source's clock, if any: 0 is the start of its earliest stream
     depth: DepthMap = field(default_factory=_NO_DEPTH.view)  # (H, W) float32, empty until it has been computed
-    arrived: float | None = None  # when a live source gave it, by `time.monotonic`
+    arrived: float | None = None  # from a live source, by `time.monotonic`
 
     @property
     def end(self) -> float:
@@ -32,9 +32,9 @@ class Frame:
 
     @property
     def timestamp(self) -> float:
-        """The time that files of numbers state: the source's own where it has a clock."""
+        """The time written to files: that of the source's clock if it has one."""
         return self.time if self.source_time is None else self.source_time
 
     def numbered(self, count: int) -> int:
-        """The number in the names of its files, for the frame after `count` others."""
+        """The number in the names of its files; `count` frames were written before it."""
         return count if self.number is None else self.number

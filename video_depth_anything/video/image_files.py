@@ -1,4 +1,4 @@
-"""Single image files of every usual kind as RGB pictures."""
+"""Reads single image files of all common formats as RGB pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .conversion import HLG, PQ, Converter, square_size
 from .deep_images import ImageError, Page, Picture, check_pixels, is_deep, read_deep, through_ffmpeg
 from .options import MAX_PIXELS
 
-# What Pillow may open here; its other formats start programs (EPS) or are no pictures.
+# Formats that Pillow may open here; the others start programs (EPS) or are not pictures.
 PILLOW_FORMATS = ["PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "TGA", "JPEG2000", "AVIF", "HEIF", "GIF"]
-# Formats whose further pictures are the next frames. In others they are thumbnails or the other eye.
+# Formats whose further pictures are frames. In others they are thumbnails or the other eye's view.
 ANIMATED_FORMATS = {"PNG", "TIFF", "WEBP", "AVIF", "GIF"}
 ORIENTATION = 0x0112  # EXIF's
-# Milliseconds; browsers take shorter delays of animations for mistakes, and show such frames for the usual time.
+# Milliseconds; browsers treat shorter delays of animations as mistakes and use the usual delay instead.
 SHORTEST_DELAY, USUAL_DELAY = 10, 100
-# The box of AVIF and HEIF that tells colours: primaries, transfer and matrix by their H.273 codes, two bytes each.
+# The colour box of AVIF and HEIF: H.273 codes of primaries, transfer and matrix, two bytes each.
 NCLX = b"colrnclx"
 COLOR_LAYERS = ("rgba", "rgb", "beauty", "combined", "color")
 
@@ -34,11 +34,10 @@ COLOR_LAYERS = ("rgba", "rgb", "beauty", "combined", "color")
 def read_pages(
     path: Path, colorspace: Colorspace = "auto", max_pixels: int = MAX_PIXELS
 ) -> Generator[Page, None, None]:
-    """The pictures of an image file: one, or all frames of an animation, all pages of a TIFF; ImageError if it is none.
+    """Yield the pictures of an image file: one, or all frames of an animation or pages of a TIFF; raise ImageError.
 
-    Gray is repeated to three channels, transparency is dropped, a camera's turn (EXIF) is undone, 16 bits and floats
-    become 8 bits. "auto" is linear light in EXR and Radiance, logarithmic in Cineon and in DPX that says so, else that
-    of a screen.
+    Gray becomes RGB, transparency is dropped, the EXIF orientation is applied, and 16 bits and floats become 8 bits.
+    "auto" is linear for EXR and Radiance, logarithmic for Cineon and for DPX marked as such, and sRGB for the rest.
     """
     try:
         if path.suffix.lower() == ".exr":
@@ -58,7 +57,7 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
         opened = Image.open(path, formats=_formats())
     except Image.DecompressionBombError as error:
         raise ImageError("it is too large") from error
-    except UnidentifiedImageError:  # floats of three channels, for one
+    except UnidentifiedImageError:  # for example floats in three channels
         yield from read_deep(path, colorspace, max_pixels)
         return
     with opened as image:
@@ -67,13 +66,13 @@ def _read_usual(path: Path, colorspace: Colorspace, max_pixels: int) -> Iterator
             yield Page(_tone_mapped(path, image))
             return
         if image.format == "PPM" and image.mode == "I":
-            # Pillow scales by the largest number that the file tells, 1023 of some cameras.
+            # Pillow scales by the maximum in the file's header, which is 1023 for some cameras.
             gray = np.asarray(image, dtype=np.float32)[..., None] / 65535
             yield Page(displayed(np.repeat(gray, 3, axis=2), colorspace))
             return
         if is_deep(image, path):
-            with suppress(ValueError):  # a layout that Pillow does not know
-                image.load()  # which notices a file that was cut off
+            with suppress(ValueError):  # a layout that Pillow does not support
+                image.load()  # fails if the file is truncated
             yield from read_deep(path, colorspace, max_pixels, getattr(image, "n_frames", 1))
             return
         count = getattr(image, "n_frames", 1) if image.format in ANIMATED_FORMATS else 1
@@ -108,7 +107,7 @@ def _is_hdr(path: Path) -> bool:
 
 
 def _tone_mapped(path: Path, image: Image.Image) -> Picture:
-    """An HDR picture as FFmpeg reads it, which knows all its bits; as Pillow does where it is made of tiles."""
+    """Read an HDR picture with FFmpeg, which keeps all bits; with Pillow if it is made of tiles."""
     upright = ImageOps.exif_transpose(image)
     with suppress(av.FFmpegError, StopIteration, IndexError), av.open(f"file:{path}", "r") as container:
         found = Converter(str(path), None).picture(next(container.decode(container.streams.video[0])))
@@ -121,7 +120,7 @@ def _tone_mapped(path: Path, image: Image.Image) -> Picture:
 
 
 def told_size(path: Path) -> tuple[int, int] | None:
-    """Size (H, W) at which an image is shown, from its header alone; None if that does not tell it simply."""
+    """Displayed size (H, W) of an image, from its header alone; None if the header is not enough."""
     if path.suffix.lower() in (".exr", ".dpx", ".cin"):
         return None
     try:
@@ -133,16 +132,16 @@ def told_size(path: Path) -> tuple[int, int] | None:
 
 
 def _sides(window: Any) -> tuple[int, int]:
-    """Width and height of a window of OpenEXR: its corners, both included."""
+    """Width and height of an OpenEXR window, whose corners are both included."""
     width, height = (int(side) for side in np.subtract(window[1], window[0]) + 1)
     return width, height
 
 
 def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
-    """The colours of an OpenEXR file in its display window, square pixels."""
+    """Read the colours in an OpenEXR file's display window, with square pixels."""
     import OpenEXR
 
-    with path.open("rb") as data:  # the package opens no name that is not valid Unicode
+    with path.open("rb") as data:  # OpenEXR cannot open names that are not valid Unicode
         with OpenEXR.File(data, separate_channels=True, header_only=True) as file:
             width, height = _sides(file.header()["displayWindow"])
             for header in (file.header(index) for index in range(len(file.parts))):
@@ -151,7 +150,7 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
         data.seek(0)
         with OpenEXR.File(data, separate_channels=True) as file:
             part, names = _color_part([file.channels(index) for index in range(len(file.parts))])
-            header = dict(file.header(part))  # the file's own is emptied when it closes
+            header = dict(file.header(part))  # a copy: closing the file empties its own
             planes = [np.asarray(file.channels(part)[name].pixels, dtype=np.float32) for name in names]
     corner, origin = header["dataWindow"][0], header["displayWindow"][0]
     left, top = (int(at) for at in np.subtract(corner, origin))
@@ -172,7 +171,7 @@ def _read_exr(path: Path, colorspace: Colorspace, max_pixels: int) -> Page:
 
 
 def _color_part(parts: list[Iterable[str]]) -> tuple[int, list[str]]:
-    """Which part of an OpenEXR file holds its colours, and the names of their channels: three, or one for gray."""
+    """Find the part of an OpenEXR file that holds its colours, and their channels: three, or one for gray."""
     known = {name: rank for rank, name in enumerate(("", *COLOR_LAYERS))}
     for part, channels_of_part in enumerate(parts):
         layers: dict[str, dict[str, str]] = {}

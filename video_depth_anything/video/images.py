@@ -1,4 +1,4 @@
-"""Image sequences, and single or animated images, as frames."""
+"""Reads image sequences, and single or animated images."""
 
 from __future__ import annotations
 
@@ -25,9 +25,8 @@ logger = logging.getLogger(__name__)
 class ImageReader(Reader):
     """Reads image files as frames; iterated once.
 
-    A single file gives all its frames or pages, at its own times if it has any; of several files each gives its first.
-    Those that are numbered keep their numbers in `Frame.number`. InputError if the first cannot be read, or one has
-    another size.
+    A single file gives all its frames or pages, with its own durations if it has any; each of several files gives its
+    first. Numbers in file names become `Frame.number`. InputError if the first cannot be read, or if sizes differ.
     """
 
     name = "images"
@@ -71,7 +70,7 @@ class ImageReader(Reader):
             number = self._numbers[index] if self._numbers is not None and index < len(self._numbers) else None
             seconds = step if page.seconds is None else page.seconds
             yield Frame(page.image, time, seconds, number)
-            # Of many equal steps the sum drifts.
+            # A sum of many equal steps would drift.
             time = (index + 1) * step if page.seconds is None else time + seconds
 
     def _other_size(self, path: Path, size: tuple[int, ...]) -> InputError:

@@ -1,4 +1,4 @@
-"""What --input_video may be: video files, folders and patterns of images, network addresses, lists of these."""
+"""Interprets --input_video: video files, folders and patterns of images, network addresses, lists of these."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ __all__ = ["IMAGE_ENDINGS", "Input", "expand_inputs", "listed", "natural_key"]
 
 logger = logging.getLogger(__name__)
 
-# What programs put before the numbers of images.
+# Separators that programs put before image numbers.
 SAY_NOTHING = {"", "frame", "frames", "image", "images", "img", "out", "output", "render", "capture", "screenshot"}
 
 
 @dataclass(frozen=True)
 class Input:
-    """One run's input: a video at `location`, `images` in order, or a camera whose number is the location."""
+    """One input: a video at `location`, `images` in order, or a camera whose number is the location."""
 
     name: str  # what its outputs are called
     location: str
     images: tuple[Path, ...] = ()
     camera: bool = False
-    fault: str = ""  # why it cannot be opened, where that is known beforehand
+    fault: str = ""  # why it cannot be opened, if already known
 
     @property
     def shown(self) -> str:
@@ -52,7 +52,7 @@ class Input:
 
     @property
     def path(self) -> Path | None:
-        """Where it lies on a disk, to be read again at will; None for a camera or a network address."""
+        """Its path on disk, where it can be read again; None for a camera or a network address."""
         return None if self.camera or is_address(self.location) else Path(self.location)
 
     def open(self, selection: Selection, limits: Limits = USUAL_LIMITS) -> VideoSource:
@@ -67,12 +67,12 @@ class Input:
 
 
 def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input]:
-    """Inputs that command line arguments name, each with a name of its own.
+    """Find the inputs that command line arguments refer to, and give each a unique name.
 
     An argument is a video file, a folder of images, a pattern (images that match are one input, videos one each), an
-    image, a network address, or `-` for a list of these on standard input, one a line; with `cameras` also a camera's
-    number. Numbered images that follow each other are one input, as a shell gives them for a pattern. InputError if the
-    only argument is a folder or a pattern that holds nothing; of several, each fails when it is opened.
+    image, a network address, or `-` for a list of these on standard input, one per line; with `cameras` also a camera's
+    number. Adjacent numbered images are one input, as when a shell expands a pattern. InputError if the only argument
+    is an empty folder or a pattern without matches; of several arguments, each such one fails when it is opened.
     """
     inputs: list[Input] = []
     groups = _grouped(map(_as_path, listed(arguments)))
@@ -101,11 +101,11 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
 
 
 def _as_path(argument: str) -> str:
-    """A path for a file: address, and for a `~` that no shell has replaced."""
+    """Turn a file: address, or a path with a `~` that no shell has expanded, into a path."""
     if argument.lower().startswith("file://"):
         return url2pathname(urlsplit(argument).path)
     if argument.startswith("~") and not Path(argument).exists():
-        return os.path.expanduser(argument)  # noqa: PTH111 - keeps the name as it is where there is no such home
+        return os.path.expanduser(argument)  # noqa: PTH111 - keeps the name if there is no such home
     return argument
 
 
@@ -119,21 +119,21 @@ def listed(arguments: Iterable[str]) -> Iterator[str]:
 
 
 def _standard_input() -> str:
-    """All of standard input, without a byte-order mark; bytes that are no UTF-8 stay what they are in names."""
+    """All of standard input, without a byte-order mark; bytes that are not UTF-8 are kept in names."""
     data = sys.stdin.buffer.read() if hasattr(sys.stdin, "buffer") else os.fsencode(sys.stdin.read())
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):  # as PowerShell writes lists
         text = data.decode("utf-16", "replace")
-    elif b"\0" in data:  # the same without the mark
+    elif b"\0" in data:  # UTF-16 without the mark
         text = data.decode("utf-16-be" if data.startswith(b"\0") else "utf-16-le", "replace")
     else:
         text = os.fsdecode(data.removeprefix(b"\xef\xbb\xbf"))
-    if "\0" in text:  # which no name holds
+    if "\0" in text:  # not allowed in names
         raise InputError("standard input is not a list of names; to read a video from it, pass /dev/stdin instead of -")
     return text
 
 
 def _grouped(arguments: Iterable[str]) -> list[list[str]]:
-    """The arguments, neighbours that are numbered images of one sequence together."""
+    """Group adjacent arguments that are numbered images of one sequence."""
     groups: list[list[str]] = []
     last: tuple[str, str] | None = None
     for argument in arguments:
@@ -152,7 +152,7 @@ def _expand(group: list[str]) -> list[Input]:
     if is_address(argument):
         try:
             parts = urlsplit(argument)
-        except ValueError:  # it will not open either
+        except ValueError:  # opening it will fail too
             return [Input("stream", argument)]
         return [Input(Path(unquote(parts.path)).stem or parts.hostname or "stream", argument)]
     path = Path(argument)
@@ -178,7 +178,7 @@ def _expand(group: list[str]) -> list[Input]:
 
 
 def _images_input(location: str, images: tuple[Path, ...]) -> Input:
-    """Called after what stands before the numbers of a sequence, or after the folder where that says nothing."""
+    """Name a sequence after what precedes its numbers, or after the folder if that is empty."""
     around = around_numbers(images)
     stem = "" if around is None else around[0].rpartition(os.sep)[2].strip("._- ")
     folder = images[0].resolve().parent.name or "images"

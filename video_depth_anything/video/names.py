@@ -1,4 +1,4 @@
-"""Names of inputs, whatever bytes they are made of."""
+"""Names of inputs, which may hold any bytes."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import os
 import re
 from pathlib import Path
 
-# A file name has 255 bytes at most, and outputs add to the input's name, as ".finished_" and "_depths16.json" do.
+# A file name has 255 bytes at most, and outputs add parts such as ".finished_" and "_depths16.json".
 MAX_NAME = 200
 
 
 def public_location(location: str) -> str:
-    """A location as it may be shown and stored: an address loses user, password, query and fragment."""
+    """A location that is safe to show and store: addresses lose user, password, query and fragment."""
     scheme, separator, rest = location.partition("://")
     if not separator or not scheme.replace("+", "").isalnum():
         return location
@@ -20,18 +20,18 @@ def public_location(location: str) -> str:
 
 
 def printable(location: str | Path) -> str:
-    """A location as it can be shown anywhere, in one line.
+    """A location in a form that any output can show, on one line.
 
-    Bytes that are no UTF-8 become \\xe9, a new line \\x0a; what is secret in an address is left out.
+    Bytes that are not UTF-8 become \\xe9 and the like, a new line \\x0a; secrets in addresses are removed.
     """
     text = os.fsencode(public_location(os.fspath(location))).decode("utf-8", "backslashreplace")
     return re.sub(r"[\x00-\x1f\x7f-\x9f]", lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def output_name(stem: str) -> str:
-    """What the outputs of an input of that name are called: valid Unicode, 200 bytes at most.
+    """Name of the outputs for an input of that name: valid Unicode, 200 bytes at most.
 
-    Bytes that are no UTF-8 are read as Latin-1, as most such names were written.
+    Bytes that are not UTF-8 are read as Latin-1, the encoding of most such names.
     """
     data = os.fsencode(stem)
     try:

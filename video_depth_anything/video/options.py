@@ -1,4 +1,4 @@
-"""What is asked of an input, as data. Imports nothing heavy."""
+"""Options for inputs, as data. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def frame_rate(text: str) -> Fraction | None:
 
 @dataclass(frozen=True)
 class FrameRange:
-    """From the first number to the last one, both included."""
+    """From the first number to the last, both included."""
 
     first: int
     last: int
@@ -46,10 +46,10 @@ class FrameRange:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which frames of an input are wanted, how large, and how images are understood.
+    """Which frames of an input are used, how large, and how images are interpreted.
 
-    frames: those that are written; the depth of the others is computed too, as theirs depends on it. target_fps: None:
-    all frames. start, end: seconds from the first frame; end None: to the end.
+    frames: those that are written; depth of the others is computed too, because theirs depends on it. target_fps: None
+    keeps all. start, end: seconds from the first frame; end None: to the end.
     """
 
     max_res: int = option(-1, "limit of the longer side; -1: none", resolution, metavar="PIXELS")
@@ -74,10 +74,10 @@ class Selection:
 
 @dataclass(frozen=True)
 class Limits:
-    """What an input may ask for.
+    """Limits on inputs.
 
-    If it is not `trusted`, it must be a file of a container that holds all its data itself: no address, no playlist,
-    which would make the program read other files. Sizes are compared with the header before anything is decoded.
+    An input that is not `trusted` must be a file in a container that holds all its data: no address and no playlist,
+    which would make the program read other files. Sizes in the header are checked before anything is decoded.
     """
 
     trusted: bool = True

@@ -1,4 +1,4 @@
-"""What every reader is, and the two short ones: frames in memory, and cameras of this machine."""
+"""The base of all readers, and two short ones: frames in memory, and cameras of this machine."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from .frame import Frame, Image
 from .stream_clock import Joint
 from .timing import as_rate
 
-# What a camera that does not tell its rate is taken to have.
+# Assumed rate of a camera that states none.
 CAMERA_FPS = 30.0
 
 
 class Reader(ABC):
-    """A decoder at work on one input; iterated once."""
+    """Yields the frames of one input; iterated once."""
 
     name = ""  # for messages
     fps = Fraction(1)  # mean frame rate
     expected_frames: int | None = None  # the best guess, for progress
-    live = False  # whether frames come when they come
-    made_up_clock = False  # whether frames come without times of their own
-    copyable = False  # whether the packets of a file, in MP4, show just what was decoded of it so far
+    live = False  # whether frames arrive in real time
+    made_up_clock = False  # whether frames have no timestamps of their own
+    copyable = False  # whether a file's packets, copied to MP4, would show exactly the frames so far
     images: Sequence[Path] = ()  # the files, where it reads images
-    pixel_aspect = Fraction(1)  # of their pixels, width over height
-    joints: Sequence[Joint] = ()  # where recordings were joined, as far as it was read
+    pixel_aspect = Fraction(1)  # width over height of their pixels
+    joints: Sequence[Joint] = ()  # where recordings were joined, up to the current frame
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]: ...
 
-    def close(self) -> None:  # noqa: B027 - some hold nothing open
-        """Let go of the input, read or not."""
+    def close(self) -> None:  # noqa: B027 - some have nothing to close
+        """Close the input."""
 
 
 class ArrayReader(Reader):
@@ -61,7 +61,7 @@ class ArrayReader(Reader):
 
 
 class CameraReader(Reader):
-    """Reads a camera by its number, through OpenCV; times are when frames came."""
+    """Reads a camera by its number, with OpenCV; times are those of arrival."""
 
     name = "camera"
     live = made_up_clock = True

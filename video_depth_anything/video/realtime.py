@@ -1,4 +1,4 @@
-"""Sources that do not wait."""
+"""Live sources, and sources played in real time."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from .reader import Reader
 
 logger = logging.getLogger(__name__)
 
-# Seconds between looks at whether the consumer has gone: a wait without end could not be interrupted on Windows.
+# Seconds between checks whether the consumer has gone: an endless wait could not be interrupted on Windows.
 GLANCE = 0.5
-# Seconds before a source that went away is opened again, time after time.
+# Seconds before each attempt to reopen a lost source.
 WAITS = (1, 2, 4, 8, 15, 30)
-# Seconds that a live frame is taken to be shown at most.
+# Longest duration of a live frame, in seconds.
 LONGEST = 1.0
 
 
 class Newest:
-    """Iterates a source as it runs: a frame that was not asked for before the next one came is dropped.
+    """Iterates a source in real time: frames that the consumer is too slow for are dropped.
 
-    Closing the iteration, or an exception in its consumer, ends the reading thread at once. `paced` holds each frame
-    back until its time has come, as a camera would. `wait` sleeps, and returns True if the run is to end, as
-    `Event.wait` does.
+    Closing the iteration, or an exception in its consumer, ends the reading thread at once. `paced` delays each frame
+    until its time, as a camera would. `wait` sleeps, and returns True if the run should end, like `Event.wait`.
     """
 
     def __init__(self, frames: Iterable[Frame], paced: bool, wait: Callable[[float], bool] | None = None) -> None:
@@ -56,7 +55,7 @@ class Newest:
                 yield frame
         finally:
             self._stop.set()
-            # A source that says nothing is left to itself; the thread ends with the next frame, or with the program.
+            # A silent source is not waited for; the thread ends with the next frame, or with the program.
             thread.join(2 * GLANCE)
         if self._error is not None:
             raise self._error
@@ -82,7 +81,7 @@ class Newest:
             self._changed.notify()
 
     def _paused(self, until: float) -> bool:
-        """Wait until then, and return whether the run ended meanwhile."""
+        """Wait until then; return whether the run was told to end meanwhile."""
         while (left := until - time.monotonic()) > 0 and not self._stop.is_set():
             if (self._wait or self._stop.wait)(min(left, GLANCE)):
                 return True
@@ -90,12 +89,12 @@ class Newest:
 
 
 def is_live(location: str, has_length: bool, chosen: bool | None = None) -> bool:
-    """Whether frames come as a camera gives them: no length and no regular file, unless the user chose."""
+    """Whether a source is live: the user's choice, else whether it has no length and is not a regular file."""
     return not has_length and not Path(location).is_file() if chosen is None else chosen
 
 
 class LiveReader(Reader):
-    """Another reader, of a live source: stamps its frames, and opens it again by `reopened`, if that is given."""
+    """Wraps the reader of a live source: stamps its frames, and reopens it with `reopened`, if given."""
 
     def __init__(self, reader: Reader, name: str, reopened: Callable[[], Reader] | None = None) -> None:
         self.name, self.fps, self.expected_frames = reader.name, reader.fps, None
@@ -116,12 +115,12 @@ class LiveReader(Reader):
                     now = frame.arrived = time.monotonic()
                     stamp = now if by_arrival else frame.time
                     if offset is None:
-                        # What comes after a pause is as much later as it came later.
+                        # Frames after a pause are delayed by as much as they arrived late.
                         pause = 0.0 if last is None or last.arrived is None else max(now - last.arrived, usual)
                         offset = (0.0 if last is None else last.time + pause) - stamp
                     frame.time = stamp + offset
                     frame.source_time = None if by_arrival else frame.source_time
-                    # Until the next one comes, which nobody waits for, it is taken to be shown as long as the last one.
+                    # Its duration is unknown until the next one arrives; that of the last one is assumed.
                     frame.duration = usual if last is None else min(max(frame.time - last.time, 1e-3), LONGEST)
                     last = frame
                     yield frame
@@ -134,7 +133,7 @@ class LiveReader(Reader):
                 return
 
     def _opened_again(self, reason: str) -> bool:
-        """Wait until the source is there again; whether it is, or the run has ended meanwhile."""
+        """Wait until the source is available again; return False if the run ended meanwhile."""
         assert self._reopened is not None
         self._reader.close()
         for wait in chain(WAITS, repeat(WAITS[-1])):
@@ -151,6 +150,6 @@ class LiveReader(Reader):
         return False
 
     def close(self) -> None:
-        """Let go of the source."""
+        """Close the source."""
         self._closed.set()
         self._reader.close()

@@ -1,4 +1,4 @@
-"""Scene cuts, found while frames come."""
+"""Detects scene cuts frame by frame."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .frame import Frame
 
 logger = logging.getLogger(__name__)
 
-# PySceneDetect's own default: mean change of hue, saturation and brightness between frames, of 255.
+# PySceneDetect's default: mean change of hue, saturation and brightness between frames, on a scale of 255.
 THRESHOLD = 27.0
-# Flashes within so many frames of a cut are not another one.
+# A change within this many frames of a cut is a flash, not another cut.
 MIN_SCENE_LEN = 10
 
 
@@ -28,14 +28,14 @@ class CutDetector:
             from scenedetect.detector import FlashFilter
         except ImportError as error:
             raise OutputError("--reset_on_cut needs PySceneDetect: pip install 'scenedetect>=0.7'") from error
-        # The other mode tells of a cut only when the scene after it has lasted.
+        # The other mode reports a cut only after the next scene has lasted a while.
         mode = FlashFilter.Mode.SUPPRESS
         self._detector = ContentDetector(THRESHOLD, MIN_SCENE_LEN, filter_mode=mode)
         self._timecode = FrameTimecode
         self._index = 0
 
     def is_cut(self, frame: Frame) -> bool:
-        """Whether this frame begins a new scene; says so in the log, with its time."""
+        """Whether this frame begins a new scene, which is logged with its time."""
         bgr = frame.image[..., ::-1]
         found = bool(self._detector.process_frame(self._timecode(self._index, fps=24.0), bgr))
         self._index += 1

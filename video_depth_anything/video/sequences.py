@@ -1,4 +1,4 @@
-"""Image files that belong together: which are images, their order, their numbers, and the gaps between them."""
+"""Finds image sequences: which files are images, their order, their numbers, and the gaps between them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NamedTuple
 
 IMAGE_ENDINGS = {".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".bmp", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pnm"}
 IMAGE_ENDINGS |= {".exr", ".dpx", ".cin", ".tga", ".jp2", ".j2k", ".avif", ".heic", ".heif", ".hdr", ".pfm"}
-# Longer numbers, apart from zeros before them, are dates and times.
+# Longer numbers, not counting leading zeros, are dates and times.
 MAX_DIGITS = 7
-# Where a pattern such as plate.%04d.exr has the number; studios write plate.####.exr and plate.@@@@.exr too.
+# The number's place in a pattern such as plate.%04d.exr; studios also write plate.####.exr and plate.@@@@.exr.
 COUNTER = re.compile(r"%(0?\d*)d")
 STUDIO_COUNTER = re.compile(r"#+|@+")
 
 
 class Numbered(NamedTuple):
-    """A numbered file: all of its path before the number, the number, all of its name after it."""
+    """A numbered file: its path before the number, the number, and the rest of its name."""
 
     before: str
     number: int
@@ -27,12 +27,12 @@ class Numbered(NamedTuple):
 
 
 def natural_key(path: Path) -> list[tuple[int, str]]:
-    """Sorting key by which frame2 comes before frame10."""
+    """Sorting key that puts frame2 before frame10."""
     return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", path.name)]
 
 
 def numbered(path: Path) -> Numbered | None:
-    """A file's frame number, the last one of its stem; None if it has none."""
+    """A file's frame number, the last number in its stem; None if it has none."""
     match = re.fullmatch(r"(.*?)([0-9]+)([^0-9]*)", path.stem, re.DOTALL)
     if match is None or len(match.group(2).lstrip("0")) > MAX_DIGITS:
         return None
@@ -41,19 +41,19 @@ def numbered(path: Path) -> Numbered | None:
 
 
 def around_numbers(paths: Sequence[Path]) -> tuple[str, str] | None:
-    """What stands before and after the numbers of images, if it is the same of all; None if it is not."""
+    """The text before and after the images' numbers if all share it; else None."""
     found = {None if part is None else (part.before, part.after) for part in map(numbered, paths)}
     return found.pop() if len(found) == 1 else None
 
 
 def frame_numbers(paths: Sequence[Path]) -> list[int] | None:
-    """The numbers of images that are one sequence; None if they are not numbered, or more than one sequence."""
+    """The numbers of images that form one sequence; None if they have no numbers or form several sequences."""
     numbers = [part.number for part in map(numbered, paths) if part is not None]
     return numbers if around_numbers(paths) and all(a < b for a, b in pairwise(numbers)) else None
 
 
 def is_image(path: Path) -> bool:
-    """Whether a file's name is that of an image, and not a hidden one."""
+    """Whether a file has an image's name and is not hidden."""
     return path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
 
 
@@ -63,9 +63,9 @@ def images_among(paths: Iterable[Path]) -> tuple[Path, ...]:
 
 
 def matching(pattern: str) -> list[Path]:
-    """The files that a pattern names: `*`, `?` and `[...]` as a shell has them, or one number such as `%04d`.
+    """The files that match a pattern: `*`, `?` and `[...]` as in a shell, or one number such as `%04d`.
 
-    Folders that exist under that very name are taken at their word, whatever brackets they have.
+    If a folder of exactly that name exists, its brackets are not a pattern.
     """
     pattern = _with_counter(pattern)
     counted = re.fullmatch(r"(.*)%(0?\d*)d([^/]*)", pattern, re.DOTALL)
@@ -89,12 +89,12 @@ def _counted(folder: Path, pattern: str) -> list[Path]:
 
 
 def is_pattern(argument: str) -> bool:
-    """Whether it names files by a pattern."""
+    """Whether the text is a pattern of files."""
     return glob.has_magic(argument) or COUNTER.search(_with_counter(argument)) is not None
 
 
 def _with_counter(pattern: str) -> str:
-    """A studio's pattern of images as one with `%04d`."""
+    """Convert a studio's pattern to one with `%04d`."""
     folder, slash, name = pattern.rpartition("/")
     if not is_image(Path(name)) or COUNTER.search(name) is not None:
         return pattern

@@ -1,4 +1,4 @@
-"""Sound that goes along with a video: copied packet by packet where MP4 can hold it, else encoded as AAC."""
+"""Adds sound to a video: copied packet by packet if MP4 can hold it, else encoded as AAC."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ from .stream_clock import JoinedClock, Joint
 
 logger = logging.getLogger(__name__)
 
-# Packets after which sound that has not given a sample is taken for empty.
+# Sound that has given no sample after this many packets counts as empty.
 TRIED_PACKETS = 200
-# Packets that show that sound plays; one or two may be stray.
+# Packets from which on sound counts as playing; one or two may be stray.
 SEVERAL = 3
-# What MP4 holds and players play. It could hold PCM and others too, which few play.
+# Codecs in MP4 that most players support; few support PCM and the others that MP4 can hold.
 COPIED = {"aac", "mp3", "ac3", "eac3", "alac", "flac", "opus"}
-# Formats without a list of their streams, and how far into them is looked for one: bytes, and microseconds.
+# Formats whose header does not list all streams, and how far they are searched: bytes and microseconds.
 LATE_STREAMS = {"flv", "mpegts", "mpeg"}
 DEEP_LOOK = {"probesize": str(64 << 20), "analyzeduration": str(10**9)}
 NO_SOUND = "it has no sound"
-# Layouts that the AAC encoder knows and that are kept; the others become stereo.
+# Layouts that the AAC encoder supports and that are kept; the others become stereo.
 KEPT_LAYOUTS = {"mono", "stereo", "5.1", "5.1(side)", "7.1"}
 AAC_RATES = {8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 64000, 88200, 96000}
 USUAL_RATE, BITS_A_SECOND = 48000, 192_000
-# Seconds by which sound may be off before silence is put in or samples are dropped.
+# Seconds by which sound may be off before silence is inserted or samples are dropped.
 SLACK = 0.02
-# Sound that begins earlier than this before the picture does not count as beginning with it.
+# Sound that begins earlier than this before the picture does not begin with it.
 EARLY = 1e-3
 # Seconds after the picture from which on sound counts as beginning late.
 LATE = 1.0
@@ -51,14 +51,14 @@ LATE = 1.0
 
 @dataclass(frozen=True)
 class AudioTrack:
-    """Sound to go with a video, from a file or an address."""
+    """Sound for a video, from a file or an address."""
 
     location: str
-    begins: Callable[[], float | None] = lambda: 0.0  # tells the `source_time` of the video's first frame, once known
-    joints: Callable[[], Sequence[Joint]] = tuple  # tells where recordings were joined, once the video was read
+    begins: Callable[[], float | None] = lambda: 0.0  # `source_time` of the video's first frame, once known
+    joints: Callable[[], Sequence[Joint]] = tuple  # where recordings were joined, once the video was read
 
     def check(self) -> str | None:
-        """Why the sound cannot be used: a few words; None if it can. To be asked before long work."""
+        """Why the sound cannot be used, in a few words; None if it can. Called before long work."""
         path = Path(self.location)
         if is_address(self.location):
             again = self.location.lower().startswith(("http://", "https://"))
@@ -75,7 +75,7 @@ class AudioTrack:
                     try:
                         if packet.decode():
                             return None
-                    except (av.FFmpegError, ValueError) as error:  # the first of a stream may be broken
+                    except (av.FFmpegError, ValueError) as error:  # the first packet may be broken
                         reason = f"it cannot be decoded: {getattr(error, 'strerror', None) or error}"
                 return reason
         except InputError as error:
@@ -85,7 +85,7 @@ class AudioTrack:
 
 
 class Sound:
-    """Packets of sound for a video that is being written to `output`; made when its first frame is known."""
+    """Sound packets for a video that is being written to `output`; made once its first frame is known."""
 
     def __init__(self, track: AudioTrack, output: OutputContainer) -> None:
         self._location = track.location
@@ -96,7 +96,7 @@ class Sound:
         try:
             self._source = sound_stream(self._container)
             timed = self._timed()
-            # Some containers cannot hold a track without packets: what begins late is encoded, silence before it.
+            # Some containers cannot hold a track without packets: late sound is encoded with silence before it.
             first = next((item for item in timed if item[0] >= -EARLY or item[1].size == 0), None)
             copied = first is not None and first[0] < LATE and goes_into_mp4(self._source)
             if copied:
@@ -113,7 +113,7 @@ class Sound:
 
     @classmethod
     def opened(cls, track: AudioTrack, output: OutputContainer, name: str) -> Sound | None:
-        """The sound of a video of that name, or a warning and None: sound never costs the picture."""
+        """Open the sound of a video; if that fails, warn and return None, so that the video is not lost."""
         try:
             return cls(track, output)
         except Exception as error:
@@ -121,7 +121,7 @@ class Sound:
             return None
 
     def write_until(self, seconds: float) -> None:
-        """Write the packets that begin before a time of the video; sound that is damaged ends with a warning."""
+        """Write the packets that begin before a time of the video; damaged sound ends with a warning."""
         try:
             while self._packets is not None:
                 self._held = self._held or next(self._packets, None)
@@ -129,22 +129,22 @@ class Sound:
                     return
                 self._output.mux(self._held[1])
                 self._held = None
-        except Exception as error:  # of whatever kind
+        except Exception as error:  # of any kind
             self._packets = None
             logger.warning("the sound of %s ended early: %s", printable(self._location), error)
 
     def finish(self, end: float) -> None:
-        """Write the rest of the sound of a video that ends then."""
+        """Write the rest of the sound, up to the video's end."""
         self._end = end
         self.write_until(inf)
         self.close()
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._container.close()
 
     def _timed(self) -> Iterator[tuple[float, Packet[AudioStream]]]:
-        """Packets of the source with their times in the video, up to its end; the last has no data."""
+        """Yield the source's packets with their times in the video, up to its end; the last one is empty."""
         tick = self._source.time_base or Fraction(1, 1000)
         zero = (self._container.start_time or 0) / 1e6 + self._zero
         following = zero
@@ -163,7 +163,7 @@ class Sound:
         tick = self._source.time_base or Fraction(1, 1000)
         last, end = -1, 0.0
         for time, packet in packets:
-            # At a joint, sound without a picture may have been recorded; it would play over the sound before it.
+            # At a joint, sound may have been recorded without a picture; it would overlap the sound before it.
             if time < end - SLACK or time < -EARLY or packet.size == 0:
                 continue
             if self._end is not None and time >= self._end:
@@ -176,12 +176,12 @@ class Sound:
             yield time, packet
 
     def _encode(self, packets: Iterable[tuple[float, Packet[AudioStream]]]) -> Iterator[tuple[float, Packet[Any]]]:
-        """Packets of the sound at its times: gaps are filled with silence, and overlaps are dropped."""
+        """Yield encoded packets at the sound's times: gaps are filled with silence, overlaps are dropped."""
         context = self._target.codec_context
         graph: Graph | None = None
         for time, packet in packets:
             frames: list[AudioFrame] = []
-            with suppress(av.FFmpegError, ValueError):  # a broken packet: there is silence in its place
+            with suppress(av.FFmpegError, ValueError):  # a broken packet becomes silence
                 frames = packet.decode()
             for frame in frames:
                 frame.pts, frame.time_base = round(time * frame.sample_rate), Fraction(1, frame.sample_rate)
@@ -213,7 +213,7 @@ class Sound:
 
 
 def _fitting(frame: AudioFrame, target: AudioCodecContext) -> Graph:
-    """A filter that makes sound follow its times, from 0 on, in the form of `target`."""
+    """Build a filter that aligns sound with its timestamps, from 0 on, in the format of `target`."""
     graph = Graph()
     graph.link_nodes(
         graph.add_abuffer(
@@ -242,7 +242,7 @@ def _encoder(output: OutputContainer, source: AudioStream) -> AudioStream:
 
 
 def open_sound(location: str) -> InputContainer:
-    """A file opened for its sound, which in some formats shows up only where it begins."""
+    """Open a file for its sound, which in some formats is found only where it begins."""
     container = open_container(location)
     if container.streams.audio or container.format.name not in LATE_STREAMS:
         return container
@@ -251,7 +251,7 @@ def open_sound(location: str) -> InputContainer:
 
 
 def sound_stream(container: InputContainer) -> AudioStream:
-    """The sound that players play: the one marked as default, or the first."""
+    """The sound stream that players choose: the default one, or the first."""
     streams = [stream for stream in container.streams.audio if stream.codec_context is not None]
     if not streams:
         raise InputError("its codec is not supported" if container.streams.audio else NO_SOUND)
@@ -259,7 +259,7 @@ def sound_stream(container: InputContainer) -> AudioStream:
 
 
 def goes_into_mp4(stream: AudioStream) -> bool:
-    """Whether MP4 takes the packets as they are, and players play them then."""
+    """Whether MP4 can hold the packets unchanged, so that players support them."""
     if stream.codec.canonical_name not in COPIED:
         return False
     trial = av.open(io.BytesIO(), "w", format="mp4")
@@ -267,22 +267,22 @@ def goes_into_mp4(stream: AudioStream) -> bool:
         trial.add_stream_from_template(stream)
         trial.start_encoding()
     except (av.FFmpegError, ValueError):
-        return False  # MP3 of 8 kHz, for one
+        return False  # for example MP3 of 8 kHz
     finally:
-        with suppress(av.FFmpegError, ValueError):  # a file without packets may be refused for that
+        with suppress(av.FFmpegError, ValueError):  # FFmpeg may reject a file without packets
             trial.close()
     return True
 
 
 def plays_between(location: str, before: float, after: float) -> bool:
-    """Whether a file has sound between two times, in seconds of its own count; False where that cannot be found out."""
+    """Whether a file has sound between two of its own times, in seconds; False if that is unknown."""
     try:
         with closing(open_container(location)) as container:
             stream = sound_stream(container)
             tick = stream.time_base or Fraction(1, 1000)
             container.seek(round((before + 1) / tick), stream=stream)
             times = (float((packet.pts or 0) * tick) for packet in islice(container.demux(stream), TRIED_PACKETS))
-            # What comes after the picture has gone on belongs to another recording, whatever its times.
+            # Packets stored after the next picture belong to another recording, whatever their times.
             return sum(before + 1 < time for time in takewhile(lambda time: time < after - 1, times)) > SEVERAL
-    except Exception:  # of whatever kind: nothing depends on it but this question
+    except Exception:  # of any kind: nothing else depends on the answer
         return False

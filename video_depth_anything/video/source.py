@@ -1,4 +1,4 @@
-"""One input as a stream of frames: trimmed, thinned out and scaled as asked."""
+"""Turns an input into the selected frames: trimmed, thinned out and scaled."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ logger = logging.getLogger(__name__)
 
 
 def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:
-    """Size (H, W) of frames whose longer side may have at most `max_res` pixels (-1: any; ValueError for 0 and 1).
+    """Size (H, W) of frames whose longer side is limited to `max_res` pixels (-1: no limit; ValueError for 0 and 1).
 
-    A size that is changed is rounded to even numbers, as codecs want it, the longer side down; one that fits stays.
+    A size that fits stays. A reduced one is rounded to even numbers, as codecs require, the longer side down.
     """
     if max_res < 0 or max(height, width) <= max_res:
         return height, width
@@ -44,40 +44,40 @@ def processed_size(height: int, width: int, max_res: int) -> tuple[int, int]:
 
 
 class Source:
-    """What outputs ask of the video that they are made from. Sizes are (H, W)."""
+    """What outputs need to know about their video. Sizes are (H, W)."""
 
     location: str  # file or address, without secrets
-    address: str  # the same with its secrets, to open it a second time
-    name: str  # what its outputs are called
-    source_size: tuple[int, int]  # of the input's frames as they are shown: upright, with square pixels
-    size: tuple[int, int]  # of the frames that come out
+    address: str  # the same with its secrets, to open it again
+    name: str  # that of its outputs
+    source_size: tuple[int, int]  # of the input's frames, upright and with square pixels
+    size: tuple[int, int]  # of the selected frames
     source_fps: Fraction  # mean frame rate of the input
-    fps: Fraction  # nominal frame rate of what comes out; the times of the frames tell the true one
-    expected: int | None  # how many frames will be written, as far as the input can be believed
+    fps: Fraction  # nominal frame rate of the selected frames; their times are exact
+    expected: int | None  # how many frames will be written, by the input's header
     reader: str  # name of the decoder in use
-    live = False  # whether frames come when they come
-    images: Sequence[Path] = ()  # the files, where it is made of images
-    pixel_aspect = Fraction(1)  # width over height of the pixels of an image, which are stretched to be square
-    first_time: float | None = None  # `source_time` of the first frame that is written, once it is known
+    live = False  # whether frames arrive in real time
+    images: Sequence[Path] = ()  # the files of an image sequence
+    pixel_aspect = Fraction(1)  # width over height of an image's pixels, before it was stretched to square ones
+    first_time: float | None = None  # `source_time` of the first frame written, once known
 
     @property
     def joints(self) -> Sequence[Joint]:
-        """Where recordings were joined in the input, as far as it was read."""
+        """Where recordings were joined in the input, up to the current frame."""
         return ()
 
     @property
     def copyable(self) -> bool:
-        """Whether the input is a file whose packets, in MP4, show just the frames that came out so far."""
+        """Whether the input is a file whose packets, copied to MP4, would show exactly the frames so far."""
         return False
 
 
 class VideoSource(Source):
-    """A video as a stream of frames; iterated once.
+    """Yields the selected frames of a video; iterated once.
 
     Args:
         location: for messages.
         selection: which frames, and how large.
-        reader: open, and not iterated yet; closed with the source.
+        reader: open, not yet iterated; closed with the source.
         name: the location's stem if None.
 
     Raises:
@@ -127,7 +127,7 @@ class VideoSource(Source):
         return kept if self._max_len is None else min(kept, self._max_len)
 
     def timed(self) -> Iterator[Frame]:
-        """Frames (H, W, 3) uint8 RGB with their times in seconds from the first one kept."""
+        """Yield frames (H, W, 3) uint8 RGB with their times in seconds from the first one kept."""
         first, self._first = self._first, None
         if first is None:
             return
@@ -151,9 +151,9 @@ class VideoSource(Source):
             raise InputError(f"{printable(self.location)} has no frame after --start {chosen.start:g} seconds")
 
     def place(self, frame: Frame, count: int) -> int:
-        """Where a frame lies, after `count` others: below 0 before those to be written, above 0 behind them.
+        """Place of a frame after `count` others: negative before the frames to be written, positive after them.
 
-        A frame that is to be written gets its number.
+        A frame to be written gets its number.
         """
         chosen = self._selection.frames
         if chosen is None:
@@ -193,7 +193,7 @@ def open_video(
         location: where it is.
         selection: which frames are wanted, and how large.
         name: what its outputs are called; its stem if None.
-        limits: what it may ask for; `Limits(trusted=False)` for a file that a stranger sent.
+        limits: limits on the input; `Limits(trusted=False)` for a file that a stranger sent.
 
     Raises:
         InputError: if it is missing, refused by `limits`, or no frame of it decodes.
@@ -226,7 +226,7 @@ def open_images(
     name: str | None = None,
     limits: Limits = USUAL_LIMITS,
 ) -> VideoSource:
-    """Open image files, in order, as one video; a single one may be an animation. Arguments as for `open_video`."""
+    """Open image files, in order, as one video; a single file may be an animation. Arguments as for `open_video`."""
     reader = ImageReader(paths, selection.image_fps, selection.colorspace, limits)
     return VideoSource(location or str(paths[0]), selection, reader, name)
 
@@ -234,7 +234,7 @@ def open_images(
 def open_frames(
     frames: Iterable[Image], selection: Selection = Selection(), name: str = "frames", count: int | None = None
 ) -> VideoSource:
-    """Frames that a program has in memory as a video.
+    """Open frames in memory as a video.
 
     Args:
         frames: (H, W, 3) uint8 RGB, all of one size.

@@ -1,4 +1,4 @@
-"""The times of a stream's frames or packets, as they should have been."""
+"""Repairs the timestamps of a stream's frames or packets."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from .names import printable
 
 logger = logging.getLogger(__name__)
 
-# A step longer than this is where two recordings were joined, unless the frame before says that it is shown so long.
+# A longer step is the joint of two recordings, unless the frame before it has that duration.
 JUMP = 10.0
-# Steps back of up to so many frames, or seconds, are not a joint but a muxer's mistake with the order.
+# Steps back of up to this many frames, or seconds, are a muxer's ordering mistake, not a joint.
 MISORDERED, MISORDERED_SECONDS = 2.5, 0.1
 
 
 class Joint(NamedTuple):
-    """Where two recordings were joined; times are in seconds."""
+    """The joint of two recordings; times are in seconds."""
 
-    before: float  # the stream's own time of the last frame of the one
-    after: float  # and of the first frame of the other
-    offset: float  # what is added to the own times from there on
+    before: float  # the stream's own time of the last frame before the joint
+    after: float  # and of the first frame after it
+    offset: float  # added to the stream's own times from there on
 
 
 class StreamClock:
-    """Turns the time stamps of pictures into seconds that rise; `joints` are those found so far.
+    """Turns timestamps of pictures into increasing seconds; `joints` are those found so far.
 
-    Presentation stamps are used unless they are worse ordered than the decoding stamps, or the format, as AVI, has the
-    latter alone (`by_dts`). Where time goes back, or jumps forward by more than 10 seconds, the stream goes on at the
-    usual duration instead, with one warning; unless `goes_on` knows that something else in the file, its sound, fills
-    the time between two of the stream's own times: recordings of screens have still pictures.
+    Presentation timestamps are used unless they are worse ordered than the decoding timestamps, or the format has only
+    the latter, like AVI (`by_dts`). Where time goes back, or jumps forward by more than 10 seconds, the stream
+    continues after the usual duration, with one warning; unless `goes_on` finds sound between two of the stream's own
+    times: screen recordings contain still pictures.
     """
 
     def __init__(
@@ -56,14 +56,14 @@ class StreamClock:
         self._misordered_pts = self._misordered_dts = 0
 
     def seconds(self, pts: int | None, dts: int | None, duration: int | None) -> float:
-        """When a frame is shown, in seconds of the stream's own count, joined where it jumps; stamps are in ticks."""
+        """Time of a frame in seconds, with jumps removed; the timestamps are in ticks."""
         if dts is not None:
             self._misordered_dts += self._last_dts is not None and dts <= self._last_dts
             self._last_dts = dts
         if pts is not None:
             self._misordered_pts += self._last_pts is not None and pts <= self._last_pts
             self._last_pts = pts
-        # The last frames have no decoding stamps; the others' presentation stamps tell whether theirs are right.
+        # The last frames have no decoding timestamps; earlier ones showed whether presentation timestamps are right.
         right = self._last_dts is None or self._misordered_pts <= self._misordered_dts
         stamp = pts if pts is not None and right and not self._by_dts else dts
         last = self._last
@@ -80,7 +80,7 @@ class StreamClock:
     def _joined(self, time: float, last: float) -> float:
         step = time - last
         if 0 >= step > -max(MISORDERED * self._usual, MISORDERED_SECONDS):
-            # Half a step, so that stamps that go on rightly are caught up with.
+            # Half a step, so that correct timestamps catch up.
             return last + self._usual / 2
         own = time - self._offset
         if step > 0 and self._goes_on is not None and self._goes_on(last - self._offset, own):
@@ -95,7 +95,7 @@ class StreamClock:
 
 
 class JoinedClock:
-    """Makes a stream follow the joints that were found in another stream of the file, so that both stay together."""
+    """Applies the joints found in one stream of a file to another one, so that both stay in sync."""
 
     def __init__(self, joints: Sequence[Joint]) -> None:
         self._joints = joints
@@ -103,7 +103,7 @@ class JoinedClock:
         self._last: float | None = None
 
     def seconds(self, own: float) -> float:
-        """The joined time for the stream's own time, in seconds; of one packet after the other."""
+        """Joined time for the stream's own time, in seconds; called for each packet in order."""
         for joint in self._joints[self._passed :]:
             if joint.after > joint.before:
                 passed = own > (joint.before + joint.after) / 2

@@ -10,26 +10,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .frame import Frame
 
-# A tie between two frames must fall the same way whichever reader rounded the times, so "nearest" stops short of half.
+# Ties between two frames must not depend on how a reader rounded the times, so "nearest" stops short of half.
 NEAREST = 0.45
-# Rates are often written with two decimals: 23.98 is off by 1.6e-4, while 24 differs from 23.976 by 1e-3.
+# Rates are often written with two decimals: 23.98 has an error of 1.6e-4, while 24 differs from 23.976 by 1e-3.
 SAME_RATE = 2e-4
 # Frames by which a rate may change a video's length.
 SAME_LENGTH = 0.5
-# Of rates that are no standard ones; the error is less than half a frame in a day of video.
+# For non-standard rates; the error is less than half a frame per day of video.
 LARGEST_DENOMINATOR = 100_000
-# A last frame that would play beyond the source's end by more than half a frame is left out.
+# A last frame that would end more than half a frame after the source is dropped.
 LAST_FRAME = 0.49
-# Seconds by which files round times.
+# Rounding of times in files, in seconds.
 ROUNDED = 1e-3
-# What a file that states no rate, and shows none, is taken to have.
+# Assumed rate of a file that neither states nor shows one.
 USUAL_RATE = Fraction(25)
 
 
 def as_rate(fps: float, frames: int | None = None) -> Fraction:
-    """The exact frame rate that a rounded one stands for: 29.97 is 30000/1001, 24.0 is 24.
+    """The exact frame rate for a rounded one: 30000/1001 for 29.97, 24 for 24.0.
 
-    A standard rate that would make `frames` half a frame longer or shorter altogether is another rate. ValueError if
+    A standard rate is used unless it changes the total length of `frames` by more than half a frame. ValueError if
     `fps` is not a positive, finite number.
     """
     if not 0 < fps < float("inf"):
@@ -40,12 +40,12 @@ def as_rate(fps: float, frames: int | None = None) -> Fraction:
         if off < SAME_RATE and (frames is None or off * frames <= SAME_LENGTH):
             return candidate
     rate = Fraction(fps).limit_denominator(LARGEST_DENOMINATOR)
-    # Headers that are damaged say days for a frame; containers hold numbers of 32 bits.
+    # Damaged headers may state days per frame; containers store 32-bit numbers.
     return rate or Fraction(1, min(round(1 / fps), 2**31 - 1))
 
 
 def rate_of(times: list[float]) -> Fraction:
-    """The rate that these times show: by their median step, which a pause does not move."""
+    """The rate of these times, by their median step, on which a pause has no effect."""
     steps = sorted(after - before for before, after in pairwise(times) if after > before)
     return as_rate(1 / steps[len(steps) // 2]) if steps else USUAL_RATE
 
@@ -75,11 +75,11 @@ def choose_frames(
     end: float | None = None,
     hold: int = 2,
 ) -> Iterator[Frame]:
-    """The frames of a time span, thinned out by their times so that what is kept plays as long as what was read.
+    """Yield the frames of a time span, thinned out by their times so that the duration stays the same.
 
     Times count from the first frame kept. With a target rate below the source's, kept frame k is the one nearest to
-    k / rate and is shown then; its duration lasts until the next kept one. `hold` frames are held back there: 2 to know
-    whether the last one fits; 0 where nobody can wait for the next one.
+    k / rate and gets that time; it lasts until the next kept one. `hold` frames are delayed: 2 to know whether the last
+    one fits; 0 for live sources.
     """
     rate = target_fps or Fraction(source_fps)
     thinned = rate < source_fps * (1 - SAME_RATE)
@@ -90,7 +90,7 @@ def choose_frames(
     for frame in frames:
         begin = frame.time if begin is None else begin
         since = frame.time - begin
-        # A time that was rounded in the file must not fall before the second it was meant to be.
+        # Rounding in the file must not put a time before the intended second.
         if end is not None and since > end - ROUNDED:
             break
         if since <= start - ROUNDED:
@@ -103,7 +103,7 @@ def choose_frames(
         seen = frame.end
         if frame.time < slots * period - NEAREST * near:
             continue
-        # A pause longer than a period leaves its slots empty instead of repeating what was shown before it.
+        # A pause longer than a period leaves slots empty; the frame before it is not repeated.
         slots = max(slots, int((frame.time + NEAREST * near) / period))
         if abs(frame.time - slots * period) < (1 - NEAREST) * near + ROUNDED:
             frame.time = float(slots / rate)
@@ -127,7 +127,7 @@ def _until(frame: Frame, time: float) -> Frame:
 
 
 def played_rate(nominal: Fraction, count: int, seconds: float) -> Fraction:
-    """The rate at which so many frames play so long, to half a frame: `nominal` where that does."""
+    """A rate that gives these frames this duration, to half a frame: `nominal` if it does."""
     if count == 0 or abs(count - seconds * nominal) <= SAME_LENGTH:
         return nominal
     return as_rate(count / seconds, count)

@@ -1,9 +1,8 @@
-"""HDR to the range of an ordinary screen.
+"""Tone mapping from HDR to SDR.
 
-What the numbers stand for: ITU-R BT.2100 (PQ and HLG). How bright light is brought down: the EETF of ITU-R BT.2390,
-applied to the largest of red, green and blue, so that gray stays gray and hues stay. What is white: BT.2408 puts
-diffuse white at 203 cd/m2, so that becomes the screen's brightest. All of it is a function of one pixel, so it is
-tabulated once.
+Signals are those of ITU-R BT.2100 (PQ and HLG). Highlights are compressed by the EETF of ITU-R BT.2390, applied to
+the largest of red, green and blue, so that gray stays gray and hues stay. Diffuse white, 203 cd/m2 by BT.2408,
+becomes SDR white. All of this depends on one pixel only, so it is tabulated once.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from .filters import filter_graph
 Transfer = Literal["pq", "hlg"]
 Pixels = npt.NDArray[np.float64]
 
-# Brightest light expected of a recording, and what the screen's white stands for, in cd/m2.
+# Peak luminance expected of a recording, and the luminance of SDR white, in cd/m2.
 SOURCE_PEAK, TARGET_PEAK = 1000.0, 203.0
-# Entries a side of the table: 99 % of random colours are within one level of 255 of the exact value.
+# Entries per side of the table: 99 % of random colours are within one level of 255 of the exact value.
 TABLE_SIDE = 49
 
 # Chromaticities x, y of red, green and blue by their code in ITU-T H.273; all with the white of daylight D65.
@@ -40,7 +39,7 @@ D65 = (0.3127, 0.3290)
 PQ_M1, PQ_M2 = 2610 / 16384, 2523 / 4096 * 128
 PQ_C1, PQ_C2, PQ_C3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
 HLG_A, HLG_B, HLG_C = 0.17883277, 0.28466892, 0.55991073
-# Of the system gamma at a peak of 1000 cd/m2.
+# The system gamma at a peak of 1000 cd/m2.
 HLG_GAMMA = 1.2
 LUMA_2020 = (0.2627, 0.6780, 0.0593)
 
@@ -65,9 +64,9 @@ def hlg_to_light(signal: Pixels) -> Pixels:
 
 
 def compressed(light: Pixels) -> Pixels:
-    """Light of 0 to `SOURCE_PEAK` brought down to 0 to `TARGET_PEAK`, in cd/m2: the EETF of BT.2390.
+    """Compress light from 0 to `SOURCE_PEAK` into 0 to `TARGET_PEAK`, in cd/m2: the EETF of BT.2390.
 
-    Dark and middle tones stay; from a knee on, a Hermite spline in the PQ scale leads up to the new peak.
+    Dark and middle tones stay; above a knee, a Hermite spline on the PQ scale reaches the new peak.
     """
     peak = float(light_to_pq(np.array(SOURCE_PEAK)))
     top = float(light_to_pq(np.array(TARGET_PEAK))) / peak
@@ -101,8 +100,8 @@ def _to_xyz(primaries: int) -> Pixels:
 def tone_mapped(signal: Pixels, transfer: Transfer, primaries: int) -> Pixels:
     """HDR signals (..., 3) RGB, 0 to 1, to sRGB signals of BT.709's primaries; `primaries` is their H.273 code.
 
-    Colours that these primaries do not reach lie outside of 0 to 1. They are cut off last: a table of what was cut off
-    before would interpolate badly.
+    Colours outside of their gamut lie outside of 0 to 1. They are clipped last: a table of clipped values would
+    interpolate badly.
     """
     light = pq_to_light(signal) if transfer == "pq" else hlg_to_light(signal)
     largest = np.maximum(light.max(axis=-1, keepdims=True), 1e-6)
@@ -111,9 +110,9 @@ def tone_mapped(signal: Pixels, transfer: Transfer, primaries: int) -> Pixels:
 
 
 class ToneMapper:
-    """Applies `tone_mapped` to frames by a table of three dimensions with tetrahedral interpolation, in 16 bits."""
+    """Applies `tone_mapped` to frames with a 3D table and tetrahedral interpolation, in 16 bits."""
 
-    # What `map` takes and gives.
+    # Pixel format of `map`'s input and output.
     FORMAT = "gbrp16le"
 
     def __init__(self, transfer: Transfer, primaries: int) -> None:
@@ -124,7 +123,7 @@ class ToneMapper:
         self._size = (0, 0)
 
     def map(self, frame: VideoFrame) -> VideoFrame:
-        """A frame of HDR signals in `FORMAT` to one of sRGB signals in the same format."""
+        """Convert a frame of HDR signals in `FORMAT` to sRGB signals in the same format."""
         if self._graph is None or self._size != (frame.width, frame.height):
             self._size = frame.width, frame.height
             with tempfile.TemporaryDirectory() as folder:

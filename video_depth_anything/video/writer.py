@@ -1,4 +1,4 @@
-"""Video files with PyAV, written once: the frames' own times, odd sizes, colours tagged as what they are, sound."""
+"""Writes video files in one pass with PyAV: the frames' own timestamps, odd sizes, colour tags, sound."""
 
 from __future__ import annotations
 
@@ -27,41 +27,40 @@ logger = logging.getLogger(__name__)
 PixelFormat = Literal["rgb24", "gray16le"]
 
 X264 = "libx264"
-# What MP4 players play.
+# Codecs that MP4 players support.
 PLAYED = {"h264", "hevc"}
 # The PSNR of x264's defaults at crf 18, which the original writes, in a third of the time (benchmark/speed/README.md).
-# Few partitions and no motion search at the end cost little here; trellis and finer chroma win it back, and so do bits
-# that are not moved to flat parts. Without B-frames, frames are stored in the order of their times.
+# Fewer partitions and less motion search lose little quality; trellis, finer chroma and no adaptive quantisation regain
+# it. Without B-frames, frames are stored in presentation order.
 FAST = "force-cfr=1:aq-strength=0.3:chroma-qp-offset=-4:trellis=1:partitions=i4x4,i8x8"
-# Smooth pictures of few colours need no search, and no look ahead to tell frames that deserve more bits: at one
-# quantiser they have that quality at about that size, in half of that time (docs/lab/speed.md).
+# Smooth pictures of few colours need no motion search and no look-ahead: one constant quantiser gives about the same
+# quality and size in half the time (docs/lab/speed.md).
 LIKE_FAST = "force-cfr=1:chroma-qp-offset=-4:cabac=1:8x8dct=1:deblock=0,0:ipratio=1.6"
 SMOOTH = {"preset": "ultrafast", "qp": "20", "x264-params": LIKE_FAST}
-# Visually lossless for most material. Other encoders get a like quality.
+# Visually lossless for most material. Other encoders are set to a similar quality.
 QUALITY = {
     X264: {"preset": "veryfast", "crf": "19", "x264-params": FAST},
     "libx265": {"preset": "fast", "crf": "20", "x265-params": "log-level=error"},
     "h264_nvenc": {"preset": "p5", "rc": "vbr", "cq": "19"},
     "hevc_nvenc": {"preset": "p5", "rc": "vbr", "cq": "21"},
 }
-# Untagged video is read with one matrix by some programs and another by others; BT.601 is what decoders that ignore
-# tags assume, so this is read alike by all. Codes of ITU-T H.273: SMPTE 170M matrix, BT.709 primaries, sRGB curve, and
-# FFmpeg's for limited range.
+# Programs disagree on the matrix of untagged video. Decoders that ignore tags assume BT.601, so with these tags all
+# agree. H.273 codes: SMPTE 170M matrix, BT.709 primaries, sRGB curve; and FFmpeg's code for limited range.
 MATRIX, PRIMARIES, TRANSFER, RANGE = 6, 1, 13, 1
 # Lossless, every frame on its own, with checksums.
 FFV1 = {"level": "3", "g": "1", "slices": "4", "slicecrc": "1"}
-# Ticks a second at least: finer than any clock that frames come with.
+# Minimum ticks per second: finer than the clock of any source.
 FINEST = 90_000
-# Seconds by which files round times: a frame so near to where a constant rate has it is there.
+# Rounding of times in files, in seconds: a frame this close to its place at a constant rate is put there.
 ROUNDED = 1.5e-3
 # Ticks that MP4 can hold between two frames.
 LONGEST = 2**31 - 2
-# Seconds by which sound is written behind the picture, so that none is beyond the video's end, unknown till then.
+# Seconds by which sound is written behind the picture, so that none exceeds the video's end, which is not yet known.
 BEHIND = 0.5
 
 
 class TickClock:
-    """Times in seconds as ticks of a container: whole frames where a constant rate has them, else exact to a tick."""
+    """Converts seconds to ticks: whole frames where times fit a constant rate, else rounded to a tick."""
 
     def __init__(self, fps: Fraction) -> None:
         self.step = fps.denominator * max(min(-(-FINEST // fps.numerator), LONGEST // 8 // fps.denominator), 1)
@@ -70,14 +69,14 @@ class TickClock:
         self._near = min(ROUNDED * self._fps, 0.25)
 
     def at(self, seconds: float) -> int:
-        """The tick of a time."""
+        """Convert seconds to a tick."""
         frames = seconds * self._fps
         nearest = round(frames)
         return nearest * self.step if abs(frames - nearest) < self._near else round(frames * self.step)
 
 
 def check_codec(codec: str) -> None:
-    """Refuse encoders whose videos MP4 players do not play; those that are not available here pass."""
+    """Reject encoders whose videos MP4 players do not support; unavailable ones pass."""
     if codec == X264:
         return
     try:
@@ -89,24 +88,23 @@ def check_codec(codec: str) -> None:
 
 
 def open_mp4(path: Path, tick: Fraction | None = None) -> OutputContainer:
-    """A container to write, whose index will stand before its data; `tick` in seconds keeps FFmpeg from a finer one."""
+    """Open an MP4 for writing, index before data; `tick` in seconds keeps FFmpeg from choosing a finer one."""
     options = {"movflags": "+faststart"} | ({"video_track_timescale": str(1 / tick)} if tick else {})
     return av.open(f"file:{path}", "w", format="mp4", container_options=options)
 
 
 class VideoWriter:
-    """Writes one video file, which is whole after `close`.
+    """Writes one video file, which is complete after `close`.
 
     Args:
         path: where to; .mp4 for colour, .mkv for 16 bits.
-        size: (H, W) of the frames. H.264 in its common form has even sizes, so an odd side is padded by one pixel that
-            repeats its neighbour; a note says so.
-        fps: exact frame rate, of frames that come without times; with times, of most of them.
+        size: (H, W) of the frames. Common H.264 needs even sizes, so an odd side is padded by repeating its edge, which
+            is logged.
+        fps: exact frame rate for frames without times; else the rate of most frames.
         pixels: "rgb24" for H.264 or HEVC, "gray16le" for lossless FFV1.
-        audio: sound to add, cut to the video's length; left out with a warning where it cannot be used.
-        codec: encoder, for instance "h264_nvenc". One that is not available here is replaced by libx264, and a line
-            says so.
-        table: (256, 3) uint8 RGB, the colours of levels, where all frames are such; None: gray.
+        audio: sound to add, cut to the video's length; omitted with a warning if it cannot be used.
+        codec: encoder, for instance "h264_nvenc". If it is not available, libx264 is used, with a warning.
+        table: (256, 3) uint8 RGB, the colour of each level, if frames are levels; None: gray.
 
     Raises:
         OutputError: here, or from `write` and `close`, if the file cannot be written.
@@ -143,7 +141,7 @@ class VideoWriter:
         self._shift = 0
         self._last, self._duration = -1, self._clock.step
         self._even = True
-        # Of the frames that the encoder has, until their packets come.
+        # Times of frames inside the encoder, until their packets come out.
         self._durations: deque[int] = deque()
         try:
             self._output, self._stream = self._open(codec if self._mp4 else "ffv1", width, height)
@@ -155,8 +153,8 @@ class VideoWriter:
 
         Args:
             frame: (H, W, 3) uint8 RGB or (H, W) uint8 levels for H.264, (H, W) uint16 for FFV1.
-            time: when it is shown, in seconds from any fixed point; later than the frame before. None: one frame later.
-            duration: for how long, in seconds; None: one frame.
+            time: in seconds from any fixed point; later than that of the frame before. None: one frame later.
+            duration: in seconds; None: one frame.
         """
         if frame.shape[:2] != self._size:
             raise ValueError(f"frame is {frame.shape}, the video has {self._size}")
@@ -164,7 +162,7 @@ class VideoWriter:
             self._first = time or 0.0
         seconds = float(self._count / self._fps) if time is None else time - self._first
         step = self._clock.step if duration is None else round(duration / self._clock.tick)
-        # A container has no two frames at one time, and no pause of days.
+        # A container cannot hold two frames at one time, or a pause of days.
         tick = max(self._clock.at(seconds) - self._shift, self._last + 1)
         if self._count and tick - self._last > LONGEST:
             text = "%s: a pause of %.3g hours is shortened to the longest pause that MP4 can hold"
@@ -189,13 +187,13 @@ class VideoWriter:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Finish the file."""
+        """Complete the file."""
         try:
             if not self._count:
                 self._output.start_encoding()
             step = self._clock.step
             if self._even and abs(self._duration - step) <= step / 2:
-                # The last frame plays as long as the others, where that moves the end by no more than half a frame.
+                # The last frame gets the usual duration if that moves the end by half a frame at most.
                 self._duration = step
             if self._durations:
                 self._durations[-1] = self._duration
@@ -212,7 +210,7 @@ class VideoWriter:
             raise
 
     def abort(self) -> None:
-        """Stop and remove what was written."""
+        """Stop and remove the file."""
         if self._sound is not None:
             self._sound.close()
         with contextlib.suppress(av.FFmpegError, OSError):
@@ -238,7 +236,7 @@ class VideoWriter:
                 context.colorspace, context.color_primaries = MATRIX, PRIMARIES
                 context.color_trc, context.color_range = TRANSFER, RANGE
                 if context.codec.canonical_name == "hevc":
-                    context.codec_tag = "hvc1"  # Apple's players refuse the usual one
+                    context.codec_tag = "hvc1"  # Apple's players reject the default
             context.open()
         except (av.FFmpegError, ValueError) as error:
             output.close()
@@ -249,7 +247,7 @@ class VideoWriter:
         return output, stream
 
     def _picture(self, frame: npt.NDArray[Any], tick: int) -> VideoFrame:
-        """A frame in the encoder's pixel format, with a copy of the numbers."""
+        """Convert a frame to the encoder's pixel format, copying its values."""
         pixels: npt.NDArray[Any] = np.ascontiguousarray(frame)
         if any(self._pad):
             pixels = cv2.copyMakeBorder(pixels, 0, self._pad[0], 0, self._pad[1], cv2.BORDER_REPLICATE)
