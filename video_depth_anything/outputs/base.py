@@ -1,4 +1,4 @@
-"""What every output has in common: what it is made from, and what it must do."""
+"""The base of all outputs, and what they are made from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Numbering(NamedTuple):
-    """How files of frames are called: what stands before and after the number, and its digits at least."""
+    """Names of frame files: the text before and after the number, and its minimum number of digits."""
 
     before: str = "frame_"
     digits: int = 5
@@ -38,19 +38,19 @@ class Numbering(NamedTuple):
 class RunInfo:
     """What writers are made from. Sizes are (H, W)."""
 
-    folder: Path  # where they write
-    name: str  # what their names begin with
-    source: str  # the input's file or address, for people
+    folder: Path  # the output folder
+    name: str  # prefix of their names
+    source: str  # the input's file or address, for display
     kind: DepthKind
     size: tuple[int, int]  # of the frames processed
     source_size: tuple[int, int]
     fps: Fraction  # nominal rate of the frames
-    start: float = 0.0  # seconds of the input before the first frame
-    pixel_aspect: float = 1.0  # of the source's pixels, width over height: frames are stretched, numbers are not
-    provenance: Mapping[str, str] = field(default_factory=dict)  # of the numbers, as files state it
+    start: float = 0.0  # time of the first frame in the input, in seconds
+    pixel_aspect: float = 1.0  # width over height of the source's pixels: frames are stretched, depth values are not
+    provenance: Mapping[str, str] = field(default_factory=dict)  # of the values, as written to files
     options: OutputOptions = OutputOptions()
     camera: CameraOptions = CameraOptions()
-    ends: tuple[float, float] | None = None  # lowest and highest value of the video, where known beforehand
+    ends: tuple[float, float] | None = None  # lowest and highest value of the video, if known in advance
     audio: AudioTrack | None = None
     original: Source | None = None  # the source, if its packets may be copied
     numbering: Numbering = Numbering()  # noqa: RUF009 - immutable
@@ -60,48 +60,48 @@ class RunInfo:
 
     @property
     def values(self) -> Values:
-        """What numeric outputs write."""
+        """How numeric outputs transform depth."""
         return Values(self.kind, "raw" if self.ends is None else self.options.depth, self.ends, self.grid)
 
     @property
     def grid(self) -> tuple[int, int]:
-        """(H, W) of the numbers."""
+        """Size (H, W) of the stored values."""
         (height, width), aspect = self.size, self.pixel_aspect
         return (height, max(round(width / aspect), 1)) if aspect >= 1 else (max(round(height * aspect), 1), width)
 
     def facts(self) -> dict[str, str | float]:
-        """What the numbers are and where they come from, as files state it."""
+        """Meaning and origin of the values, as written to files."""
         aspect = {} if self.pixel_aspect == 1 else {"pixel_aspect": self.pixel_aspect}
         return {**self.values.facts(), **self.provenance, **aspect}
 
 
 class OutputWriter(ABC):
-    """What the pipeline asks of an output; those of the registry are made from a `RunInfo`."""
+    """Interface of outputs; those of the registry are made from a `RunInfo`."""
 
-    shown_as = ""  # what the closing line calls an output that is no file
+    shown_as = ""  # name in the closing line of an output that is not a file
 
     @abstractmethod
     def write(self, frame: Frame) -> None:
         """Take the next frame."""
 
     def close(self) -> None:  # noqa: B027 - some have nothing to finish
-        """Finish."""
+        """Complete the output."""
 
     def abort(self) -> None:
-        """Remove what is not whole; nothing more is asked of it afterwards."""
+        """Remove what is incomplete; no other method is called afterwards."""
         self.close()
 
 
 class Finished(Exception):
-    """An output asks for the end: its window was closed."""
+    """An output ends the run: its window was closed."""
 
 
 class ReaderGone(Finished):
-    """Nobody reads an output any more; where there are others, they go on without it."""
+    """The reader of an output has gone; other outputs continue."""
 
 
 class ValueRange:
-    """Lowest and highest finite value seen; (0, 0) before there is one."""
+    """Lowest and highest finite value so far; (0, 0) before the first."""
 
     def __init__(self) -> None:
         self._low, self._high = math.inf, -math.inf
@@ -120,7 +120,7 @@ class ValueRange:
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:
-    """Write a file, or remove it if it could not be written to its end."""
+    """Write a file; remove it if writing fails."""
     try:
         path.write_bytes(data)
     except BaseException:
@@ -133,7 +133,7 @@ def as_json(content: Mapping[str, object]) -> bytes:
 
 
 def abort_all(writers: Sequence[OutputWriter]) -> None:
-    """Abort every one of them, whatever the others raise; the first error of the kind is raised at the end."""
+    """Abort all writers, even if some fail; then raise the first `OutputError`."""
     with contextlib.ExitStack() as stack:
         for writer in reversed(writers):
             stack.callback(writer.abort)

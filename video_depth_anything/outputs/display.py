@@ -1,4 +1,4 @@
-"""Where streamed depth goes besides files: standard output, and a window."""
+"""Outputs other than files: standard output, and a window."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ RawFormat = Literal["gray16le", "rgb24"]
 class RawOutput(OutputWriter):
     """Raw video on standard output.
 
-    `rgb24` is the colour video. `gray16le` is depth: millimetres for metres, else disparity over the range that the
-    colours span, larger is nearer. `times` is a new file, a pipe or a device that takes a line for each frame, the time
-    in seconds at which it is shown, as soon as the frame is out. `stream` is written to instead of standard output.
+    `rgb24` is the colour video. `gray16le` is depth: metres in millimetres, or disparity scaled to the colours' value
+    range, larger is nearer. `times` is a new file, a pipe or a device to which each frame's time in seconds is
+    written, one per line, right after the frame. `stream` replaces standard output.
     """
 
     shown_as = "standard output"
@@ -41,7 +41,7 @@ class RawOutput(OutputWriter):
         self._pixels = pixels
         self._visualiser = Visualiser(run.kind, run.options)
         self._values = Values(run.kind)
-        # None where the process was started with standard output closed.
+        # None if the process was started with standard output closed.
         self._stream = stream or (sys.stdout.buffer if sys.stdout is not None else None)
         self._times = None if times is None else _open_times(times)
         height, width = self._visualiser.size(run.size) if pixels == "rgb24" else run.size
@@ -83,10 +83,10 @@ def _open_times(path: Path) -> TextIO:
 
 
 class Window(OutputWriter):
-    """Source and depth in a window; `q` in it ends the run. OutputError if there is no display."""
+    """Shows source and depth in a window; `q` ends the run. OutputError if there is no display."""
 
     def __init__(self, run: RunInfo) -> None:
-        # Asked beforehand: the window library ends the whole process where it finds no display.
+        # Checked first, because the window library exits the process if there is no display.
         if sys.platform.startswith("linux") and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
             raise OutputError("--show needs a display, but DISPLAY is not set")
         self._title = f"{run.name}: press q to quit"

@@ -1,4 +1,4 @@
-"""Outputs with a file for each frame: OpenEXR and 16-bit PNG."""
+"""Outputs with one file per frame: OpenEXR and 16-bit PNG."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .values import to_16_bit
 
 
 class _FrameFiles(OutputWriter):
-    """A folder with a file for each frame, each whole or not there; numbered as the frames are."""
+    """A folder with one file per frame, complete or absent, numbered like the frames."""
 
     def __init__(self, run: RunInfo, ending: str, suffix: str) -> None:
         self._run = run
@@ -37,10 +37,10 @@ class _FrameFiles(OutputWriter):
 class ExrFrames(_FrameFiles):
     """`_depths_exr/frame_00000.exr`: one 32-bit float OpenEXR file per frame, ZIP compressed.
 
-    Channel `Z` is the depth as it is, as in the original. `R`, `G` and `B` repeat it: viewers show those, and ffmpeg
-    opens no file without them. Of the standard attributes framesPerSecond and pixelAspectRatio are there; others say
-    what the numbers are and where they come from. There is no timeCode: frames have the source's numbers, and a code
-    made up from times would be wrong wherever the source has its own.
+    Channel `Z` holds depth unchanged, as in the original. `R`, `G` and `B` repeat it: viewers show those, and ffmpeg
+    cannot open a file without them. The standard attributes framesPerSecond and pixelAspectRatio are set; others
+    describe the values and their origin. There is no timeCode: frames have the source's numbers, and a code computed
+    from times would be wrong if the source has its own.
     """
 
     def __init__(self, run: RunInfo) -> None:
@@ -57,16 +57,16 @@ class ExrFrames(_FrameFiles):
 
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage, **self._attributes}
         pixels = np.ascontiguousarray(self._values(frame.depth))
-        # Through memory: the package writes to no name that is not valid Unicode.
+        # Through memory: OpenEXR cannot write to names that are not valid Unicode.
         data = io.BytesIO()
         OpenEXR.File({**header, "time": frame.timestamp}, dict.fromkeys("RGBZ", pixels)).write(data)
         self._write(frame, data.getbuffer())
 
 
 class Png16Frames(_FrameFiles):
-    """`_depths_png16/frame_00000.png`: 16-bit gray, with the mapping to values of each file in `mapping.json`.
+    """`_depths_png16/frame_00000.png`: 16-bit gray; `mapping.json` has each file's mapping to values.
 
-    Metres are stored as millimetres; disparity spans the range of the video where that is known, else of each frame.
+    Metres are stored as millimetres; disparity spans the value range of the video if known, else of each frame.
     """
 
     def __init__(self, run: RunInfo) -> None:
@@ -86,7 +86,7 @@ class Png16Frames(_FrameFiles):
         write_whole(path, as_json(content))
 
     def abort(self) -> None:
-        # Without their mapping the files mean nothing: on a full disk, the last ones make room for it.
+        # The files are useless without their mapping: on a full disk, the last ones are removed to make room for it.
         while self._mappings:
             with contextlib.suppress(OSError):
                 self.close()

@@ -1,4 +1,4 @@
-"""Outputs that need the range of the whole video before they can write a frame."""
+"""Outputs that need the value range of the whole video before they can write a frame."""
 
 from __future__ import annotations
 
@@ -18,10 +18,9 @@ from .registry import Format
 
 
 class LateOutputs(OutputWriter):
-    """Outputs that are written at the end, from frames that are kept on disk until then.
+    """Outputs written at the end, from frames that are spooled to disk until then.
 
-    The file has no name, so nothing is left of it however the process ends. `run` is what the writers are made from,
-    but the range.
+    The spool file has no name, so nothing remains of it however the process ends. `run` lacks only the value range.
     """
 
     def __init__(self, run: RunInfo, formats: Sequence[Format]) -> None:
@@ -29,7 +28,7 @@ class LateOutputs(OutputWriter):
         self._formats = formats
         self._writers: list[OutputWriter] = []
         self._range = ValueRange()
-        # When each frame is shown, and what it is called: small beside the depth, which goes to the disk.
+        # Each frame's times and number: small compared with the depth on disk.
         self._facts: list[tuple[float, float, int | None, float | None]] = []
         self._keep_images = any(one.shows_source(run.options) for one in formats)
         self._spool = tempfile.TemporaryFile(dir=run.folder)
@@ -67,11 +66,11 @@ class LateOutputs(OutputWriter):
             yield Frame(image, time, duration, number, source_time, depth)
 
     def abort(self) -> None:
-        with suppress(OSError):  # what a full disk did not take is not missed
+        with suppress(OSError):  # a full disk may reject the buffered rest, which is not needed
             self._spool.close()
         abort_all(self._writers)
 
 
 def late_bytes(formats: Sequence[Format], options: OutputOptions) -> float:
-    """What `LateOutputs` keeps of every pixel."""
+    """Bytes that `LateOutputs` stores per pixel."""
     return 7.0 if any(one.shows_source(options) for one in formats) else 4.0

@@ -14,19 +14,19 @@ from ..video.frame import Frame
 from ..video.timing import played_rate
 from .base import OutputWriter, RunInfo
 
-# The mantissas of depth are noise: zlib's default level takes two thirds longer to save another 0.2 %.
+# Mantissas are noise: zlib's default level takes two thirds longer and saves only 0.2 % more.
 DEFLATE_LEVEL = 1
 CRC_POLYNOMIAL = 0xEDB88320
 
 
 class NpzArchive(OutputWriter):
-    """`_depths.npz`: `depths` (N, H, W) float32, deflated as frames come, and what they are.
+    """`_depths.npz`: `depths` (N, H, W) float32, compressed frame by frame, and metadata.
 
     Beside it: `kind` ("disparity" or "depth_metres"), `depth` ("raw", "normalized" or "inverted"; the latter two with
-    `lowest` and `highest`), `fps`, `timestamps` (N,) in seconds, `source_size` (H, W), and where the numbers come from.
+    `lowest` and `highest`), `fps`, `timestamps` (N,) in seconds, `source_size` (H, W), and the origin of the values.
 
-    An array's length stands in front of its data and is known only at the end. So the array's header is a deflate block
-    of its own that is stored as it is, and is written again at the end; its checksum is corrected for that.
+    The array's length comes before its data but is known only at the end. So the array's header is an uncompressed
+    deflate block of its own, which is rewritten at the end; the checksum is corrected accordingly.
     """
 
     def __init__(self, run: RunInfo) -> None:
@@ -38,13 +38,13 @@ class NpzArchive(OutputWriter):
         self._archive = zipfile.ZipFile(self.path, "w", zipfile.ZIP_STORED)
         self._member = self._archive.open("depths.npy", "w", force_zip64=True)
         header = self._header(0)
-        # Not the last block, stored; its length, and that again inverted.
+        # A stored block, not the last one: its length, and the length with inverted bits.
         self._member.write(struct.pack("<BHH", 0, len(header), len(header) ^ 0xFFFF) + header)
         self._deflater = zlib.compressobj(DEFLATE_LEVEL, zlib.DEFLATED, -zlib.MAX_WBITS)
         self._bytes = self._crc = 0
 
     def _header(self, count: int) -> bytes:
-        """Of the array; equally long for any number of frames."""
+        """The array's header, of the same length for any number of frames."""
         header = io.BytesIO()
         shape = (count, *self._run.grid)
         np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": shape})
@@ -62,7 +62,7 @@ class NpzArchive(OutputWriter):
     def close(self) -> None:
         self._member.write(self._deflater.flush())
         self._member.close()
-        # Now it is known how long the array is, and what was stored is deflated.
+        # Now the array's length and the compressed size are known.
         header = self._header(len(self._times))
         member, file = self._archive.getinfo("depths.npy"), self._archive.fp
         assert file is not None
@@ -87,7 +87,7 @@ class NpzArchive(OutputWriter):
         self._archive.close()
 
     def abort(self) -> None:
-        # Closing writes what is held back, which a full disk refuses; the file goes all the same.
+        # Closing writes buffered data, which fails on a full disk; the file is removed anyway.
         for part in (self._member, self._archive):
             with contextlib.suppress(OSError, ValueError):
                 part.close()
@@ -95,9 +95,9 @@ class NpzArchive(OutputWriter):
 
 
 def joined_crc(first: int, second: int, length: int) -> int:
-    """CRC-32 of two pieces of data one after the other, from theirs and the length of the second in bytes.
+    """CRC-32 of two concatenated pieces of data, from their checksums and the second one's length in bytes.
 
-    That many zero bytes behind the first multiply its checksum by x^(8 length), modulo the polynomial.
+    Appending that many zero bytes to the first multiplies its checksum by x^(8 length), modulo the polynomial.
     """
     power, base, bits = 1 << 31, 1 << 30, 8 * length  # 1 and x: the highest bit is the constant term
     while bits:
@@ -108,7 +108,7 @@ def joined_crc(first: int, second: int, length: int) -> int:
 
 
 def _product(a: int, b: int) -> int:
-    """Of polynomials over the field of two elements, modulo that of CRC-32; bits are in reverse order."""
+    """Multiply polynomials over GF(2), modulo that of CRC-32, with bits in reverse order."""
     product = 0
     for bit in range(31, -1, -1):
         if a >> bit & 1:

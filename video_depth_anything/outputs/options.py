@@ -1,4 +1,4 @@
-"""What is asked of the outputs, as data. Imports nothing heavy: the command line builds these before anything else."""
+"""Output options, as data. Imports nothing heavy: the command line builds these before anything else."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from ..options import BadValue, field_of_view, number, option, positive_float, p
 
 Layout = Literal["depth", "compare"]
 DepthForm = Literal["raw", "normalized", "inverted"]
-# Inverse depth up to scale and shift, larger is nearer; or metres.
+# Inverse depth up to scale and shift (larger is nearer), or metres.
 DepthKind = Literal["disparity", "depth_metres"]
 
 
 def usual_formats(metric: bool, streaming: bool = False) -> tuple[str, ...]:
-    """What is saved unless the user says; a metric stream is written as the original does: one colour video."""
+    """Default formats; a metric stream is written as in the original: one colour video."""
     if metric:
         return ("vis",) if streaming else ("src", "vis", "ply")
     return ("src", "vis")
 
 
 def formats(words: Sequence[str]) -> tuple[str, ...]:
-    """The formats named, each once; "none" alone names none."""
+    """Parse names of formats, each kept once; "none" alone means no format."""
     if "none" in words and len(words) > 1:
         raise BadValue("none cannot be combined with other formats")
     return tuple(dict.fromkeys(word for word in words if word != "none"))
 
 
 def two_numbers(words: Sequence[str]) -> tuple[float, float]:
-    """A point."""
+    """Parse a point."""
     x, y = map(number, words)
     if not math.isfinite(x + y):
         raise BadValue(f"{' '.join(words)!r} are not two numbers")
@@ -40,7 +40,7 @@ def two_numbers(words: Sequence[str]) -> tuple[float, float]:
 
 
 def number_up_to(most: float) -> Callable[[str], float]:
-    """Takes a number from 0 on."""
+    """Make a parser of numbers from 0 to `most`."""
 
     def parse(word: str) -> float:
         value = number(word)
@@ -52,7 +52,7 @@ def number_up_to(most: float) -> Callable[[str], float]:
 
 
 def rising_numbers(words: Sequence[str]) -> tuple[float, float]:
-    """A range."""
+    """Parse a value range."""
     low, high = two_numbers(words)
     if not low < high:
         raise BadValue(f"{low:g} is not below {high:g}")
@@ -61,9 +61,9 @@ def rising_numbers(words: Sequence[str]) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class VisRange:
-    """Which values the colours span: those of the whole `video`, a running `percentile`, or `fixed` from low to high.
+    """Value range of the colours: of the whole `video`, a running `percentile`, or `fixed` from low to high.
 
-    `auto` stands for one of the first two until it is known whether the video has an end.
+    `auto` becomes one of the first two once it is known whether the video has an end.
     """
 
     kind: Literal["auto", "video", "percentile", "fixed"] = "video"
@@ -75,7 +75,7 @@ class VisRange:
 
     @classmethod
     def parse(cls, words: Sequence[str]) -> VisRange:
-        """From command line words; "two-pass" is another name of "video"."""
+        """Parse command-line words; "two-pass" is an alias of "video"."""
         kinds: dict[tuple[str, ...], VisRange] = {(kind,): cls(kind) for kind in ("auto", "video", "percentile")}
         kinds["two-pass",] = cls("video")
         low, high = map(number, words) if len(words) == 2 else (0.0, 0.0)
@@ -88,9 +88,9 @@ class VisRange:
 class OutputOptions:
     """What is written, and where.
 
-    save: names of formats, see `registry.FORMATS`; None: the usual ones. layout: the depth video alone, or to the right
-    of its source. depth: numbers as the network gives them; or from 0 to 1 over the value range of the whole video,
-    smallest value first (`normalized`) or last (`inverted`). png16_scale: of disparity; metres become millimetres.
+    save: names of formats, see `registry.FORMATS`; None: the default. layout: the depth video alone, or to the right of
+    its source. depth: the network's values; or scaled to 0..1 over the value range of the whole video, with 0 for the
+    smallest (`normalized`) or largest (`inverted`). png16_scale: for disparity; metres become millimetres.
     """
 
     folder: Path = option(
@@ -134,7 +134,7 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class CameraOptions:
-    """The camera of point clouds, and which points are written; lengths and points in pixels of the source."""
+    """The camera of point clouds, and which points are written; lengths and points are in pixels of the source."""
 
     focal_x: float | None = option(
         None,

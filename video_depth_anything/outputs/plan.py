@@ -1,4 +1,4 @@
-"""Which outputs a run has, what they need on disk, and what they must not replace."""
+"""Plans a run's outputs: which there are, the disk space they need, and what they must not replace."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OutputPlan:
-    """What to write of every input, decided once.
+    """What to write for each input, decided once.
 
     Raises:
-        UsageError: if options make no sense together, or name what does not exist.
-        OutputError: if a package is missing that a format needs.
+        UsageError: if options contradict each other, or name something unknown.
+        OutputError: if a format needs a missing package.
     """
 
     options: OutputOptions
     camera: CameraOptions
     metric: bool  # whether depth is in metres
-    start: float = 0.0  # seconds of every input that are left out at its beginning
-    # Where numbers come from, and all that changes what is written: added when the weights are known.
+    start: float = 0.0  # seconds skipped at the start of every input
+    # The values' origin, and all settings that change the outputs: added when the weights are known.
     provenance: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     frames: FrameRange | None = None  # those that are written; None: all
@@ -79,15 +79,15 @@ class OutputPlan:
 
     @property
     def folder(self) -> Path:
-        """Where the outputs go."""
+        """The output folder."""
         return self.options.folder
 
     def _late(self) -> list[str]:
-        """The formats that are written at the end, when the range of the video is known."""
+        """The formats written at the end, when the video's value range is known."""
         return [name for name in self.save if FORMATS[name].needs_range(self.options, self.metric)]
 
     def bytes_per_frame(self, size: tuple[int, int]) -> dict[str, float]:
-        """Upper estimate for each output, and for the spool, of frames of `size` (H, W)."""
+        """Estimate the largest size in bytes of each output, and of the spool, for frames of `size` (H, W)."""
         pixels = size[0] * size[1]
         needed = {name: FORMATS[name].bytes_a_frame_pixel(self.camera) * pixels for name in self.save}
         late = [FORMATS[name] for name in self._late()]
@@ -115,7 +115,7 @@ class OutputPlan:
         )
 
     def is_finished(self, one: Input) -> bool:
-        """Whether a run with the same settings on the same input finished, and all that it wrote is still there."""
+        """Whether a run with these settings on this input has finished, and all its outputs still exist."""
         source = source_of(one.location, one.images)
         whole = record_of(self.folder, one.name, source)
         state, settings = state_of(one.location, one.images), dict(self.settings)
@@ -123,15 +123,15 @@ class OutputPlan:
         return any(record.is_finished(source, state, settings) for record in (whole, part))
 
     def check_inputs(self, inputs: Sequence[Input]) -> None:
-        """Refuse, with an OutputError that names both, outputs that would take the place of an input of the run."""
+        """Raise an OutputError that names both if outputs would replace an input of the run."""
         folder = Path(os.path.realpath(self.folder))
         for one in inputs:
             for file in () if one.path is None else (*one.images, one.path):
-                # The input itself, or a folder that it lies in, might be the name of an output.
+                # The input, or a folder that contains it, might have the name of an output.
                 real = Path(os.path.realpath(file))
                 names = [path.name.casefold() for path in (real, *real.parents) if _same(path.parent, folder)]
                 for other in inputs:
-                    # Some file systems take upper and lower case for the same.
+                    # Some file systems ignore case.
                     if any(is_output(other.name.casefold(), name, self.save) for name in names):
                         what = f"the outputs of {other.shown} would overwrite the input {one.shown}"
                         raise OutputError(f"{what}; choose another --output_dir")
@@ -139,14 +139,14 @@ class OutputPlan:
     def open(self, source: Source) -> RunOutputs:
         """Make the outputs of one input, ready for its frames.
 
-        What the disk needs is said, and what ended runs left unfinished in the folder is removed.
+        Log the disk space needed, and remove unfinished files of ended runs from the folder.
 
         Raises:
             OutputError: if the folder cannot be made, the disk is too full, another run writes the same outputs, files
                 would be replaced that no earlier run wrote, or a format cannot hold frames of that size.
         """
         if self.options.vis_range.kind == "auto":
-            # A source without an end has no range of the whole video; what it shows is written as it comes.
+            # An endless source has no value range of the whole video; its outputs are written frame by frame.
             span = VisRange("percentile" if source.live else "video")
             return replace(self, options=replace(self.options, vis_range=span)).open(source)
         run = self.run_info(source)
@@ -204,7 +204,7 @@ class OutputPlan:
         return low, high
 
     def _check_disk(self, source: Source) -> None:
-        """Say what the run needs on disk and refuse what does not fit."""
+        """Log the disk space needed; OutputError if there is not enough."""
         per_frame = self.bytes_per_frame(source.size)
         if source.expected is None:
             logger.info("disk: up to %s per frame", with_unit(sum(per_frame.values())))
@@ -235,20 +235,20 @@ class OutputPlan:
         return writers
 
     def _sound(self, source: Source) -> AudioTrack | None:
-        """The input's sound, if it is wanted and can be used: it never costs the depth."""
+        """The input's sound, if wanted and usable; else None, with the reason logged."""
         if not self.options.keep_audio or not any(FORMATS[name].holds in ("source", "pictures") for name in self.save):
             return None
         audio = AudioTrack(source.address, lambda: source.first_time, lambda: source.joints)
         reason = "its source can be read only once" if source.live else audio.check()
         if reason is not None:
-            level = logging.INFO if reason == NO_SOUND else logging.WARNING  # a silent video is nothing to warn of
+            level = logging.INFO if reason == NO_SOUND else logging.WARNING  # a silent video needs no warning
             logger.log(level, "%s: its sound is omitted: %s", printable(source.location), reason)
             return None
         return audio
 
 
 def numbering(images: Sequence[Path]) -> Numbering:
-    """How files of frames are called: as the images of a numbered sequence are."""
+    """Naming of frame files: that of a numbered sequence, if the source is one."""
     around = around_numbers(images)
     if around is None:
         return Numbering()
@@ -258,7 +258,7 @@ def numbering(images: Sequence[Path]) -> Numbering:
 
 
 def _same(path: Path, other: Path) -> bool:
-    """Whether two names are of one folder."""
+    """Whether two paths are the same folder."""
     try:
         return path == other or path.samefile(other)
     except OSError:
@@ -272,7 +272,7 @@ def _length(frames: int, fps: Fraction) -> str:
 
 
 def with_unit(number: float) -> str:
-    """A number of bytes, rounded, with its unit."""
+    """Format a number of bytes, rounded, with its unit."""
     for unit, size in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if number >= size:
             return f"{number / size:.3g} {unit}"

@@ -15,7 +15,7 @@ from .options import CameraOptions
 
 logger = logging.getLogger(__name__)
 
-# What the original assumes of every camera.
+# The focal length that the original assumes for every camera.
 ORIGINAL_FOCAL = 470.4
 
 VERTEX = np.dtype([("point", "<f4", 3), ("color", "u1", 3)])
@@ -48,7 +48,7 @@ class Intrinsics:
 
     @classmethod
     def from_fov(cls, degrees: float, size: tuple[int, int]) -> Intrinsics:
-        """Square pixels, and a horizontal field of view of so many degrees."""
+        """From a horizontal field of view in degrees, with square pixels."""
         focal = size[1] / 2 / math.tan(math.radians(degrees) / 2)
         return cls.centered(focal, focal, size)
 
@@ -58,7 +58,7 @@ class Intrinsics:
         return Intrinsics(self.focal_x * columns, self.focal_y * rows, self.center_x * columns, self.center_y * rows)
 
     def unproject(self, depth: npt.NDArray[np.floating], stride: int = 1) -> npt.NDArray[np.float32]:
-        """Depth (H, W) in metres to points (N, 3) float32 in metres, of every stride-th row and column.
+        """Convert depth (H, W) in metres to points (N, 3) float32 in metres, one per stride-th row and column.
 
         x right, y down, z forward, row by row.
         """
@@ -70,7 +70,7 @@ class Intrinsics:
 
 
 class PointClouds(OutputWriter):
-    """`_point0000.ply`: a binary point cloud per frame, numbered by frame, coloured by it; depth is in metres."""
+    """`_point0000.ply`: a binary point cloud per frame, with the frame's number and colours; depth is in metres."""
 
     def __init__(self, run: RunInfo) -> None:
         self._run = run
@@ -96,10 +96,10 @@ class PointClouds(OutputWriter):
 def processed_intrinsics(
     camera: CameraOptions, source_size: tuple[int, int], size: tuple[int, int]
 ) -> tuple[Intrinsics, str]:
-    """Intrinsics of the processed frames, and a line for the user that says where they come from.
+    """Intrinsics of the processed frames, and a line for the user about their origin.
 
-    Without a focal length or a field of view, the original's 470.4 pixels are those of the processed frame, as in the
-    original; what is given is of the source's frames. Sizes are (H, W).
+    The user's focal length or field of view refers to the source's frames; the default of 470.4 pixels refers to the
+    processed frames, as in the original. Sizes are (H, W).
     """
     factor = size[1] / source_size[1]
     better = ""

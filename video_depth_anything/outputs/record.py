@@ -1,5 +1,6 @@
-"""What a finished run leaves beside its outputs in `.NAME_run.json`: from which source they are, with which settings,
-and which they are. It decides what a run may replace, and `--resume` compares it.
+"""The record that a run leaves beside its outputs, `.NAME_run.json`: their source, settings and names.
+
+It decides what a later run may replace, and `--resume` compares it.
 """
 
 from __future__ import annotations
@@ -24,42 +25,42 @@ from .registry import FORMATS
 
 Settings = dict[str, str]
 
-# Options that leave the depth of a frame as it is.
+# Options that do not change the depth of a frame.
 NOT_OF_DEPTH = {one.name for one in (*options_of(OutputOptions), *options_of(CameraOptions))}
 NOT_OF_DEPTH |= {"start", "end", "max_len", "frames"}
 
 
 class Span(NamedTuple):
-    """What part of its source a run covers, in numbers of a sequence or seconds of a video."""
+    """The part of its source that a run covers, in numbers of a sequence or seconds of a video."""
 
     start: float
     end: float
     step: float  # from one frame to the next
-    own_numbers: bool  # whether files of frames are numbered as the source counts, whatever part of it was chosen
+    own_numbers: bool  # whether frame files have the source's frame numbers, also for a part of it
 
     def covers(self, other: Span) -> bool:
-        """Whether nothing of the other lies outside, give or take a frame."""
+        """Whether the other lies inside, to within a frame."""
         slack = max(self.step, other.step) * 0.99
         return self.start <= other.start + slack and self.end >= other.end - slack
 
 
 @dataclass
 class RunRecord:
-    """What the runs of one name wrote in a folder; `source` is empty where no run wrote anything."""
+    """What the runs of one name wrote in a folder; `source` is empty if there was no run."""
 
     folder: Path
     name: str
     source: str = ""
     inputs: list[list[str | int]] = field(default_factory=list)  # name, size and time of change of each file read
-    settings: Settings = field(default_factory=dict)  # all that changes what is written
-    finished: bool = False  # whether the last run came to its end
+    settings: Settings = field(default_factory=dict)  # all settings that change the outputs
+    finished: bool = False  # whether the last run finished
     span: Span | None = None
     ends: tuple[float, float] | None = None  # lowest and highest depth
-    files: dict[str, int] = field(default_factory=dict)  # how many each output is: folders hold several
+    files: dict[str, int] = field(default_factory=dict)  # number of files of each output: folders hold several
 
     @classmethod
     def read(cls, folder: Path, name: str) -> RunRecord:
-        """What is recorded; an empty record where nothing is, or it is damaged."""
+        """Read the record; return an empty one if it is missing or damaged."""
         record = cls(folder, name)
         try:
             found = json.loads(record.path.read_text())
@@ -82,20 +83,20 @@ class RunRecord:
             partial.write_text(json.dumps(content, indent=1) + "\n")
 
     def owns(self, path: Path) -> bool:
-        """Whether a run wrote what is at a path in its folder."""
+        """Whether a recorded run wrote the file or folder at that path."""
         return path.name in self.files and not path.is_symlink()
 
     def any_left(self) -> bool:
-        """Whether any of its outputs is still there."""
+        """Whether any of its outputs still exists."""
         return any(os.path.lexists(self.folder / name) for name in self.files)
 
     def is_finished(self, source: str, inputs: Sequence[object], settings: Settings) -> bool:
-        """Whether the same run came to its end before, and all that it wrote is still there."""
+        """Whether the same run has finished, and all its outputs still exist."""
         same = (self.source, self.inputs, self.settings) == (source, list(inputs), settings)
         return same and self.finished and all(count_files(self.folder / n) == k for n, k in self.files.items())
 
     def same_depth(self, settings: Settings) -> bool:
-        """Whether a run with these settings gives a frame the same depth, but for the windows around it."""
+        """Whether a run with these settings computes the same depth for a frame, apart from its window."""
         what = {*self.settings, *settings} - NOT_OF_DEPTH
         return all(self.settings.get(key) == settings.get(key) for key in what)
 
@@ -108,15 +109,15 @@ def names(name: str) -> Iterator[str]:
 
 
 def record_of(folder: Path, name: str, source: str) -> RunRecord:
-    """The record of a source's outputs, whatever name they got; an empty one if there are none."""
+    """The record of a source's outputs under any of these names; an empty one if there are none."""
     records = (RunRecord.read(folder, candidate) for candidate in names(name))
     return next(record for record in records if record.source in ("", source))
 
 
 def source_of(location: str, images: Sequence[Path] = (), live: bool = False) -> str:
-    """What tells a source from others: the absolute path of a file, folder or sequence, or an address.
+    """Identity of a source: the absolute path of a file, folder or sequence, or an address.
 
-    All parts of one numbered sequence are one source, every recording of a live source is another one.
+    All parts of a numbered sequence are one source; each recording of a live source is a source of its own.
     """
     if images:
         if around := around_numbers(images):
@@ -126,13 +127,13 @@ def source_of(location: str, images: Sequence[Path] = (), live: bool = False) ->
         return str(Path(location).resolve())
     if live:
         return f"{printable(location)} at {time.time():.3f}"
-    # What an address asks for is left out of its name, and yet tells it from others.
+    # The query is left out of an address's name, but it distinguishes addresses.
     query = location.partition("?")[2] if is_address(location) else ""
     return printable(location) + (f" ({hashlib.sha256(query.encode()).hexdigest()[:8]})" if query else "")
 
 
 def state_of(location: str, images: Sequence[Path] = ()) -> list[list[str | int]]:
-    """Name, size and time of change of each file of an input; an address has its name alone."""
+    """Name, size and modification time of each file of an input; only the name of an address."""
     state: list[list[str | int]] = []
     for path in images or (() if is_address(location) else (Path(location),)):
         try:
@@ -149,6 +150,6 @@ def count_files(path: Path) -> int:
 
 
 def is_output(name: str, path_name: str, formats: Iterable[str] = FORMATS) -> bool:
-    """Whether the formats write a file or folder of that name among the outputs called `name`."""
+    """Whether these formats would write that file or folder for outputs called `name`."""
     ending = path_name.removeprefix(name)
     return path_name.startswith(name) and any(re.fullmatch(e, ending) for one in formats for e in FORMATS[one].endings)

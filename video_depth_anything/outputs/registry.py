@@ -1,4 +1,4 @@
-"""The formats: a new one is one file with its writer, and one entry here. Imports nothing heavy."""
+"""The output formats: a new one needs a file with its writer and an entry here. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Format:
-    """One entry."""
+    """One output format."""
 
-    writer: str  # module and class in this package; the class takes a `RunInfo`
-    endings: tuple[str, ...]  # of the names that it writes, as regular expressions
-    bytes_a_pixel: float  # on disk, an upper estimate: arrays and clouds as they are stored, videos by experience
-    holds: Literal["source", "pictures", "floats", "levels", "points"] = "pictures"  # levels are numbers of 16 bits
-    needs_source: bool = False  # besides depth
-    frame_files: bool = False  # a file for each frame
-    sides: tuple[int, int] = (1, 1 << 31)  # shortest and longest side of the frames that it can hold, in pixels
-    package: str = ""  # that it needs and that is not always installed
+    writer: str  # module and class in this package, constructed with a `RunInfo`
+    endings: tuple[str, ...]  # regular expressions for the endings of its files
+    bytes_a_pixel: float  # upper estimate on disk: computed for arrays and point clouds, measured for videos
+    holds: Literal["source", "pictures", "floats", "levels", "points"] = "pictures"  # levels have 16 bits
+    needs_source: bool = False  # whether it needs source frames besides depth
+    frame_files: bool = False  # whether it has one file per frame
+    sides: tuple[int, int] = (1, 1 << 31)  # shortest and longest side of frames that it can hold, in pixels
+    package: str = ""  # optional package that it needs
 
     def open(self, run: RunInfo) -> OutputWriter:
         """Make the writer."""
@@ -46,7 +46,7 @@ class Format:
 
 
 H264 = (1, 16384)
-# Two pictures stand side by side in `compare`, and in some kinds of `sbs`.
+# `compare` and some layouts of `sbs` put two pictures side by side.
 FORMATS = {
     "src": Format("videos.SourceVideo", (r"_src\.mp4",), 0.3, "source", sides=H264),
     "vis": Format("videos.ColorVideo", (r"_vis\.mp4",), 0.6, sides=H264),
@@ -55,7 +55,7 @@ FORMATS = {
     "npz": Format("npz.NpzArchive", (r"_depths\.npz",), 4.0, "floats"),
     "exr": Format("frame_files.ExrFrames", ("_depths_exr",), 4.5, "floats", frame_files=True, package="OpenEXR"),
     "png16": Format("frame_files.Png16Frames", ("_depths_png16",), 2.0, "levels", frame_files=True),
-    # FFV1 cuts a frame into two by two slices.
+    # FFV1 divides a frame into 2x2 slices.
     "mkv16": Format("videos.Depth16Video", (r"_depths16\.(mkv|json)",), 2.0, "levels", sides=(2, 1 << 31)),
     "ply": Format("point_clouds.PointClouds", (r"_point\d{4,}\.ply",), 15.0, "points", frame_files=True),
 }

@@ -1,4 +1,4 @@
-"""The outputs of one run, as one: written together, and published or removed together."""
+"""The outputs of one run, which are written, published and removed together."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ logger = logging.getLogger(__name__)
 
 
 class RunOutputs:
-    """All outputs of one input; a context manager that tidies up where neither `close` nor `abort` was called.
+    """All outputs of one input; a context manager that aborts unless `close` or `abort` was called.
 
-    They are made in `staging` (None: nothing is written to disk) and go to the folder of `run` in the end.
-    `own_numbers` is whether frames are numbered as the source counts.
+    They are made in `staging` (None: nothing is written to disk) and published to the folder of `run` at the end.
+    `own_numbers` is whether frame files have the source's frame numbers.
     """
 
     def __init__(
@@ -46,14 +46,14 @@ class RunOutputs:
         self.abort()
 
     def add(self, writer: OutputWriter) -> None:
-        """Add an output that is shown and not published, such as standard output or a window."""
+        """Add an output that is not a file, such as standard output or a window."""
         self._added.append(writer)
 
     def write(self, frame: Frame) -> None:
         """Give a frame to all outputs.
 
         Raises:
-            Finished: if one of them asks for the end, after all have got the frame.
+            Finished: if one of them ends the run, after all have received the frame.
             OutputError: if one cannot be written, for example because the disk is full.
         """
         if self._staging is not None and not self._staging.path.exists():
@@ -85,14 +85,15 @@ class RunOutputs:
             raise Finished
 
     def close(self, interrupted: bool = False) -> None:
-        """Finish all outputs and give them their final names; if that fails, as `abort`.
+        """Complete all outputs and give them their final names; on failure, abort.
 
         Args:
-            interrupted: whether the run was cut short. Then nothing is written if no frame was, and what was written
-                never takes the place of a whole result.
+            interrupted: whether the run was cut short. Then nothing is kept if no frame was written, and the outputs
+            never replace
+                a complete result.
 
         Raises:
-            OutputError: if an output cannot be finished.
+            OutputError: if an output cannot be completed.
         """
         try:
             if self._span is not None:
@@ -106,7 +107,7 @@ class RunOutputs:
             self.abort()
 
     def abort(self) -> None:
-        """Remove what is not whole; frames that are whole files by themselves are kept, as of an interrupted run."""
+        """Remove incomplete outputs; complete frame files are kept, as in an interrupted run."""
         if not self._open:
             return
         self._open = False
@@ -134,7 +135,7 @@ class RunOutputs:
             self._staging.close()
 
     def written(self) -> list[str]:
-        """What was written, for the closing line: paths, folders as `PATH/ (N files)`, point clouds as a pattern."""
+        """The outputs, for the closing line: paths, folders as `PATH/ (N files)`, point clouds as a pattern."""
         clouds = [path for path in self.files() if path.suffix == ".ply"]
         lines = [
             f"{path}/ ({self._published[path]} files)" if path.is_dir() else str(path)
@@ -147,11 +148,11 @@ class RunOutputs:
         return lines + [writer.shown_as for writer in self._added if writer.shown_as]
 
     def files(self) -> list[Path]:
-        """Paths of the files and folders that were published."""
+        """Paths of the published files and folders."""
         return sorted(self._published)
 
     def _named(self, error: OSError | OutputError) -> OutputError:
-        """An error that names the folder that the user knows."""
+        """Turn a system error into one that names the output folder instead of the hidden one."""
         folder = self._run.folder
         if isinstance(error, OSError):
             reason = error.strerror or str(error)

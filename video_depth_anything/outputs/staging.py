@@ -1,7 +1,7 @@
-"""Where outputs are made until they are whole: a hidden folder beside their final names, and the lock of these names.
+"""Staging: outputs are made in a hidden folder beside their final names, and these names are locked.
 
-A run that holds the lock `.NAME.run-lock` owns all that is called `.NAME.partial-*`. The system frees the lock when the
-process ends, however it ends, so what nobody holds was left by a run that was killed.
+A run that holds the lock `.NAME.run-lock` owns all files called `.NAME.partial-*`. The system releases the lock when
+the process ends in any way, so files without a lock were left by a killed run.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from .registry import FORMATS
 
 logger = logging.getLogger(__name__)
 
-# Seconds: another run that only looks whether a lock is free holds it for a moment.
+# Seconds: another run that only checks whether a lock is free holds it for a moment.
 PATIENCE = 1.0
-# What file systems without locks answer.
+# Errors of file systems without locks.
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 MAPPING = "mapping.json"
 
@@ -38,13 +38,13 @@ _HIDDEN = re.compile(r"\.(?P<name>.+)\.(run-lock|(?P<staged>partial-\d+-\w+))")
 
 @contextlib.contextmanager
 def held(path: Path, patience: float = 0.0) -> Iterator[bool | None]:
-    """Hold a lock file, if it is free within so many seconds, and say whether it is; None: there are no locks here."""
+    """Acquire a lock file within a time in seconds; yield whether it is held, or None without lock support."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(path, thread_local=False)
     state: bool | None = True
     try:
-        with warnings.catch_warnings(action="ignore"):  # where it takes the mere presence of the file for a lock
+        with warnings.catch_warnings(action="ignore"):  # filelock warns where it falls back to the file's existence
             lock.acquire(timeout=patience)
     except Timeout:
         state = False
@@ -56,16 +56,16 @@ def held(path: Path, patience: float = 0.0) -> Iterator[bool | None]:
         yield state
     finally:
         if state is not False:
-            # While it is held: another run that has opened it finds that it has no name any more, and begins anew.
+            # Unlinked while held: another run that has opened it finds that it lost its name, and starts over.
             with contextlib.suppress(OSError):
                 path.unlink()
             lock.release()
 
 
 def remove_abandoned(folder: Path) -> list[str]:
-    """Remove what killed runs left unfinished in a folder of outputs, locks too; what a living process holds stays.
+    """Remove unfinished files and locks of killed runs from an output folder; those of living processes stay.
 
-    Returns the names of what was removed, without the locks.
+    Returns the names of the removed files, without the locks.
     """
     found: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
@@ -74,7 +74,7 @@ def remove_abandoned(folder: Path) -> list[str]:
             found.setdefault(match["name"], []).extend([path] if match["staged"] else [])
     removed: list[str] = []
     for name, paths in found.items():
-        with contextlib.suppress(OSError), held(folder / f".{name}.run-lock") as free:  # which is removed in the end
+        with contextlib.suppress(OSError), held(folder / f".{name}.run-lock") as free:  # its file is removed at the end
             for path in paths if free else ():
                 _remove(path)
                 removed.append(path.name)
@@ -84,7 +84,7 @@ def remove_abandoned(folder: Path) -> list[str]:
 
 
 def _remove(path: Path) -> None:
-    """A file, a link, or a folder with all that is in it."""
+    """Remove a file, a link, or a folder with its contents."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -92,11 +92,11 @@ def _remove(path: Path) -> None:
 
 
 class Staging:
-    """The hidden folder (`path`) of one run, the lock of its outputs' `name`, and how they get it.
+    """The hidden folder (`path`) of one run, the lock on its outputs' `name`, and their renaming.
 
-    `wanted` is what the run would record; `earlier` is what is recorded of that name. Outputs that an earlier run made
-    from another source keep their names; this run's then get a number behind the name, and a line says so. OutputError
-    if another run is writing outputs of that name there, or files are in the way that no run wrote.
+    `wanted` is the record that the run would write; `earlier` is the existing one of that name. Outputs of another
+    source keep their names; this run's then get a number after the name, which is logged. OutputError if another run is
+    writing outputs of that name, or if files that no run wrote are in the way.
     """
 
     def __init__(self, wanted: RunRecord, save: Sequence[str], overwrite: bool = False) -> None:
@@ -122,7 +122,7 @@ class Staging:
             raise
 
     def _take(self, name: str) -> bool:
-        """Lock a name if the run may have it."""
+        """Lock a name if the run may use it."""
         if not self._may_have(name):
             return False
         free = self._stack.enter_context(held(self._folder / f".{name}.run-lock", PATIENCE))
@@ -132,7 +132,7 @@ class Staging:
             )
         if free is None:
             logger.warning("%s does not support file locks: do not write to it from two runs at once", self._folder)
-        if not self._may_have(name):  # another run has taken it meanwhile
+        if not self._may_have(name):  # another run took it in the meantime
             self._stack.close()
             return False
         if name != self._wanted.name:
@@ -145,7 +145,7 @@ class Staging:
             return True
         record = RunRecord.read(self._folder, name)
         ours = record.source in ("", self._wanted.source) or not record.any_left()
-        # The name asked for is refused where files of no run stand in the way; others are simply not taken.
+        # Files that no run wrote are an error for the wanted name; numbered names are skipped.
         return ours and (name == self._wanted.name or not self._foreign_files(record))
 
     def _foreign_files(self, record: RunRecord) -> list[Path]:
@@ -153,10 +153,10 @@ class Staging:
         return [path for path in found if not record.owns(path)]
 
     def publish(self, finished: bool, span: Span, ends: tuple[float, float] | None) -> dict[Path, int]:
-        """Give the outputs their names, and record them; returns the final paths, with how many files are new in each.
+        """Give the outputs their names and record them; return the final paths with their numbers of new files.
 
-        The files of frames of a part join those of the whole. Besides, a part never replaces what covers more, nor an
-        interrupted run a whole result: its outputs are called NAME_part or NAME_interrupted.
+        Frame files of a part join those of the whole. Other outputs of a part never replace those of a larger part, and
+        those of an interrupted run never replace complete ones: they are called NAME_part or NAME_interrupted.
         """
         made = sorted(path for path in self.path.iterdir() if not path.name.startswith("."))
         if not made:
@@ -186,7 +186,7 @@ class Staging:
         return self._folder / f"{name}{path.name[len(self.name) :]}"
 
     def _put_beside(self, made: list[Path], record: RunRecord) -> dict[Path, int]:
-        """Give outputs the first name that is free, or that holds an earlier such result."""
+        """Give outputs the first name that is free or holds an earlier result of this kind."""
 
         def free(there: RunRecord) -> bool:
             covered = there.span is None or (record.span is not None and record.span.covers(there.span))
@@ -202,7 +202,7 @@ class Staging:
         return self._put(made, replace(record, name=there.name, files=there.files), False)
 
     def _put(self, made: list[Path], record: RunRecord, join: bool) -> dict[Path, int]:
-        """Move outputs to their names; files of no run that appeared there meanwhile stay."""
+        """Move outputs to their names; files that no run wrote and that appeared in the meantime stay."""
         targets = {path: self._target(path, record.name) for path in made}
         foreign = [t for t in targets.values() if os.path.lexists(t) and not record.owns(t)]
         if foreign and not self._overwrite:
@@ -211,12 +211,12 @@ class Staging:
             target: sum(file.name != MAPPING for file in path.iterdir()) if path.is_dir() else 1
             for path, target in targets.items()
         }
-        # Point clouds are written anew, frame by frame: those of an earlier run would lie between them.
+        # Point clouds are replaced as a set: those of an earlier run would lie between the new ones.
         clouds = not join and any(target.suffix == ".ply" for target in targets.values())
         stale = [self._folder / name for name in record.files if clouds and name.endswith(".ply")]
         record.files = record.files | {target.name: 1 for target in targets.values()}
         optional = contextlib.nullcontext() if record.finished else contextlib.suppress(OSError)  # the disk may be full
-        with optional:  # now and not only at the end, so that the files are known whenever the process ends
+        with optional:  # now and not only at the end, so that the record is right whenever the process ends
             replace(record, finished=False).write()
         for path, target in targets.items():
             _move(path, target, join)
@@ -229,12 +229,12 @@ class Staging:
         return counts
 
     def close(self) -> None:
-        """Remove what is left, and let the name go."""
+        """Remove what is left, and release the lock."""
         self._stack.close()
 
 
 def _move(path: Path, target: Path, join: bool) -> None:
-    """Rename. Files of a folder go into the one that is there; those of other frames stay only if they `join`."""
+    """Rename. Files of a folder move into an existing one; files of other frames stay there only if they `join`."""
     there = target.is_dir() and not target.is_symlink()
     if not (there and path.is_dir()):
         if there or path.is_dir():
@@ -246,7 +246,7 @@ def _move(path: Path, target: Path, join: bool) -> None:
     made = {file.name for file in path.iterdir()}
     for name in made:
         (path / name).replace(target / name)
-    # What else has a name of this kind was made by an earlier run.
+    # Other files with names of this kind are from an earlier run.
     kinds = {re.sub(r"\d+(?=\D*$)", r"\\d+", re.escape(name)) for name in made}
     for file in list(target.iterdir()) if not join else ():
         if file.name not in made and any(re.fullmatch(kind, file.name) for kind in kinds):
@@ -254,7 +254,7 @@ def _move(path: Path, target: Path, join: bool) -> None:
 
 
 def _join_mappings(new: Path, old: Path) -> None:
-    """Add to the mapping of new files that of old ones."""
+    """Add the mapping of old files to that of new ones."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         earlier, content = (json.loads(path.read_text()) for path in (old, new))
         content["files"] = dict(sorted({**earlier["files"], **content["files"]}.items()))

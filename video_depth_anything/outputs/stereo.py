@@ -1,8 +1,8 @@
-"""Stereoscopic video: the views of two eyes, made from a frame and its depth.
+"""Stereo video: renders the views of both eyes from a frame and its depth.
 
 The method is depth-image-based rendering: C. Fehn, "Depth-image-based rendering (DIBR), compression and transmission
-for a new approach on 3D-TV", SPIE 5291, 2004. Pixels are shifted along their rows in proportion to disparity, by half
-of it for each eye, as for parallel cameras. Near pixels cover far ones; what they uncover is filled from the far side.
+for a new approach on 3D-TV", SPIE 5291, 2004. Pixels are shifted along their rows in proportion to disparity, half
+of it for each eye, as with parallel cameras. Near pixels cover far ones; uncovered areas are filled from the far side.
 """
 
 from __future__ import annotations
@@ -24,51 +24,51 @@ from .videos import VideoOutput
 
 logger = logging.getLogger(__name__)
 
-# Levels of disparity, at less than a tenth of a pixel from each other in full HD; 0 stands for a hole.
+# Levels of disparity, less than a tenth of a pixel apart in full HD; 0 is a hole.
 NEAREST = 255
-# Disparities in neighbouring pixels that are further apart, in pixels of shift, are the edge of something.
+# Neighbouring pixels whose shifts differ by more than this many pixels are the edge of an object.
 EDGE = 1.5
-# Nearer than this share of the largest distance, metres count as this near: disparity has no end.
+# Distances below this share of the largest are clamped to it, because disparity is unbounded.
 NEAREST_SHARE = 0.02
-# Of a band whose levels are worked out at once.
+# Rows computed at once.
 ROWS = 128
 
 Levels = npt.NDArray[np.uint8]
 
 
 class EyeViews:
-    """Makes the views (h, w) of both eyes from frames (H, W).
+    """Renders the views (h, w) of both eyes from frames (H, W).
 
-    `parallax` of the nearest against the farthest is a share of the width; `plane` is which disparity, from 0
-    (farthest) to 1, lies on the screen.
+    `parallax` between the nearest and the farthest point is a share of the width; `plane` is the disparity, from 0
+    (farthest) to 1, that lies on the screen.
     """
 
     def __init__(self, frame: tuple[int, int], size: tuple[int, int], parallax: float, plane: float) -> None:
         self._size = size
-        # Pixels of a view by which the left eye sees a level further right; the right eye, further left.
+        # Shift of each level in pixels of a view: to the right for the left eye, to the left for the right eye.
         shifts = parallax * size[1] / 2 * ((np.arange(NEAREST + 1) - 1) / (NEAREST - 1) - plane)
         whole = np.floor(shifts[1:] + 0.5).astype(int)
-        # For each whole number of pixels, the first and the last level that it holds.
+        # The first and the last level of each whole shift in pixels.
         self._moves = [(int(n), int((whole < n).sum()) + 1, int((whole <= n).sum())) for n in np.unique(whole)]
         self._edge = min(EDGE * (NEAREST - 1) / (shifts[-1] - shifts[1]), NEAREST) if parallax else NEAREST
         self._around = np.ones((1, 2 * (size[1] // 400) + 3), np.uint8)
-        # Where a pixel comes from, in pixels of the frame: those of a view have their middles, so squeezed ones lie
-        # between those of the frame. And how much further right that is for a level, seen by either eye.
+        # Source position of each view pixel, in pixels of the frame: pixel centres match, so those of a squeezed view
+        # lie between those of the frame. And the offset of that position for each level and eye.
         scale = frame[1] / size[1]
         self._columns = ((np.arange(size[1]) + 0.5) * scale - 0.5).astype(np.float32)
         self._origins = [(side * scale * shifts).astype(np.float32) for side in (-1, 1)]
         rows = (np.arange(size[0]) + 0.5) * (frame[0] / size[0]) - 0.5
         self._rows = np.repeat(rows.astype(np.float32)[:, None], size[1], axis=1)
-        # Kept, as getting memory from the system takes time too. Four channels are sampled faster than three.
+        # Reused, because allocating memory takes time. Four channels are sampled faster than three.
         self._padded, self._found = (np.empty((*one, 4), np.uint8) for one in (frame, size))
         self._origin, self._seen = np.empty(size, np.float32), np.empty((2, *size), np.uint8)
 
     def __call__(self, image: Image, disparity: DepthMap, views: Sequence[Image]) -> None:
         """Fill the left and the right view, (h, w, 3) uint8, from (H, W, 3) uint8 RGB.
 
-        `disparity` (h, w) goes from 0 at the farthest to 1 at the nearest.
+        `disparity` (h, w) is 0 for the farthest and 1 for the nearest.
         """
-        for top in range(0, self._size[0], ROWS):  # as many as the processor's caches hold
+        for top in range(0, self._size[0], ROWS):  # bands fit into the processor's caches
             band = slice(top, top + ROWS)
             self._see(self._sharpened(self._levels(disparity[band])), self._seen[:, band])
         cv2.cvtColor(image, cv2.COLOR_RGB2RGBA, self._padded)
@@ -80,7 +80,7 @@ class EyeViews:
             cv2.cvtColor(self._found, cv2.COLOR_RGBA2RGB, view)
 
     def _see(self, levels: Levels, seen: Levels) -> None:
-        """Note which level each eye sees in every pixel: the nearest of those that come to lie there; 0 in holes."""
+        """Find the level that each eye sees in every pixel: the nearest that is shifted there; 0 in holes."""
         seen[:] = 0
         width = levels.shape[1]
         for shift, first, last in self._moves:
@@ -91,12 +91,12 @@ class EyeViews:
                 cv2.max(part, layer[:, max(-by, 0) : width - max(by, 0)], dst=part)
 
     def _levels(self, disparity: DepthMap) -> Levels:
-        """(h, w) uint8 from 1 to 255; NaN is far."""
+        """Disparity as levels (h, w) uint8 from 1 to 255; NaN is far."""
         levels = cv2.addWeighted(disparity, NEAREST - 1, disparity, 0, 1, dtype=cv2.CV_8U)
         return np.asarray(cv2.max(levels, 1), np.uint8)  # type: ignore[call-overload]
 
     def _sharpened(self, levels: Levels) -> Levels:
-        """Without the slopes that depth has at edges, and with what is in front a pixel wider on either side."""
+        """Remove the slopes of depth at edges, and widen the foreground by a pixel on either side."""
         near, far = cv2.dilate(levels, self._around), cv2.erode(levels, self._around)
         middle = cv2.addWeighted(near, 0.5, far, 0.5, 0)
         _, edges = cv2.threshold(cv2.subtract(near, far), self._edge, NEAREST, cv2.THRESH_BINARY)
@@ -108,16 +108,16 @@ class EyeViews:
 
 
 def _fill_holes(origin: npt.NDArray[np.float32], levels: Levels, from_left: bool) -> None:
-    """Let holes, 0 in `levels`, show the last pixel of their far side again; a single one lies between its neighbours.
+    """Fill holes, 0 in `levels`, with the last pixel of their far side; sample single ones between their neighbours.
 
-    `origin` (h, w) is where each pixel comes from, filled in place; `from_left` tells on which side of holes it is
-    farther.
+    `origin` (h, w) is the source position of each pixel, filled in place; `from_left` is whether the far side is on the
+    left.
     """
     holes = np.flatnonzero(levels == 0)
     if not holes.size:
         return
     column, last_column = holes % origin.shape[1], origin.shape[1] - 1
-    # Runs of neighbours in a row.
+    # Runs of adjacent holes in a row.
     begins = (np.diff(holes, prepend=-2) != 1) | (column == 0)
     ends = np.append(begins[1:], True)
     first, last = holes[begins], holes[ends]
@@ -130,7 +130,7 @@ def _fill_holes(origin: npt.NDArray[np.float32], levels: Levels, from_left: bool
 
 
 def disparity_of(depth: DepthMap, kind: DepthKind, ends: tuple[float, float]) -> DepthMap:
-    """Disparity from 0 at the farthest to 1 at the nearest of a video, whose lowest and highest values are `ends`."""
+    """Convert depth to disparity from 0 (farthest) to 1 (nearest), for a video whose depth spans `ends`."""
     low, high = ends
     if kind == "depth_metres":
         nearest = max(low, NEAREST_SHARE * high, 1e-6)
@@ -142,7 +142,7 @@ def disparity_of(depth: DepthMap, kind: DepthKind, ends: tuple[float, float]) ->
 
 
 class StereoVideo(VideoOutput):
-    """`_sbs_LR.mp4` or `_sbs_TB.mp4`: both views, side by side or one above the other; headsets go by these names.
+    """`_sbs_LR.mp4` or `_sbs_TB.mp4`: both views, side by side or top and bottom; headsets recognise these names.
 
     `_sbs_anaglyph.mp4`: the left view in red, the right one in green and blue.
     """
@@ -153,7 +153,7 @@ class StereoVideo(VideoOutput):
         size = {"half": (height, max(width // 2, 1)), "tab": (max(height // 2, 1), width)}.get(layout, run.size)
         self._kind, self._size, self._layout = run.kind, size, layout
         self._eyes = EyeViews(run.size, size, options.stereo_depth / 100, options.stereo_plane)
-        # On top of each other or side by side; an anaglyph is made of two.
+        # Top and bottom or side by side; an anaglyph combines both.
         self._axis = 0 if layout in ("tab", "anaglyph") else 1
         self._range = Visualiser(run.kind, run.options, run.ends)
         ending = {"tab": "_TB", "anaglyph": "_anaglyph"}.get(layout, "_LR")

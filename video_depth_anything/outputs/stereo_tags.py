@@ -1,4 +1,4 @@
-"""The box `st3d` of Google's spatial media specification, by which players know that an MP4 file is stereoscopic."""
+"""The `st3d` box of Google's spatial media specification, which marks an MP4 file as stereoscopic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-# Bytes before the boxes that these boxes hold, behind their own size and name.
+# Bytes between the header of these boxes and the boxes inside them.
 HOLDERS = {b"moov": 0, b"trak": 0, b"mdia": 0, b"minf": 0, b"stbl": 0, b"stsd": 8}
 PICTURES = {b"avc1", b"avc3", b"hvc1", b"hev1"}
 OFFSETS = {b"stco": ">u4", b"co64": ">u8"}
@@ -17,7 +17,7 @@ TOP_BOTTOM, LEFT_RIGHT = 1, 2
 
 
 def tag_stereo(path: Path, layout: int) -> None:
-    """Note in a video file of one picture stream, whose index stands before its data, how both views lie in it."""
+    """Mark the stereo layout in an MP4 with one video stream and its index before the data."""
     tag = _box(b"st3d", struct.pack(">IB", 0, layout))
     tagged = path.with_name(f".tagged_{path.name}")
     with path.open("rb") as source, tagged.open("wb") as target:
@@ -37,7 +37,7 @@ def _box(kind: bytes, body: bytes) -> bytes:
 
 
 def _tagged(kind: bytes, body: bytes, tag: bytes) -> bytes:
-    """A box with the tag where it belongs, and with the places of data that it moves."""
+    """Insert the tag into a box, and correct the chunk offsets, which it shifts."""
     if kind in HOLDERS:
         begin = HOLDERS[kind]
         body = body[:begin] + b"".join(_tagged(*child, tag) for child in _children(body[begin:]))

@@ -1,4 +1,4 @@
-"""The numbers that numeric outputs hold: depth as it is or over the range of the video, in floats or 16 bits."""
+"""Values of numeric outputs: depth unchanged or scaled to the video's range, as floats or 16 bits."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ import numpy.typing as npt
 from ..video.frame import DepthMap
 from .options import DepthForm, DepthKind
 
-# Metric 16-bit files count in millimetres, as most depth cameras do: up to 65.5 m.
+# Metric 16-bit files store millimetres, like most depth cameras: up to 65.5 m.
 UNITS_PER_METRE = 1000
 LEVELS = 65535
 
 
 @dataclass(frozen=True)
 class Values:
-    """What numeric outputs write for depth."""
+    """How numeric outputs transform depth."""
 
     kind: DepthKind
-    form: DepthForm = "raw"  # or 0 to 1 over `ends`, smallest value first (normalized) or last (inverted)
-    ends: tuple[float, float] | None = None  # lowest and highest value of the video; None: not known, form is raw
-    grid: tuple[int, int] | None = None  # (H, W) of the numbers; None: that of the depth
+    form: DepthForm = "raw"  # or 0..1 over `ends`: 0 for the smallest (normalized) or largest value (inverted)
+    ends: tuple[float, float] | None = None  # lowest and highest value of the video; None: unknown, form is raw
+    grid: tuple[int, int] | None = None  # size (H, W) of the values; None: that of the depth
 
     def __call__(self, depth: DepthMap) -> DepthMap:
-        """(H, W) float32 to the numbers; NaN and infinite pixels stay so."""
+        """Transform depth (H, W) float32; NaN and infinite pixels stay."""
         if self.grid not in (None, depth.shape):
             depth = cv2.resize(depth, self.grid[::-1], interpolation=cv2.INTER_AREA)  # type: ignore[assignment]
         if self.form == "raw":
@@ -39,16 +39,16 @@ class Values:
         return np.where(np.isfinite(depth), np.clip(scaled, 0, 1), depth).astype(np.float32, copy=False)
 
     def facts(self) -> dict[str, str | float]:
-        """What a reader needs to know: kind, form, and the ends from which depth can be had back."""
+        """Metadata for readers: kind, form, and the ends from which depth can be recovered."""
         facts: dict[str, str | float] = {"kind": self.kind, "depth": self.form}
         if self.form != "raw" and self.ends is not None:
             facts |= {"lowest": self.ends[0], "highest": self.ends[1]}
         return facts
 
     def mapping(self, ends: tuple[float, float] | None = None) -> tuple[float, float]:
-        """(scale, offset) of 16-bit files, value = level * scale + offset: millimetres for metres, else a whole range.
+        """(scale, offset) of 16-bit files, value = level * scale + offset: millimetres for metres, else a value range.
 
-        That is `ends` where they are given, else the video's.
+        The range is `ends` if given, else the video's.
         """
         if self.form != "raw":
             return 1 / LEVELS, 0.0
@@ -58,11 +58,11 @@ class Values:
 
 
 def spanned(low: float, high: float) -> tuple[float, float]:
-    """(scale, offset) by which 16 bits span low to high."""
+    """(scale, offset) that map low to high onto 16 bits."""
     return ((high - low) / LEVELS if high > low else 1.0), low
 
 
 def to_16_bit(values: npt.NDArray[np.floating], scale: float, offset: float) -> npt.NDArray[np.uint16]:
-    """Levels 0..65535, uint16, of which value = level * scale + offset; NaN becomes 0."""
+    """Quantise to levels 0..65535, uint16, with value = level * scale + offset; NaN becomes 0."""
     levels = np.nan_to_num((values.astype(np.float64) - offset) / scale, nan=0.0, posinf=LEVELS, neginf=0.0)
     return np.clip(np.rint(levels), 0, LEVELS).astype(np.uint16)

@@ -13,7 +13,7 @@ from .values import to_16_bit
 
 
 class VideoOutput(OutputWriter):
-    """An output that is one video file; it plays as long as the frames did."""
+    """An output that is one video file, with the frames' times and durations."""
 
     def __init__(self, file: VideoWriter | VideoCopier) -> None:
         self._file = file
@@ -26,7 +26,7 @@ class VideoOutput(OutputWriter):
 
 
 class SourceVideo(VideoOutput):
-    """`_src.mp4`: the frames as they were processed; where those are the file's own, its packets."""
+    """`_src.mp4`: the processed frames; if they are the file's own, its packets."""
 
     def __init__(self, run: RunInfo) -> None:
         path, audio, codec = run.path("_src.mp4"), run.audio, run.options.codec
@@ -54,7 +54,7 @@ class ColorVideo(VideoOutput):
 
 
 class CompareVideo(ColorVideo):
-    """`_compare.mp4`: depth in colours, right of its source."""
+    """`_compare.mp4`: depth in colours, to the right of its source."""
 
     def __init__(self, run: RunInfo) -> None:
         super().__init__(replace(run, options=replace(run.options, layout="compare")), "_compare.mp4")
@@ -63,7 +63,7 @@ class CompareVideo(ColorVideo):
 class Depth16Video(VideoOutput):
     """`_depths16.mkv`: lossless 16-bit gray, with the mapping to values in `_depths16.json`.
 
-    The range of the video is known, unless metres are written as millimetres.
+    The video's value range must be known, unless depth is in metres.
     """
 
     def __init__(self, run: RunInfo) -> None:
