@@ -1,1 +1,1 @@
-"""The command line: words to options, and nothing that is decided."""
+"""The command line: turns words into options."""

@@ -14,11 +14,11 @@ from .parser import Parser
 
 T = TypeVar("T")
 SAVED = (*FORMATS, "none")
-# The original scales frames down; a program that brings frames gets depth of their size.
+# The original's default for commands; `vda.infer` keeps the frames' size.
 MAX_RES = 1280
 GROUPS: dict[str, tuple[type, ...]] = {
     "input": (Selection, Limits),
-    "model": (),  # `add_model_arguments` makes it, for other commands too
+    "model": (),  # added by `add_model_arguments`, which other commands use too
     "output": (OutputOptions,),
     "point clouds (with --metric), in pixels of the source video": (CameraOptions,),
     "streaming; an input may also be a camera number": (StreamingOptions,),
@@ -40,7 +40,7 @@ EXAMPLES = {
 
 
 class _Words(argparse.Action):
-    """Stores what an option makes of several words."""
+    """Stores the value that an option's parser makes of several words."""
 
     def __init__(self, *args: Any, parse: Any, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -71,7 +71,7 @@ def add_option(group: Any, option: Option) -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> Any:
-    """Which weights, where, and in which precision; returns their group."""
+    """Add the options of weights, device and precision; return their group."""
     group = parser.add_argument_group("model")
     for option in options_of(ModelOptions):
         add_option(group, option)
@@ -80,7 +80,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> Any:
 
 
 def run_parser(prog: str, description: str | None, streaming: bool = False) -> Parser:
-    """The parser of `vda run`, and of `vda stream`."""
+    """Make the parser of `vda run` or `vda stream`."""
     examples = "\n".join(f"  {prog} {words:<40}{text}" for words, text in EXAMPLES[streaming])
     parser = Parser(prog=prog, usage=f"{prog} INPUT ... [options]", description=f"{examples}\n\n{description}")
     parser.add_argument("inputs", nargs="*", metavar="INPUT", help=INPUTS)
@@ -104,7 +104,7 @@ def run_parser(prog: str, description: str | None, streaming: bool = False) -> P
 
 
 def page_parser(prog: str, description: str | None) -> Parser:
-    """The parser of `vda app`. Encoder, metric and input size are what the page begins with."""
+    """Make the parser of `vda app`. Encoder, metric and input size are the page's initial values."""
     from ..web.options import PageOptions
 
     parser = Parser(prog=prog, description=description)
@@ -118,29 +118,29 @@ def page_parser(prog: str, description: str | None) -> Parser:
 
 
 def add_verbosity(parser: argparse.ArgumentParser) -> None:
-    """How much is printed."""
+    """Add the options of verbosity."""
     parser.add_argument("-q", "--quiet", action="store_true", help="print warnings and errors only")
     parser.add_argument("-v", "--verbose", action="store_true", help="print more, and tracebacks")
 
 
 def inputs_of(args: argparse.Namespace) -> list[str]:
-    """The inputs named, or the bundled example."""
+    """The given inputs, or the bundled example."""
     from ..weights import EXAMPLE, bundled
 
     return [*args.inputs, *args.input_video] or [str(bundled(EXAMPLE))]
 
 
 def options_in(options: type[T], args: argparse.Namespace) -> T:
-    """Options of that class, those in its fields included, as a parser of them has found them.
+    """Build options of that class, including nested ones, from parsed arguments.
 
     Raises:
-        UsageError: if they make no sense together.
+        UsageError: if options contradict each other.
     """
     return made(options, values_of(args))
 
 
 def values_of(args: argparse.Namespace) -> dict[str, Any]:
-    """The values of options by their names, with those of the flags that only abbreviate others."""
+    """The values of options by name, after abbreviating flags were applied."""
     values = vars(args).copy()
     if values.get("fp32"):
         values["precision"] = "fp32"

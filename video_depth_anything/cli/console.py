@@ -1,4 +1,4 @@
-"""What the command shows: messages, progress, and how errors end a run. Imports nothing heavy."""
+"""Messages, progress, and exit codes of the commands. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..files import let_go
 if TYPE_CHECKING:
     from ..pipelines.driver import Progress
 
-# How often a log file is told how far a run is.
+# Seconds between progress lines in a log file.
 LOG_SECONDS = 10.0
 FORMAT = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}, {rate_fmt}{postfix}]"
 BAR: dict[str, Any] = {"unit": "frame", "smoothing": 0.05, "bar_format": FORMAT}
@@ -25,7 +25,7 @@ USER_ERROR = 2
 
 
 class _Messages(logging.Handler):
-    """Messages on standard error, above a progress bar if there is one. A reader that has gone away ends nothing."""
+    """Writes messages to standard error, above a progress bar if there is one; a closed pipe is ignored."""
 
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
@@ -39,9 +39,9 @@ class _Messages(logging.Handler):
 
 
 class Console:
-    """Shows runs on standard error, and their closing lines on standard output.
+    """Shows progress on standard error, and closing lines on standard output.
 
-    quiet: neither progress nor closing lines. lines_on_stderr: where standard output carries video.
+    quiet: shows neither. lines_on_stderr: for when standard output carries video.
     """
 
     def __init__(self, quiet: bool = False, lines_on_stderr: bool = False) -> None:
@@ -50,9 +50,9 @@ class Console:
 
     @contextmanager
     def progress(self, total: int | None, name: str) -> Iterator[Progress]:
-        """Show frames, frames per second and the time left: a bar on a terminal, a line now and then in a log file.
+        """Show frames, frames per second and the time left: a bar on a terminal, occasional lines in a log file.
 
-        Yields what is to be called as the run goes on.
+        Yields a function to call with the progress.
         """
         if self._quiet:
             yield lambda *_: None
@@ -62,7 +62,7 @@ class Console:
         start = said = time.monotonic()
         finished = 0
         terminal = sys.stderr is not None and sys.stderr.isatty()
-        # Terminals without a size, as some containers have them, would show nothing.
+        # Terminals without a size, as in some containers, would show nothing.
         sized = terminal and os.get_terminal_size(sys.stderr.fileno()).columns > 0
         size: dict[str, Any] = {"dynamic_ncols": True} if sized else {"ncols": 80, "nrows": 24}
 
@@ -78,7 +78,7 @@ class Console:
                 nonlocal finished, said
                 finished = done
                 if terminal:
-                    # A file's frame count is a claim; a bar beyond 100 % helps nobody.
+                    # The header's frame count may be too small; a bar should not exceed 100 %.
                     if bar.total is not None and taken > bar.total:
                         bar.total = None
                     bar.set_postfix_str(_time_left(bar.total, (taken + done) / 2, start), refresh=False)
@@ -101,32 +101,32 @@ class Console:
 
 
 def show(line: str, stream: TextIO | None) -> None:
-    """Print a line; a stream that is closed, or whose reader has gone away, ends nothing."""
+    """Print a line; a closed stream or pipe is ignored."""
     with suppress(OSError, ValueError):
         print(encodable(escaped(line)), file=stream, flush=True)
 
 
 def escaped(text: str) -> str:
-    """The text with control characters shown as escapes: names of files hold line ends, and commands to terminals."""
+    """Escape control characters: file names may contain line ends, and commands to terminals."""
     return "".join(c if c.isprintable() or "\udc80" <= c <= "\udcff" else ascii(c)[1:-1] for c in text)
 
 
 def encodable(text: str) -> str:
-    """The text with what the console cannot write replaced: names of files are in any encoding."""
+    """Replace what the console cannot encode: file names may have any encoding."""
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     return text.encode(encoding, errors="backslashreplace").decode(encoding, errors="replace")
 
 
 @contextmanager
 def progress(total: int | None, name: str) -> Iterator[Callable[[], None]]:
-    """As `Console.progress`; yields what is to be called after each frame."""
+    """Like `Console.progress`, but yields a function to call after each frame."""
     counted = itertools.count(1)
     with Console().progress(total, name) as advance:
         yield lambda: advance(*[next(counted)] * 2)
 
 
 def _time_left(total: int | None, work: float, start: float) -> str:
-    """The time left, where it can be told: taking a frame and giving its depth are about the same work."""
+    """The time left, if known: half of the work is taking frames, half is returning their depth."""
     if total is None or not 0 < work < total:
         return ""
     return f"{(time.monotonic() - start) * (total - work) / work:.0f} s left"
@@ -136,7 +136,7 @@ def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
     """Run a command that returns an exit code; errors that a user can cause become one line on standard error.
 
     Returns:
-        The exit code: 2 after an error of the user's, 130 after an interruption.
+        The exit code: 2 after a user error, 130 after an interruption.
     """
     logger = logging.getLogger()
     logger.handlers = [_Messages()]
@@ -158,7 +158,7 @@ def run_script(main: Callable[[], int], level: int = logging.INFO) -> int:
 
 
 def _drop_what_cannot_be_written() -> None:
-    """Python would try again at its end, on a full disk or without a reader, and change the exit code."""
+    """Discard output that cannot be written: Python would retry at exit, and change the exit code."""
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "vda export") -> int:
-    """Write the network as a file, as the words after `vda export` say, and return an exit code."""
+    """Run `vda export` with these arguments and return its exit code."""
     args = _parse(argv, prog)
     return run_script(lambda: _run(args))
 

@@ -1,4 +1,4 @@
-"""The command `vda`, and the scripts that stand for its parts."""
+"""The command `vda`, and the scripts that call its subcommands."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ commands:
 
 `vda COMMAND --help` shows its options; `vda CLIP.mp4` is short for `vda run CLIP.mp4`.
 """
-# Rounds for which a thread of GNU's OpenMP looks for work before it sleeps; docs/lab/speed.md has what others cost.
+# Spins of an idle thread of GNU OpenMP before it sleeps; docs/lab/speed.md compares other values.
 SPIN_COUNT = "3000"
-# What an input has that is not a word alone: a path, an ending, an address, a pattern.
+# Characters that tell an input from a mistyped command: a path, an ending, an address, a pattern.
 INPUT_MARKS = set("./\\:*?%#@")
 
 
 def spin_less() -> None:
-    """Before PyTorch is imported: let its threads sleep soon where they wait for each other.
+    """Let waiting threads of PyTorch sleep soon; call it before PyTorch is imported.
 
-    They do a thousand times a frame where its work is small. Beside other work that takes ten times as long if each
-    of them spins for milliseconds, and it takes OpenVINO's threads their processor.
+    In small operations they wait a thousand times per frame. If each wait spins for milliseconds, a busy machine takes
+    ten times as long, and OpenVINO's threads lose their processor.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
@@ -66,7 +66,7 @@ def _compute(words: Sequence[str], prog: str, description: str | None, streaming
             options.model.backend != "torch" and not options.model.compile and find_spec("openvino") is not None
         )
         if streaming or beside_openvino:
-            spin_less()  # PyTorch has the small work alone then
+            spin_less()  # PyTorch then does only the small operations
         # Heavy imports wait until the arguments are known.
         from ..pipelines.commands import run_offline, run_streaming
 
@@ -118,12 +118,12 @@ COMMANDS: dict[str, Callable[[Sequence[str], str], int]] = {
 
 
 def level_of(args: argparse.Namespace) -> int:
-    """The level of messages that the user wants to see."""
+    """The log level that the user wants."""
     return logging.DEBUG if args.verbose else logging.WARNING if args.quiet else logging.INFO
 
 
 def main(words: Sequence[str] | None = None) -> int:
-    """Run the command `vda` with these words, or the process's own, and return an exit code."""
+    """Run the command `vda` with these arguments, or those of the process, and return an exit code."""
     words = sys.argv[1:] if words is None else list(words)
     first = words[0] if words else "help"
     if first == "help" and words[1:] and words[1] in COMMANDS:
@@ -146,7 +146,7 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def script(name: str, prog: str) -> NoReturn:
-    """A command under the original's name: run.py, run_streaming.py, app.py."""
+    """Run a command under the original's name: run.py, run_streaming.py, app.py."""
     if sys.argv[1:] == ["--version"]:
         sys.exit(main(["version"]))
     sys.exit(COMMANDS[name](sys.argv[1:], prog))

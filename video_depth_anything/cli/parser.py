@@ -1,4 +1,4 @@
-"""The argument parser of all commands: dashes and underscores alike, short help, mistakes in two lines."""
+"""The argument parser of all commands: dashes or underscores, short help, errors in two lines."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..options import positive_int as positive_int
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose flags may be written with dashes or underscores, whichever the user remembers."""
+    """An argument parser whose flags may be written with dashes or underscores."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings, formatter_class=_Help)
@@ -34,7 +34,7 @@ class Parser(argparse.ArgumentParser):
         return super().parse_known_args(words, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """End with the mistake, a way out of it and where to read on, and exit code 2."""
+        """Exit with code 2 after showing the mistake, a remedy and where to read more."""
         self.exit(2, f"error: {message}{self._hint(message)}\nsee `{self.prog} --help`\n")
 
     def _hint(self, message: str) -> str:
@@ -42,7 +42,7 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             near = difflib.get_close_matches(unknown.group(1), self._option_string_actions, 1)
             return "".join(f"; did you mean {name}?" for name in near)
-        # A flag that takes several words takes the inputs behind it too.
+        # A flag that takes several words also takes the inputs after it.
         taken = re.match(r"argument (--\w+): .*'(?:[^']* )?([^' ]+\.\w+)'", message)
         if taken and getattr(self._option_string_actions.get(taken.group(1)), "nargs", None) == "+":
             return f"; inputs come first: {self.prog} {taken.group(2)} {taken.group(1)} ..."
@@ -50,13 +50,13 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Help(argparse.HelpFormatter):
-    """Shows flags once, and defaults that say something: no False, no infinity, no None."""
+    """Shows each flag once, and only informative defaults: not False, infinity or None."""
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28)
 
     def _fill_text(self, text: str, width: int, indent: str) -> str:
-        """Examples keep their lines."""
+        """Keep the line breaks of examples."""
         return "\n\n".join(
             part if part.startswith("  ") else super(_Help, self)._fill_text(part, width, indent)
             for part in text.split("\n\n")

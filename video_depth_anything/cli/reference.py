@@ -1,4 +1,4 @@
-"""The flags of all commands as tables in Markdown: `python -m video_depth_anything.cli.reference`."""
+"""Prints the flags of all commands as Markdown tables: `python -m video_depth_anything.cli.reference`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from .arguments import page_parser, run_parser
 
 
 def reference() -> str:
-    """Every flag of `vda run`, `vda stream` and `vda app` once, with its default and what it means."""
+    """Every flag of `vda run`, `vda stream` and `vda app` once, with its default and meaning."""
     seen: set[str] = set()
     parsers = (run_parser("vda run", ""), run_parser("vda stream", "", streaming=True), page_parser("vda app", ""))
     sections = []
@@ -25,7 +25,7 @@ def reference() -> str:
 
 
 def row(action: argparse.Action) -> Iterator[str]:
-    """What a flag is called, its default, and its help."""
+    """A flag's names, default and help."""
     yield ", ".join(f"`{name}`" for name in action.option_strings)
     default = action.default
     yield "off" if default is False else "" if default in (None, [], float("inf"), "==SUPPRESS==") else f"`{default}`"

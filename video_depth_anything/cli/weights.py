@@ -1,4 +1,4 @@
-"""The command that fetches the public checkpoints. Imports nothing heavy."""
+"""The command that downloads the public checkpoints. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from ..weights import ByteProgress, Weights
 from .console import run_script
 from .parser import Parser
 
-# What the original's script fetches.
+# The checkpoints that the original's script downloads.
 DEFAULT_NAMES = ("vits", "vitl")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "vda weights") -> int:
-    """Fetch the public checkpoints that the words after `vda weights` name, but those that are there.
+    """Run `vda weights`: download the named public checkpoints that are missing.
 
     Returns:
-        0 if all are there, 1 if one could not be fetched or the user declined, 2 if a file could not be written, or is
-        another one and was kept.
+        0 if all are available, 1 if a download failed or the user declined, 2 if a file could not be written, or a
+        different file of that name was kept.
     """
     args = _parse(argv, prog)
     return run_script(lambda: _run(args))
@@ -78,7 +78,7 @@ def _line(entry: Weights) -> str:
 
 
 def _agreed(wanted: list[Weights], folder: Path) -> bool:
-    """Show sizes and licences, and ask once where somebody can answer."""
+    """Show sizes and licences, and ask for consent once if the terminal is interactive."""
     total = weights.megabytes(sum(entry.size for entry in wanted))
     print("\n".join([f"To download to {folder} ({total}):", *(f"  {_line(entry)}" for entry in wanted)]))
     if not sys.stdin.isatty():
@@ -90,7 +90,7 @@ def _agreed(wanted: list[Weights], folder: Path) -> bool:
 
 
 def _use(entry: Weights, folder: Path) -> str:
-    """The command line that takes this checkpoint."""
+    """A command line that uses this checkpoint."""
     path = folder / entry.file
     flags = f"--encoder {entry.encoder}{' --metric' if entry.metric else ''}"
     # Only the folder `checkpoints` is searched.
@@ -102,7 +102,7 @@ def _use(entry: Weights, folder: Path) -> str:
 def _bar(entry: Weights) -> Iterator[ByteProgress]:
     from tqdm import tqdm
 
-    # `disable=None`: no bar where standard error is not a terminal.
+    # `disable=None`: no bar if standard error is not a terminal.
     with tqdm(total=entry.size, desc=entry.name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
         yield lambda done: bar.update(done - bar.n)
 

@@ -1,1 +1,1 @@
-"""From inputs to outputs: options, runs, batches and several devices. May know the network and files."""
+"""From inputs to outputs: options, runs, batches and several devices."""

@@ -1,4 +1,4 @@
-"""Several inputs, one run each: what fails is reported at the end, the others finish."""
+"""Several inputs, one run each: failures are reported at the end, and the other inputs finish."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from .window_spool import WindowSpool
 
 logger = logging.getLogger(__name__)
 
-# From how many frames will come, as far as that is known, and a name, to a context that shows how far a video is.
+# Takes the expected number of frames, or None, and a name; returns a context that shows progress.
 Show = Callable[["int | None", str], AbstractContextManager[Progress]]
-# Runs an input that is open to its end, and closes the outputs; its label names it.
+# Runs an open input to its end and closes the outputs; takes a label for it.
 Process = Callable[[VideoSource, RunOutputs, str], RunSummary]
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What is done with every input.
+    """How inputs are processed.
 
-    stop: ends the run. show, say: for progress, and for closing lines. streaming: None where windows are computed.
+    stop: ends the run. show, say: for progress, and for closing lines. streaming: None if windows are computed.
     """
 
     options: RunOptions
@@ -52,7 +52,7 @@ class Batch:
     def run(self, inputs: Sequence[Input]) -> int:
         """Run all inputs; return 0, 1 if some of several failed, 130 if the user ended the run.
 
-        What a single input raises comes out; of several, failures are reported at the end.
+        A single input's error is raised; those of several are reported at the end.
         """
         failed: list[str] = []
         for number, one in enumerate(inputs, start=1):
@@ -70,7 +70,7 @@ class Batch:
     def run_one(self, one: Input, label: str = "", process: Process | None = None) -> bool:
         """Run one input, by `process` or `compute`, and return whether the user interrupted it.
 
-        Where it broke off, BrokenOffError comes after its outputs were closed as those of an interrupted run.
+        If the input breaks off, its outputs are closed like those of an interrupted run, then BrokenOffError is raised.
         """
         if self.options.resume and self.plan.is_finished(one):
             logger.info("%s: already finished, skipped", one.shown)
@@ -88,7 +88,7 @@ class Batch:
         return summary.interrupted
 
     def compute(self, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
-        """Run an input that is open."""
+        """Run an open input."""
         streaming, network = self.streaming, self.network
         live = streaming is not None
         chosen = self.options.selection.frames
@@ -124,16 +124,16 @@ class Batch:
 
     @property
     def sharpened_from(self) -> int | None:
-        """As `run_video` takes it."""
+        """Place of a frame, for `run_video`."""
         return self.network.input_size if self.options.fast else None
 
     def total(self, source: VideoSource) -> int | None:
-        """How many frames will be computed, as far as that is known."""
+        """How many frames will be computed, or None."""
         return source.expected if self.options.selection.frames is None else None
 
 
 def closing_line(summary: RunSummary, written: Sequence[str], checkpoint: str) -> str:
-    """What a run did, with the names of the outputs and of the weights."""
+    """Summarise a run, with the names of its outputs and weights."""
     if summary.interrupted and not summary.frames:
         return "interrupted before any depth was finished; nothing was written"
     state = "interrupted: " if summary.interrupted else "" if summary.broken is None else "broken off: "
@@ -146,7 +146,7 @@ def closing_line(summary: RunSummary, written: Sequence[str], checkpoint: str) -
 
 
 def peak_memory() -> str:
-    """Most memory this process has held resident so far, and on the GPU if one was used."""
+    """Peak resident memory of this process so far, and on the GPU if one was used."""
     try:
         import resource
     except ImportError:
@@ -161,7 +161,7 @@ def peak_memory() -> str:
 
 
 def failure_line(one: Input, error: Exception) -> str:
-    """Log in a line, which is returned, that an input failed; with a traceback if that is a bug, or with `-v`."""
+    """Log that an input failed and return the line; with a traceback for bugs, or with `-v`."""
     line = user_line(error)
     if line is None:
         line = f"{one.shown}: {type(error).__name__}: {error}"

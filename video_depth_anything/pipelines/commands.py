@@ -1,4 +1,4 @@
-"""A whole run from options to exit code: what the command line calls, and what a program may call in its place."""
+"""Whole runs from options to exit code, for the command line and for programs."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ from .setup import load_network
 from .stop import Stop, stop_on_signals
 
 M_MMAP_THRESHOLD = -3  # of glibc's malloc.h
-LARGE_BLOCK = 128 << 10  # glibc's own threshold, before it grows by what is freed
+LARGE_BLOCK = 128 << 10  # glibc's initial threshold, which grows when larger blocks are freed
 
 
 def run_offline(options: RunOptions, inputs: Sequence[str], show: Show, say: Callable[[str], None]) -> int:
-    """Depth of videos, consistent over their whole length; shared out where torchrun has started several processes.
+    """Compute depth of videos, consistent over their whole length; distributed if torchrun started several processes.
 
     Args:
-        options: what to do with every input.
-        inputs: as `expand_inputs` takes them.
-        show: makes a context that shows how far an input is.
+        options: how to process the inputs.
+        inputs: arguments for `expand_inputs`.
+        show: makes a context that shows the progress of an input.
         say: shows a closing line.
 
     Returns:
         The exit code: 0, 1 if some of several inputs failed, 130 if the user ended the run.
 
     Raises:
-        UserError: if something asked for is not available, or the only input fails.
+        UserError: if an option's device, format or package is not available, or the only input fails.
     """
     with stop_on_signals() as stop, join_ranks(stop) as ranks:
         if ranks is not None:
             use_own_gpu()
-            # Only one process can read the list on standard input.
+            # Only one process can read a list on standard input.
             inputs = ranks.agree(lambda: list(listed(inputs)))
         found = expand_inputs(inputs)
         batch = _prepare(options, found, show, say, stop)
@@ -57,7 +57,7 @@ def run_offline(options: RunOptions, inputs: Sequence[str], show: Show, say: Cal
 def run_streaming(
     options: RunOptions, streaming: StreamingOptions, inputs: Sequence[str], show: Show, say: Callable[[str], None]
 ) -> int:
-    """Depth of videos, cameras and addresses, frame by frame; called, and failing, as `run_offline`."""
+    """Compute depth of videos, cameras and addresses frame by frame; arguments and errors as in `run_offline`."""
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
         return _prepare(options, found, show, say, stop, streaming).run(found)
@@ -71,19 +71,19 @@ def _prepare(
     stop: Stop,
     streaming: StreamingOptions | None = None,
 ) -> Batch:
-    """What both kinds of run begin with, the cheap checks first."""
+    """Prepare either kind of run, cheap checks first."""
     files = [one.path for one in inputs if one.path is not None and not one.images]
     if len(files) == len(inputs) and not any(path.exists() for path in files):
-        # Whoever follows the original's documentation names example clips that are not bundled.
+        # The original's documentation uses example clips that are not bundled.
         example = "; the bundled example is assets/example_videos/box.mp4"
         hint = example if files[0].parent.name == "example_videos" else ""
         raise InputError(f"input video {files[0]} not found{hint}")
-    # What cannot be written is found out before the weights are read.
+    # Outputs that cannot be written are reported before the weights are read.
     chosen = options.selection
     plan = OutputPlan(options.outputs, options.camera, options.model.metric, chosen.start, frames=chosen.frames)
     plan.check_inputs(inputs)
     if options.reset_on_cut:
-        CutDetector()  # fails now, if at all
+        CutDetector()  # so that a missing package is reported now
     network = load_network(options.model, [str(one.path) for one in inputs if one.path])
     if options.fast:
         network = network.at_fast_size()
@@ -97,9 +97,9 @@ def _prepare(
 def free_large_blocks() -> None:
     """Have glibc return large blocks to the system as soon as they are freed; elsewhere do nothing.
 
-    By default it begins to keep blocks of up to 32 MiB, and what lies between those of a window and those of a moment
-    breaks its memory up: with OpenVINO a long run grew by a tenth. PyTorch, which allocates at every operation, would
-    take half as long again.
+    By default glibc starts to keep blocks of up to 32 MiB, and a mixture of long-lived and short-lived blocks fragments
+    its heap: with OpenVINO, long runs grew by a tenth. PyTorch, which allocates in every operation, would take half as
+    long again.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
     if mallopt is not None:

@@ -1,4 +1,4 @@
-"""The way of a frame through a run: reader, queue, depth, queue, writers."""
+"""The path of a frame through a run: reader, queue, depth, queue, writers."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ from .sharpening import sharpen
 from .stop import Stop, Stopped
 from .threads import BackgroundConsumer, prefetch
 
-# Enough to bridge the pause that decoding a window makes, small beside a window's features.
+# Enough to bridge the pause while a window is decoded, and small compared with a window's features.
 READ_AHEAD = 8
 # A window's frames become final all at once.
 WRITE_BEHIND = 24
-# Frames whose times are kept for `--latency`: as many as say something of now, and few enough for a stream of days.
+# Latest frames that `--latency` measures, a fixed number because streams may last for days.
 LATENCY_FRAMES = 10_000
 
-# From the frames of a video to one (H, W) float32 map each, in order.
+# Turns the frames of a video into one (H, W) float32 map each, in order.
 Depths = Callable[[Iterator[Frame]], Iterator[DepthMap]]
 _image_of: Callable[[Frame], Image] = attrgetter("image")
-# Called with the numbers of frames that the network has taken, and of those whose depth is final.
+# Called with the number of frames given to the network, and of those with final depth.
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """What a run did.
+    """Result of a run.
 
-    frames: those written. took: seconds from a frame to its outputs, of the latest ones. broken: how the input broke
-    off. ages: seconds from when a live source gave a frame to its outputs.
+    frames: how many were written. took: seconds from taking a frame to its outputs, for the latest frames. broken: how
+    the input broke off. ages: seconds from a live frame's arrival to its outputs.
     """
 
     frames: int
@@ -62,17 +62,17 @@ def run_video(
 ) -> RunSummary:
     """Compute the depth of a video and write its outputs.
 
-    Memory: the frames that `depths` has taken and not given depth for, and two short queues.
+    Memory: the frames inside `depths`, and two short queues.
 
     Args:
         frames: in the order of time.
-        depths: the middle of the way, see `by_windows` and `by_frames`.
-        outputs: closed at the end, also when the run is stopped, an output asks for the end, or the input breaks off,
-            with the frames done; aborted if anything fails.
-        on_progress: told how far it is.
-        stop: ends the run between two frames, and while it waits for one.
-        live: read a frame only when it is wanted, and write it before the next one is read.
-        place: where a frame lies, after so many others: below 0 before those to be written, above 0 behind them.
+        depths: computes depth, see `by_windows` and `by_frames`.
+        outputs: closed at the end, also if the run is stopped, an output ends it, or the input breaks off; aborted on
+            any other error.
+        on_progress: called with the progress.
+        stop: ends the run between two frames, or while it waits for one.
+        live: read a frame only on demand, and write it before the next one is read.
+        place: place of a frame after a number of others: negative before the frames to be written, positive after them.
         sharpened_from: the network's input size, if depth is to take its edges from the frame.
 
     Raises:
@@ -94,7 +94,7 @@ def run_video(
                 took.append(now - begun)
                 if frame.arrived is not None:
                     ages.append(now - frame.arrived)
-            # A source that waits ends early where it is told to, as if there were no more frames.
+            # A waiting source ends when `stop` is set, as if there were no more frames.
             stop.check()
         except Finished:
             pass
@@ -119,7 +119,7 @@ def _write_sharpened(outputs: RunOutputs, input_size: int, frame: Frame) -> None
 
 
 class _Way:
-    """The frames between reader and writers, and how far they are."""
+    """The frames between reader and writers, and their progress."""
 
     def __init__(self, on_progress: Progress, stop: Stop, place: Callable[[Frame, int], int] | None) -> None:
         self.taken = self.done = self.written = 0
@@ -130,7 +130,7 @@ class _Way:
         self._place = place
 
     def taken_from(self, frames: Iterable[Frame]) -> Iterator[Frame]:
-        """Frames on their way to the network; they wait here for their depth."""
+        """Yield frames to the network, and keep them until their depth is known."""
         try:
             for frame in frames:
                 self._stop.check()
@@ -139,11 +139,11 @@ class _Way:
                 self._on_progress(self.taken, self.done)
                 yield frame
         except BrokenOffError as error:
-            # The frames before are computed as if the video ended there.
+            # Depth is computed as if the video ended after these frames.
             self.broken = error
 
     def joined(self, depths: Iterator[DepthMap]) -> Iterator[tuple[Frame, float]]:
-        """The frames to be written, with their depth, and when they were taken."""
+        """Yield the frames to be written, with their depth, and when they were taken."""
         for depth in depths:
             frame, begun = self._waiting.popleft()
             where = 0 if self._place is None else self._place(frame, self.done)
@@ -159,9 +159,9 @@ class _Way:
 
 
 def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: CutDetector | None = None) -> Depths:
-    """Depth of a whole video, each shot of it that `cuts` finds as if it were a video of its own.
+    """Depth by windows; each shot that `cuts` finds is treated as a video of its own.
 
-    infer: from a shot's images to one (H, W) map each, in order.
+    infer: turns a shot's images into one (H, W) map each, in order.
     """
 
     if cuts is None:
@@ -182,7 +182,7 @@ def by_windows(infer: Callable[[Iterator[Image]], Iterator[DepthMap]], cuts: Cut
 
 
 def by_frames(stream: DepthStream, cuts: CutDetector | None = None) -> Depths:
-    """Depth of each frame as it comes; the stream forgets the video where `cuts` sees a scene cut."""
+    """Depth frame by frame; the stream starts over where `cuts` finds a scene cut."""
 
     def depths(frames: Iterator[Frame]) -> Iterator[DepthMap]:
         for frame in frames:

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 DepthArray = npt.NDArray[np.float32]
 Found = TypeVar("Found", bound="DepthArray | None", covariant=True)
-# Options that hold for a network that is loaded already, and for a model in PyTorch.
+# Options that can be set with a loaded network, and with a PyTorch model.
 OF_NETWORK = {"input_size"}
 OF_MODEL = {"input_size", "precision", "backend", "compile", "frames_at_once"}
 
@@ -169,7 +169,7 @@ def infer(
 
 
 def _chosen(given: dict[str, Any]) -> RunOptions:
-    """Options as a program gives them, taken as those of the command line are."""
+    """Parse keyword options like those of the command line."""
     classes = (ModelOptions, Selection, Limits, OutputOptions, CameraOptions, RunOptions)
     known: dict[str, Option] = {
         found.name.replace("-", "_"): found for cls in classes for found in options_of(cls) if found.name != "resume"
@@ -210,7 +210,7 @@ def _network(
 
 
 def _images(frames: Iterable[object]) -> Iterator[Image]:
-    """Frames as (H, W, 3) uint8; other types are scaled as the first frame needs it, and rounded."""
+    """Yield frames as (H, W, 3) uint8; other types are scaled by the first frame's range, and rounded."""
     size: tuple[int, int] | None = None
     scale = 1.0
     for index, frame in enumerate(frames):
@@ -228,7 +228,7 @@ def _images(frames: Iterable[object]) -> Iterator[Image]:
 
 
 def _array(frame: Any) -> npt.NDArray[Any]:
-    """A frame's numbers as they are."""
+    """Convert a frame to an array without scaling."""
     refuse_path(frame)
     if isinstance(frame, torch.Tensor):
         tensor = frame.detach().cpu()
@@ -242,7 +242,7 @@ def _array(frame: Any) -> npt.NDArray[Any]:
 
 
 class _Kept(OutputWriter):
-    """Depth kept in memory."""
+    """Keeps depth in memory."""
 
     def __init__(self) -> None:
         self._depths: list[DepthMap] = []
@@ -251,5 +251,5 @@ class _Kept(OutputWriter):
         self._depths.append(frame.depth)
 
     def stacked(self, size: tuple[int, int]) -> DepthArray:
-        """All of it, (N, H, W)."""
+        """All maps, (N, H, W)."""
         return np.stack(self._depths) if self._depths else np.zeros((0, *size), np.float32)

@@ -1,4 +1,4 @@
-"""Several ranks at one command: whole inputs are shared out, or the windows of each input."""
+"""One command on several ranks: distributes whole inputs, or the windows of each input."""
 
 from __future__ import annotations
 
@@ -31,20 +31,21 @@ from .window_spool import WindowSpool, spooled_bytes
 
 logger = logging.getLogger(__name__)
 
-# What rank 0 says of an input with which it needs no help any more; before, it says how long the runs are.
+# Announced by rank 0 when an input needs no more windows; before, it announces the length of runs.
 DONE = "done"
-# A run of windows costs its keyframes again, so it should be long; the last runs leave ranks idle, so it should not.
+# Each run of windows encodes ten keyframes again, so long runs are better; short ones leave fewer ranks idle at the
+# end.
 LONGEST_RUN = 16
-# Where an input does not say how long it is.
+# For inputs of unknown length.
 USUAL_RUN = 8
-# What ranks say of a window: it is in the spool, or the video ends before it.
+# Announcements about a window: it is in the spool, or the video ends before it.
 THERE, NONE = "there", "none"
-# So long a rank waits for another one's window.
+# Seconds that a rank waits for another one's window.
 TIMEOUT_SECONDS = 3600.0
 
 
 def run_length(frames: int | None, ranks: int) -> int:
-    """How many windows in a row one rank computes, of so many frames: as even as can be, at most `LONGEST_RUN`."""
+    """Number of consecutive windows per rank for a video of `frames`: as even as possible, at most `LONGEST_RUN`."""
     if frames is None:
         return USUAL_RUN
     windows = -(-frames // STEP)
@@ -53,11 +54,11 @@ def run_length(frames: int | None, ranks: int) -> int:
 
 
 class SharedWindows:
-    """One rank's view of them. A rank takes runs that no other has taken, and computes one window after the other.
+    """One rank's view of an input's windows. It takes runs that no other rank has taken, and computes them in order.
 
-    A window is written to the spool while the next one is computed, and announced when it is there. The folder itself
-    is never asked, since network disks show new files late. `key` names the input in what ranks tell each other; all of
-    them have the same `run`, the number of windows that a rank takes in a row.
+    A window is written to the spool while the next one is computed, and announced when complete. The folder is never
+    listed, because network disks show new files late. `key` names the input in the store; `run`, the number of
+    consecutive windows that a rank takes, is the same on all ranks.
     """
 
     def __init__(self, ranks: Ranks, key: str, run: int, spool: WindowSpool, source: RawWindows) -> None:
@@ -69,24 +70,24 @@ class SharedWindows:
         self._writing = BackgroundConsumer(self._write, 1)
 
     def announce(self, index: int, state: str) -> None:
-        """Let all ranks know that a window is `THERE`, or that there is `NONE` of that number."""
+        """Announce to all ranks that a window is `THERE`, or that there is `NONE` of that number."""
         self._ranks.set(f"{self._key}/window/{index}", state)
 
     def compute_next(self) -> bool:
-        """Compute a window that is not there; False if none is left, and all of this rank's are in the spool."""
+        """Compute a missing window; False if none is left and all of this rank's are in the spool."""
         for index in self._mine:
             window = self._source.window(index)
             if window is not None:
                 self._writing.put((index, window))
                 return True
-            # A rank that waits for it has seen a longer video.
+            # A rank that waits for this window read a longer video.
             self.announce(index, NONE)
             self._mine.close()
             self._writing.finish()
         return False
 
     def in_order(self, numbers: Iterable[int]) -> Iterator[DepthMap]:
-        """The raw windows `numbers`, whoever computes them; while one is missing this rank computes others."""
+        """Yield the raw windows `numbers` of all ranks; while one is missing, compute others."""
         for index in numbers:
             self._ranks.check()
             since = time.monotonic()
@@ -109,15 +110,15 @@ class SharedWindows:
             yield self._spool.read(index)
 
     def close(self) -> None:
-        """End it, with what is computed in the spool if it can be."""
+        """Stop, and write computed windows to the spool if possible."""
         try:
             self._writing.finish()
         except Exception:
-            # `compute_next` has raised it already, or it no longer matters.
+            # `compute_next` has already raised it, or it no longer matters.
             self._writing.cancel()
 
     def _taken(self, run: int) -> Generator[int, None, None]:
-        """Windows that fall to this rank and are not there."""
+        """Yield missing windows that this rank has taken."""
         while True:
             start = self._ranks.take(f"{self._key}/runs") * run
             for index in range(start, start + run):
@@ -135,7 +136,7 @@ class SharedWindows:
 
 @dataclass(frozen=True)
 class SharedBatch:
-    """A batch, and who does it."""
+    """A batch distributed over ranks."""
 
     batch: Batch
     ranks: Ranks
@@ -143,8 +144,8 @@ class SharedBatch:
     def run(self, inputs: Sequence[Input]) -> int:
         """Run all inputs, the same on all ranks, and return the exit code: 0, or 1 on rank 0 if some of several failed.
 
-        At least as many inputs as ranks: each goes to one rank, longest first. Fewer: one after the other, the windows
-        of each shared out; rank 0 aligns them and writes the outputs.
+        With at least as many inputs as ranks, each goes to one rank, longest first. With fewer, they are processed one
+        after the other: windows are distributed, and rank 0 aligns them and writes the outputs.
         """
         ranks, failed = self.ranks, list[str]()
         whole = len(inputs) >= ranks.size
@@ -174,7 +175,7 @@ class SharedBatch:
         return report_failures(all_failed, len(inputs)) if ranks.rank == 0 else 0
 
     def _frames(self, one: Input) -> float:
-        """As many as it is believed to have; an input that cannot be opened says so when its turn comes."""
+        """Expected number of frames; 0 for an input that cannot be opened, which fails when it is its turn."""
         try:
             with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
                 return float("inf") if source.expected is None else source.expected
@@ -184,7 +185,7 @@ class SharedBatch:
             return 0.0
 
     def _help(self, one: Input, key: str) -> None:
-        """Other ranks: compute windows until none is left, or rank 0 is done with the input."""
+        """Other ranks: compute windows until none is left, or rank 0 has finished the input."""
         run = self.ranks.wait(key)
         if run == DONE:
             return
@@ -193,7 +194,7 @@ class SharedBatch:
                 self.ranks.check()
 
     def _join(self, one: Input, key: str, source: VideoSource, outputs: RunOutputs, label: str) -> RunSummary:
-        """Rank 0: see that all windows of an input come, align them and write the outputs."""
+        """Rank 0: collect all windows of an input, align them and write the outputs."""
         if one.path is None:
             logger.info("%s cannot be read by several ranks, so rank 0 computes it alone", one.shown)
             return self.batch.compute(source, outputs, label)
@@ -221,13 +222,13 @@ class SharedBatch:
                 return join_windows(raw, network.metric, network.execution.device)
 
             with self.batch.show(self.batch.total(source), label) as advance:
-                # A flag of its own: where the run ends, windows are kept to go on from, and outputs are not.
+                # A separate flag: if the run ends early, windows are kept for --resume, and outputs are not.
                 frames, depths, edges = source.timed(), by_windows(infer), self.batch.sharpened_from
                 return run_video(frames, depths, outputs, advance, Stop(), False, source.place, edges)
 
     @contextmanager
     def _windows(self, one: Input, key: str, run: int) -> Iterator[SharedWindows]:
-        """This rank's view of an input's windows, with a reading of its own."""
+        """Open an input's windows on this rank, with its own reader."""
         with closing(one.open(self.batch.options.selection, self.batch.options.limits)) as source:
             spool = WindowSpool(self.batch.plan.folder, one)
             frames = prefetch((frame.image for frame in source.timed()), READ_AHEAD)
@@ -239,7 +240,7 @@ class SharedBatch:
 
 
 def check_space(folder: Path, windows: float, outputs: float) -> None:
-    """Refuse bytes that do not fit beside each other."""
+    """OutputError if windows and outputs together do not fit on the disk."""
     free = shutil.disk_usage(folder).free
     if windows + outputs > free:
         raise OutputError(

@@ -1,4 +1,4 @@
-"""The options of a run, as data: the command line, the page and `vda.infer` make them, `--resume` compares them."""
+"""The options of a run, as data: made by the command line, the page and `vda.infer`; compared by `--resume`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ..options import BadValue, input_size, option, positive_int, settings_of
 from ..outputs.options import CameraOptions, OutputOptions
 from ..video.options import USUAL_LIMITS, Limits, Selection
 
-# The shorter side of the network's input: what the public checkpoints were trained at, and the demo model's best.
+# Shorter side of the network's input: the training size of the public checkpoints, and the demo model's best size.
 INPUT_SIZE, DEMO_INPUT_SIZE = 518, 280
 
 
 def device_name(text: str) -> str:
-    """A device, with its number where there are several."""
+    """Parse a device, with its number if there are several."""
     if text.partition(":")[0] not in DEVICES:
         raise BadValue(f"unknown device {text!r}; use one of {', '.join(DEVICES)}")
     return text
@@ -26,8 +26,8 @@ def device_name(text: str) -> str:
 class ModelOptions:
     """Which network, and how it is computed.
 
-    encoder: None chooses among those that are there. checkpoint: a weights file instead of the public one. input_size:
-    None chooses by the checkpoint. frames_at_once: None takes the device's usual number.
+    encoder: None chooses among the available weights. checkpoint: a weights file instead of a public one. input_size:
+    None chooses by the checkpoint. frames_at_once: None uses the device's default.
     """
 
     encoder: str | None = option(
@@ -71,7 +71,7 @@ class ModelOptions:
 
 @dataclass(frozen=True)
 class StreamingOptions:
-    """What only streaming has. raw: pixel format of raw video on standard output."""
+    """Options of streaming only. raw: pixel format of raw video on standard output."""
 
     realtime: bool = option(
         False, "always process the latest frame; frames that arrive while the model is busy are skipped and counted"
@@ -111,7 +111,7 @@ class RunOptions:
     resume: bool = option(False, "skip inputs finished with the same settings", group="output", compared=False)
 
     def settings(self, streaming: StreamingOptions | None = None) -> dict[str, str]:
-        """All that changes what is written, as texts that can be compared; the command is part of it."""
+        """All settings that change the outputs, as comparable strings, including the command."""
         if streaming is None:
             return {"command": "run", **settings_of(self)}
         return {"command": "stream", **settings_of(self), **settings_of(streaming)}

@@ -1,7 +1,7 @@
-"""The processes that torchrun starts for one command: who does what, and how all end when one fails.
+"""The processes that torchrun starts for one command: how they share work, and how all end when one fails.
 
-They tell each other everything through torchrun's key-value store, and no tensor is ever sent. torchrun ends the others
-when a process dies. Imports nothing heavy.
+They communicate through torchrun's key-value store only; no tensors are sent. torchrun ends the others when a process
+dies. Imports nothing heavy.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CONNECT_SECONDS = 60.0
 
 
 class RunEnded(RankError):
-    """This rank is to end before its work is done: it was told to, or another one has failed."""
+    """This rank must end early: it received a signal, or another rank failed."""
 
 
 class Ranks:
-    """One process's view of all of them. All ranks call `agree` and `gather` in the same order."""
+    """The group of ranks, as one of them sees it. All ranks call `agree` and `gather` in the same order."""
 
     def __init__(self, store: Store, rank: int, size: int, stop: Stop) -> None:
         self.rank = rank
@@ -44,7 +44,7 @@ class Ranks:
         self.set(f"host/{rank}", socket.gethostname())
 
     def agree(self, decide: Callable[[], T]) -> T:
-        """What rank 0 decides, on all ranks; it must survive JSON."""
+        """Return rank 0's value on all ranks; it must be JSON-serialisable."""
         key = self._next()
         if self.rank == 0:
             self.set(key, json.dumps(decide()))
@@ -52,38 +52,38 @@ class Ranks:
         return decided
 
     def gather(self, value: T) -> list[T]:
-        """All ranks' values on rank 0, as soon as the last one has come here; on others their own alone."""
+        """Return all ranks' values on rank 0, once all have arrived; on other ranks only their own."""
         key = self._next()
         self.set(f"{key}/{self.rank}", json.dumps(value))
         return [json.loads(self.wait(f"{key}/{rank}")) for rank in range(self.size)] if self.rank == 0 else [value]
 
     def set(self, key: str, value: str) -> None:
-        """Let all ranks know."""
+        """Announce a value to all ranks."""
         self._store.set(key, value)
 
     def get(self, key: str) -> str | None:
-        """What a rank has set, None if none has yet."""
+        """The value that a rank has set; None if none has yet."""
         return self._store.get(key).decode() if self._store.check([key]) else None
 
     def wait(self, key: str) -> str:
-        """What a rank sets, as soon as it has."""
+        """Wait for the value that a rank sets."""
         while (value := self.get(key)) is None:
             self.check()
             self._stop.wait(POLL_SECONDS)
         return value
 
     def take(self, key: str) -> int:
-        """The next number, from 0 on, of a counter that all ranks share: each number goes to one of them."""
+        """The next number of a counter shared by all ranks, from 0 on; each number goes to one rank."""
         return self._store.add(key, 1) - 1
 
     def share(self, key: str, items: Sequence[T]) -> Iterator[T]:
-        """Those of `items` that fall to this rank: the next one whenever it asks, in their order."""
+        """Yield this rank's share of `items`: the next one in order whenever it asks."""
         while (index := self.take(key)) < len(items):
             self.check()
             yield items[index]
 
     def check(self) -> None:
-        """Raise `RunEnded` if this process was told to end, or any rank has failed."""
+        """Raise `RunEnded` if this process received a signal, or any rank has failed."""
         try:
             self._stop.check()
         except Stopped as stopped:
@@ -93,11 +93,11 @@ class Ranks:
 
     @property
     def name(self) -> str:
-        """This rank as messages call it, with its machine."""
+        """This rank's name in messages, with its machine."""
         return f"rank {self.rank} ({socket.gethostname()})"
 
     def last_word(self, error: Exception) -> BaseException:
-        """What this rank ends with after an error: the first to fail says why, others are silent."""
+        """The exception with which this rank ends: the first to fail reports the error, others are silent."""
         line = user_line(error)
         if isinstance(error, (RunEnded, Stopped)):
             torchrun = ", as torchrun does when another rank has died" if str(error) == "SIGTERM" else ""
@@ -115,17 +115,17 @@ class Ranks:
 
 @contextmanager
 def join_ranks(stop: Stop | None = None) -> Iterator[Ranks | None]:
-    """The ranks of this command while the block runs; None where the process is alone.
+    """Yield the ranks of this command; None for a single process.
 
-    An error that leaves the block ends all of them, with one line from the rank that has it. A signal, which torchrun
-    sends to the ranks that are left when a process has died, ends them with a line from rank 0; which process has died,
-    and of what, torchrun says itself.
+    An error that leaves the block ends all ranks, with one line from the rank that raised it. A signal, which torchrun
+    sends to the remaining ranks when a process dies, ends them with a line from rank 0; torchrun itself reports which
+    process died and why.
 
     Args:
-        stop: what ends this process's work; None to make one that signals set.
+        stop: ends this process's work; None makes one that signals set.
 
     Raises:
-        RankError: why the run ends, on one rank. SystemExit: on the others.
+        RankError: on one rank, with the reason. SystemExit: on the others.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size < 2 or "RANK" not in os.environ:
@@ -156,7 +156,7 @@ def join_ranks(stop: Stop | None = None) -> Iterator[Ranks | None]:
 
 
 def use_own_gpu() -> None:
-    """Make one of this machine's GPUs the current one, another for each rank on it; ranks in excess share them."""
+    """Select one of this machine's GPUs, a different one for each rank; surplus ranks share them."""
     import torch
 
     if torch.cuda.is_available():
@@ -164,7 +164,7 @@ def use_own_gpu() -> None:
 
 
 def longest_first(lengths: Sequence[float]) -> list[int]:
-    """Indices by falling length, ties in their order: the long ones begin first, so that all end together.
+    """Indices by decreasing length, ties in order: the longest start first, so that all ranks end together.
 
     Graham, Bounds on multiprocessing timing anomalies, 1969: at most 4/3 of the shortest time.
     """

@@ -1,4 +1,4 @@
-"""From options to a network that is ready to compute: the one place where weights, device and backend are chosen."""
+"""From options to a loaded network: the only place where weights, device and backend are chosen."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from .options import DEMO_INPUT_SIZE, INPUT_SIZE, ModelOptions
 
 logger = logging.getLogger(__name__)
 
-# Of the usual input size, with --fast.
+# Share of the input size that --fast uses.
 FAST_SHARE = 0.75
-# That int8 is calibrated on: more made it no better.
+# Calibration frames of int8: more did not improve it.
 CALIBRATION_FRAMES = 16
 
 
 @dataclass(frozen=True)
 class LoadedNetwork:
-    """A network with its weights, and how it is to be run. Stateless: any number of videos may share it.
+    """A network with its weights, and how to run it. Stateless: any number of videos may share it.
 
     Attributes:
-        network: what computes.
-        execution: where, by what and in which precision.
+        network: computes depth.
+        execution: device, backend and precision.
         encoder: "vits", "vitb" or "vitl".
         metric: whether depth is in metres.
         checkpoint: where the weights came from; None where a program brought them.
@@ -54,7 +54,7 @@ class LoadedNetwork:
     sha256: str = ""
 
     def infer(self, frames: Iterable[Image], check: Callable[[], None] | None = None) -> Iterator[DepthMap]:
-        """Depth of a whole video, window by window.
+        """Compute depth of a whole video, window by window.
 
         Args:
             frames: (H, W, 3) uint8 RGB, all of one size.
@@ -66,12 +66,12 @@ class LoadedNetwork:
         return infer_depth(self.network, frames, self.input_size, self.execution, check)
 
     def named(self, options: ModelOptions) -> ModelOptions:
-        """The options with what was chosen for them."""
+        """The options, with all choices made."""
         size, metric = self.input_size, self.metric
         return replace(options, encoder=self.encoder, metric=metric, checkpoint=self.checkpoint, input_size=size)
 
     def provenance(self) -> dict[str, str]:
-        """Where the depth comes from, for the outputs to say."""
+        """Origin of the depth, as written to outputs."""
         weights = "weights of the calling program" if self.checkpoint is None else self.checkpoint.name
         software = f"video-depth-anything {__version__}"
         return {"software": software, "checkpoint": weights, "checkpoint_sha256": self.sha256}
@@ -81,7 +81,7 @@ class LoadedNetwork:
         return replace(self, input_size=round(FAST_SHARE * self.input_size))
 
     def new_stream(self) -> DepthStream:
-        """Streaming state of a new video."""
+        """Make the streaming state of a new video."""
         return DepthStream(self.network, self.input_size, self.execution)
 
 
@@ -96,7 +96,7 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
         CheckpointError: if no suitable weights are found. DeviceError: if device, precision or backend are not
             available here.
     """
-    # What this machine cannot do is refused before weights are chosen and reported.
+    # Unsupported options are rejected before weights are chosen and logged.
     execution = choose_execution(options.device, options.precision, options.backend, options.compile)
     encoder, checkpoint = choose_weights(options.encoder, options.metric, options.checkpoint)
     input_size = options.input_size or usual_input_size(checkpoint)
@@ -115,12 +115,12 @@ def load_network(options: ModelOptions, videos: Sequence[str] = ()) -> LoadedNet
 
 
 def usual_input_size(checkpoint: Path) -> int:
-    """The size that weights are best at."""
+    """The best input size for these weights."""
     return DEMO_INPUT_SIZE if checkpoint == STARTER else INPUT_SIZE
 
 
 def calibration_frames(videos: Sequence[str] = ()) -> Iterator[Image]:
-    """What int8 is calibrated on, (H, W, 3) uint8: half of it from the bundled clip, the rest from videos."""
+    """Calibration frames of int8, (H, W, 3) uint8: half from the bundled clip, the rest from videos."""
     half = CALIBRATION_FRAMES // 2
     first = videos[:half]
     yield from sample_frames(bundled(EXAMPLE), half if first else CALIBRATION_FRAMES)

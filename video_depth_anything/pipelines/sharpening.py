@@ -1,4 +1,4 @@
-"""Depth of a small network input at the size of the frame, along the frame's edges. NumPy and OpenCV alone."""
+"""Scales depth from a small network input up to the frame, along the frame's edges. Uses NumPy and OpenCV only."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import numpy as np
 from ..alignment import DepthMap
 from ..transform import Image, network_size
 
-# Of the windows that depth and frame are compared in, in pixels of the network's input; and the variance of brightness
-# (0..1) above which an edge counts.
+# Radius of the filter's windows in pixels of the network's input, and the variance of brightness (0..1) above which an
+# edge counts.
 RADIUS, EPSILON = 2, 1e-3
 
 
 def sharpen(depth: DepthMap, image: Image, input_size: int) -> DepthMap:
-    """Move the edges of depth onto those of its frame, which the network saw at a smaller size.
+    """Align the edges of depth with those of its frame, which the network processed at a smaller size.
 
-    Method: He and Sun, Fast guided filter, arXiv:1505.00996. Within each window depth becomes a linear function of the
-    frame's brightness; the functions are found at the network's size and applied at the frame's. Depth that is scaled
-    or shifted beforehand comes out scaled or shifted.
+    Method: He and Sun, Fast guided filter, arXiv:1505.00996. Within each window, depth becomes a linear function of the
+    frame's brightness; these functions are fitted at the network's size and applied at the frame's. The filter commutes
+    with scaling and shifting depth.
 
     Args:
         depth: (H, W) float32, disparity or metres.
@@ -28,7 +28,8 @@ def sharpen(depth: DepthMap, image: Image, input_size: int) -> DepthMap:
         input_size: shorter side of the network's input in pixels.
 
     Returns:
-        (H, W) float32, >= 0. The depth itself if some of it is not finite, or the network saw the frame no smaller.
+        (H, W) float32, >= 0. The unchanged depth if some of it is not finite, or the frame is not larger than the
+        input.
     """
     height, width = depth.shape
     low_height, low_width = network_size(height, width, input_size)

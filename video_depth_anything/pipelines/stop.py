@@ -1,4 +1,4 @@
-"""One way to end a run early: a flag that signals and buttons set, and that the pipelines look at between frames."""
+"""Ends runs early: a flag that signals and buttons set, and that the pipelines check between frames."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-# What a terminal, a service manager or a closed window sends; those that this system has.
+# Signals from a terminal, a service manager or a closed window, as far as this system has them.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGBREAK") if hasattr(signal, name)
 )
 
 
 class Stopped(Exception):
-    """The run is to end before its work is done; the message says who asked for it."""
+    """The run must end early; the message says who requested it."""
 
 
 class Stop:
@@ -31,25 +31,25 @@ class Stop:
         self._event.set()
 
     def is_set(self) -> bool:
-        """Whether the end was asked for."""
+        """Whether the end was requested."""
         return self._event.is_set()
 
     def check(self) -> None:
-        """Raise `Stopped` if the end was asked for."""
+        """Raise `Stopped` if the end was requested."""
         if self._event.is_set():
             raise Stopped(self._reason)
 
     def wait(self, seconds: float) -> bool:
-        """Sleep so long, or until the end is asked for; whether it was."""
+        """Sleep for a time in seconds, or until the end is requested; return whether it was."""
         return self._event.wait(seconds)
 
 
 @contextmanager
 def stop_on_signals() -> Iterator[Stop]:
-    """A flag that the first signal sets; the second one raises KeyboardInterrupt, and the third ends the process.
+    """Yield a flag that the first signal sets; the second raises KeyboardInterrupt, and the third kills the process.
 
-    What the process was told to ignore, as by nohup, stays ignored. In a thread other than the main one no signal
-    arrives, and the flag is an ordinary one.
+    Ignored signals, as with nohup, stay ignored. Outside of the main thread, signals do not arrive, and the flag is an
+    ordinary one.
     """
     stop = Stop()
     if threading.current_thread() is not threading.main_thread():

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind in threads, by a bounded number of items."""
+"""Reads ahead and writes behind in threads, by a bounded number of items."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from .stop import Stop
 
 T = TypeVar("T")
 
-# How long a wait lasts before it looks whether the run is to end.
+# Seconds between checks whether the run should end.
 POLL_SECONDS = 0.1
-# How long a reader that is stuck in a device or an address is waited for; it ends with the process.
+# Seconds to wait for a reader that is stuck in a device or an address; afterwards it ends with the process.
 JOIN_SECONDS = 1.0
 
 
 def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterator[T]:
-    """Iterate in a thread of its own, `ahead` items in front of what was asked for; 0: on demand.
+    """Iterate in a separate thread, `ahead` items in advance; 0: on demand.
 
     Raises:
-        Stopped: if `stop` is set while an item is waited for. Whatever `items` raises.
+        Stopped: if `stop` is set while waiting for an item. Any error of `items`.
     """
-    results: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()  # the latter ends them
+    results: SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = SimpleQueue()  # the second kind is the end
     permits = threading.Semaphore(ahead)
     ended = threading.Event()
 
@@ -62,9 +62,9 @@ def prefetch(items: Iterable[T], ahead: int, stop: Stop | None = None) -> Iterat
 
 
 class BackgroundConsumer(Generic[T]):
-    """Calls `consume` on items in a thread, in order; `behind` of them may wait, 0: `put` calls it itself.
+    """Calls `consume` on items in a thread, in order; up to `behind` items wait; with 0, `put` calls it directly.
 
-    An error ends it: later items are not consumed, and the error comes out of the next `put`, or of `finish`.
+    After an error, later items are not consumed, and the next `put`, or `finish`, raises it.
     """
 
     def __init__(self, consume: Callable[[T], None], behind: int) -> None:
@@ -75,7 +75,7 @@ class BackgroundConsumer(Generic[T]):
         self._failed = False
 
     def put(self, item: T) -> None:
-        """Hand over an item; waits while too many are waiting."""
+        """Hand over an item; blocks while the queue is full."""
         if self._behind == 0:
             self._consume(item)
             return
@@ -84,13 +84,13 @@ class BackgroundConsumer(Generic[T]):
         self._pending.append(self._pool.submit(self._work, item))
 
     def finish(self) -> None:
-        """Wait until everything handed over is consumed."""
+        """Wait until all items are consumed."""
         while self._pending:
             self._pending.popleft().result()
         self._pool.shutdown()
 
     def cancel(self) -> None:
-        """Drop what is not consumed yet, and wait for the item in work."""
+        """Drop waiting items, and wait for the current one."""
         self._pool.shutdown(cancel_futures=True)
 
     def _work(self, item: T) -> None:

@@ -1,4 +1,4 @@
-"""Raw windows of one input on disk, each a file of its own: what ranks exchange, and what `--resume` goes on from."""
+"""Raw windows of one input on disk, one file each: exchanged between ranks, and reused by `--resume`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from ..windows import INFER_LEN, STEP
 
 
 def spooled_bytes(frames: int, size: tuple[int, int]) -> int:
-    """Disk space for the raw windows of a video of so many frames (H, W).
+    """Disk space in bytes for the raw windows of a video.
 
-    All slots of a window are kept, since the overlap is needed to align and to fade.
+    All slots of a window are stored, because the overlap is needed for alignment and blending.
     """
     return math.ceil(frames / STEP) * INFER_LEN * size[0] * size[1] * 4
 
@@ -32,27 +32,27 @@ def spooled_bytes(frames: int, size: tuple[int, int]) -> int:
 class WindowSpool:
     """A hidden folder beside the outputs: `settings.json`, and `000000.npz` and so on, float32 (n, H, W) with a CRC-32.
 
-    A file has its name only when it is whole, so several processes may write, one file each. The outputs of that
-    source, which one run at a time can open, guard the folder. It is shared by all machines.
+    A file gets its name only when it is complete, so several processes may write, one file each. The lock on the
+    source's outputs guards the folder, which all machines share.
     """
 
     def __init__(self, folder: Path, one: Input) -> None:
-        # Sources of one name may have outputs side by side.
+        # Different sources may have the same name.
         source = zlib.crc32(source_of(one.location, one.images).encode("utf-8", "surrogateescape"))
         self.folder = folder / f".{one.name}-{source:08x}_windows"
 
     def begin(self, settings: Mapping[str, Any], keep: bool) -> list[int]:
-        """Make the folder ready and return the windows that are there already and unharmed, rising.
+        """Prepare the folder and return the intact windows in it, in order.
 
-        `settings` are all that changes a raw window, the input included: windows made with others are removed, and all
-        where they are not to be kept.
+        `settings` hold everything that changes a raw window, the input included: windows of other settings are removed,
+        and all windows unless they should be kept.
         """
         path = self.folder / "settings.json"
         content = f"{json.dumps(settings, indent=1)}\n".encode()
         if keep and path.is_file() and path.read_bytes() == content:
             there = []
             for index in sorted(int(file.stem) for file in self.folder.glob("[0-9]*.npz")):
-                # A crash of the machine may leave a file that was renamed before its content reached the disk.
+                # After a crash, a file may have its name although its content did not reach the disk.
                 with suppress(OutputError):
                     self.read(index)
                     there.append(index)
@@ -64,13 +64,13 @@ class WindowSpool:
         return []
 
     def write(self, index: int, window: DepthMap) -> None:
-        """Keep a window (n, H, W)."""
+        """Store a window (n, H, W)."""
         self._check_shared()
         with whole_file(self._path(index)) as partial, partial.open("wb") as file:
             np.savez(file, window=window)
 
     def read(self, index: int) -> DepthMap:
-        """A window that a rank has written; OutputError if it was damaged on its way."""
+        """Load a window that a rank has written; OutputError if it is damaged."""
         self._check_shared()
         path = self._path(index)
         try:
@@ -78,12 +78,12 @@ class WindowSpool:
                 window: DepthMap = archive["window"]
         except OSError:
             raise
-        except Exception as error:  # whatever a damaged zip makes of NumPy's reader
+        except Exception as error:  # a damaged zip makes NumPy raise errors of many kinds
             raise OutputError(f"{path} is damaged; run again with --resume to recompute it") from error
         return window
 
     def remove(self) -> None:
-        """Give the disk space back."""
+        """Remove the folder."""
         if self.folder.exists():
             shutil.rmtree(self.folder)
 
