@@ -46,7 +46,7 @@ def compute_scale_and_shift(
     The sums are taken in float64: in float32 a constant prediction does not always give a zero determinant.
 
     Args:
-        prediction, target, mask: as for `compute_scale`.
+        prediction, target, mask: see `compute_scale`.
         scale_only: fit s alone; b is 0.
 
     Returns:
@@ -58,7 +58,7 @@ def compute_scale_and_shift(
 
 
 def fit_scale_and_shift(prediction: Array, target: Array, mask: npt.ArrayLike) -> tuple[float, float] | None:
-    """As `compute_scale_and_shift`, but None where the system is singular."""
+    """Like `compute_scale_and_shift`, but None if the system is singular."""
     p, t, weighted, weight = _counting(prediction, target, mask)
     a00, a01, a11 = float(weighted @ p), float(weighted.sum()), float(p.size if weight is None else weight.sum())
     b0, b1 = float(weighted @ t), float(t.sum() if weight is None else weight @ t)
@@ -66,7 +66,7 @@ def fit_scale_and_shift(prediction: Array, target: Array, mask: npt.ArrayLike) -
 
 
 def fit_maps(prediction: Tensor, target: Tensor) -> tuple[float, float] | None:
-    """The same for maps on a device, over the pixels that are finite in both; only the five sums leave it."""
+    """The same for maps on a device, over pixels finite in both; only the five sums are copied to the host."""
     valid = prediction.isfinite() & target.isfinite()
     p, t = (torch.where(valid, x, 0).flatten().double() for x in (prediction, target))
     a00, a01, a11, b0, b1 = torch.stack([p @ p, p.sum(), valid.sum().double(), p @ t, t.sum()]).tolist()
@@ -74,7 +74,7 @@ def fit_maps(prediction: Tensor, target: Tensor) -> tuple[float, float] | None:
 
 
 def _solve(a00: float, a01: float, a11: float, b0: float, b1: float, count: float) -> tuple[float, float] | None:
-    """The least squares of `count` pixels from their sums; None where they are singular."""
+    """Solve the least squares of `count` pixels from their sums; None if they are singular."""
     det = a00 * a11 - a01 * a01
     # By the Cauchy-Schwarz inequality det >= 0, and rounding leaves about eps * a00 * a11 of it.
     if det <= np.finfo(np.float64).eps * max(count, 1) * a00 * a11:
@@ -85,7 +85,7 @@ def _solve(a00: float, a01: float, a11: float, b0: float, b1: float, count: floa
 def _counting(
     prediction: Array, target: Array, mask: npt.ArrayLike
 ) -> tuple[PixelWeights, PixelWeights, PixelWeights, PixelWeights | None]:
-    """In float64, of the pixels that count: prediction, target, prediction times weight, and weight if it is not 1."""
+    """The masked pixels in float64: prediction, target, weighted prediction, and weights unless all are 1."""
     given = np.asarray(mask)
     valid = given != 0
     p, t = np.asarray(prediction)[valid].astype(np.float64), np.asarray(target)[valid].astype(np.float64)
@@ -115,22 +115,22 @@ class WindowAligner:
     """Joins the depth of consecutive windows into one sequence; one object per video.
 
     Holds two reference maps and the eight frames that the next window may still change, whatever the video's length.
-    Relative models: each window is mapped onto what came before by the scale and shift that fit its slots 0 and 1.
-    Metric models predict metres already and are only cross-faded. It happens on the windows' device.
+    Relative models: each window is aligned to the earlier ones by the scale and shift that fit its slots 0 and 1.
+    Metric models already predict metres; their windows are only cross-faded. All of it runs on the windows' device.
     """
 
     def __init__(self, metric: bool) -> None:
         self._metric = metric
         self._first: Tensor | None = None  # frame 0 as window 0 predicted it
-        self._second: Tensor | None = None  # what the next window shows in slot 1, aligned
+        self._second: Tensor | None = None  # aligned depth of the frame in slot 1 of the next window
         self._tail: list[Tensor] = []  # at most INTERP_LEN frames
         self._scale_shift = (1.0, 0.0)
         self._warned = False
 
     def add(self, depth: Tensor) -> list[Tensor]:
-        """Take slots 0..n-1 (n, H, W) float32 of the next window, and return the frames that are final now.
+        """Add slots 0..n-1 (n, H, W) float32 of the next window, and return the frames that are now final.
 
-        n is 32 but where the video ends inside the window. Maps (H, W) are on the window's device; some are views.
+        n is 32 unless the video ends inside the window. Maps (H, W) are on the window's device; some are views.
         """
         if self._first is None:
             frames = list(depth.unbind())
@@ -138,7 +138,7 @@ class WindowAligner:
         else:
             depth = self._align(depth)
             post = depth[ALIGN_LEN:OVERLAP]
-            # Zero times infinity is NaN, so weight zero leaves the frame out.
+            # Zero times infinity is NaN, so a frame of weight zero is skipped.
             faded = [pre * (1.0 - w) + new * w if w else pre for w, pre, new in zip(FADE_WEIGHTS, self._tail, post)]
             frames = faded + list(depth[OVERLAP:].unbind())
         # Slots 24..31 are the next window's slots 2..9, which may still change them.
@@ -150,7 +150,7 @@ class WindowAligner:
         return final
 
     def finish(self) -> list[Tensor]:
-        """Return the frames held back for a next window that does not come."""
+        """Return the remaining frames after the last window."""
         tail, self._tail = self._tail, []
         return tail
 
@@ -163,9 +163,9 @@ class WindowAligner:
         return depth.mul(scale).add_(shift).clamp_(min=0)
 
     def _scale_and_shift(self, prediction: Tensor, target: Tensor) -> tuple[float, float]:
-        """Scale and shift of this window; those of the window before where a fit is singular or swaps near and far.
+        """Scale and shift of this window; those of the previous one if the fit is singular or swaps near and far.
 
-        No window may poison the ones after it, so pixels that are not finite are left out too.
+        NaN and infinite pixels are ignored, so that no window spoils the later ones.
         """
         if prediction.device.type == "cuda":
             fit = fit_maps(prediction, target)

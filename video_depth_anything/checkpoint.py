@@ -1,4 +1,4 @@
-"""Finding and loading weights: strictly, without running pickled code, with one clear line when it fails."""
+"""Finds and loads weights: strictly, without running pickled code, with one clear line on failure."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from .weights import CATALOGUE, bundled, fetch, file_kind, kept, one_line
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_DIR = Path("checkpoints")
-# The original's default: the one to name where there is none at all.
+# The original's default, suggested if there are no weights at all.
 DEFAULT_ENCODER: EncoderName = "vitl"
-# Comes with the repository and was trained by it, so that everything works without a download.
+# The bundled demo checkpoint, so that everything works without a download.
 STARTER = bundled("checkpoints/starter_vits.pth")
 STARTER_ENCODER: EncoderName = "vits"
 
@@ -82,7 +82,7 @@ def choose_weights(
         logger.info("using %s, the largest public checkpoint in %s; --encoder chooses another", path.name, path.parent)
         return there[-1], path
     if not metric and name in (None, STARTER_ENCODER) and STARTER.is_file():
-        # A surprise only to those who named the encoder.
+        # A warning only if the caller chose the encoder.
         level = logging.INFO if name is None else logging.WARNING
         said = "using the starter checkpoint %s, a small demo model; `vda weights` downloads better ones"
         logger.log(level, said, STARTER.name)
@@ -114,17 +114,17 @@ def _check_sums(path: Path, data: bytes) -> None:
         return
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            # torch checks no sums, and reads an entry that bears the mark of a DOS folder as empty memory.
+            # torch does not verify checksums, and reads an entry marked as a DOS folder as empty memory.
             folders = [entry.filename for entry in archive.infolist() if entry.external_attr & 0x10]
             damaged = archive.testzip() or next(iter(folders), None)
-    except Exception as error:  # whatever a damaged zip makes of Python's reader
+    except Exception as error:  # a damaged zip makes Python raise errors of many kinds
         raise _unreadable(path, "damaged, or does not hold plain tensors") from error
     if damaged is not None:
         raise _unreadable(path, f"damaged at {damaged}; download or copy it again")
 
 
 def _tensors(path: Path, data: bytes | None = None) -> dict[str, Tensor]:
-    """What the file, or `data` read from it, holds; without `data` only what is looked at is read."""
+    """Parse the file, or `data` read from it; without `data`, only the needed parts are read."""
     if data is None:
         with path.open("rb") as file:
             head, size = file.read(256), path.stat().st_size
@@ -149,8 +149,8 @@ def _tensors(path: Path, data: bytes | None = None) -> dict[str, Tensor]:
         raise CheckpointError(f"checkpoint {path} needs a package: pip install safetensors") from error
     except MemoryError:
         raise
-    except Exception as error:  # torch's reader raises nearly anything for a damaged file
-        # torch's own message runs over many lines and advises weights_only=False, which is just what must not be done.
+    except Exception as error:  # a damaged file makes torch raise errors of many kinds
+        # torch's own message has many lines and recommends weights_only=False, which would be unsafe.
         raise _unreadable(path, "damaged, or does not hold plain tensors") from error
     if not isinstance(content, dict) or not all(isinstance(v, Tensor) for v in content.values()):
         raise CheckpointError(f"checkpoint {path} is not a flat state dict (tensors by name)")
@@ -162,7 +162,7 @@ def _unreadable(path: Path, reason: str) -> CheckpointError:
 
 
 def guess_encoder(state_dict: Mapping[str, Tensor]) -> EncoderName | None:
-    """The variant whose width the class token has, if any."""
+    """The variant whose width matches the class token, if any."""
     token = state_dict.get("pretrained.cls_token")
     for name in ENCODERS:
         if token is not None and token.ndim and token.shape[-1] == MODEL_CONFIGS[name].embed_dim:
@@ -171,7 +171,7 @@ def guess_encoder(state_dict: Mapping[str, Tensor]) -> EncoderName | None:
 
 
 def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, expected: Mapping[str, Tensor]) -> None:
-    """Compare keys and shapes with what the network of `encoder` has, and check that all values are finite numbers.
+    """Compare keys and shapes with those of `encoder`'s network, and check that all values are finite.
 
     Raises:
         CheckpointError: saying which encoder the weights are for, or how many keys differ, with the first of them, or
@@ -220,17 +220,17 @@ def load_checkpoint(
     target = resolve_device(device)
     data = find_checkpoint(encoder, bool(metric), path).read_bytes()
     sha256 = hashlib.sha256(data).hexdigest()
-    if all(sha256 != entry.sha256 for entry in CATALOGUE):  # contents that are known by their hash are whole
+    if all(sha256 != entry.sha256 for entry in CATALOGUE):  # files with a known hash are intact
         _check_sums(path, data)
     state_dict = _tensors(path, data)
     del data
-    kind: str | None = getattr(state_dict, "_metadata", {}).get("", {}).get("depth")  # where training wrote it
+    kind: str | None = getattr(state_dict, "_metadata", {}).get("", {}).get("depth")  # written by training
     if metric is None:
         metric = kind == "metric" if kind else "metric" in path.name.lower()
     if kind not in (None, "metric" if metric else "relative"):
         remedy = "leave --metric out (metric=False)" if metric else "add --metric (metric=True)"
         raise CheckpointError(f"checkpoint {path} holds {kind} weights; {remedy}")
-    # Weights are assigned, not copied into freshly drawn ones: loading takes no time and no second copy.
+    # Weights are assigned, not copied into random ones, which saves time and memory.
     with torch.device("meta"):
         model = VideoDepthAnything(encoder, metric=metric)
     try:
@@ -238,7 +238,7 @@ def load_checkpoint(
     except CheckpointError as error:
         raise CheckpointError(f"checkpoint {path}: {error}") from None
     model.load_state_dict({k: v.float() for k, v in state_dict.items()}, strict=True, assign=True)
-    # Convolutions on token maps, which come out of the encoder channels-last, need no copies then.
+    # The encoder's token maps are channels-last; with such weights, convolutions on them need no copies.
     return model.to(target).to(memory_format=torch.channels_last).eval().requires_grad_(False), sha256
 
 
@@ -305,12 +305,12 @@ def from_pretrained(
 
 
 def _from_hub(repository: str) -> Path:
-    """The one weights file of a repository on the hub, in the hub's own cache; safetensors before .pth."""
+    """Download the only weights file of a repository on the hub to the hub's cache; safetensors before .pth."""
     try:
         import huggingface_hub
     except ImportError as error:
         raise CheckpointError(f"downloading {repository} needs a package: pip install huggingface_hub") from error
-    # The package reads this variable when it is imported, which may have been long ago.
+    # The package reads this variable on import, which may have happened earlier.
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
         listed = huggingface_hub.HfApi(endpoint=endpoint).model_info(repository).siblings or []
@@ -318,7 +318,7 @@ def _from_hub(repository: str) -> Path:
             fitting = [file.rfilename for file in listed if file.rfilename.endswith(ending)]
             if len(fitting) == 1:
                 return Path(huggingface_hub.hf_hub_download(repository, fitting[0], endpoint=endpoint))
-    except Exception as error:  # its own kinds, those of its HTTP library, the system's
+    except Exception as error:  # its own errors, its HTTP library's, the system's
         reason = str(error).strip() or type(error).__name__
         raise CheckpointError(f"{repository} cannot be downloaded from the hub: {one_line(reason)}") from error
     raise CheckpointError(

@@ -15,7 +15,7 @@ ENCODERS: tuple[EncoderName, ...] = get_args(EncoderName)
 BACKENDS: tuple[BackendName, ...] = get_args(BackendName)
 DEVICES: tuple[DeviceName, ...] = get_args(DeviceName)
 PRECISIONS: tuple[PrecisionName, ...] = get_args(PrecisionName)
-# Devices that only OpenVINO drives, and its names of them.
+# Devices that only OpenVINO supports, and its names for them.
 OPENVINO_DEVICES: Mapping[str, str] = MappingProxyType({"intel-gpu": "GPU", "intel-npu": "NPU"})
 
 PATCH_SIZE = 14
@@ -50,7 +50,7 @@ def checkpoint_name(encoder: EncoderName, metric: bool) -> str:
 
 
 def encoder_name(encoder: str) -> EncoderName:
-    """The name of a variant, if it is one; raises ValueError that names the known ones."""
+    """Return the name of a variant; ValueError, listing the known ones, if it is unknown."""
     for name in ENCODERS:
         if name == encoder:
             return name
@@ -58,12 +58,12 @@ def encoder_name(encoder: str) -> EncoderName:
 
 
 def get_config(encoder: str) -> ModelConfig:
-    """Look a variant up; raises ValueError that names the known ones."""
+    """Look up a variant; ValueError, listing the known ones, if it is unknown."""
     return MODEL_CONFIGS[encoder_name(encoder)]
 
 
 def check_published(given: Mapping[str, object], published: Mapping[str, object]) -> None:
-    """Raise ValueError if an argument of the original's constructors has a value that no published network has."""
+    """Raise ValueError for constructor arguments of the original with values that no published network has."""
     for name, value in given.items():
         if name not in published or value != published[name]:
             known = f"the published networks have {published[name]!r}" if name in published else "it is not known"

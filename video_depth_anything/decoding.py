@@ -1,4 +1,4 @@
-"""The temporal half of the network, in the order its pieces run: for a window of frames, and for a stream's next frame.
+"""The temporal half of the network, piece by piece: for a window of frames, and for a stream's next frame.
 
 Shapes: B clips, T frames, C channels, h x w patches.
 """
@@ -16,7 +16,7 @@ from .temporal_memory import AttentionMemory, ContextEntries, TemporalMemory
 
 
 class HeadPieces(Protocol):
-    """What `DPTHeadTemporal` offers, whatever computes it. All but the motion modules look at one frame alone."""
+    """Interface of `DPTHeadTemporal` and its backends. All parts but the motion modules process single frames."""
 
     def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]: ...
 
@@ -40,13 +40,13 @@ def decode(
     frames_at_once: int,
     motion: Callable[[int, Tensor], Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """Depth (B, n, 14h, 14w) float32 of chosen slots of a window, n <= frames_at_once at a time.
+    """Yield depth (B, n, 14h, 14w) float32 of selected slots of a window, n <= frames_at_once at a time.
 
-    Slots that are not chosen only take part in the mixing. `frames_at_once` go through the per-frame pieces together,
-    which bounds memory. `motion` is called instead of the head's own.
+    Other slots only take part in the temporal mixing. `frames_at_once` go through the per-frame pieces together, which
+    bounds memory. `motion` replaces the head's own method.
     """
     motion = motion or head.motion
-    # No name is kept for what has been used: these maps of all frames are the peak of a window's memory.
+    # No references to used maps are kept: the maps of all frames are the peak of a window's memory.
     path, skip = _per_frame(
         head.coarse,
         frames_at_once,
@@ -60,7 +60,7 @@ def decode(
     for start in range(0, len(slots), frames_at_once):
         chosen = list(slots[start : start + frames_at_once])
         first, end = chosen[0], chosen[-1] + 1
-        # A list as an index would be copied to the device, which the host waits for.
+        # A list as an index would be copied to the device, and the host would wait.
         shown = path[:, first:end] if chosen == list(range(first, end)) else stack_frames([path[:, s] for s in chosen])
         map2 = stack_frames([window[slot].map2 for slot in chosen])
         map1 = stack_frames([window[slot].map1 for slot in chosen])
@@ -69,9 +69,9 @@ def decode(
 
 
 def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
-    """Depth (B, 14h, 14w) float32 of a video's next frame, given what `memory` holds of those before.
+    """Compute depth (B, 14h, 14w) float32 of a video's next frame, given the memory of earlier ones.
 
-    The frame is added to the memory. Should that fail, it is as it was as far as the next call can tell.
+    The frame is added to the memory. After an error, the memory is unchanged as far as later calls can tell.
     """
     entries = memory.next_entries(features.map3.device)
 
@@ -86,7 +86,7 @@ def step(head: HeadPieces, features: FrameFeatures, memory: TemporalMemory) -> T
 
 
 def stack_frames(maps: Sequence[Tensor]) -> Tensor:
-    """T maps (B, C, .., ..) to (B, T, C, .., ..), with the channels innermost in memory.
+    """Stack T maps (B, C, .., ..) to (B, T, C, .., ..), with the channels innermost in memory.
 
     That is the fastest layout for convolutions, and gives the motion modules their rows of channels.
     """
@@ -96,7 +96,7 @@ def stack_frames(maps: Sequence[Tensor]) -> Tensor:
 def _per_frame(
     piece: Callable[..., Tensor | tuple[Tensor, ...]], frames_at_once: int, *maps: Tensor
 ) -> tuple[Tensor, ...]:
-    """Apply a piece that knows (N, ..) to maps (B, T, ..), some frames at a time, and join what it returns."""
+    """Apply a piece for (N, ..) to maps (B, T, ..), some frames at a time, and join the results."""
     batch, length = maps[0].shape[:2]
     parts = []
     for start in range(0, length, frames_at_once):

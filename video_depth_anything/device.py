@@ -1,4 +1,4 @@
-"""Where, by what and in which precision a model runs: everything that differs between CUDA, MPS and CPU."""
+"""Device, backend and precision of a model: everything that differs between CUDA, MPS and CPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .errors import DeviceError
 if TYPE_CHECKING:
     import openvino as ov
 
-# Of a 16:9 frame, in PyTorch on a CPU; a frame that has more goes alone.
+# In PyTorch on a CPU, 16:9 frames with more patches than this are computed one at a time.
 PATCHES_AT_ONCE = 800
 
 
@@ -26,7 +26,7 @@ PATCHES_AT_ONCE = 800
 class Execution:
     """Device, autocast type (None: float32), and how many frames are computed at once.
 
-    With PyTorch on a CPU, larger batches cost cache misses and memory and gain nothing unless frames are small; a GPU
+    With PyTorch on a CPU, larger batches only help with small frames, and otherwise cost cache misses and memory; a GPU
     needs them. `openvino_device` is OpenVINO's device ("CPU", "GPU", "NPU"); if it is None, PyTorch computes on
     `device`, compiled if `compile` is set, and streams as a CUDA graph if `graphs` is set. `int8`: OpenVINO computes
     the encoder's linear layers in 8-bit integers, and the rest in `autocast_dtype`.
@@ -42,8 +42,8 @@ class Execution:
 
     def autocast(self) -> torch.autocast:
         """Context in which the network runs."""
-        # Weights are cast beforehand, so there is nothing to cache; and a recorded graph must not read a cache that is
-        # gone when it is replayed.
+        # Weights are cast in advance, so there is nothing to cache; and a recorded graph must not read a cache that
+        # no longer exists when it is replayed.
         enabled = self.autocast_dtype is not None
         return torch.autocast(self.device.type, dtype=self.autocast_dtype, enabled=enabled, cache_enabled=False)
 
@@ -71,7 +71,7 @@ def resolve_device(device: str | torch.device = "auto") -> torch.device:
 def cpu_has(*features: str) -> bool:
     """Whether the CPU has one of these instruction sets, named as in `torch.cpu.get_capabilities`.
 
-    A PyTorch too old to tell counts as no. ONEDNN_MAX_CPU_ISA hides the newer sets here as it does from kernels.
+    False if PyTorch is too old to report them. ONEDNN_MAX_CPU_ISA hides newer sets here as it does from kernels.
     """
     if os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper() in ("SSE41", "AVX", "AVX2"):
         return False
@@ -111,10 +111,10 @@ def resolve_precision(precision: str, device: torch.device) -> torch.dtype | Non
 
 
 def frames_for_cpu(input_size: int | None) -> int:
-    """How many frames PyTorch is given at once on a CPU, one if the input size is not known.
+    """How many frames PyTorch computes at once on a CPU; one if the input size is unknown.
 
-    A few small ones make up for what starting an operation costs: vits in fp32 on one core needs 38 ms a frame for one
-    at a time 56 high, 23 for eight; 98 high 80 and 62 (`process_time`, a busy machine).
+    Batches of small frames amortise the cost of starting operations: vits in fp32 on one core takes 38 ms per frame one
+    at a time and 23 in batches of eight at 56, and 80 and 62 at 98 (`process_time`, busy machine).
     """
     if input_size is None:
         return 1
@@ -185,10 +185,10 @@ def _check_int8(device: str | torch.device, backend: str) -> None:
 
 @functools.cache
 def openvino_core() -> ov.Core:
-    """The only one of this process.
+    """The only OpenVINO core of this process.
 
-    With AMX, each one replaces the stack on which signals are handled. Several that do not end in reverse order leave
-    a stack that is gone, and Ctrl-C ends in a segmentation fault.
+    On CPUs with AMX, each core replaces the signal stack and restores the previous one at its end. If several do not
+    end in reverse order, the stack is freed memory, and Ctrl-C becomes a segmentation fault.
     """
     import openvino as ov
 

@@ -1,4 +1,4 @@
-"""DINOv2 vision transformer (Oquab et al., arXiv:2304.07193), as far as depth estimation reads it.
+"""DINOv2 vision transformer (Oquab et al., arXiv:2304.07193), as far as depth estimation needs it.
 
 Names of modules and parameters are fixed by the public checkpoints (`pretrained.*`).
 Shapes: N images, C channels, H x W pixels, h x w patches of 14 x 14.
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from .config import PATCH_SIZE, POSITION_GRID, ModelConfig, check_published, get_config
 from .dinov2_layers import Block, PatchEmbed
 
-# The published encoder was trained with this offset in the scale factors handed to the interpolation.
+# The published encoder was trained with this offset in the interpolation's scale factors.
 # It shifts every sampling point, so leaving it out changes the result.
 POSITION_SCALE_OFFSET = 0.1
 # Arguments of the original's constructors, and the values that the published encoders have.
@@ -41,7 +41,7 @@ PUBLISHED = {
 
 
 class DinoVisionTransformer(nn.Module):
-    """The encoder: images to the tokens of chosen blocks.
+    """The encoder: turns images into the tokens of selected blocks.
 
     Args:
         config: dimensions of the variant.
@@ -74,7 +74,7 @@ class DinoVisionTransformer(nn.Module):
 
     def _init_weights(self) -> None:
         if self.cls_token.is_meta:
-            # There is nothing to draw, and PyTorch would import its compiler to find that out: seconds at each start.
+            # Meta tensors need no initialisation, for which PyTorch would import its compiler: seconds at each start.
             return
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
@@ -106,7 +106,7 @@ class DinoVisionTransformer(nn.Module):
         Args:
             images: (N, 3, H, W) normalised RGB; H and W multiples of 14.
             masks: (N, h * w) bool, the patches that the mask token replaces.
-            position: what `position_embedding` gives for this size, if it is known already.
+            position: result of `position_embedding` for this size, if already known.
         """
         x = self.patch_embed(images)
         if masks is not None:
@@ -128,7 +128,7 @@ class DinoVisionTransformer(nn.Module):
         norm: bool = True,
         position: Tensor | None = None,
     ) -> tuple[Any, ...]:
-        """Tokens of chosen blocks.
+        """Tokens of selected blocks.
 
         Args:
             x: (N, 3, H, W) normalised RGB; H and W multiples of 14.
@@ -136,7 +136,7 @@ class DinoVisionTransformer(nn.Module):
             reshape: whether patch tokens come as maps (N, C, h, w), not as (N, h * w, C).
             return_class_token: whether the class token (N, C) comes with them.
             norm: whether tokens go through the final LayerNorm.
-            position: as for `prepare_tokens_with_masks`.
+            position: see `prepare_tokens_with_masks`.
 
         Returns:
             For each block, shallow to deep, its patch tokens, or a pair of them and the class token.
@@ -173,7 +173,7 @@ class DinoVisionTransformer(nn.Module):
         }
 
     def forward(self, x: Tensor, masks: Tensor | None = None, is_training: bool = False) -> Any:
-        """Class token (N, C) after the last block; with `is_training` what `forward_features` returns."""
+        """Class token (N, C) after the last block; with `is_training`, the result of `forward_features`."""
         features = self.forward_features(x, masks)
         return features if is_training else self.head(features["x_norm_clstoken"])
 
@@ -190,5 +190,5 @@ vit_large = partial(_variant, "vitl")
 
 
 def DINOv2(model_name: str) -> DinoVisionTransformer:
-    """The encoder of a variant, "vits", "vitb" or "vitl"; raises ValueError for another name."""
+    """Make the encoder of a variant, "vits", "vitb" or "vitl"; ValueError for other names."""
     return DinoVisionTransformer(get_config(model_name))

@@ -1,4 +1,4 @@
-"""The DPT head (Ranftl et al., arXiv:2103.13413) in pieces that look at one frame alone.
+"""The DPT head (Ranftl et al., arXiv:2103.13413), in pieces that process single frames.
 
 Names of modules and parameters are fixed by the public checkpoints (`head.*`).
 Shapes: N frames, C channels, h x w patches; map i of the pyramid has 4h x 4w, 2h x 2w, h x w, h/2 x w/2 pixels.
@@ -17,7 +17,7 @@ from .util.blocks import FeatureFusionBlock, Scratch, resize
 
 
 class DPTHead(nn.Module):
-    """Tokens of four blocks to depth.
+    """Turns tokens of four blocks into depth.
 
     Args:
         in_channels: width of the tokens.
@@ -61,42 +61,42 @@ class DPTHead(nn.Module):
         )
 
     def project(self, tap: int, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Patch tokens (N, h * w, C) of a tap (0..3) to (N, out_channels[tap], h, w)."""
+        """Project patch tokens (N, h * w, C) of a tap (0..3) to (N, out_channels[tap], h, w)."""
         # A transposed view is a channels-last map: nothing is copied, and convolutions are fastest in that layout.
         return self.projects[tap](tokens.transpose(1, 2).unflatten(2, grid))
 
     def encode(self, taps: Sequence[tuple[Tensor, ...]], grid: tuple[int, int]) -> FrameFeatures:
-        """The half that no motion module precedes, from patch tokens (N, h * w, C) of four taps."""
+        """The part before all motion modules, from patch tokens (N, h * w, C) of four taps."""
         map1, map2, map3, map4 = (self.project(i, tap[0], grid) for i, tap in enumerate(taps))
-        # `refine` enlarges the two finest, so that they last for a few frames, and not for a window.
+        # `refine` enlarges the two finest maps, so that the large ones exist for a few frames only, not for a window.
         return FrameFeatures(map1, map2, self.resize_layers[2](map3), self.resize_layers[3](map4))
 
     def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]:
-        """Maps as in `FrameFeatures` to the path and the skip branch it meets in `fine`, both (N, features, h, w)."""
+        """Turn maps as in `FrameFeatures` into the path and its skip branch in `fine`, both (N, features, h, w)."""
         skip = self.scratch.narrow(3, map3)
         return self.scratch.fusion(4)(self.scratch.narrow(4, map4), size=tuple(skip.shape[-2:])), skip
 
     def fine(self, path: Tensor, skip: Tensor) -> Tensor:
-        """To the next finer map (N, features, 2h, 2w)."""
+        """Compute the next finer map (N, features, 2h, 2w)."""
         return self.scratch.fusion(3)(path, skip)
 
     def refine(self, path: Tensor, map2: Tensor, map1: Tensor) -> Tensor:
-        """The path after `fine`, and maps as in `FrameFeatures`, to (N, features / 2, 8h, 8w)."""
+        """Turn the path after `fine`, and maps as in `FrameFeatures`, into (N, features / 2, 8h, 8w)."""
         for level, projected in ((2, map2), (1, map1)):
             skip = self.scratch.narrow(level, self.resize_layers[level - 1](projected))
             path = self.scratch.fusion(level)(path, skip)
         return self.scratch.output_conv1(path)
 
     def finish(self, maps: Tensor) -> Tensor:
-        """(N, features / 2, 8h, 8w) to depth (N, 14h, 14w), float32."""
+        """Turn (N, features / 2, 8h, 8w) into depth (N, 14h, 14w), float32."""
         height, width = (PATCH_SIZE * side // 8 for side in maps.shape[-2:])
         out = resize(maps, (height, width))
-        # Depth has more levels than half precision: the end of the head is float32 whatever the autocast type.
+        # Half precision has too few levels for depth, so the end of the head is float32 with any autocast type.
         with float32_region(out.device.type):
             return self.scratch.output_conv2(out.float()).squeeze(1)
 
     def forward(self, out_features: Sequence[tuple[Tensor, ...]], patch_h: int, patch_w: int) -> Tensor:
-        """Depth of images, each on its own.
+        """Depth of independent images.
 
         Args:
             out_features: of the four taps, patch tokens (N, h * w, C) and class token.

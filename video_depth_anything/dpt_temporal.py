@@ -1,4 +1,4 @@
-"""The DPT head with motion modules. `decoding` says in which order its pieces run."""
+"""The DPT head with motion modules. `decoding` runs its pieces in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .temporal_memory import AttentionMemory, ContextEntries, StateMemory
 
 
 class DPTHeadTemporal(DPTHead):
-    """Tokens of the frames of a window, or of a stream's next frame, to depth.
+    """Turns tokens of a window's frames, or of a stream's next frame, into depth.
 
     Arguments are those of `DPTHead`, and two that have one value: `num_frames` is the length of the published position
     tables, which are absolute ("ape").
@@ -53,12 +53,12 @@ class DPTHeadTemporal(DPTHead):
             patch_w: w.
             frame_length: T, at most 32; 1 with cached states.
             micro_batch_size: frames of each clip rendered together, which bounds memory.
-            cached_hidden_state_list: of the eight temporal attentions, the states of n <= 31 frames before, in order:
-                what earlier calls returned, joined along dimension 1.
+            cached_hidden_state_list: for each of the eight temporal attentions, the states of n <= 31 earlier frames in
+                order: results of earlier calls, joined along dimension 1.
 
         Returns:
             (B * T, 1, 14h, 14w) float32, >= 0; and the eight states of these frames, (pixels, T, ..). They hold keys
-            and values where the original's hold what these are projected from.
+            and values; the original's hold the inputs of these projections.
 
         Raises:
             ValueError: if there is more than one frame after cached states, or there are more than 32 in all.
@@ -81,13 +81,13 @@ class DPTHeadTemporal(DPTHead):
         return depth.flatten(0, 1).unsqueeze(1), states
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
-        """Motion module `index` on all frames of a window: (B, T, C, .., ..) to the same shape."""
+        """Apply motion module `index` to all frames of a window: (B, T, C, .., ..) to the same shape."""
         mixed: Tensor = self.motion_modules[index](maps.transpose(1, 2), None, None, None, False)[0]
         return mixed.transpose(1, 2)
 
     def motion_step(
         self, index: int, maps: Tensor, memories: Sequence[AttentionMemory], entries: ContextEntries
     ) -> Tensor:
-        """Motion module `index` on one new frame (B, C, .., ..) and what `memories` hold of those before."""
+        """Apply motion module `index` to one new frame (B, C, .., ..) and the `memories` of earlier ones."""
         mixed: Tensor = self.motion_modules[index](maps.unsqueeze(2), None, None, Past(memories, entries))[0]
         return mixed.squeeze(2)

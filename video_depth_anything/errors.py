@@ -1,8 +1,8 @@
-"""Errors that a user or a machine causes. Whatever else is raised is a bug, and shows its traceback."""
+"""Errors that a user or a machine causes. Any other error is a bug, and shows its traceback."""
 
 from __future__ import annotations
 
-# What a `RuntimeError` of PyTorch says then: on a CPU, on MPS, in CUDA itself and in its libraries.
+# Messages of out-of-memory errors in PyTorch: on a CPU, on MPS, in CUDA itself and in its libraries.
 LACKS_OF_MEMORY = (
     "DefaultCPUAllocator",
     "MPS backend out of memory",
@@ -14,21 +14,21 @@ LACKS_OF_MEMORY = (
 )
 
 
-# What a command ends with when the user interrupted it.
+# Exit code after an interruption by the user.
 INTERRUPTED = 130
 
 
 class UserError(Exception):
-    """Something that the user can correct; the message is one line that names the file or flag and the remedy.
+    """An error that the user can correct; the message is one line that names the file or flag and the remedy.
 
-    `exit_code` is what a command ends with.
+    `exit_code` is that of the command.
     """
 
     exit_code = 2
 
 
 class UsageError(UserError):
-    """An option, or a combination of options, makes no sense; the message names the flag."""
+    """An option, or a combination of options, is invalid; the message names the flag."""
 
 
 class InputError(UserError):
@@ -54,7 +54,7 @@ class DeviceError(UserError, ValueError):
 
 
 class NonFiniteError(UserError):
-    """The network gives a frame no finite depth at all; the message names the frames."""
+    """The network computes no finite depth for a frame; the message names the frames."""
 
     exit_code = 1
 
@@ -64,9 +64,9 @@ class RankError(UserError):
 
 
 def user_line(error: BaseException) -> str | None:
-    """What to tell the user about an error, in one line; None if the error is a bug.
+    """Describe an error to the user in one line; None if the error is a bug.
 
-    The operating system's refusals (no space, no permission, no such file) and running out of memory are the machine's.
+    Errors of the operating system (no space, no permission, no such file) and of memory are not bugs.
     """
     if isinstance(error, UserError):
         return str(error)
@@ -78,7 +78,7 @@ def user_line(error: BaseException) -> str | None:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device, or the machine, has no memory left, however PyTorch's parts say that."""
+    """Whether an error means that the device or the machine has no memory left, in any wording of PyTorch's parts."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     return any(words in str(error) for words in LACKS_OF_MEMORY)

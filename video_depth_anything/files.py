@@ -1,4 +1,4 @@
-"""Output files appear under their final name only when they are whole; streams that take nothing more are let go."""
+"""Output files get their final name only when complete; broken streams are detached."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, Any
 
 
 def partial_path(path: Path) -> Path:
-    """Name beside `path` under which it is written until it is whole; the ending stays, programs look at it."""
+    """Name beside `path` for the file while it is incomplete; it keeps the ending, which programs check."""
     return path.with_name(f".partial_{path.name}")
 
 
@@ -20,7 +20,7 @@ def commit(path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove what there is at `partial_path(path)`."""
+    """Remove the file at `partial_path(path)`, if any."""
     partial_path(path).unlink(missing_ok=True)
 
 
@@ -36,7 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def let_go(stream: IO[Any]) -> None:
-    """Send what is left in a stream's buffers nowhere: Python would complain of it at its end."""
+    """Discard a stream's buffered output, which would cause an error when Python exits."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, stream.fileno())

@@ -1,4 +1,4 @@
-"""A watch over depth that is not finite: half precision overflows, and checkpoints can be damaged."""
+"""Checks depth for NaN and infinity: half precision can overflow, and checkpoints can be damaged."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ logger = logging.getLogger(__name__)
 
 
 def count_non_finite(depth: Tensor) -> list[int]:
-    """How many pixels of each map (N, H, W) are NaN or infinite; only N numbers leave the device."""
-    if depth.sum().isfinite():  # as it is not where any pixel is not; looking at each costs 50 times as much
+    """Count NaN and infinite pixels of each map (N, H, W); only N numbers are copied to the host."""
+    if depth.sum().isfinite():  # then all pixels are; checking each one costs 50 times as much
         return [0] * len(depth)
     missing: list[int] = depth.isfinite().logical_not().flatten(1).sum(1).tolist()
     return missing
 
 
 class FiniteWatch:
-    """Reports once a video which frames have pixels that are not finite; ends the run at a frame without any finite."""
+    """Reports the first frames of a video with NaN or infinite pixels; a frame without finite pixels is an error."""
 
     def __init__(self) -> None:
         self._warned = False
         self._warned_of_overflow = False
 
     def overflowed(self, frames: Sequence[int]) -> None:
-        """Report that float16 overflowed on these frames, which are computed again."""
+        """Report that float16 overflowed on these frames, which are recomputed."""
         if not self._warned_of_overflow:
             logger.warning(
                 "float16 overflows on %s; computed again in bfloat16, as are later ones; "
@@ -38,7 +38,7 @@ class FiniteWatch:
             self._warned_of_overflow = True
 
     def check(self, frames: Sequence[int], missing: Sequence[int], num_pixels: int) -> None:
-        """Look at maps of `num_pixels` as they go out, `missing` of which are not finite in each.
+        """Check maps of `num_pixels` pixels, given the number of non-finite ones in each.
 
         Raises:
             NonFiniteError: if one has no finite pixel at all.
@@ -57,6 +57,6 @@ class FiniteWatch:
 
 
 def _named(frames: Sequence[int]) -> str:
-    """Frame numbers in words, a long list shortened."""
+    """Format frame numbers; long lists are shortened."""
     shown = ", ".join(map(str, frames[:5])) + (f" and {len(frames) - 5} more" if len(frames) > 5 else "")
     return f"{'frame' if len(frames) == 1 else 'frames'} {shown}"

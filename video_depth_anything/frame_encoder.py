@@ -1,4 +1,4 @@
-"""Encoding a video: each frame that a window shows once, and no other."""
+"""Encodes a video: each frame that windows contain, once."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from .transform import Image, as_frame, network_size, prepare
 
 
 class EncodedFrame(NamedTuple):
-    """A frame's features; and in float16 the frame itself, which is encoded again if that overflows."""
+    """A frame's features; in float16 also the frame itself, which is encoded again after an overflow."""
 
     features: FrameFeatures
     image: Image | None
 
 
 class FrameEncoder:
-    """Features of chosen frames of a video, asked for in rising order; the frames between are read and discarded.
+    """Features of requested frames of a video, in increasing order; the frames between are read and discarded.
 
-    Frames are encoded in groups of `execution.frames_at_once`, counted from the video's first frame: the same batches
-    give the same bits. `check` is called before each group is read. Arguments are those of `offline.infer_depth`.
+    Frames are encoded in groups of `execution.frames_at_once`, counted from the video's first frame, because equal
+    batches give equal bits. `check` is called before each group is read. Arguments are those of `offline.infer_depth`.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FrameEncoder:
         check: Callable[[], None],
     ) -> None:
         self.frame_size: tuple[int, int] | None = None  # (H, W), known after the first frame
-        self.seen = 0  # frames read: all that there are, once `at` has returned None
+        self.seen = 0  # frames read: the video's length once `at` has returned None
         self.encoded = 0  # frames that went through the network
         self._model = model
         self._frames = iter(frames)
@@ -46,7 +46,7 @@ class FrameEncoder:
         self._execution = execution
         self._check = check
         self._group: list[Image] = []  # the latest frames read
-        self._features: list[FrameFeatures] = []  # theirs, once one of them was asked for
+        self._features: list[FrameFeatures] = []  # theirs, once one of them was requested
 
     def at(self, number: int) -> EncodedFrame | None:
         """Features of frame `number`; None if the video ends before it."""
@@ -71,7 +71,7 @@ class FrameEncoder:
 
     @torch.inference_mode()
     def encode(self, frames: Sequence[Image], execution: Execution) -> list[FrameFeatures]:
-        """Features of frames of the video's size, computed together, maybe in another precision than that of `at`."""
+        """Features of frames of the video's size, computed together; the precision may differ from that of `at`."""
         assert self.frame_size is not None
         images = prepare(frames, network_size(*self.frame_size, self._input_size), execution.device)
         with execution.autocast():

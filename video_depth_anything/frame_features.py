@@ -1,4 +1,4 @@
-"""What the per-frame half of the network hands to the half that mixes frames.
+"""The per-frame half's output, which is the input of the temporal half.
 
 Shapes: N images, B clips, h x w patches.
 """
@@ -13,10 +13,10 @@ from torch import Tensor
 
 
 class FrameFeatures(NamedTuple):
-    """All that depth needs of a frame and that no other frame changes; first dimension N images.
+    """Everything computed from a single frame that its depth needs; first dimension N images.
 
-    map1: (N, out_channels[0], h, w), what the finest skip branch is made of
-    map2: (N, out_channels[1], h, w), what the next one is made of
+    map1: (N, out_channels[0], h, w), input of the finest skip branch
+    map2: (N, out_channels[1], h, w), input of the next one
     map3: (N, out_channels[2], h, w), input of motion module 0
     map4: (N, out_channels[3], ceil(h/2), ceil(w/2)), input of motion module 1
     """
@@ -27,15 +27,15 @@ class FrameFeatures(NamedTuple):
     map4: Tensor
 
     def split_frames(self) -> list[FrameFeatures]:
-        """One `FrameFeatures` of N = 1 per image, as views."""
+        """Split into one `FrameFeatures` of N = 1 per image, as views."""
         return [FrameFeatures(*(x[i : i + 1] for x in self)) for i in range(self.map3.shape[0])]
 
     def split_clips(self, length: int) -> list[FrameFeatures]:
-        """The `length` frames of a window, of N = B clips each, as views; the images go clip by clip."""
+        """Split into the `length` frames of a window, of N = B clips, as views; images are ordered clip by clip."""
         clips = [x.unflatten(0, (-1, length)) for x in self]
         return [FrameFeatures(*(x[:, t] for x in clips)) for t in range(length)]
 
     @classmethod
     def concatenate(cls, parts: Sequence[FrameFeatures]) -> FrameFeatures:
-        """Join along the first dimension; a single part comes back as it is."""
+        """Join along the first dimension; a single part is returned unchanged."""
         return parts[0] if len(parts) == 1 else cls(*(torch.cat(maps) for maps in zip(*parts)))

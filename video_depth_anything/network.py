@@ -1,4 +1,4 @@
-"""What inference needs of a network, whatever computes it."""
+"""Interfaces of the network that inference needs, for all backends."""
 
 from __future__ import annotations
 
@@ -34,4 +34,4 @@ class StreamNetwork(Protocol):
 
 
 class Network(WindowNetwork, StreamNetwork, Protocol):
-    """All of it."""
+    """The whole network."""

@@ -1,8 +1,8 @@
 """Offline inference: a stream of frames in, aligned depth out, in memory that does not depend on the video's length.
 
-It has two parts. What stands in a window's slots is known in advance (`windows.frames_of_window`), so `RawWindows`
-computes any window without the others. `join_windows` has an order: window k is fitted to frame 0's raw depth and to
-window k - 1's slot 12 as it was aligned. `infer_depth` is one after the other; several devices share out the first.
+It has two parts. The frames of each window are known in advance (`windows.frames_of_window`), so `RawWindows` computes
+any window without the others. `join_windows` is sequential: window k is fitted to frame 0's raw depth and to the
+aligned slot 12 of window k - 1. `infer_depth` combines both; several devices distribute the first.
 
 Method: Chen et al., Video Depth Anything, arXiv:2501.12375, section 3.3.
 """
@@ -30,11 +30,11 @@ from .windows import INFER_LEN, KEYFRAMES, STEP, frames_of_window, window_matter
 
 
 class RawWindows:
-    """Depth of a video's windows as the network sees it, before it is aligned: all in order, or any rising choice.
+    """Depth of a video's windows before alignment: all in order, or any increasing selection.
 
-    Equal to the last bit whatever the choice, on the same device with the same number of threads. Held are the features
-    of one window, one group of frames, and frame 0's; in float16 the frames of the window too. A window that does not
-    follow the one before it costs its ten keyframes again, and as many more as complete their groups. Arguments are
+    Results are bit-identical for any selection, on the same device with the same number of threads. It holds the
+    features of one window, one group of frames, and frame 0's; in float16 also the window's frames. A window that does
+    not follow its predecessor encodes its ten keyframes again, and the frames that complete their groups. Arguments are
     those of `infer_depth`.
     """
 
@@ -62,10 +62,10 @@ class RawWindows:
         return self._encoder.encoded
 
     def window(self, index: int) -> DepthMap | None:
-        """Depth (n, H, W) float32 of window `index` on the host, of its slots 0..n-1; indices must rise.
+        """Depth (n, H, W) float32 of slots 0..n-1 of window `index`, on the host; indices must increase.
 
-        n is 32 but where the video ends inside the window. None if the video has no such window, or none that changes
-        any of its frames. Raises what `infer_depth` raises.
+        n is 32 unless the video ends inside the window. None if the video has no such window, or it changes none of
+        the frames. Raises what `infer_depth` raises.
         """
         depth = self._compute(index)
         return None if depth is None else depth.cpu().numpy()
@@ -74,14 +74,14 @@ class RawWindows:
         return self
 
     def __next__(self) -> Tensor:
-        """The same for the window that follows, on the device."""
+        """The same for the next window, on the device."""
         depth = self._compute(self._next)
         if depth is None:
             raise StopIteration
         return depth
 
     def read_ahead(self) -> None:
-        """Give the device the frames of the window that follows, so that it has work meanwhile."""
+        """Start encoding frames of the next window, so that the device is busy meanwhile."""
         self._ahead = self._slots(self._next)
 
     def _compute(self, index: int) -> Tensor | None:
@@ -90,7 +90,7 @@ class RawWindows:
         shown = self._slots(index)
         if not shown or not window_matters(index, self._encoder.seen):
             return None
-        # The video repeats its last frame past its end; those slots are mixed in, but not rendered.
+        # Slots after the video's end repeat its last frame; they take part in the mixing, but are not rendered.
         shown += shown[-1:] * (INFER_LEN - len(shown))
         depth = self._finite(shown, min(INFER_LEN, self._encoder.seen - STEP * index), frames_of_window(index))
         self._keyframes = [shown[slot] for slot in KEYFRAMES]
@@ -98,7 +98,7 @@ class RawWindows:
         return depth
 
     def _slots(self, index: int) -> list[EncodedFrame]:
-        """What stands in the window's slots, as far as the video goes."""
+        """Features of the window's slots, up to the video's end."""
         follows = index == self._next and index > 0
         if follows and self._ahead:
             shown, self._ahead = self._ahead, []
@@ -115,10 +115,10 @@ class RawWindows:
         return shown
 
     def _finite(self, shown: Sequence[EncodedFrame], num_slots: int, numbers: Sequence[int]) -> Tensor:
-        """Depth of the first slots; in bfloat16, which has float32's range, if float16 does not hold it.
+        """Depth of the first slots; in bfloat16, which has float32's range, if float16 overflows.
 
-        The features that the next window shows stay those of float16, so that a window's depth does not depend on
-        whether the one before was computed by the same process.
+        The features kept for the next window stay those of float16, so that a window's depth does not depend on which
+        process computed the previous one.
         """
         depth = self._decode([frame.features for frame in shown], num_slots, self._execution)
         missing = count_non_finite(depth)
@@ -157,14 +157,14 @@ def resize_depth(depth: Tensor, frame_size: tuple[int, int]) -> Tensor:
 
 
 class HostCopy:
-    """Depth maps on their way to the host. On CUDA the copy runs while the device goes on with the next window."""
+    """Copies depth maps to the host. On CUDA, the copy overlaps with the next window."""
 
     def __init__(self, maps: Sequence[Tensor]) -> None:
         self._copied: torch.cuda.Event | None = None
         self._maps = list(maps)
         if maps and maps[0].device.type == "cuda" and torch.cuda.is_available():
             device = maps[0].device
-            # A stream of its own, of the maps' device, so that kernels queued later do not wait for the copy.
+            # A separate stream on the maps' device, so that later kernels do not wait for the copy.
             stream = torch.cuda.Stream(device)
             stream.wait_stream(torch.cuda.current_stream(device))
             with torch.cuda.stream(stream):
@@ -174,15 +174,15 @@ class HostCopy:
                 self._copied = torch.cuda.Event()
                 self._copied.record(stream)
             for x in maps:
-                x.record_stream(stream)  # its memory is not given to others before the copy is done
+                x.record_stream(stream)  # its memory is not reused before the copy has finished
 
     @property
     def ready(self) -> bool:
-        """Whether waiting would cost nothing."""
+        """Whether the copy has finished."""
         return self._copied is None or self._copied.query()
 
     def wait(self) -> Iterator[DepthMap]:
-        """The maps (H, W) float32, once. What was pinned is copied out and used again by the next window."""
+        """Yield the maps (H, W) float32, once. Pinned memory is copied out and reused by the next window."""
         if self._copied is None:
             yield from (x.cpu().numpy() for x in self._maps)
             return
@@ -202,10 +202,10 @@ def join_windows(
     One window is held, two reference maps, and the eight frames that the next window may change.
 
     Args:
-        windows: (n, H, W) float32, as `RawWindows` gives them; they may be changed.
+        windows: (n, H, W) float32, as from `RawWindows`; they may be modified.
         metric: whether the network predicts metres.
         device: where to align; the one that computed the windows gives the same bits as `infer_depth`.
-        read_ahead: called while depth is on its way from the device.
+        read_ahead: called while depth is copied from the device.
     """
     aligner = WindowAligner(metric)
     for window in windows:
@@ -253,9 +253,9 @@ def infer_depth(
 
 
 def windows_read(frames: Iterable[object]) -> Iterator[int]:
-    """Numbers of the windows of a video, each as soon as `frames` has been read as far as `infer_depth` would have.
+    """Yield the numbers of a video's windows, each once `frames` has been read as far as `infer_depth` would.
 
-    Windows that change no frame are left out.
+    Windows that change no frame are skipped.
     """
     source, count, index = iter(frames), 0, 0
     while True:

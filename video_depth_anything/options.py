@@ -1,4 +1,4 @@
-"""Options stated once, as fields of dataclasses; the parser, `vda.infer` and `--resume` read them. Nothing heavy."""
+"""Options defined once, as dataclass fields; used by the parser, `vda.infer` and `--resume`. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-# The shorter side of 8K is 4320, and the attention of its 190,000 patches takes minutes a frame.
+# The shorter side of 8K; attention over its 190,000 patches takes minutes per frame.
 LARGEST_INPUT = 4320
 
 
 class BadValue(ValueError, argparse.ArgumentTypeError):
-    """A value that an option cannot take; the message says why."""
+    """An invalid value of an option; the message says why."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """What a field of options says of itself.
+    """Metadata of an option's field.
 
-    name: of the flag and of the keyword. parse: from its word to its value, from its words where `nargs` is given.
-    group: heading in the help; None: that of its class. compared: whether it changes what is written, for `--resume`.
+    name: of the flag and the keyword. parse: converts its word, or its words if `nargs` is given, to a value. group:
+    heading in the help; None: that of its class. compared: whether it changes the outputs, for `--resume`.
     """
 
     name: str
@@ -38,10 +38,10 @@ class Option:
     compared: bool = True
 
     def checked(self, value: Any) -> Any:
-        """A value as a program gives it, taken as its words on the command line would be.
+        """Parse a value from a program as if its words stood on the command line.
 
         Raises:
-            BadValue: if the option cannot take it.
+            BadValue: if it is invalid.
         """
         if value is None or value == self.default or is_dataclass(value):
             return value
@@ -59,7 +59,7 @@ class Option:
 
 
 def option(default: Any, help: str, parse: Callable[[Any], Any] = str, *, name: str = "", **settings: Any) -> Any:
-    """A dataclass field that is an option; `settings` are those of `Option`. name: left out, that of the field."""
+    """Make a dataclass field that is an option; `settings` are those of `Option`; `name` defaults to the field's."""
     return field(default=default, metadata={"option": Option(name, help, default, parse, **settings)})
 
 
@@ -74,7 +74,7 @@ def options_of(cls: Any) -> Iterator[Option]:
 
 
 def made(cls: type[T], values: Mapping[str, Any]) -> T:
-    """A dataclass, and those in its fields, from the values of options by their names; others keep their defaults."""
+    """Build a dataclass, and nested ones, from values of options by name; other options keep their defaults."""
     given: dict[str, Any] = {}
     for own in fields(cls):  # type: ignore[arg-type]
         found = _option(own)
@@ -86,7 +86,7 @@ def made(cls: type[T], values: Mapping[str, Any]) -> T:
 
 
 def settings_of(options: Any) -> dict[str, str]:
-    """The values of all options that change what is written, in nested dataclasses too, as texts to be compared."""
+    """The values of all options that change the outputs, including nested ones, as comparable strings."""
     texts: dict[str, str] = {}
     for own in fields(options):
         found, value = _option(own), getattr(options, own.name)
@@ -98,7 +98,7 @@ def settings_of(options: Any) -> dict[str, str]:
 
 
 def positive_int(text: str) -> int:
-    """A whole number above zero."""
+    """Parse a whole number above zero."""
     try:
         value = int(text)
     except ValueError:
@@ -109,7 +109,7 @@ def positive_int(text: str) -> int:
 
 
 def input_size(text: str) -> int:
-    """A side of the network's input, in pixels."""
+    """Parse a side of the network's input, in pixels."""
     value = positive_int(text)
     if value > LARGEST_INPUT:
         raise BadValue(f"{value} is more than {LARGEST_INPUT}, the maximum")
@@ -117,12 +117,12 @@ def input_size(text: str) -> int:
 
 
 def limit(text: str) -> int:
-    """A whole number above zero, or -1 for no limit."""
+    """Parse a whole number above zero, or -1 for no limit."""
     return -1 if text == "-1" else positive_int(text)
 
 
 def resolution(text: str) -> int:
-    """A number of pixels that an even side can have, or -1 for no limit."""
+    """Parse a maximum side in pixels, or -1 for no limit."""
     value = limit(text)
     if value == 1:
         raise BadValue("1 is too small; the minimum is 2 pixels")
@@ -130,7 +130,7 @@ def resolution(text: str) -> int:
 
 
 def positive_float(text: str) -> float:
-    """A number above zero."""
+    """Parse a number above zero."""
     value = number(text)
     if not 0 < value < math.inf:
         raise BadValue(f"{text!r} is not a number above zero")
@@ -138,7 +138,7 @@ def positive_float(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """A time, zero or above."""
+    """Parse a time, zero or above."""
     value = number(text)
     if not 0 <= value < math.inf:
         raise BadValue(f"{text!r} is not a time in seconds")
@@ -146,7 +146,7 @@ def seconds(text: str) -> float:
 
 
 def field_of_view(text: str) -> float:
-    """An angle above 0 and below 180 degrees."""
+    """Parse an angle above 0 and below 180 degrees."""
     value = number(text)
     if not 0 < value < 180:
         raise BadValue(f"{text!r} is not between 0 and 180 degrees")
@@ -154,7 +154,7 @@ def field_of_view(text: str) -> float:
 
 
 def number(text: str) -> float:
-    """A number; NaN where the text is none."""
+    """Parse a number; NaN if the text is not one."""
     try:
         return float(text)
     except ValueError:

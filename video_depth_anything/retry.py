@@ -1,4 +1,4 @@
-"""A network that goes on with fewer frames at once when the device has run out of memory."""
+"""Continues with fewer frames at once when the device runs out of memory."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ logger = logging.getLogger(__name__)
 
 
 class RetryingNetwork:
-    """Another network, whose per-frame halves get half as many frames at once after memory has run out once.
+    """Wraps a network; after it runs out of memory once, its per-frame halves get half as many frames at once.
 
-    It is halved once; who needs still fewer can say so by `--frames_at_once`. Only that number is remembered, so any
-    number of videos may share the object. `frames_at_once` is the most that will be asked for.
+    The number is halved once; `--frames_at_once` can set a smaller one. It is the only state, so any number of videos
+    may share the object. `frames_at_once` is the maximum that will be requested.
     """
 
     def __init__(self, network: Network, frames_at_once: int) -> None:
@@ -33,18 +33,18 @@ class RetryingNetwork:
         return self._network.parameters()
 
     def encode(self, images: Tensor) -> FrameFeatures:
-        """As `VideoDepthAnything.encode`."""
+        """See `VideoDepthAnything.encode`."""
         while True:
             at_once = min(self.frames_at_once, len(images))
             try:
                 return FrameFeatures.concatenate([self._network.encode(part) for part in images.split(at_once)])
             except (MemoryError, RuntimeError) as error:
                 self._halve(error, at_once)
-            # Outside of `except` the error is gone, and with it what the failed call has left in its frames.
+            # Outside of `except`, the error is released, and with it the tensors in the failed call's stack frames.
             release_unused()
 
     def decode(self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int) -> Iterator[Tensor]:
-        """As `VideoDepthAnything.decode`; slots that came before memory ran out do not come again."""
+        """See `VideoDepthAnything.decode`; slots yielded before memory ran out are not repeated."""
         done = 0
         while done < len(slots):
             at_once = min(self.frames_at_once, frames_at_once)
@@ -59,11 +59,11 @@ class RetryingNetwork:
             release_unused()
 
     def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
-        """As `VideoDepthAnything.step`; one frame has no half."""
+        """See `VideoDepthAnything.step`; one frame cannot be halved."""
         return self._network.step(features, memory)
 
     def _halve(self, error: Exception, at_once: int) -> None:
-        """Take half of `at_once` from now on; raise the error if memory is not the reason, or was halved before."""
+        """Use half of `at_once` from now on; re-raise the error if it is not about memory, or this happened before."""
         if not is_out_of_memory(error) or at_once == 1 or self.frames_at_once < self._given:
             raise error
         self.frames_at_once = at_once // 2
@@ -74,7 +74,7 @@ class RetryingNetwork:
 
 
 def release_unused() -> None:
-    """Give the device back what PyTorch keeps for later, so that pieces of memory become whole again."""
-    torch.cuda.empty_cache()  # does nothing where CUDA is not in use
+    """Release PyTorch's cached device memory, to reduce fragmentation."""
+    torch.cuda.empty_cache()  # does nothing without CUDA
     if torch.backends.mps.is_available():
         torch.mps.empty_cache()

@@ -1,4 +1,4 @@
-"""What streaming remembers of a video: projected keys and values of past frames, in a ring."""
+"""The memory of streaming: projected keys and values of past frames, in a ring buffer."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch import Tensor
 NUM_HEADS = 8
 NUM_ATTENTIONS = 2  # per motion module
 
-# Streaming keeps what frame 0 became, for ever, and what the latest `RING` frames became.
-LATEST = 29  # frames before the new one that take part in its attention
-OLDEST = 41  # how far back the one frame lies that takes part besides those and frame 0
+# Streaming keeps frame 0 for ever, and the latest `RING` frames.
+LATEST = 29  # frames before the new one that it attends to
+OLDEST = 41  # distance of the one other frame that it attends to, besides frame 0
 RING = OLDEST + 1
-ANCHOR = RING  # the entry of frame 0, behind the ring
+ANCHOR = RING  # the entry of frame 0, after the ring
 
 
-# Entries in the order of their position slots, on the host, or (slots,) int64 on a device.
+# Entries ordered by position slot, on the host, or (slots,) int64 on a device.
 ContextEntries = Sequence[int] | Tensor
 
 
 def context_entries(frame: int) -> list[int]:
-    """Which entries of the memory stand in the position slots 0, 1, .. while `frame` (from 0) is new, its own last.
+    """The memory's entries in position slots 0, 1, .. for the new `frame` (from 0), its own last.
 
-    Frame 0 is a window of its own; later ones see frame 0, frame - 41, the latest 29 and themselves. What would lie
-    before frame 0 is frame 0: it is what the whole ring holds at the start, so no entry ever stands in two slots. The
-    ring has room for 42 frames because frame - 41 is needed once more when the new frame is written.
+    Frame 0 attends to itself; later ones to frame 0, frame - 41, the latest 29 and themselves. Frames before frame 0
+    are replaced by frame 0, which initially fills the whole ring, so no entry is in two slots. The ring has 42 entries
+    because frame - 41 is still needed when the new frame is written.
 
     Source: the streaming mode of the original implementation, which keeps a list of states and drops its second one.
     """
@@ -38,14 +38,14 @@ def context_entries(frame: int) -> list[int]:
 
 
 def context_entries_on_device(frame: Tensor) -> Tensor:
-    """`context_entries` of a frame after the first, from a number on a device to (32,) int64 there."""
+    """`context_entries` for a frame number after 0 that is on a device, as (32,) int64 on that device."""
     offsets = torch.arange(-LATEST, 1, device=frame.device)
     past = torch.cat((frame.view(1) - OLDEST, frame + offsets)) % RING
     return F.pad(past, (1, 0), value=ANCHOR)
 
 
 def float32_region(device_type: str) -> AbstractContextManager[object]:
-    """Context in which autocast, if the device knows it at all (meta does not), is off."""
+    """Context without autocast; meta devices do not support it at all."""
     if torch.amp.is_autocast_available(device_type):
         return torch.autocast(device_type, enabled=False)
     return nullcontext()
@@ -59,12 +59,12 @@ def by_heads(x: Tensor) -> Tensor:
 def attend_per_pixel(
     query: Tensor, keys: Sequence[Tensor] | Tensor, values: Sequence[Tensor] | Tensor, tables: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """Attention of one query per pixel to the frames in the position slots 0, 1, .., summed up in float32.
+    """Attention of one query per pixel to the frames in position slots 0, 1, .., accumulated in float32.
 
     Args:
         query: (P, C).
-        keys: (heads, C / heads, P) of each slot, without positions; one tensor takes few operations, for devices where
-            starting one costs more than gathering the slots. Its products have its type, which halves their traffic.
+        keys: (heads, C / heads, P) of each slot, without positions; or one tensor, for devices where starting an
+            operation costs more than gathering. Its products keep its type, which halves their traffic.
         values: likewise.
         tables: projected positions of all slots for keys and for values, (heads, C / heads, slots).
 
@@ -97,11 +97,11 @@ def attend_per_pixel(
 class AttentionMemory:
     """Keys and values that one temporal attention projected for the past frames of one video.
 
-    They are stored without their positions, which change from frame to frame: the projections are linear, without bias,
-    so the position's part can be added at use.
+    They are stored without positions, which change from frame to frame: the projections are linear, without bias, so
+    the positions' share is added when they are used.
 
-    Pixels are the innermost dimension, since a pixel has one query, and 32 keys that no other pixel shares: too small
-    for matrix routines, but vector arithmetic along the pixels reads each entry once, where it lies. (37x66 patches of
+    Pixels are the innermost dimension, because a pixel has one query, and 32 keys that no other pixel shares: too small
+    for matrix routines, but vector arithmetic along the pixels reads each entry once, in place. (37x66 patches of
     vits, two cores: 60 ms a frame; batched matrix products 95, masked SDPA 150, SDPA on gathered keys 550.)
 
     keys, values: (RING + 1, heads, C / heads, P) in the type the projections have; empty before the first frame.
@@ -114,11 +114,11 @@ class AttentionMemory:
 
     @property
     def num_bytes(self) -> int:
-        """Bytes held."""
+        """Size in bytes."""
         return sum(x.nbytes for x in (self.keys, self.values, *(self.tables or ())))
 
     def write(self, entries: ContextEntries, key: Tensor, value: Tensor) -> None:
-        """Keep the projections (P, C) of the new frame in the last of `entries`; frame 0 fills all that there are."""
+        """Store the projections (P, C) of the new frame in the last of `entries`; frame 0 fills all entries."""
         if len(entries) == 1:
             self.keys, self.values = (
                 by_heads(x).contiguous().expand(RING + 1, -1, -1, -1).contiguous() for x in (key, value)
@@ -140,7 +140,7 @@ class AttentionMemory:
 
 
 class StateAttention(AttentionMemory):
-    """A memory of states that the caller holds: keys and values (P, n, 2C) of past frames in the order of the slots."""
+    """A memory whose states the caller holds: keys and values (P, n, 2C) of past frames, in slot order."""
 
     def __init__(self, past: Sequence[Tensor]) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class StateAttention(AttentionMemory):
         self.state = torch.empty(0)  # (P, 1, 2C) of the new frame
 
     def write(self, entries: ContextEntries, key: Tensor, value: Tensor) -> None:
-        # In memory the pixels are innermost, as attention reads them.
+        # Pixels are innermost in memory, as attention reads them.
         self.state = torch.cat((key.t(), value.t())).t().unsqueeze(1)
 
     def attend(self, query: Tensor, entries: ContextEntries) -> Tensor:
@@ -161,11 +161,11 @@ class StateAttention(AttentionMemory):
 
 
 class TemporalMemory:
-    """What streaming remembers of one video. The network itself remembers nothing."""
+    """The memory of one streamed video. The network itself has no state."""
 
     def __init__(self) -> None:
         self.frames_seen = 0
-        # The same number where the network computes, unless that is a CPU: a graph of recorded operations can read it.
+        # The same number on the network's device, unless that is a CPU, so that a recorded graph can read it.
         self.position: Tensor | None = None
         self._attentions: dict[int, list[AttentionMemory]] = {}
 
@@ -174,7 +174,7 @@ class TemporalMemory:
         return self._attentions.setdefault(index, [AttentionMemory() for _ in range(NUM_ATTENTIONS)])
 
     def next_entries(self, device: torch.device) -> ContextEntries:
-        """Which entries stand in the position slots 0, 1, .. for the next frame; on the device unless it is a CPU."""
+        """The entries in position slots 0, 1, .. for the next frame; on the device unless it is a CPU."""
         if device.type == "cpu" or self.frames_seen == 0:
             return context_entries(self.frames_seen)
         if self.position is None:
@@ -182,37 +182,37 @@ class TemporalMemory:
         return context_entries_on_device(self.position)
 
     def advance(self) -> None:
-        """The next frame is in."""
+        """Count a new frame."""
         self.frames_seen += 1
         if self.position is not None:
             self.position += 1
 
     def rewind(self, frames_seen: int) -> None:
-        """Forget that the frames since then are in; they must come again, since what they overwrote is gone."""
+        """Reset the frame count; the frames since then must follow again, because what they overwrote is lost."""
         self.frames_seen = frames_seen
         if self.position is not None:
             self.position.fill_(frames_seen)
 
     def widen(self) -> None:
-        """Keep what is held in float32 from now on, and so what is written to it."""
+        """Convert the memory to float32, so that later entries are stored in it too."""
         for memory in self.attentions():
             memory.keys, memory.values = memory.keys.float(), memory.values.float()
 
     def attentions(self) -> list[AttentionMemory]:
-        """All that is held, module by module."""
+        """All memories, module by module."""
         return [memory for module in self._attentions.values() for memory in module]
 
     @property
     def num_bytes(self) -> int:
-        """Bytes held; does not change after the first frame."""
+        """Size in bytes, which does not change after the first frame."""
         return sum(memory.num_bytes for memory in self.attentions())
 
 
 class StateMemory(TemporalMemory):
-    """A memory of one frame's step whose states the caller holds, as the original's streaming class does.
+    """A memory for one step whose states the caller holds, as in the original's streaming class.
 
     Args:
-        past: of each frame before, or of several together, states (P, n, 2C) of the eight attentions; none at the
+        past: states (P, n, 2C) of the eight attentions, for each earlier frame or several together; empty at the
             video's first frame.
         frames_seen: the new frame's number.
     """
@@ -232,5 +232,5 @@ class StateMemory(TemporalMemory):
         return range(self._slots)
 
     def states(self) -> list[Tensor]:
-        """Of the new frame, (P, 1, 2C) of each attention."""
+        """The new frame's states, (P, 1, 2C) for each attention."""
         return [memory.state for memory in self._of_attention]

@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 Image = npt.NDArray[np.uint8 | np.float32]
 
-# Frames longer than 16:9 get fewer rows, so that the number of tokens stays about that of a 16:9 frame.
+# Frames more elongated than 16:9 get a smaller input, so that they have about as many tokens as a 16:9 frame.
 MAX_RATIO = 1.78
 RATIO_16_9 = 1.777
 # Mean and standard deviation of ImageNet, which DINOv2 was trained with.
@@ -51,13 +51,13 @@ def _patch_multiple(side: float, minimum: int) -> int:
 
 
 def refuse_path(frames: object) -> None:
-    """Raise TypeError if a path stands where frames are wanted."""
+    """Raise TypeError if a path is given instead of frames."""
     if isinstance(frames, (str, bytes, os.PathLike)):
         raise TypeError(f"expected frames, not a path ({frames!r}); utils.dc_utils.read_video_frames reads them")
 
 
 def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> Image:
-    """One frame of a video as an array, after a look at it.
+    """Check a frame of a video and convert it to an array.
 
     Args:
         frame: (H, W, 3) RGB, 0..255; an array or tensor of any real type on any device, or nested lists.
@@ -74,7 +74,7 @@ def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> 
     refuse_path(frame)
     if isinstance(frame, Tensor):
         frame = frame.detach().cpu()
-        frame = frame.float() if frame.dtype == torch.bfloat16 else frame  # a type that NumPy does not know
+        frame = frame.float() if frame.dtype == torch.bfloat16 else frame  # not supported by NumPy
     array = np.asarray(frame)
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype.kind not in "uif":
         first = array.ndim == 3 and array.shape[0] == 3
@@ -94,8 +94,8 @@ def preprocess(frame: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
     """Resize a frame (H, W, 3) RGB, 0..255, to `size` (height, width), and normalise it: (3, height, width) float32."""
     planes = np.empty((3, *size), np.float32)
     whole = np.empty(frame.shape[:2], np.float32)
-    # Plane by plane: one after the other fits the caches, and NumPy is slow where it repeats three numbers over every
-    # pixel. Scaled to 0..1 when they are small, as resizing is linear.
+    # Plane by plane, because one plane fits into the caches, and NumPy is slow at broadcasting three values over all
+    # pixels. Scaled to 0..1 after resizing, which is linear, because there are fewer pixels then.
     for plane, channel, mean, std in zip(planes, cv2.split(frame), MEAN, STD):
         if frame.shape[:2] == size:
             plane[:] = channel
@@ -108,12 +108,12 @@ def preprocess(frame: Image, size: tuple[int, int]) -> npt.NDArray[np.float32]:
 
 
 def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """What `preprocess` does, to float32 rounding, for frames (N, H, W, 3) where they lie: (N, 3, height, width)."""
+    """Like `preprocess`, to float32 rounding, on the frames' device: (N, H, W, 3) to (N, 3, height, width)."""
     images = frames.permute(0, 3, 1, 2).float() / 255.0
     if images.shape[-2:] != size:
-        # The same kernel as OpenCV's bicubic one: Keys' with a = -0.75, edges repeated, no antialiasing.
+        # The same kernel as in OpenCV's bicubic resizing: Keys' with a = -0.75, edges repeated, no antialiasing.
         images = F.interpolate(images, size=size, mode="bicubic", align_corners=False, antialias=False)
-    # Numbers and no tensors: those would be copied to the device, which the host waits for.
+    # Numbers, not tensors, which would be copied to the device while the host waits.
     for channel, mean, std in zip(images.unbind(1), MEAN.tolist(), STD.tolist()):
         channel.sub_(mean).div_(std)
     return images.contiguous()
@@ -122,13 +122,13 @@ def preprocess_tensor(frames: Tensor, size: tuple[int, int]) -> Tensor:
 def prepare(frames: Sequence[Image], size: tuple[int, int], device: torch.device) -> Tensor:
     """The network's input (N, 3, height, width) float32 on `device` for N frames as `as_frame` gives them.
 
-    On a CPU OpenCV resizes, which is faster there and what the golden values were made with. Elsewhere the bytes are
-    sent, a twelfth of the data at 1080p and `size` 518 high, and the device does the rest while the CPU goes on.
+    On a CPU, OpenCV resizes: it is faster, and the golden values were made with it. Other devices receive the bytes, a
+    fraction of the data, and do the rest while the CPU continues.
     """
     if device.type == "cpu":
         return torch.from_numpy(np.stack([preprocess(frame, size) for frame in frames]))
     stacked = torch.from_numpy(np.stack(frames))
     if device.type == "cuda" and torch.cuda.is_available():
         stacked = stacked.pin_memory()
-    # On MPS memory that is not pinned would be read after it is gone.
+    # On MPS, unpinned memory would be read after it was freed.
     return preprocess_tensor(stacked.to(device, non_blocking=device.type == "cuda"), size)

@@ -27,7 +27,7 @@ from .windows import INFER_LEN, INTERP_LEN, KEYFRAMES, OVERLAP, STEP
 
 logger = logging.getLogger(__name__)
 
-# The class, and what users of the original import from here.
+# The class, and names that users of the original import from here.
 __all__ = [
     "INFER_LEN",
     "INTERP_LEN",
@@ -51,7 +51,7 @@ class VideoDepthAnything(nn.Module):
         encoder: "vits", "vitb" or "vitl".
         features: width of the head's fusion path; the variant's own if None.
         out_channels: channels of the head's four maps; the variant's own if None.
-        use_bn: as for `DPTHeadTemporal`, like the three that follow; there is one value for each.
+        use_bn: see `DPTHeadTemporal`, as for the next three; only their published values are supported.
         use_clstoken: False.
         num_frames: 32.
         pe: "ape".
@@ -61,7 +61,7 @@ class VideoDepthAnything(nn.Module):
         ValueError: if the encoder is unknown, or an argument has a value that the published networks do not have.
     """
 
-    # Which blocks' tokens the head reads, for each variant.
+    # Indices of the blocks whose tokens the head reads, for each variant.
     intermediate_layer_idx: Mapping[str, Sequence[int]] = {name: list(c.taps) for name, c in MODEL_CONFIGS.items()}
 
     def __init__(
@@ -91,19 +91,19 @@ class VideoDepthAnything(nn.Module):
         )
 
     def encode(self, images: Tensor) -> FrameFeatures:
-        """Everything that looks at one frame alone, for images (N, 3, H, W) normalised RGB, sides multiples of 14."""
+        """Run the per-frame half on images (N, 3, H, W) of normalised RGB, with sides that are multiples of 14."""
         grid = (images.shape[-2] // PATCH_SIZE, images.shape[-1] // PATCH_SIZE)
         return self.head.encode(self.forward_features(images.unsqueeze(0)), grid)
 
     def decode(
         self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = MAX_FRAMES
     ) -> Iterator[Tensor]:
-        """Everything that mixes frames or follows such a mix: depth of chosen slots of a window.
+        """Run the temporal half: yields depth of selected slots of a window.
 
         Args:
-            window: features of at most 32 frames in the order of time, each of N = B clips.
+            window: features of at most 32 frames in temporal order, each of N = B clips.
             slots: which frames of the window to render.
-            frames_at_once: how many (B, n, H, W) float32 are yielded at a time; bounds memory.
+            frames_at_once: maximum n of the yielded (B, n, H, W) float32; bounds memory.
         """
         return decode(self.head, window, slots, frames_at_once)
 
@@ -111,7 +111,7 @@ class VideoDepthAnything(nn.Module):
     def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
         """Streaming's counterpart of `decode`: depth (B, H, W) float32 of the next frame of N = B videos.
 
-        The frame is added to `memory`, which holds what is kept of those before; a new video needs a new one.
+        The frame is added to `memory`, which holds the state of earlier ones; a new video needs a new memory.
         """
         return step(self.head, features, memory)
 
@@ -144,9 +144,9 @@ class VideoDepthAnything(nn.Module):
         """The head's half of `forward`, or a stream's next frame.
 
         Args:
-            features: what `forward_features` returns.
+            features: result of `forward_features`.
             x_shape: (B, T, 3, H, W) of the frames.
-            cached_hidden_state_list: as for `DPTHeadTemporal.forward`.
+            cached_hidden_state_list: see `DPTHeadTemporal.forward`.
 
         Returns:
             (B, T, H, W) float32 as from `forward`, and the eight states that `DPTHeadTemporal.forward` returns.
@@ -199,12 +199,12 @@ class VideoDepthAnything(nn.Module):
     def execution(
         self, device: str | torch.device | None = None, fp32: bool = False, input_size: int | None = None
     ) -> Execution:
-        """How the inference methods run.
+        """Device and precision of the inference methods.
 
         Args:
-            device: where the caller believes the model to be; None asks the model.
-            fp32: whether to compute in float32; else in the device's usual precision.
-            input_size: shorter side of the network's input in pixels, if it is known.
+            device: the model's device according to the caller; None: detected.
+            fp32: whether to compute in float32; else in the device's default precision.
+            input_size: shorter side of the network's input in pixels, if known.
 
         Raises:
             ValueError: if `device` is another one than the model's, or the weights are in half precision.
@@ -221,7 +221,7 @@ class VideoDepthAnything(nn.Module):
         return choose_execution(weight.device, "fp32" if fp32 else "auto", input_size=input_size)
 
     def replaced_parts(self, *methods: str) -> list[str]:
-        """Which of these methods, and of the encoder's, a program has replaced on this object or in its own class."""
+        """Names of those methods, the encoder's too, that a program has replaced on this object or in a subclass."""
         known = {name: getattr(VideoDepthAnything, name) for name in methods}
         names = [name for name in methods if name in vars(self) or getattr(type(self), name) != known[name]]
         if "get_intermediate_layers" in vars(self.pretrained):

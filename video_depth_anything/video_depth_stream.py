@@ -1,4 +1,4 @@
-"""Streaming inference: depth of each frame as it comes, from it and what is remembered of those before."""
+"""Streaming inference: depth of each frame as it arrives, from that frame and the memory of earlier ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .windows import INFER_LEN, INTERP_LEN, KEYFRAMES, OVERLAP
 
 logger = logging.getLogger(__name__)
 
-# The classes, and what users of the original import from here.
+# The classes, and names that users of the original import from here.
 __all__ = [
     "INFER_LEN",
     "INTERP_LEN",
@@ -70,7 +70,7 @@ class DepthStream:
         self._memory = TemporalMemory()
         self._recorded: RecordedStep | None = None
         self._watch = FiniteWatch()
-        self._running = self.execution  # in bfloat16 once float16 has overflowed
+        self._running = self.execution  # in bfloat16 after float16 overflowed
 
     @property
     def frames_seen(self) -> int:
@@ -79,14 +79,14 @@ class DepthStream:
 
     @property
     def state_bytes(self) -> int:
-        """Bytes held between frames, on the model's device: 0 before the first frame, then always the same.
+        """Size in bytes of the state on the model's device: 0 before the first frame, then constant.
 
-        Twice as many after float16 has overflowed, because the memory is then kept in float32.
+        It doubles if float16 overflows, because the memory is then kept in float32.
         """
         return self._memory.num_bytes
 
     def memories(self) -> list[AttentionMemory]:
-        """What each temporal attention remembers; empty before the first frame."""
+        """The memories of the temporal attentions; empty before the first frame."""
         return self._memory.attentions()
 
     @torch.inference_mode()
@@ -133,7 +133,7 @@ class DepthStream:
         return resize_depth(depth.unsqueeze(0), frame_size)[0].cpu()
 
     def _record(self, image: Tensor) -> RecordedStep | None:
-        """The work of a frame after the first as a CUDA graph; None, with a line, where that cannot be recorded."""
+        """Record the work of a frame as a CUDA graph; None, with a warning, if that fails."""
         number = self.frames_seen
         try:
             self._recorded = self._recorded or RecordedStep(self._depth, image, self._memory)
@@ -145,15 +145,15 @@ class DepthStream:
         return self._recorded
 
     def _depth(self, image: Tensor) -> Tensor:
-        """Depth (1, h, w) of the next frame from the network's input (1, 3, h, w)."""
+        """Compute depth (1, h, w) of the next frame from the network's input (1, 3, h, w)."""
         with self._running.autocast():
             return self._model.step(self._model.encode(image), self._memory)
 
 
 class FrameTransform:
-    """From a frame to the network's input, for frames of the first one's size.
+    """Turns a frame into the network's input, for frames of the first one's size.
 
-    Takes and returns a dictionary whose "image" is (H, W, 3) RGB from 0 to 1, then (3, h, w), both float32.
+    Takes and returns a dictionary; its "image" is (H, W, 3) RGB from 0 to 1, and then (3, h, w), both float32.
     """
 
     def __init__(self, frame_size: tuple[int, int], input_size: int) -> None:
@@ -169,15 +169,15 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
     """The network with the state of one stream in plain attributes, as the original's class of this name has them.
 
     A program may read, save, restore, copy, delete or clear them between frames, so that one object serves several
-    videos. A new video begins where `transform` is None, `id` is -1, or one of the lists is empty. For programs of your
-    own, take a `DepthStream` for each video.
+    videos. A new video begins if `transform` is None, `id` is -1, or one of the lists is empty. New programs should use
+    a `DepthStream` for each video.
 
     Attributes:
         transform: `FrameTransform`; None before the first frame, like the frame's height and width.
         id: number of the latest frame, from 0.
         frame_id_list: numbers of the frames remembered.
-        frame_cache_list: what is remembered of each: the states that `DPTHeadTemporal.forward` returns.
-        gap: how many frames back the one lies that takes part besides frame 0 and the latest.
+        frame_cache_list: their states, as returned by `DPTHeadTemporal.forward`.
+        gap: distance of the one frame that is attended to besides frame 0 and the latest.
     """
 
     gap = OLDEST
@@ -189,7 +189,7 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
         self.reset_stream()
 
     def reset_stream(self) -> None:
-        """Forget the video; the next frame is the first of another one."""
+        """Clear the state; the next frame is the first of another video."""
         self.transform: FrameTransform | None = None
         self.id = -1
         self.frame_id_list: list[int] = []
@@ -205,24 +205,23 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
         device: str | torch.device | None = None,
         fp32: bool = False,
     ) -> DepthMap:
-        """Depth of the next frame of the video that the attributes hold.
+        """Compute depth of the next frame of the video whose state the attributes hold.
 
-        `forward_features` and `pretrained.get_intermediate_layers` are called where a program has replaced them.
+        `forward_features` and `pretrained.get_intermediate_layers` are called if a program has replaced them.
 
         Args:
             frame: (H, W, 3) RGB, 0..255, as for `DepthStream.step`.
-            input_size: shorter side of the network's input in pixels; later frames of a video take the first one's.
-            device: where the model is; None asks the model.
-            fp32: compute in float32 throughout; else in the device's usual precision.
+            input_size: shorter side of the network's input in pixels; later frames of a video use the first one's.
+            device: the model's device; None: detected.
+            fp32: compute in float32; otherwise in the device's default precision.
 
         Returns:
-            (H, W) float32, as `DepthStream.step` gives it.
+            (H, W) float32, as from `DepthStream.step`.
 
         Raises:
             TypeError: if the frame is a path.
-            ValueError: if the frame cannot be used, the weights are in half precision, or the model lies on another
-                device.
-            NonFiniteError: if the frame has no finite depth at all.
+            ValueError: if the frame is invalid, the weights are in half precision, or the model is on another device.
+            NonFiniteError: if the frame has no finite depth.
         """
         execution = self.execution(device, fp32)
         transform, height, width = self.transform, self.frame_height, self.frame_width
@@ -230,7 +229,7 @@ class VideoDepthAnything(video_depth.VideoDepthAnything):
             self.replaced_parts("forward_features")
             self.reset_stream()
             transform = None
-        # A graph is worth recording for many frames.
+        # Recording a graph only pays off over many frames.
         plain = replace(execution, graphs=False)
         stream = DepthStream(self, transform.input_size if transform else input_size, plain)
         past: list[Sequence[Tensor]] = []

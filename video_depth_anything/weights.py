@@ -1,4 +1,4 @@
-"""The public checkpoints and how they are fetched: resumed, verified, one process at a time. Imports nothing heavy."""
+"""Downloads the public checkpoints: resumable, verified, one process at a time. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ ByteProgress = Callable[[int], None]
 # The clip that comes with the project, for `bundled`.
 EXAMPLE = "example_videos/box.mp4"
 ENDPOINT = "https://huggingface.co"
-# Seconds after which a silent server is given up.
+# Time-out of a silent server, in seconds.
 TIMEOUT = 30.0
-# Attempts in a row that bring nothing new.
+# Maximum number of consecutive attempts without new data.
 ATTEMPTS = 4
-# Bytes a second: a server that is slower over a minute has broken off.
+# Bytes per second: a slower transfer over a minute counts as broken off.
 LEAST_RATE = 5_000
 PATIENCE = 60.0
 _REPOSITORIES = {"vits": "Video-Depth-Anything-Small", "vitb": "Video-Depth-Anything-Base"}
@@ -47,7 +47,7 @@ class Weights:
 
     @property
     def name(self) -> str:
-        """What users call it, such as metric_vits."""
+        """Its name for users, such as metric_vits."""
         return f"{'metric_' if self.metric else ''}{self.encoder}"
 
     @property
@@ -62,17 +62,16 @@ class Weights:
 
     @property
     def licence(self) -> str:
-        """As its model card on the hub states it."""
+        """Its licence, from its model card on the hub."""
         return "Apache-2.0" if self.encoder == "vits" else "CC-BY-NC-4.0 (non-commercial use only)"
 
     def address(self) -> str:
-        """Where it is; the environment variable HF_ENDPOINT names a mirror of the hub."""
+        """Its URL; the environment variable HF_ENDPOINT sets a mirror of the hub."""
         return f"{(os.environ.get('HF_ENDPOINT') or ENDPOINT).rstrip('/')}/{self.repository}/resolve/main/{self.file}"
 
 
-# Sizes and hashes are those that the hub states for its LFS objects. The hub itself was out of reach when this was
-# written: they were taken from public repositories that pin these files, at least two independent ones for each hash.
-# get_weights.sh reads these lines too.
+# Sizes and hashes of the hub's LFS objects. They were taken from public repositories that pin these files, at least two
+# independent ones for each hash, because the hub could not be reached. get_weights.sh also reads these lines.
 CATALOGUE = (
     Weights("vits", False, 116_440_756, "13379300b739e659f076a59d52e9801bd8d38c541a7e71f73bbca4dcfb013609"),
     Weights("vits", True, 116_444_063, "3c28432b4e1f0d7bb31cad5151b6313b49457db5aa58d82e85bfb0f8b1311b33"),
@@ -95,10 +94,10 @@ def bundled(relative: str) -> Path:
 
 
 def file_kind(head: bytes, size: int) -> Literal["zip", "safetensors"] | None:
-    """What a file is by its first nine bytes: a zip as PyTorch saves it, safetensors, or None for anything else."""
+    """The kind of a file by its first nine bytes: PyTorch's zip, safetensors, or None for anything else."""
     if head[:4] == b"PK\x03\x04":
         return "zip"
-    # Safetensors begin with the length of their header, eight bytes, and the header, which is JSON.
+    # Safetensors files begin with the length of their header, eight bytes, and the header, which is JSON.
     if head[8:] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:
         return "safetensors"
     return None
@@ -112,22 +111,22 @@ def fetch(
     pause: float = 1.0,
     patience: float = PATIENCE,
 ) -> Path:
-    """Fetch a checkpoint unless it is there and whole; proxies named in the environment are used.
+    """Download a checkpoint unless it exists and is intact; the environment's proxies are used.
 
-    What is fetched lies beside the final name, with `.part` added, until its size and hash are right. If the transfer
-    breaks off, or the process ends, that file stays and the next call continues it.
+    Until its size and hash are verified, the file has `.part` added to its name. If the transfer breaks off, or the
+    process ends, that file stays, and the next call continues it.
 
     Args:
         weights: one of `CATALOGUE`.
         folder: where to put it; made if missing.
-        on_progress: called with the number of bytes that are there, now and then.
-        timeout: seconds after which a silent server is given up.
-        pause: seconds before another attempt; doubled with each that brings nothing.
-        patience: seconds over which a server must keep the least rate.
+        on_progress: called regularly with the number of bytes received.
+        timeout: time-out of a silent server, in seconds.
+        pause: seconds before another attempt; doubled after each one without new data.
+        patience: seconds over which the minimum rate is measured.
 
     Raises:
-        CheckpointError: if the file cannot be fetched, or is not the expected one.
-        OutputError: if it cannot be written, or another file has its name: that one is kept.
+        CheckpointError: if the file cannot be downloaded, or is not the expected one.
+        OutputError: if it cannot be written, or a different file has its name, which is kept.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,7 +147,7 @@ def fetch(
 
 
 def mismatch(path: Path, weights: Weights) -> str | None:
-    """How a file differs from the expected checkpoint; None if it does not."""
+    """Describe how a file differs from the expected checkpoint; None if it does not."""
     size = path.stat().st_size
     if size != weights.size:
         return f"expected {weights.size} bytes, found {size}"
@@ -162,7 +161,7 @@ def mismatch(path: Path, weights: Weights) -> str | None:
 
 
 def kept(path: Path, weights: Weights) -> str:
-    """Why a file of that name is not replaced, and the two ways out."""
+    """Explain why a file of that name is not replaced, with two remedies."""
     return (
         f"{path} is not the public checkpoint {weights.name}, so it is kept: to use it, name it "
         f"(--checkpoint {path}, or from_pretrained({str(path)!r})), or move it away to download {weights.name}"
@@ -170,13 +169,13 @@ def kept(path: Path, weights: Weights) -> str:
 
 
 def one_line(text: str) -> str:
-    """What a server said, as part of a line: without control characters, and not long."""
+    """Shorten a server's reply for a message, without control characters."""
     return "".join(c if c.isprintable() else " " for c in text)[:200].strip()
 
 
 @contextmanager
 def _alone(lock_file: Path, name: str) -> Iterator[None]:
-    """Hold a lock that ends with the process."""
+    """Hold a lock that is released when the process ends."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(lock_file)
@@ -192,17 +191,17 @@ def _alone(lock_file: Path, name: str) -> Iterator[None]:
 
 
 class _BrokenOff(Exception):
-    """The transfer failed in a way that another attempt may mend."""
+    """The transfer failed, but another attempt may succeed."""
 
     def __init__(self, text: str, least: float = 0) -> None:
         super().__init__(text)
-        self.least = least  # bytes that an attempt must have brought to be worth more than four others
+        self.least = least  # bytes that an attempt must have received to reset the count of attempts
 
 
 def _download(
     weights: Weights, part: Path, on_progress: ByteProgress, timeout: float, pause: float, patience: float
 ) -> None:
-    """Fill `part` until it is the expected file, in several attempts."""
+    """Download to `part` until it is the expected file, in several attempts."""
     address = weights.address()
     if not address.startswith(("http://", "https://")):
         raise CheckpointError(f"{address}: HF_ENDPOINT must begin with http:// or https://")
@@ -225,7 +224,7 @@ def _download(
         if problem is None:
             return
         part.unlink()
-        # What an earlier run left may belong to another file; what came whole does not get better.
+        # A part left by an earlier run may belong to another file; a complete download will not improve.
         if restarted or not start:
             raise CheckpointError(f"{weights.name}: {address} is not the expected file: {problem}; removed")
         restarted = True
@@ -235,11 +234,11 @@ def _download(
 def _transfer(
     address: str, part: Path, start: int, size: int, on_progress: ByteProgress, timeout: float, patience: float
 ) -> None:
-    """Append to `part` what the server sends from byte `start` on, `size` bytes in all at most."""
+    """Append the server's data from byte `start` on to `part`, at most `size` bytes in all."""
     with _answer(address, start, timeout) as response:
         if response.headers.get_content_type() == "text/html":
             raise CheckpointError(f"{address} answered with a web page instead of the file")
-        if response.status != 206:  # the server sends whole files only
+        if response.status != 206:  # the server only sends whole files
             start = 0
         length = response.length
         if length is not None and start + length != size:
@@ -268,7 +267,7 @@ def _answer(address: str, start: int, timeout: float) -> http.client.HTTPRespons
         request = urllib.request.Request(address, headers={"User-Agent": "video-depth-anything"})
         if start:
             request.add_header("Range", f"bytes={start}-")
-        # Not `urlopen`, which keeps the proxies of its first call.
+        # Not `urlopen`, which caches the proxies of its first call.
         response: http.client.HTTPResponse = urllib.request.build_opener().open(request, timeout=timeout)
         return response
     except urllib.error.HTTPError as error:
@@ -290,5 +289,5 @@ def _read(response: http.client.HTTPResponse, address: str, done: int) -> bytes:
 
 
 def megabytes(size: int) -> str:
-    """A size in bytes as people read it."""
+    """Format a size in bytes for people."""
     return f"{size / 1e9:.2f} GB" if size >= 1e9 else f"{size / 1e6:.0f} MB"

@@ -1,8 +1,8 @@
-"""The window schedule of offline inference: which frame stands in which slot. Pure Python.
+"""The window schedule of offline inference: which frame is in which slot. Pure Python.
 
-Windows of `INFER_LEN` frames advance by `STEP`. A window's first `OVERLAP` slots show keyframes of the window before:
-its slot 0 (hence always frame 0), its slot 12, and its last eight frames. Slots 0 and 1 tie the scales of the windows
-together; the other eight are cross-faded with what was predicted for them before.
+Windows of `INFER_LEN` frames advance by `STEP`. A window's first `OVERLAP` slots are keyframes of the previous window:
+its slot 0 (hence always frame 0), its slot 12, and its last eight frames. Slots 0 and 1 align the scales of the
+windows; the other eight are cross-faded with the previous window's depth.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from __future__ import annotations
 INFER_LEN = 32
 OVERLAP = 10
 STEP = INFER_LEN - OVERLAP
-# Slots of a window that the next one shows in its slots 0..9.
+# Slots of a window that become slots 0..9 of the next one.
 KEYFRAMES = [0, 12, 24, 25, 26, 27, 28, 29, 30, 31]
-# The first slots, whose depth is known from before, give scale and shift.
+# The first slots, whose aligned depth is known, determine scale and shift.
 ALIGN_LEN = 2
 # The rest of the overlap is cross-faded.
 INTERP_LEN = OVERLAP - ALIGN_LEN
@@ -28,9 +28,9 @@ def window_matters(index: int, num_frames: int) -> bool:
 
 
 def frames_of_window(index: int) -> list[int]:
-    """Frame numbers shown by window `index`'s 32 slots; past the video's end they go on, and the caller clamps them.
+    """Frame numbers in window `index`'s 32 slots; they continue past the video's end, and the caller clamps them.
 
-    Slot 1 shows what the window before shows in its slot 12, which is new there. The rest of a window is consecutive.
+    Slot 1 is the frame in slot 12 of the previous window. The rest of a window is consecutive.
     """
     start = STEP * index
     if index == 0:
