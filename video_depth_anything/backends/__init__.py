@@ -1,1 +1,1 @@
-"""What computes the network: PyTorch, compiled, OpenVINO, and a recorded CUDA graph."""
+"""The network's backends: PyTorch, torch.compile, OpenVINO, and recorded CUDA graphs."""

@@ -17,9 +17,9 @@ from .pieces import PieceFunction, PiecewiseNetwork
 class CompiledNetwork(PiecewiseNetwork):
     """The pieces of a network under `torch.compile`; compiling takes a minute or so at each new input size.
 
-    What it is for: on a GPU the encoder is bound by its matrix products, which are not touched; the head is bound by
-    memory (an eager vits head at 518 moves about 0.5 GB a frame, as long as its encoder takes at an H100's peak), and
-    fusing its elementwise operations saves a good part of that. `compiler` is `torch.compile`'s backend.
+    On a GPU the encoder is bound by its matrix products, which stay the same; the head is bound by memory (an eager
+    vits head at 518 moves about 0.5 GB per frame, which takes as long as its encoder at an H100's peak), and fusing its
+    elementwise operations saves a good part of that. `compiler` is `torch.compile`'s backend.
     """
 
     # The motion modules' widest activation: 512 MiB in half precision for vits, less than a window's features.
@@ -32,12 +32,12 @@ class CompiledNetwork(PiecewiseNetwork):
         self._compiled: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
     def _pixels_at_once(self, total: int) -> int:
-        return math.ceil(total / math.ceil(total / self.pixels_at_once))  # the parts are as equal as they can be
+        return math.ceil(total / math.ceil(total / self.pixels_at_once))  # parts of nearly equal size
 
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
         count = len(inputs[0])
         size = self._group_size(name, inputs)
-        if size > count:  # a video's last group, filled up
+        if size > count:  # pad a video's last group
             inputs = tuple(torch.cat((x, x[-1:].expand(size - count, *x.shape[1:]))) for x in inputs)
         key = (name, size, *(tuple(x.shape[1:]) for x in inputs))
         if key not in self._compiled:
@@ -45,20 +45,20 @@ class CompiledNetwork(PiecewiseNetwork):
         try:
             result = self._compiled[key](*inputs)
         except (MemoryError, RuntimeError):
-            del self._compiled[key]  # should memory be short, smaller groups must not be filled up to this one
+            del self._compiled[key]  # if memory ran out, smaller groups must not be padded to this size
             raise
         outputs = tuple(result) if isinstance(result, tuple) else (result,)
         return tuple(x[:count] for x in outputs) if size > count else outputs
 
     def _group_size(self, name: str, inputs: tuple[Tensor, ...]) -> int:
-        """How many frames to compute: as many as came, or the next larger group that is compiled; one stays one."""
+        """Size of the group to compute: the given one, or the next larger compiled one; one frame stays alone."""
         count, shapes = len(inputs[0]), tuple(tuple(x.shape[1:]) for x in inputs)
         compiled = [key[1] for key in self._compiled if key[0] == name and key[2:] == shapes and key[1] >= count]
         return min(compiled, default=count) if count > 1 else count
 
 
 def _own_code(function: PieceFunction) -> Callable[..., Any]:
-    """The function with a code object of its own: torch.compile gives up after eight shapes of one code object."""
+    """Copy a function with its own code object: torch.compile gives up after eight shapes of one code object."""
 
     def call(*inputs: Tensor) -> Any:
         return function(*inputs)

@@ -1,4 +1,4 @@
-"""A stream's frame as one CUDA graph: recorded once, then started with one call instead of hundreds."""
+"""A stream's frame as one CUDA graph: recorded once, then launched with one call instead of hundreds."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from torch import Tensor
 
 from ..temporal_memory import TemporalMemory
 
-# Libraries choose their kernels and allocate their workspaces in the first calls, which a recording must not contain.
+# Libraries choose kernels and allocate workspaces in their first calls, which must not be recorded.
 WARM_UP = 3
 # CUDA records one graph at a time in a process, whatever the device.
 RECORDING = Lock()
 
 
 class RecordedStep:
-    """Encoding and step of the next frame of one video, recorded; at least one frame has gone before.
+    """The recorded encoding and step of the next frame of one video, after at least one frame.
 
-    Why: vits at 280 needs about 0.3 ms of an H100 for a frame, and starting its several hundred kernels one by one
-    takes the CPU about 2 ms. A graph runs on fixed addresses: the image is copied to where it was, the memory's tensors
-    are changed in place, and which of their entries take part is computed on the device from the frame's number. `run`
-    makes depth of an image and advances the memory; it is called several times with the same frame.
+    vits at 280 takes an H100 about 0.3 ms per frame, but launching its several hundred kernels one by one takes the CPU
+    about 2 ms. A graph uses fixed addresses: the image is copied to the recorded one, the memory's tensors are modified
+    in place, and the entries to attend to are computed on the device from the frame's number. `run` computes depth of
+    an image and advances the memory; it is called several times with the same frame.
     """
 
     def __init__(self, run: Callable[[Tensor], Tensor], image: Tensor, memory: TemporalMemory) -> None:
@@ -38,16 +38,16 @@ class RecordedStep:
                 memory.rewind(frame)
         torch.cuda.current_stream(image.device).wait_stream(side)
         self._graph = torch.cuda.CUDAGraph()
-        # Another thread may allocate or wait meanwhile; it is not what is recorded, so it must not end the recording.
-        # Without a stream of the image's device PyTorch would record on one of the device that is current.
+        # Other threads may allocate or synchronise meanwhile; they are not recorded, and must not end the recording.
+        # Without a stream of the image's device, PyTorch would record on the current device.
         recording = torch.cuda.graph(self._graph, stream=side, capture_error_mode="thread_local")
         with RECORDING, torch.cuda.device(image.device), recording:
             self._depth = run(self._image)
-        # Recording runs nothing on the device, so only the count on the host has advanced.
+        # Recording runs nothing on the device, so only the host's count has advanced.
         memory.frames_seen = frame
 
     def __call__(self, image: Tensor) -> Tensor:
-        """Depth of the next frame, in a tensor that the next call overwrites."""
+        """Compute depth of the next frame, in a tensor that the next call overwrites."""
         self._image.copy_(image)
         self._graph.replay()
         self._memory.frames_seen += 1

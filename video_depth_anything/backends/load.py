@@ -1,4 +1,4 @@
-"""What computes the network: PyTorch, or OpenVINO in its place. Both offer `encode`, `decode` and `step`."""
+"""Chooses the network's backend, PyTorch or OpenVINO, both with `encode`, `decode` and `step`."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .compiled import CompiledNetwork
 def load_backend(
     model: VideoDepthAnything, execution: Execution, frames: Callable[[], Iterable[Image]] | None = None
 ) -> Network:
-    """The network, computed as `execution` says; `model` itself if that is PyTorch in float32.
+    """Wrap the network for `execution`; returns `model` itself for PyTorch in float32.
 
     Args:
         model: with its weights on `execution.device` or the CPU; they must not change afterwards. If they are on the
             CPU, a GPU receives them in the required type, and never holds them in float32 and half precision at once.
-        frames: gives (H, W, 3) RGB frames similar to the video's, which int8 is calibrated on; called if no earlier run
-            has left a calibration of these weights.
+        frames: returns (H, W, 3) RGB frames similar to the video's, for int8's calibration; called if no earlier run
+            has stored a calibration of these weights.
     """
     if execution.openvino_device is None:
         if execution.autocast_dtype is not None:
@@ -36,7 +36,7 @@ def load_backend(
 
 
 def with_half_weights(model: VideoDepthAnything, dtype: torch.dtype) -> VideoDepthAnything:
-    """The same network with the weights cast that autocast would cast at every call; the others are shared.
+    """Copy the network with those weights cast that autocast would cast at every call; the others are shared.
 
     Results are those of autocast. Norms, gains, position embeddings and the end of the head stay as they are.
     """

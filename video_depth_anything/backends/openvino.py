@@ -2,7 +2,7 @@
 
 Used on CPUs, where it is faster than PyTorch, and on Intel's GPUs and NPUs. A piece is converted from the PyTorch
 network itself, so there is one definition of the model. Streaming's temporal attention stays in PyTorch, which works
-on the memory where it lies.
+on the memory in place.
 
 Shapes: N images or frames, C channels, H x W pixels.
 """
@@ -30,12 +30,12 @@ from .pieces import PieceFunction, PiecewiseNetwork
 
 logger = logging.getLogger(__name__)
 
-# Frames computed side by side where more than one is at hand. Each has half of the threads then, which wait for each
-# other less: 1 to 17 % was saved on two cores, most in small pieces.
+# Frames computed side by side, if available. Each then has half of the threads, which wait for each other less: this
+# saved 1 to 17 % on two cores, most in small pieces.
 STREAMS = 2
-# Pieces whose activations are so large that those of one frame are kept, which all threads compute.
+# Pieces with large activations, of which all threads compute one frame at a time.
 LARGE = ("refine", "finish")
-# Input sizes whose pieces are kept: the one in use and the one before, each of these five pieces.
+# Input sizes whose five pieces are kept: the current one and the one before.
 KEPT_SIZES = 2
 PIECES_OF_A_SIZE = 5
 
@@ -44,7 +44,7 @@ Shapes = tuple[tuple[int, ...], ...]
 
 
 class CompiledPiece:
-    """A piece ready to run on a device, several calls of it side by side; calls from several threads take turns."""
+    """A compiled piece, which runs several calls side by side; calls from several threads take turns."""
 
     def __init__(self, compiled: ov.CompiledModel, num_requests: int) -> None:
         self._requests = [compiled.create_infer_request() for _ in range(num_requests)]
@@ -66,7 +66,7 @@ class CompiledPiece:
         return tuple(channels_first(torch.from_numpy(x)) for x in joined)
 
     def _side_by_side(self, arrays: list[list[Array]]) -> Iterator[list[Array]]:
-        """One call for each request; yields outputs that the next call overwrites."""
+        """Run one call per request; yields outputs that the next call overwrites."""
         begun: list[ov.InferRequest] = []
         try:
             for request, inputs in zip(self._requests, arrays):
@@ -76,15 +76,15 @@ class CompiledPiece:
                 request.wait()
                 yield [tensor.data for tensor in request.output_tensors]
         finally:
-            # Should Ctrl-C strike: they read the inputs where they lie, which must not go before.
+            # After Ctrl-C too: requests read the inputs in place, so these must not be freed earlier.
             for request in begun:
                 request.wait()
 
 
 class OpenVinoNetwork(PiecewiseNetwork):
-    """The pieces of a network on the CPU, converted and compiled for the shapes that come up.
+    """The pieces of a network, converted and compiled for each shape when it first occurs.
 
-    That takes seconds at each new input size. The pieces of the latest two sizes are kept.
+    That takes seconds for each new input size. The pieces of the latest two sizes are kept.
     """
 
     def __init__(
@@ -95,9 +95,9 @@ class OpenVinoNetwork(PiecewiseNetwork):
     ) -> None:
         super().__init__(model)
         self._device = execution.openvino_device or "CPU"
-        # A static number compiles to faster code than any number. On a CPU this one was the fastest among 32 to 512 for
-        # all widths of vits or nearly so, by up to a quarter: activations stay in the cache. A GPU has to be filled.
-        # It does not depend on the map, so the motion modules are compiled once for all input sizes.
+        # A static number of pixels gives faster code than a dynamic one. On a CPU, 64 was the fastest of 32 to 512, or
+        # close, for all widths of vits, by up to a quarter: activations stay in the cache. A GPU needs more work at
+        # once. The number does not depend on the map, so motion modules are compiled once for all input sizes.
         self._pixels = 64 if self._device == "CPU" else 512
         self._precision = {None: "f32", torch.bfloat16: "bf16", torch.float16: "f16"}[execution.autocast_dtype]
         self._int8: Int8Encoder | None = None
@@ -109,7 +109,7 @@ class OpenVinoNetwork(PiecewiseNetwork):
         self._lock = Lock()
 
     def motion(self, index: int, maps: Tensor) -> Tensor:
-        """As the network's; mixed pixels are written over those that are not needed any more."""
+        """Like the network's method; mixed pixels overwrite those that are no longer needed."""
         batch, length, channels = maps.shape[:3]
         norm = self._motion_module(index).temporal_transformer.norm
         normed = norm(maps.flatten(0, 1)).permute(0, 2, 3, 1).contiguous()
@@ -122,13 +122,13 @@ class OpenVinoNetwork(PiecewiseNetwork):
         return self._pixels
 
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
-        # Only motion modules mix what is given; the others see one frame alone, and so do their calls.
+        # Only motion modules mix their inputs; the other pieces process single frames, one per call.
         count = 1 if name.startswith("mix") else len(inputs[0])
         calls = list(zip(*(x.chunk(count) for x in inputs)))
         return self._piece(name, function, calls[0], 1 if name in LARGE else min(count, STREAMS))(calls)
 
     def _piece(self, name: str, function: PieceFunction, inputs: Sequence[Tensor], num_requests: int) -> CompiledPiece:
-        # Compiled for as many requests as the first call has: a stream's frames come one by one, a window's in pairs.
+        # Compiled for as many requests as the first call needs: a stream has single frames, a window pairs.
         shapes = tuple(tuple(channels_last(x).shape) for x in inputs)
         with self._lock:
             if (name, shapes) in self._pieces:
@@ -143,14 +143,14 @@ class OpenVinoNetwork(PiecewiseNetwork):
                 else:
                     model = convert(self._model, function, shapes)
                 self._pieces[name, shapes] = self._compile(name, model, num_requests)
-                # What was used longest ago goes, but for the motion modules, which serve all sizes.
+                # Remove the least recently used piece, except motion modules, which serve all sizes.
                 sized = [key for key in self._pieces if not key[0].startswith("mix")]
                 for key in sized[: max(len(sized) - KEPT_SIZES * PIECES_OF_A_SIZE, 0)]:
                     del self._pieces[key]
             return self._pieces[name, shapes]
 
     def _compile(self, name: str, model: ov.Model, num_requests: int) -> CompiledPiece:
-        # Depth has more levels than half precision.
+        # Half precision has too few levels for depth.
         precision = "f32" if name == "finish" else self._precision
         hint = "LATENCY" if num_requests == 1 else "THROUGHPUT"
         properties: dict[str, Any] = {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": hint}

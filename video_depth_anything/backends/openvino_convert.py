@@ -1,7 +1,7 @@
-"""From a part of the PyTorch network to a model of OpenVINO, in tenths of a second, so that nothing is kept on disk.
+"""Converts parts of the PyTorch network to OpenVINO models, in tenths of a second, so no cache on disk is needed.
 
-`torch.export` analyses Python, guards and shapes, for seconds a piece. The pieces have no control flow, so one run
-over tensors without content records all that they do.
+`torch.export` analyses Python, guards and shapes, which takes seconds per piece. The pieces have no control flow, so
+one run over fake tensors records everything.
 
 Shapes: N images or frames, C channels, H x W pixels.
 """
@@ -21,11 +21,11 @@ from .pieces import PieceFunction
 
 
 class _Piece(nn.Module):
-    """A part of the network with channels innermost in all maps that go in or come out."""
+    """A part of the network with channels innermost in all input and output maps."""
 
     def __init__(self, network: nn.Module, function: PieceFunction) -> None:
         super().__init__()
-        self.network = network  # so that the recording finds the weights
+        self.network = network  # so that tracing finds the weights
         self._function = function
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
@@ -34,25 +34,25 @@ class _Piece(nn.Module):
 
 
 def channels_first(x: Tensor) -> Tensor:
-    """View of a map (N, H, W, C) as (N, C, H, W); other tensors come back unchanged."""
+    """View a map (N, H, W, C) as (N, C, H, W); other tensors are returned unchanged."""
     return x.permute(0, 3, 1, 2) if x.ndim == 4 else x
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """The opposite view."""
+    """The inverse of `channels_first`."""
     return x.permute(0, 2, 3, 1) if x.ndim == 4 else x
 
 
 def convert(network: nn.Module, function: PieceFunction, shapes: Sequence[Sequence[int]]) -> ov.Model:
-    """The model of a function of maps (N, C, H, W), for float32 inputs of static shapes, its maps as (N, H, W, C).
+    """Convert a function of maps (N, C, H, W), for float32 inputs of static shapes; the model's maps are (N, H, W, C).
 
     Its constants share the memory of `network`, which holds the weights that the function uses.
     """
-    # Nothing of the caller's mode must get into the graph: not autocast's casts, nor tensors of inference mode.
+    # The caller's mode must not affect the graph: neither autocast's casts nor inference tensors.
     with torch.inference_mode(False), torch.no_grad(), torch.autocast("cpu", enabled=False):
         record = make_fx(_Piece(network, function), tracing_mode="fake", _allow_non_fake_inputs=True)
         graph = record(*(torch.empty(tuple(shape)) for shape in shapes))
-    # `openvino.convert_model` does this too, but reports the use of it to a statistics server.
+    # `openvino.convert_model` does the same, but reports its use to a statistics server.
     frontend = FrontEndManager().load_by_framework("pytorch")
-    decoder = TorchFXPythonDecoder(graph, dynamic_shapes=False)  # must live until the end
+    decoder = TorchFXPythonDecoder(graph, dynamic_shapes=False)  # must outlive the conversion
     return frontend.convert(frontend.load(decoder))

@@ -1,12 +1,12 @@
 """The encoder in eight-bit integers, by post-training quantisation with NNCF.
 
-What a number of eight bits has to span is measured on a few frames (calibration). Spans hardly depend on the size of
-the picture, so that is done once for a checkpoint, at a small size, kept on disk, and used at all sizes.
+Value ranges are measured on a few frames (calibration). They hardly depend on the size of the picture, so this is done
+once per checkpoint, at a small size, cached on disk, and used for all sizes.
 
-Linear layers, two thirds of the work, become integers; SmoothQuant (Xiao et al., arXiv:2211.10438) evens their inputs
-out first. What loses most by it, or gains nothing, stays as it is: attention, whose probabilities are nearly all
-smaller than one step of eight bits, and the convolutions before and after the blocks, which make half of the error and
-a twentieth of the time.
+Linear layers, two thirds of the work, become integers, after SmoothQuant (Xiao et al., arXiv:2211.10438) has evened out
+their inputs. Parts that lose most, or gain nothing, stay unchanged: attention, whose probabilities are nearly all
+smaller than one 8-bit step, and the convolutions before and after the blocks, with half of the error and a twentieth of
+the time.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ logger = logging.getLogger(__name__)
 
 Size = tuple[int, int]
 
-# Height and width that frames are calibrated at: as good as full size, in a tenth of the time.
+# Height and width of calibration frames: as good as full size, in a tenth of the time.
 CALIBRATION_SIZE: Size = (140, 252)
-# Another, to see which constants belong to a size.
+# Another size, to find the constants that depend on it.
 _OTHER_SIZE: Size = (210, 392)
-# How far SmoothQuant moves outliers from inputs into weights, 0 to 1: of .5 to .85 this had the least error in depth.
+# How far SmoothQuant moves outliers from inputs to weights, 0 to 1: of .5 to .85 this had the smallest depth error.
 SMOOTHING = 0.6
 _SIZE_MARK = "constant of a size, number "
 
 
 class Int8Encoder:
-    """An encoder in eight bits, for any input size, from what `convert` makes for images (1, H, W, 3) in float.
+    """An 8-bit encoder for any input size, made from the float model that `convert` makes for images (1, H, W, 3).
 
     The weights of `network` identify it in the cache.
     """
@@ -63,7 +63,7 @@ class Int8Encoder:
         self._calibrated: ov.Model | None = None
 
     def calibrate(self, frames: Callable[[], Iterable[Image]]) -> None:
-        """Load the model that was calibrated before, or calibrate one on `frames` (H, W, 3) RGB and keep it."""
+        """Load the cached model, or calibrate one on `frames` (H, W, 3) RGB and cache it."""
         self._calibrated = self._calibrated or _load(self._file)
         if self._calibrated is not None:
             return
@@ -77,7 +77,7 @@ class Int8Encoder:
         logger.info("calibrated in %.0f s%s", time.monotonic() - start, f"; saved to {self._file}" if kept else "")
 
     def at(self, size: Size) -> ov.Model:
-        """The model in eight bits for an input size."""
+        """The 8-bit model for an input size."""
         if self._calibrated is None:
             raise RuntimeError("precision int8 needs frames to calibrate with; give them to load_backend")
         constants = _constants(_folded(self._convert(size)))
@@ -93,8 +93,8 @@ class Int8Encoder:
 
 
 def _quantise(convert: Callable[[Size], ov.Model], images: Sequence[npt.NDArray[np.float32]]) -> ov.Model:
-    """The model in eight bits at `CALIBRATION_SIZE`, which `images` (1, H, W, 3) have; what belongs to it is marked."""
-    # Importing NNCF has PyTorch look for CUDA's compiler, and say that there is none.
+    """The 8-bit model at `CALIBRATION_SIZE`, the size of `images` (1, H, W, 3); constants of that size are marked."""
+    # Importing NNCF makes PyTorch look for CUDA's compiler, and report that there is none.
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
     import nncf
     from nncf.quantization.advanced_parameters import AdvancedQuantizationParameters, AdvancedSmoothQuantParameters
@@ -104,12 +104,12 @@ def _quantise(convert: Callable[[Size], ov.Model], images: Sequence[npt.NDArray[
     for number, (node, other) in enumerate(zip(_constants(model), others, strict=True)):
         if node.data.shape != other.data.shape or not np.array_equal(node.data, other.data):
             node.set_friendly_name(f"{_SIZE_MARK}{number}")
-    logging.getLogger("nncf").setLevel(logging.ERROR)  # its own function for that silences other loggers' handlers too
+    logging.getLogger("nncf").setLevel(logging.ERROR)  # NNCF's own function would also silence other loggers
     advanced = AdvancedQuantizationParameters(
-        disable_bias_correction=True,  # nothing was gained by it
+        disable_bias_correction=True,  # it did not help
         smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTHING),
     )
-    # NNCF draws its progress on standard output, where a program may be reading depth.
+    # NNCF shows progress on standard output, which may carry depth.
     with redirect_stdout(io.StringIO()):
         return nncf.quantize(
             model,
@@ -123,7 +123,7 @@ def _quantise(convert: Callable[[Size], ov.Model], images: Sequence[npt.NDArray[
 
 
 def _folded(model: ov.Model) -> ov.Model:
-    """With transposed weights as constants: a multiplication by anything else is not computed in integers."""
+    """Replace transposed weights by constants: only products with constants are computed in integers."""
     apply_moc_transformations(model, cf=True)
     return model
 
@@ -133,7 +133,7 @@ def _constants(model: ov.Model) -> list[Any]:
 
 
 def _fingerprint(network: nn.Module) -> str:
-    """Of the weights, and of all else that the calibrated model depends on."""
+    """Hash the weights, and everything else that the calibrated model depends on."""
     versions = (__version__, torch.__version__, ov.__version__, version("nncf"))
     piece = (FrameFeatures._fields, CALIBRATION_SIZE, SMOOTHING)
     digest = hashlib.sha256(repr((versions, piece)).encode())

@@ -24,7 +24,7 @@ PieceFunction = Callable[..., Any]
 class PiecewiseNetwork(ABC):
     """Stand-in for a `VideoDepthAnything` in `infer_depth` and `DepthStream`, with the same methods.
 
-    Streaming's temporal attention stays in PyTorch, which works on the memory where it lies.
+    Streaming's temporal attention stays in PyTorch, which works on the memory in place.
     """
 
     def __init__(self, model: VideoDepthAnything) -> None:
@@ -34,26 +34,25 @@ class PiecewiseNetwork(ABC):
 
     @abstractmethod
     def _run(self, name: str, function: PieceFunction, *inputs: Tensor) -> tuple[Tensor, ...]:
-        """Compute what `function` computes; `name` and the inputs' shapes identify it."""
+        """Run `function` on this backend; `name` and the inputs' shapes identify it."""
 
     @abstractmethod
     def _pixels_at_once(self, total: int) -> int:
-        """How many pixels a motion module is given together, of a map that has `total`."""
+        """How many of a map's `total` pixels a motion module processes together."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
         return self._model.parameters()
 
     def encode(self, images: Tensor) -> FrameFeatures:
-        """As `VideoDepthAnything.encode`."""
+        """See `VideoDepthAnything.encode`."""
         return FrameFeatures(*self._run("encode", self._encoder((images.shape[-2], images.shape[-1])), images))
 
     def _encoder(self, size: tuple[int, int]) -> PieceFunction:
-        """What `encode` computes for images of that (height, width)."""
+        """The function that `encode` runs for images of that (height, width)."""
         encoder, head = self._model.pretrained, self._model.head
         grid = (size[0] // PATCH_SIZE, size[1] // PATCH_SIZE)
 
-        # A constant of the piece. (OpenVINO's bicubic resize would leave a side alone that keeps its length, whatever
-        # scale factor is asked for.)
+        # A constant of the piece. (OpenVINO's bicubic resize ignores the scale factor of a side that keeps its length.)
         position = self._position(grid)
 
         def function(images: Tensor) -> FrameFeatures:
@@ -69,11 +68,11 @@ class PiecewiseNetwork(ABC):
     def decode(
         self, window: Sequence[FrameFeatures], slots: Sequence[int], frames_at_once: int = 1
     ) -> Iterator[Tensor]:
-        """As `VideoDepthAnything.decode`; each number of frames at once that comes up is another shape to compile."""
+        """See `VideoDepthAnything.decode`; each number of frames at once is another shape to compile."""
         return decoding.decode(self, window, slots, frames_at_once)
 
     def step(self, features: FrameFeatures, memory: TemporalMemory) -> Tensor:
-        """As `VideoDepthAnything.step`."""
+        """See `VideoDepthAnything.step`."""
         return decoding.step(self, features, memory)
 
     def coarse(self, map3: Tensor, map4: Tensor) -> tuple[Tensor, Tensor]:
@@ -96,7 +95,7 @@ class PiecewiseNetwork(ABC):
         )
 
     def _mix(self, index: int, pixels: Tensor, size: int) -> Tensor:
-        """(P, T, C) to the same shape; P is filled up to `size`, so that one shape is compiled and not two."""
+        """Mix (P, T, C) to the same shape; P is padded to `size`, so that only one shape is compiled."""
         missing = size - len(pixels)
         padded = torch.cat((pixels, pixels.new_zeros(missing, *pixels.shape[1:]))) if missing else pixels
         return self._run(f"mix{index}", self._motion_module(index).temporal_transformer.mix, padded)[0][: len(pixels)]

@@ -9,12 +9,12 @@ from torch import Tensor, nn
 # Users of the original set this to switch xformers off; there is nothing to switch off here.
 XFORMERS_AVAILABLE = False
 QUERIES_AT_ONCE = 256
-# Metal ends the process at a buffer of 4 GiB, and PyTorch keeps all scores of a call in one there.
+# Metal aborts the process at buffers of 4 GiB, and PyTorch stores all scores of a call in one there.
 MAX_SCORE_BYTES_MPS = 1 << 31
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
-    """Scaled dot-product attention of (N, heads, length, width) in the way that is fastest on the device."""
+    """Scaled dot-product attention of (N, heads, length, width), by the fastest method for the device."""
     if q.device.type == "cpu" and q.dtype == torch.bfloat16 and not torch.is_grad_enabled():
         return _attend_in_blocks(q, k, v)
     if q.device.type == "mps":
@@ -23,7 +23,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, dropout: float = 0.0) -> Tensor:
 
 
 def attend_in_groups(q: Tensor, k: Tensor, v: Tensor, max_bytes: int, dropout: float = 0.0) -> Tensor:
-    """Attention of as many images, or heads of one image, at once as have scores within so many bytes of float32."""
+    """Attention in groups of images, or of one image's heads, whose float32 scores fit into a number of bytes."""
     heads = max(max_bytes // (4 * q.shape[2] * k.shape[2]), 1)
     images = max(heads // q.shape[1], 1)
     groups = []
@@ -37,17 +37,17 @@ def attend_in_groups(q: Tensor, k: Tensor, v: Tensor, max_bytes: int, dropout: f
 
 
 def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention by matrix products, some queries at a time, so that their scores stay in the cache.
+    """Attention by matrix products over blocks of queries, whose scores stay in the cache.
 
-    PyTorch's fused kernel leaves half of a CPU's bf16 rate unused: with 2,443 tokens, 6 heads and two AVX-512 cores it
-    takes 69 ms, this 47. In float32 the fused kernel is the faster one.
+    PyTorch's fused kernel reaches half of a CPU's bf16 rate: with 2,443 tokens, 6 heads and two AVX-512 cores it takes
+    69 ms, this function 47. In float32 the fused kernel is faster.
     """
     q, k, v = (q * q.shape[-1] ** -0.5).contiguous(), k.contiguous().transpose(-1, -2), v.contiguous()
-    # Heads side by side within a token, as the projection that follows reads them.
+    # Heads are adjacent within a token, as the next projection reads them.
     out = torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
     length = q.shape[2]
     count = min(QUERIES_AT_ONCE, length)
-    # Allocated once: freed and allocated at each block, memory of this size costs as much as the products.
+    # Allocated once: allocating this much memory for each block would cost as much as the products.
     scores, weights = q.new_empty(2, *q.shape[:2], count, length)
     for start in range(0, length, count):
         first = min(start, length - count)  # the last block overlaps the one before

@@ -1,1 +1,1 @@
-"""The network as files that other runtimes read."""
+"""Export of the network to other runtimes."""

@@ -1,4 +1,4 @@
-"""Exported files: ONNX by PyTorch's exporter, and OpenVINO's format from that."""
+"""Exports ONNX files with PyTorch's exporter, and converts them to OpenVINO's format."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .modules import StepModule, WindowModule
 OPSET = 18
 IR_VERSION = 9
 ENDINGS = {"onnx": ".onnx", "openvino": ".xml"}
-# A protocol buffer holds 2 GiB at most; larger weights lie in a file beside the graph.
+# Protocol buffers are limited to 2 GiB; larger weights are stored in a separate file.
 MAX_WEIGHTS_INSIDE = 3 << 29
 
 
@@ -34,22 +34,22 @@ def export_window(
 ) -> None:
     """Write the network for windows: `frames` (1, T, 3, H, W) float32 to `depth` (1, T, H, W) float32.
 
-    T up to 32, H and W multiples of 14 from 28 on. An ONNX file leaves them open until it runs. An OpenVINO file is set
-    to 32 frames of one size, and can be reshaped to others before it is compiled: OpenVINO 2026.4 computes right depth
-    for fixed shapes, and was seen to compute wrong depth for open ones.
+    T is up to 32, H and W are multiples of 14 from 28 on. They are dynamic in an ONNX file. An OpenVINO file is fixed
+    to 32 frames of one size, and can be reshaped before it is compiled: OpenVINO 2026.4 computed wrong depth with
+    dynamic shapes.
 
     Args:
         model: with its weights, on the CPU.
         path: of the file, .onnx or .xml for OpenVINO; large models, and OpenVINO's, add one beside it.
-        half: compute in float16, but for what the network always computes in float32.
-        size: (height, width) that an OpenVINO file is set to, multiples of 14.
+        half: compute in float16, except for the parts that are always float32.
+        size: (height, width) of an OpenVINO file, multiples of 14.
 
     Raises:
         UsageError: if a package that exporting needs is missing.
     """
     lengths = {1: Dim("frames_of_window", min=1, max=INFER_LEN)}
     sides = {3: PATCH_SIZE * Dim("patches_high", min=2), 4: PATCH_SIZE * Dim("patches_wide", min=2)}
-    # No two sides alike, lest the exporter takes them for the same.
+    # All sides differ, so that the exporter does not treat two as equal.
     example = (torch.zeros(1, 3, 3, 4 * PATCH_SIZE, 5 * PATCH_SIZE),)
     window = WindowModule(_prepared(model, half))
     _export(window, example, ["frames"], ["depth"], path, half, lengths | sides, (1, INFER_LEN, 3, *size))
@@ -58,14 +58,14 @@ def export_window(
 def export_step(model: VideoDepthAnything, size: tuple[int, int], path: Path, half: bool = False) -> None:
     """Write streaming's step for one input size (height, width); `StepModule` describes inputs and outputs.
 
-    Names: `image`, `frame`, `keys_0`, `values_0` to `keys_7`, `values_7`; `depth`, `new_keys_0` and so on. The other
-    arguments, and what is raised, are those of `export_window`; with `half` the state is float16.
+    Names: `image`, `frame`, `keys_0`, `values_0` to `keys_7`, `values_7`; `depth`, `new_keys_0` and so on. Other
+    arguments and errors are those of `export_window`; with `half` the state is float16.
     """
     step = StepModule(_prepared(model, half), size)
     shapes = step.state_shapes()
     state = [torch.zeros(shape, dtype=torch.float16 if half else torch.float32) for shape in shapes]
     names = [f"{kind}_{index}" for index in range(len(shapes) // 2) for kind in ("keys", "values")]
-    # Numbers 0 and 1 might be taken for constants.
+    # The exporter might treat 0 and 1 as constants.
     example = (torch.zeros(1, 3, *size), torch.tensor(2), *state)
     _export(step, example, ["image", "frame", *names], ["depth", *(f"new_{x}" for x in names)], path, half)
 
@@ -76,7 +76,7 @@ def _prepared(model: VideoDepthAnything, half: bool) -> VideoDepthAnything:
     model = with_half_weights(model, torch.float16)
     for module in model.modules():
         if isinstance(module, (nn.LayerNorm, nn.GroupNorm)):
-            # PyTorch normalises float16 with float32 gains; ONNX wants one type.
+            # PyTorch normalises float16 with float32 gains; ONNX requires one type.
             module.register_forward_pre_hook(lambda _, inputs: (inputs[0].float(),))
     return model
 
@@ -106,11 +106,11 @@ def _export(
             verbose=False,
         )
     assert program is not None
-    # No operation needs the newer format, which ONNX Runtime reads from 1.18 on only.
+    # No operation needs the newer format, which requires ONNX Runtime 1.18.
     program.model.ir_version = IR_VERSION
     path.parent.mkdir(parents=True, exist_ok=True)
     weights = sum(x.nbytes for x in module.state_dict().values())
-    # All files appear together, and only when they are whole.
+    # All files appear together, when they are complete.
     with tempfile.TemporaryDirectory(prefix=".partial_", dir=path.parent) as folder:
         whole = Path(folder) / path.with_suffix(".onnx").name
         program.save(whole, external_data=weights > MAX_WEIGHTS_INSIDE)
@@ -122,7 +122,7 @@ def _export(
 
 
 def _to_openvino(source: Path, name: str, half: bool, fixed: Sequence[int] | None) -> Path:
-    """Convert an ONNX file, in a folder of its own beside it; with `fixed`, set its only input to that shape."""
+    """Convert an ONNX file, into a folder beside it; `fixed` is the shape of its only input."""
     import openvino
 
     model = openvino_core().read_model(source)
@@ -147,7 +147,7 @@ def _check_packages(path: Path) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's own log, which is for its developers, shows nothing but errors."""
+    """Limit the exporter's log, which is meant for its developers, to errors."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

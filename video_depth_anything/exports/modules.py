@@ -1,4 +1,4 @@
-"""The network in the two forms that are exported: a window of frames, and a stream's step with its state in the open.
+"""The two exported forms of the network: a window of frames, and a stream's step with explicit state.
 
 Shapes: T frames, C channels, H x W pixels of the network's input, h x w pixels of a map, P = h * w.
 """
@@ -30,21 +30,21 @@ from ..temporal_memory import (
 from ..video_depth import VideoDepthAnything
 from ..windows import INFER_LEN
 
-# Of the bicubic kernel (Keys, 1981) that PyTorch resizes with.
+# Parameter of PyTorch's bicubic kernel (Keys, 1981).
 CUBIC = -0.75
 
 
 def resize_matrix(length: int, offset: Tensor) -> Tensor:
-    """Bicubic resampling of the stored grid's side to `length` points, as a matrix (length, POSITION_GRID).
+    """Bicubic resampling of one side of the stored grid to `length` points, as a matrix (length, POSITION_GRID).
 
-    What `DinoVisionTransformer.position_embedding` does with `F.interpolate`, in operations that every runtime has for
-    a length that is known only when it runs. The scale factor's numerator is `length` plus the scalar `offset`.
+    Does what `F.interpolate` does in `DinoVisionTransformer.position_embedding`, with operations that all runtimes
+    support for a dynamic length. The scale factor's numerator is `length` plus the scalar `offset`.
     """
     step = POSITION_GRID / (length + offset)
     position = (torch.arange(length, dtype=torch.float32) + 0.5) * step - 0.5
     first = torch.floor(position)
     taps = torch.arange(-1, 3)
-    # All taps as one table: OpenVINO 2026.4 computes the same polynomials of a plain vector wrongly.
+    # All taps in one table: OpenVINO 2026.4 evaluates the same polynomials on a vector wrongly.
     distance = ((position - first)[:, None] - taps).abs()
     near = ((CUBIC + 2) * distance - (CUBIC + 3)) * distance * distance + 1
     far = ((CUBIC * distance - 5 * CUBIC) * distance + 8 * CUBIC) * distance - 4 * CUBIC
@@ -54,7 +54,7 @@ def resize_matrix(length: int, offset: Tensor) -> Tensor:
 
 
 class WindowModule(nn.Module):
-    """frames (1, T, 3, H, W) to depth (1, T, H, W) float32, for any T <= 32 and any H, W that are multiples of 14."""
+    """Turns frames (1, T, 3, H, W) into depth (1, T, H, W) float32; T <= 32, H and W are multiples of 14."""
 
     def __init__(self, model: VideoDepthAnything) -> None:
         super().__init__()
@@ -74,7 +74,7 @@ class WindowModule(nn.Module):
         return head.finish(head.refine(path, map2, map1)).view(1, length, h * PATCH_SIZE, w * PATCH_SIZE)
 
     def _mix(self, index: int, maps: Tensor) -> Tensor:
-        """Motion module `index` on (T, C, h, w), all pixels together: a graph cannot loop over parts of them."""
+        """Apply motion module `index` to (T, C, h, w), all pixels together: a graph cannot loop over parts."""
         transformer: Any = self.model.head.motion_modules[index].temporal_transformer
         height, width = maps.shape[-2:]
         pixels = transformer.norm(maps).permute(0, 2, 3, 1).flatten(1, 2).transpose(0, 1)  # (P, T, C)
@@ -82,10 +82,10 @@ class WindowModule(nn.Module):
         return maps + mixed.permute(0, 3, 1, 2)
 
     def positions(self, h: int, w: int) -> Tensor:
-        """As `DinoVisionTransformer.position_embedding`, in operations that can be exported for any h and w."""
+        """Like `DinoVisionTransformer.position_embedding`, with operations that can be exported for any h and w."""
         stored = self.model.pretrained.pos_embed
         grid = stored[0, 1:].unflatten(0, (POSITION_GRID, POSITION_GRID))
-        # The grid that is stored is taken as it is: with no offset the matrices are the identity.
+        # The stored grid is used unchanged: without the offset, the matrices are the identity.
         both = torch.tensor([h, w]) == POSITION_GRID
         offset = torch.where(both.all(), 0.0, POSITION_SCALE_OFFSET)
         rows, columns = resize_matrix(h, offset), resize_matrix(w, offset)
@@ -95,12 +95,12 @@ class WindowModule(nn.Module):
 
 
 class StepModule(nn.Module):
-    """Depth of a video's next frame, and what must be kept of it; the state is the caller's.
+    """Computes depth of a video's next frame; the caller holds the state.
 
     Inputs: image (1, 3, H, W); frame () int64, its number in the video, from 0; then for each of the eight attentions
-    keys and values (43, P, C): what was kept of frame 0 at 42, of each later frame n at n % 42, zeros elsewhere.
-    Outputs: depth (1, H, W) float32; then, in the same order, keys and values (P, C) of this frame, which are to be
-    written there before the next one.
+    keys and values (43, P, C): frame 0's at 42, those of a later frame n at n % 42, zeros elsewhere. Outputs: depth
+    (1, H, W) float32; then, in the same order, keys and values (P, C) of this frame, which the caller must store there
+    before the next frame.
     """
 
     position: Tensor
@@ -112,7 +112,7 @@ class StepModule(nn.Module):
         self.register_buffer("position", model.pretrained.position_embedding(*self.grid), persistent=False)
 
     def state_shapes(self) -> list[tuple[int, int, int]]:
-        """(43, P, C) of all that is kept."""
+        """Shapes (43, P, C) of the state."""
         h, w = self.grid
         config = self.model.config
         coarse = ((h * w, config.out_channels[2]), (-(-h // 2) * -(-w // 2), config.out_channels[3]))
@@ -128,7 +128,7 @@ class StepModule(nn.Module):
 
 
 class OpenMemory(TemporalMemory):
-    """A memory whose entries are tensors given and taken: nothing is written in place."""
+    """A memory with tensors as inputs and outputs; nothing is written in place."""
 
     def __init__(self, head: DPTHeadTemporal, frame: Tensor, state: Sequence[Tensor]) -> None:
         super().__init__()
@@ -144,10 +144,10 @@ class OpenMemory(TemporalMemory):
         return [*self._of_attention[NUM_ATTENTIONS * index : NUM_ATTENTIONS * (index + 1)]]
 
     def next_entries(self, device: torch.device) -> ContextEntries:
-        return range(INFER_LEN)  # the position slots; which entries stand in them is for the memories to know
+        return range(INFER_LEN)  # the position slots; the memories map them to entries
 
     def kept(self) -> list[Tensor]:
-        """Keys and values (P, C) of the new frame, attention by attention."""
+        """Keys and values (P, C) of the new frame for each attention."""
         return [x for memory in self._of_attention for x in memory.written]
 
 
@@ -168,10 +168,10 @@ class OpenAttentionMemory(AttentionMemory):
     def attend(self, query: Tensor, entries: ContextEntries) -> Tensor:
         back = torch.tensor([OLDEST, *range(LATEST, 0, -1)])
         past = self._frame - back
-        # What would lie before frame 0 is frame 0.
+        # Frames before frame 0 are replaced by frame 0.
         past = F.pad(torch.where(past > 0, past % RING, ANCHOR), (1, 0), value=ANCHOR)
         alone = self._frame == 0
-        # Frame 0 stands in slot 0, by itself.
+        # Frame 0 is alone in slot 0.
         table = self._attention.pos_encoder.pe[0].to(query.dtype)
         slots = torch.cat((table[:-1], torch.where(alone, table[0], table[-1]).unsqueeze(0)))
         key, value = self.written

@@ -1,1 +1,1 @@
-"""Attention along time, for every pixel of a feature map on its own."""
+"""Temporal attention, separately for every pixel of a feature map."""

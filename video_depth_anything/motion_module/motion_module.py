@@ -1,4 +1,4 @@
-"""Motion modules: self-attention along time, for every pixel of a feature map on its own.
+"""Motion modules: temporal self-attention, separately for every pixel of a feature map.
 
 Names of modules and parameters are fixed by the public checkpoints (`head.motion_modules.*`).
 Shapes: B clips, T frames, C channels, h x w pixels of the map, P pixels of all clips.
@@ -24,12 +24,12 @@ from ..temporal_memory import (
 )
 from .attention import CrossAttention, FeedForward
 
-# Length of the position tables, hence the most frames one window can hold.
+# Length of the position tables, and so the maximum number of frames in a window.
 MAX_FRAMES = 32
 NUM_GROUPS = 32
-# Pixels are independent of each other, so any number can go through the block at once. The widest activation is kept
-# below this many elements: 64 MiB in float32 fills any GPU, and keeps a 518-high window of vitl out of the gigabytes.
-# A CPU wants them near its cache: a window of vits at 280 then takes the modules 0.87 s and not 1.16, in float32.
+# Pixels are independent, so any number can be processed at once. This limits the elements of the widest activation:
+# 64 MiB in float32 fill any GPU, and keep a window of vitl at 518 below gigabytes. On a CPU they should fit the cache:
+# the modules then take 0.87 s instead of 1.16 for a window of vits at 280 in float32.
 MAX_CHUNK_ELEMENTS = 1 << 24
 MAX_CHUNK_ELEMENTS_CPU = 1 << 22
 # Arguments of the original's module, and the values that the published networks have.
@@ -44,14 +44,14 @@ PUBLISHED = {
 
 
 class Past(NamedTuple):
-    """What a stream remembers: a memory of each attention, and which entries take part, the new frame's own last."""
+    """A stream's memory: one for each attention, and the entries to attend to, the new frame's own last."""
 
     memories: Sequence[AttentionMemory]
     entries: ContextEntries
 
 
 class PositionalEncoding(nn.Module):
-    """Adds a sinusoidal position to each frame of (P, T, C); the table is a buffer that the checkpoints carry.
+    """Adds a sinusoidal position to each frame of (P, T, C); the table is a buffer in the checkpoints.
 
     Source: Vaswani et al., arXiv:1706.03762, section 3.5; even channels sine, odd ones cosine.
     """
@@ -61,7 +61,7 @@ class PositionalEncoding(nn.Module):
     def __init__(self, d_model: int, dropout: float = 0.0, max_len: int = MAX_FRAMES) -> None:
         super().__init__()
         self.dropout = nn.Dropout(dropout)
-        # On the CPU first: on the meta device PyTorch would import its compiler, seconds at each start.
+        # Computed on the CPU: on the meta device PyTorch would import its compiler, which takes seconds.
         position = torch.arange(max_len, dtype=torch.float32, device="cpu").unsqueeze(1)
         even = torch.arange(0, d_model, 2, dtype=torch.float32, device="cpu")
         angle = position * torch.exp(even * (-math.log(10000.0) / d_model))
@@ -85,7 +85,7 @@ class TemporalAttention(CrossAttention):
         return super().forward(self.pos_encoder(x))
 
     def step(self, x: Tensor, memory: AttentionMemory, entries: ContextEntries) -> Tensor:
-        """One new frame (P, C): written into the last of the entries, it attends to all of them."""
+        """Process one new frame (P, C): it is written to the last of the entries, and attends to all of them."""
         table = self.pos_encoder.pe[0].to(x.dtype)
         if memory.tables is None or len(entries) == 1:
             key_table, value_table = (by_heads(project(table).float()) for project in (self.to_k, self.to_v))
@@ -111,14 +111,14 @@ class TemporalBlock(nn.Module):
         return x + self.ff(self.ff_norm(x))
 
     def step(self, x: Tensor, past: Past) -> Tensor:
-        """The same for one new frame, (P, C) to (P, C)."""
+        """Process one new frame, (P, C) to (P, C)."""
         for attention, norm, memory in zip(self.attention_blocks, self.norms, past.memories):
             x = x + cast(TemporalAttention, attention).step(norm(x), memory, past.entries)
         return x + self.ff(self.ff_norm(x))
 
 
 class TemporalTransformer(nn.Module):
-    """Norm over each frame's map, then the temporal block on each pixel, projected back and added."""
+    """Normalises each frame's map, applies the temporal block to each pixel, projects back and adds the input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class TemporalTransformer(nn.Module):
         self.proj_out = nn.Linear(channels, channels)
 
     def forward(self, x: Tensor, states: list[Tensor] | None = None) -> Tensor:
-        """(B, T, C, h, w) to the same shape; `states` takes keys and values (P, T, 2C) of each attention."""
+        """Mix (B, T, C, h, w) to the same shape; keys and values (P, T, 2C) of each attention are added to `states`."""
         frames, channels = x.shape[1:3]
         widest = frames * 8 * channels  # elements per pixel in the GEGLU's projection
         limit = MAX_CHUNK_ELEMENTS_CPU if x.device.type == "cpu" else MAX_CHUNK_ELEMENTS
@@ -146,7 +146,7 @@ class TemporalTransformer(nn.Module):
         return mixed
 
     def mix_chunks(self, x: Tensor, mix: Callable[[Tensor], Tensor], pixels_at_once: int) -> Tensor:
-        """All but `mix` itself, which another backend may compute, for (B, T, C, h, w)."""
+        """Do everything but `mix`, which another backend may compute, for (B, T, C, h, w)."""
         batch, frames, channels, height, width = x.shape
         pixels = self.norm(x.flatten(0, 1)).permute(0, 2, 3, 1).reshape(batch, frames, -1, channels)
         pixels = pixels.transpose(1, 2).flatten(0, 1)  # (P, T, C)
@@ -155,11 +155,11 @@ class TemporalTransformer(nn.Module):
         return x + mixed.permute(0, 1, 4, 2, 3)
 
     def mix(self, pixels: Tensor, states: list[Tensor] | None = None) -> Tensor:
-        """The transformer without its norm and residual: (P, T, C) to the same shape, each pixel on its own."""
+        """Apply the transformer without norm and residual to (P, T, C), separately for each pixel."""
         return self.proj_out(self.transformer_blocks[0](self.proj_in(pixels), states))
 
     def step(self, x: Tensor, past: Past) -> Tensor:
-        """One new frame, (B, C, h, w) to the same shape. It is small beside its memory, so it needs no chunks."""
+        """Process one new frame, (B, C, h, w) to the same shape. It is small beside its memory, so it is not split."""
         batch, channels, height, width = x.shape
         pixels = self.proj_in(self.norm(x).permute(0, 2, 3, 1).reshape(-1, channels))  # (P, C)
         pixels = cast(TemporalBlock, self.transformer_blocks[0]).step(pixels, past)
@@ -197,12 +197,12 @@ class TemporalModule(nn.Module):
             input_tensor: (B, C, T, h, w), T <= 32; T = 1 if there are cached states.
             encoder_hidden_states: None; there is nothing else to attend to.
             attention_mask: None.
-            cached_hidden_state_list: what a stream remembers; or states (P, n, 2C) of each attention, n <= 31.
+            cached_hidden_state_list: a stream's memory; or states (P, n, 2C) of each attention, n <= 31.
             keep_states: whether a window's states are returned.
 
         Returns:
             (B, C, T, h, w), and the frames' states (P, T, 2C): keys and values without positions, of each attention.
-            None are returned where a stream remembers them.
+            No states are returned with a stream's memory.
 
         Raises:
             ValueError: if there are more than 32 frames, or several after cached states.

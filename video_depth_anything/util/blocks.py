@@ -11,7 +11,7 @@ from ..config import check_published
 
 
 def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear resize of (N, C, H, W) with aligned corners; the same size comes back untouched."""
+    """Bilinear resize of (N, C, H, W) with aligned corners; a map of that size is returned unchanged."""
     if x.shape[-2:] == size:
         return x
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
@@ -49,7 +49,7 @@ class FeatureFusionBlock(nn.Module):
         check_published(given, {"deconv": False, "bn": False, "expand": False, "align_corners": True})
         self.size = size
         self.out_conv = nn.Conv2d(features, features, 1)
-        # Unused in the coarsest block, which has no skip; the checkpoints carry it all the same.
+        # Unused in the coarsest block, which has no skip, but present in the checkpoints.
         self.resConfUnit1 = ResidualConvUnit(features, activation)
         self.resConfUnit2 = ResidualConvUnit(features, activation)
 
@@ -74,7 +74,7 @@ class Scratch(nn.Module):
             setattr(self, f"layer{level}_rn", nn.Conv2d(channels, out_shape, 3, padding=1, bias=False))
 
     def narrow(self, level: int, x: Tensor) -> Tensor:
-        """Map of `level` (1 finest .. 4 coarsest) to the common width."""
+        """Project the map of `level` (1 finest .. 4 coarsest) to the common width."""
         return getattr(self, f"layer{level}_rn")(x)
 
     def fusion(self, level: int) -> FeatureFusionBlock:
