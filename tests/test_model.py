@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from recipes import assert_close, assert_not_degenerate, golden_arrays, golden_json
+from recipes import assert_close, assert_not_degenerate, golden_arrays, golden_json, synthetic_frames
 from torch import nn
 
+from video_depth_anything import DepthStream, choose_execution, load_backend
 from video_depth_anything.config import ENCODERS, MODEL_CONFIGS
 from video_depth_anything.dinov2_layers.attention import attend
 from video_depth_anything.motion_module.motion_module import PositionalEncoding
+from video_depth_anything.util.blocks import StridedConv2d
 from video_depth_anything.video_depth import VideoDepthAnything
 
 
@@ -128,6 +130,31 @@ def test_half_precision_keeps_the_end_in_float32(golden_model: VideoDepthAnythin
     assert 0 < error < (0.03 if dtype == torch.bfloat16 else 0.005)
     # A result that had passed through half precision would repeat few values.
     assert depth.unique().numel() > 0.9 * depth[depth > 0].numel()
+
+
+@pytest.mark.parametrize(("height", "width"), [(5, 1), (7, 2), (4, 3)])
+@pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 2, 1), (14, 14, 0)])
+def test_strided_convolutions_of_narrow_maps(height: int, width: int, kernel: int, stride: int, padding: int) -> None:
+    """With AMX, oneDNN's own are wrong in bfloat16 where the output is one pixel wide."""
+    conv = StridedConv2d(64, 64, kernel, stride, padding)
+    size = (height * stride, width * stride) if kernel == stride else (height, width)
+    images = torch.randn(2, 64, *size, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        exact = torch.nn.functional.conv2d(images, conv.weight, conv.bias, stride, padding)
+        assert (conv(images) - exact).norm() <= 1e-5 * exact.norm()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert (conv(images).float() - exact).norm() <= 0.01 * exact.norm()
+
+
+@pytest.mark.parametrize("backend", ["torch", "openvino"])
+def test_a_tall_frame_of_the_smallest_size(golden_model: VideoDepthAnything, backend: str) -> None:
+    pytest.importorskip(backend)
+    frame = synthetic_frames(1, 96, 48, seed=0)[0]
+    depths = []
+    for precision in ("bf16", "fp32"):
+        execution = choose_execution("cpu", precision, backend)
+        depths.append(DepthStream(load_backend(golden_model, execution), 28, execution).step(frame))
+    assert np.linalg.norm(depths[0] - depths[1]) <= 0.08 * np.linalg.norm(depths[1])
 
 
 @pytest.mark.parametrize("length", [1, 37, 256, 257, 600])

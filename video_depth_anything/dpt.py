@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .config import PATCH_SIZE, check_published
 from .frame_features import FrameFeatures
 from .temporal_memory import float32_region
-from .util.blocks import FeatureFusionBlock, Scratch, resize
+from .util.blocks import FeatureFusionBlock, Scratch, StridedConv2d, resize
 
 
 class DPTHead(nn.Module):
@@ -45,7 +45,7 @@ class DPTHead(nn.Module):
                 nn.ConvTranspose2d(channels[0], channels[0], kernel_size=4, stride=4),
                 nn.ConvTranspose2d(channels[1], channels[1], kernel_size=2, stride=2),
                 nn.Identity(),
-                nn.Conv2d(channels[3], channels[3], kernel_size=3, stride=2, padding=1),
+                StridedConv2d(channels[3], channels[3], kernel_size=3, stride=2, padding=1),
             ]
         )
         self.scratch = Scratch(channels, features)

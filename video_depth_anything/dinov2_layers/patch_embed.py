@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from ..util.blocks import StridedConv2d
+
 
 class PatchEmbed(nn.Module):
     """Image (N, in_chans, H, W) to patch tokens (N, h * w, embed_dim)."""
@@ -14,7 +16,7 @@ class PatchEmbed(nn.Module):
         self.patches_resolution = (img_size // patch_size, img_size // patch_size)
         self.num_patches = self.patches_resolution[0] * self.patches_resolution[1]
         self.in_chans, self.embed_dim = in_chans, embed_dim
-        self.proj = nn.Conv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
+        self.proj = StridedConv2d(in_chans, embed_dim, kernel_size=patch_size, stride=patch_size)
 
     def forward(self, images: Tensor) -> Tensor:
         height, width = (int(side) for side in images.shape[-2:])

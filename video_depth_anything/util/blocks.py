@@ -17,6 +17,20 @@ def resize(x: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(x, size=size, mode="bilinear", align_corners=True)
 
 
+class StridedConv2d(nn.Conv2d):
+    """`nn.Conv2d` with one stride for both sides, also correct in bfloat16 on CPUs with AMX.
+
+    There, oneDNN 3.12 (PyTorch 2.14, OpenVINO 2026.4) computes outputs one pixel wide wrongly, so these get a second
+    column, which is dropped.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        width, stride = x.shape[-1], self.stride[0]
+        if isinstance(width, int) and width <= stride:  # an exported graph's width is a symbol, and computed in float32
+            return super().forward(F.pad(x, (0, stride)))[..., :1]
+        return super().forward(x)
+
+
 class ResidualConvUnit(nn.Module):
     """x + conv2(relu(conv1(relu(x))))."""
 
