@@ -142,6 +142,16 @@ def circle(height: int, width: int, radius: int) -> Clip:
     return Clip(images, np.where(on, 4, 8)[None].astype(np.float32), focal, None)
 
 
+def test_recordings_without_depth_are_refused_before_the_first_step(rgbd_folder: Path) -> None:
+    for path in (rgbd_folder / "depth").iterdir():
+        cv2.imwrite(str(path), np.zeros_like(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
+    folder = open_rgbd_folder(rgbd_folder)
+    with pytest.raises(InputError, match="recording: its depth maps are 0 everywhere"):
+        RgbdSource([folder], 2, (28, 42), Augmentation())
+    with pytest.raises(InputError, match="recording: no known depth up to 10 m"):
+        fixed_recording(folder, 2, 28, consecutive=True, metric=False)
+
+
 @pytest.mark.parametrize("frame", [(360, 640), (640, 360), (300, 300)])
 @pytest.mark.parametrize("size", [(126, 168), (126, 224), (168, 126)])
 @pytest.mark.parametrize("crop", [1.0, 0.8])

@@ -81,7 +81,7 @@ class RgbdSource:
         metric: whether targets are metres.
 
     Raises:
-        InputError: if a recording has fewer frames.
+        InputError: if a recording has fewer frames, or no known depth in any of eight frames.
     """
 
     def __init__(
@@ -99,6 +99,9 @@ class RgbdSource:
         for folder in folders:
             if len(folder) < frames:
                 raise InputError(f"{folder.path}: {len(folder)} frames, fewer than the {frames} of a clip")
+            some = np.linspace(0, len(folder) - 1, min(len(folder), 8)).astype(int)
+            if not any(folder.depth(i).any() for i in some):
+                raise InputError(f"{folder.path}: its depth maps are 0 everywhere, which means unknown")
         self._windows = [(folder, first) for folder in folders for first in range(len(folder) - frames + 1)]
 
     def __len__(self) -> int:

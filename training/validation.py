@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from benchmark.eval.metrics import FLOOR, evaluate_sequence
+from benchmark.eval.metrics import FLOOR, evaluate_sequence, valid_mask
 from benchmark.rgbd import RgbdFolder
 from training.augment import resize_clip
 from training.clips import Clip
 from training.sources import read_frames, sample_of_clip
-from training.trainer import Trainer
+from training.trainer import DivergedError, Trainer
+from video_depth_anything.errors import InputError
 from video_depth_anything.transform import network_size
 
 MAX_DEPTH_RGBD = 10.0
@@ -46,13 +47,18 @@ def fixed_recording(folder: RgbdFolder, count: int, input_size: int, consecutive
     """`count` frames of a recording in the size that inference gives them, evenly spaced or one after the other.
 
     Raises:
-        InputError: if files cannot be read.
+        InputError: if files cannot be read, or hold no depth to compare with.
     """
     count = min(count, len(folder))
     indices = range(count) if consecutive else np.linspace(0, len(folder) - 1, count).astype(int).tolist()
     clip = read_frames(folder, indices)
     size = network_size(clip.images.shape[1], clip.images.shape[2], input_size)
-    return fixed_clip(folder.path.name, resize_clip(clip, size), MAX_DEPTH_RGBD, metric)
+    fixed = fixed_clip(folder.path.name, resize_clip(clip, size), MAX_DEPTH_RGBD, metric)
+    if not valid_mask(fixed.depth, MAX_DEPTH_RGBD).any():
+        raise InputError(
+            f"{folder.path}: no known depth up to {MAX_DEPTH_RGBD:g} m to validate on; choose others with --val_rgbd"
+        )
+    return fixed
 
 
 def fixed_clip(source: str, clip: Clip, max_depth: float, metric: bool = False) -> FixedClip:
@@ -65,10 +71,18 @@ def fixed_clip(source: str, clip: Clip, max_depth: float, metric: bool = False) 
 
 
 def validate(trainer: Trainer, clips: Sequence[FixedClip]) -> dict[str, float]:
-    """`<source>/delta1` and `<source>/abs_rel` of the averaged weights, means over a source's clips."""
+    """`<source>/delta1` and `<source>/abs_rel` of the averaged weights, means over a source's clips.
+
+    Raises:
+        DivergedError: if the depth is not finite.
+    """
     rows: dict[str, list[float]] = {}
     for clip in clips:
         predicted = trainer.predict((clip.images.unsqueeze(0),), list(range(len(clip.images))))[0].numpy()
+        if not np.isfinite(predicted).all():
+            raise DivergedError(
+                f"step {trainer.step}: depth of {clip.source} is not finite; try --precision fp32, or a lower --lr"
+            )
         if clip.metric:
             metrics, _ = evaluate_sequence(1 / np.maximum(predicted, FLOOR), clip.depth, clip.max_depth, "none")
         else:
