@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ def test_mistakes(model: vda.VideoDepthAnything, tmp_path: Path) -> None:
         vda.infer(tmp_path / "none.mp4", model=model)
     with pytest.raises(ValueError, match="frame 1 is 14x28"):
         vda.infer([np.zeros((28, 28, 3), np.uint8), np.zeros((28, 14, 3), np.uint8)], model=model, input_size=28)
+    with pytest.raises(ValueError, match="frame 0 has NaN or infinite pixels"):
+        vda.infer([np.full((28, 28, 3), np.nan)], model=model, input_size=28)
+    with pytest.raises(vda.UserError, match=r"^fps: '10+' is not a number or fraction above zero"):
+        vda.infer(np.zeros((1, 28, 28, 3), np.uint8), model=model, fps=Fraction(10**400))
+
+
+def test_frames_per_second_may_be_a_fraction(model: vda.VideoDepthAnything) -> None:
+    images = np.zeros((2, 28, 28, 3), np.uint8)
+    found = [vda.infer(images, model=model, input_size=28, fps=rate) for rate in (Fraction(24000, 1001), 23.976)]
+    assert [one.fps for one in found] == [24000 / 1001] * 2
 
 
 def test_frames_in_memory_are_selected_like_a_file_s(model: vda.VideoDepthAnything) -> None:

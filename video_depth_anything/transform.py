@@ -85,6 +85,8 @@ def as_frame(frame: npt.ArrayLike, index: int, size: tuple[int, int] | None) -> 
         raise ValueError(f"frame {index} is {width}x{height}, but the video began with {size[1]}x{size[0]}")
     if array.dtype == np.uint8:
         return array
+    if not np.isfinite(array).all():
+        raise ValueError(f"frame {index} has NaN or infinite pixels")
     if size is None and not 1 < array.max(initial=0) <= 255 and array.any():
         logger.warning("the first frame's largest value is %g; frames are expected to range from 0 to 255", array.max())
     return array.astype(np.float32, copy=False)

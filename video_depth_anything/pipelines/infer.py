@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence, Sized
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, Generic, TypeVar, overload
 
@@ -70,7 +71,7 @@ def infer(
     model: LoadedNetwork | VideoDepthAnything | None = None,
     save: tuple[()] = (),
     name: str = "frames",
-    fps: float = 24.0,
+    fps: float | Fraction = 24.0,
     on_progress: Callable[[int, int | None], None] | None = None,
     stop: Stop | None = None,
     **options: Any,
@@ -84,7 +85,7 @@ def infer(
     model: LoadedNetwork | VideoDepthAnything | None = None,
     save: str | Sequence[str],
     name: str = "frames",
-    fps: float = 24.0,
+    fps: float | Fraction = 24.0,
     on_progress: Callable[[int, int | None], None] | None = None,
     stop: Stop | None = None,
     **options: Any,
@@ -97,7 +98,7 @@ def infer(
     model: LoadedNetwork | VideoDepthAnything | None = None,
     save: str | Sequence[str] = (),
     name: str = "frames",
-    fps: float = 24.0,
+    fps: float | Fraction = 24.0,
     on_progress: Callable[[int, int | None], None] | None = None,
     stop: Stop | None = None,
     **options: Any,
@@ -182,7 +183,7 @@ def _chosen(given: dict[str, Any]) -> RunOptions:
         try:
             values[known[name].name] = known[name].checked(value)
         except ValueError as error:
-            raise UsageError(f"{name}: {error}") from error
+            raise UsageError(f"{'fps' if name == 'image_fps' else name}: {error}") from error
     return made(RunOptions, values)
 
 

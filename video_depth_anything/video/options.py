@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Literal, get_args
@@ -13,6 +14,7 @@ from .timing import parse_target_fps
 Colorspace = Literal["auto", "linear", "srgb", "rec709", "log"]
 COLORSPACES: tuple[Colorspace, ...] = get_args(Colorspace)
 MAX_PIXELS = 7680 * 4320  # 8K
+MAX_FPS = 100_000
 TIMEOUT = 30.0
 
 
@@ -22,6 +24,14 @@ def frame_rate(text: str) -> Fraction | None:
         return parse_target_fps(text)
     except ValueError as error:
         raise BadValue(f"{text!r} is not a positive number, a fraction or -1") from error
+
+
+def sequence_rate(text: str) -> float:
+    """A positive number or fraction of frames per second."""
+    with suppress(ValueError, OverflowError):
+        if 0 < (rate := float(parse_target_fps(text) or 0)) <= MAX_FPS:
+            return rate
+    raise BadValue(f"{text!r} is not a number or fraction above zero, up to {MAX_FPS}")
 
 
 @dataclass(frozen=True)
@@ -60,7 +70,7 @@ class Selection:
     frames: FrameRange | None = option(
         None, "write only these: file numbers, or counted from 0", FrameRange.parse, metavar="FIRST-LAST"
     )
-    image_fps: float = option(24.0, "frame rate of image sequences", positive_float, metavar="FPS")
+    image_fps: float = option(24.0, "frame rate of image sequences", sequence_rate, metavar="FPS")
     live: bool | None = option(
         None, "whether the input is live (default: yes unless it has a length or is a file)", bool
     )
