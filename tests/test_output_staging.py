@@ -76,7 +76,7 @@ def test_nothing_has_its_name_before_the_end(tmp_path: Path, source: VideoSource
         outputs.close()
     assert everything(out) == DONE
     assert outputs.files() == [out / "clip_depths.npz", out / "clip_depths_exr"]
-    assert outputs.written() == [str(out / "clip_depths.npz"), f"{out / 'clip_depths_exr'}/ (1 files)"]
+    assert outputs.written() == [str(out / "clip_depths.npz"), f"{out / 'clip_depths_exr'}/ (1 file)"]
 
 
 def numbers(folder: Path) -> list[float]:

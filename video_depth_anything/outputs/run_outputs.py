@@ -138,13 +138,13 @@ class RunOutputs:
         """The outputs, for the closing line: paths, folders as `PATH/ (N files)`, point clouds as a pattern."""
         clouds = [path for path in self.files() if path.suffix == ".ply"]
         lines = [
-            f"{path}/ ({self._published[path]} files)" if path.is_dir() else str(path)
+            f"{path}/ ({_files(self._published[path])})" if path.is_dir() else str(path)
             for path in self.files()
             if path not in clouds
         ]
         if clouds:
             stem = clouds[0].stem.rstrip("0123456789")
-            lines.append(f"{clouds[0].with_name(f'{stem}*.ply')} ({len(clouds)} files)")
+            lines.append(f"{clouds[0].with_name(f'{stem}*.ply')} ({_files(len(clouds))})")
         return lines + [writer.shown_as for writer in self._added if writer.shown_as]
 
     def files(self) -> list[Path]:
@@ -159,3 +159,7 @@ class RunOutputs:
             return OutputError(f"cannot write to {folder}: {reason}; choose another --output_dir")
         staged = folder if self._staging is None else self._staging.path
         return OutputError(str(error).replace(f"{staged}", f"{folder}"))
+
+
+def _files(count: int) -> str:
+    return "1 file" if count == 1 else f"{count} files"
