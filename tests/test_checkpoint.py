@@ -6,6 +6,7 @@ import hashlib
 import pickle
 import random
 import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,6 +218,7 @@ def test_every_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
         (lambda value: value.half().fill_(float("inf")), "not finite"),
         (lambda value: value.to(torch.int8), "holds int8"),
         (lambda value: value.to(torch.complex64), "holds complex64"),
+        (lambda value: value.to(torch.float8_e4m3fn), "holds float8_e4m3fn"),
         (lambda value: value.to("meta"), "holds no values"),
         (lambda value: value.to_sparse(), "plain"),
     ],
@@ -231,6 +233,14 @@ def test_weights_that_are_no_finite_numbers(
     torch.save(weights, path)
     text = message(checkpoint=path)
     assert f"{path}: head.projects.0.bias" in text and said in text
+
+
+@pytest.mark.parametrize("metadata", [None, {"": 5}, {"": {"depth": ["metric"]}}])
+def test_foreign_metadata_does_not_count(tmp_path: Path, golden_model: VideoDepthAnything, metadata: object) -> None:
+    weights = OrderedDict(golden_model.state_dict())
+    weights._metadata = metadata  # type: ignore[attr-defined]
+    torch.save(weights, tmp_path / "own.pth")
+    assert not load_checkpoint("vits", None, tmp_path / "own.pth", "cpu")[0].metric
 
 
 def test_a_file_is_read_once_and_its_hash_comes_with_its_weights(checkpoint: Path) -> None:

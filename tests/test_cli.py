@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import MakeVideo
 from test_run import ROOT, SMALL, shown
 
@@ -96,6 +98,11 @@ def test_mistakes_take_two_lines() -> None:
         (["run", "--save", "npz", "clip.mp4"], 2, "inputs come first: vda run clip.mp4 --save ..."),
         (["run", "--vis_range", "video", "clip.mov"], 2, "inputs come first: vda run clip.mov --vis_range ..."),
         (["missing.mp4"], 2, "error: input video missing.mp4 not found"),
+        (["run", "clip.mp4", "--max_len", "9" * 20], 2, f"argument --max_len: {'9' * 20} is more than"),
+        (["run", "clip.mp4", "--start", "1e300"], 2, "argument --start: '1e300' is not a time"),
+        (["run", "clip.mp4", "--vis_range", "0", "inf"], 2, "argument --vis_range: '0 inf' is not"),
+        (["stream", "a.mp4", "b.mp4", "--stdout", "rgb24"], 2, "--stdout carries the video of one input, not of 2"),
+        (["stream", "a.mp4", "--stdout_times", "times"], 2, "--stdout_times needs --stdout"),
     ],
 )
 def test_words_and_mistakes(
@@ -185,8 +192,8 @@ def test_a_reader_that_has_gone_away_ends_nothing(make_video: MakeVideo, tmp_pat
 def test_resume_compares_the_command_and_its_flags(
     make_video: MakeVideo, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clip = make_video("clip.mp4", count=1)
-    words = [clip, "-o", tmp_path / "out", "--checkpoint", checkpoint, "--save", "npz", "--resume", *SMALL]
+    clip, weights = make_video("clip.mp4", count=1), Path(shutil.copy(checkpoint, tmp_path / "own.pth"))
+    words = [clip, "-o", tmp_path / "out", "--checkpoint", weights, "--save", "npz", "--resume", *SMALL]
     last = ("stream", "--realtime")
     logger = logging.getLogger()
     handlers, level = logger.handlers, logger.level
@@ -194,6 +201,10 @@ def test_resume_compares_the_command_and_its_flags(
         for finished, *command in ((False, "run"), (False, "stream"), (False, *last), (True, *last)):
             assert main([*command, *map(str, words)]) == 0
             assert ("already finished, skipped" in capsys.readouterr().err) == finished, command
+        # Other weights under the same name, as after more training.
+        torch.save({key: value.half() for key, value in torch.load(weights).items()}, weights)
+        assert main([*last, *map(str, words)]) == 0
+        assert "already finished" not in capsys.readouterr().err
     finally:
         logger.handlers = handlers
         logger.setLevel(level)

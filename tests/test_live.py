@@ -20,8 +20,9 @@ from test_run_streaming import SMALL, run, text
 from video_depth_anything.video.inputs import expand_inputs
 from video_depth_anything.video.names import printable, public_location
 from video_depth_anything.video.options import Selection
+from video_depth_anything.video.reader import ArrayReader
 from video_depth_anything.video.realtime import Newest, is_live
-from video_depth_anything.video.source import open_video
+from video_depth_anything.video.source import VideoSource, open_video
 from video_depth_anything.video.writer import VideoWriter
 
 BITS, SIDE = 10, 8
@@ -121,6 +122,21 @@ def test_a_source_that_went_away_is_opened_again(caplog: pytest.LogCaptureFixtur
     assert 0.9 < frames[10].time - frames[9].time < 3
     assert "reopening in 1 seconds" in caplog.text
     assert "is back" in caplog.text
+
+
+def test_pictures_that_change_their_size_are_scaled_with_a_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Within a stream, and after it was opened again."""
+    pictures = [Image.new("RGB", (side, 32), (200, 200, 200)) for side in (32, 32, 64, 64)]
+    with (tmp_path / "camera.mjpeg").open("wb") as file:
+        for one in pictures:
+            one.save(file, "JPEG")
+    stream, reopened = open_video(tmp_path / "camera.mjpeg"), ArrayReader(map(np.asarray, pictures), 10)
+    for source in (stream, VideoSource("camera", Selection(), reopened)):
+        with closing(source):
+            assert [image.shape for image in source] == [(32, 32, 3)] * 4
+    assert caplog.text.count("its frames change from 32x32 to 64x32 pixels; they are scaled to the first size") == 2
 
 
 def test_what_is_live(tmp_path: Path) -> None:

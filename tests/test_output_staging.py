@@ -20,7 +20,7 @@ import pytest
 from conftest import MakeVideo
 from PIL import Image
 
-from video_depth_anything.errors import OutputError
+from video_depth_anything.errors import InputError, OutputError
 from video_depth_anything.outputs.base import OutputWriter
 from video_depth_anything.outputs.options import CameraOptions, OutputOptions
 from video_depth_anything.outputs.plan import OutputPlan
@@ -28,6 +28,7 @@ from video_depth_anything.outputs.record import RunRecord, source_of
 from video_depth_anything.outputs.staging import remove_abandoned
 from video_depth_anything.video.frame import Frame
 from video_depth_anything.video.inputs import expand_inputs
+from video_depth_anything.video.options import FrameRange
 from video_depth_anything.video.source import Selection, VideoSource, open_video
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -164,6 +165,13 @@ def test_sequences_keep_their_numbers_and_digits(tmp_path: Path) -> None:
     assert names == {"000007.exr", "000008.exr", "x_9.exr", "x_10.exr", "x_11.exr"}
 
 
+def test_frames_that_a_sequence_lacks_are_refused_before_the_work(tmp_path: Path) -> None:
+    plates(tmp_path / "a", "bg.", range(1001, 1004))
+    (one,) = expand_inputs([str(tmp_path / "a")])
+    with pytest.raises(InputError, match="has images 1001 to 1003, none of the frames 5-9"):
+        one.open(Selection(frames=FrameRange(5, 9)))
+
+
 def test_two_sequences_in_one_folder(tmp_path: Path) -> None:
     for prefix in ("bg.", "fg."):
         plates(tmp_path / "two", prefix, range(1001, 1004))
@@ -195,6 +203,33 @@ def test_another_source_of_the_same_name(
         path.unlink() if path.is_file() else path.rmdir()
     run(plan(out), first, 1)
     assert depths(out) == 1
+
+
+def test_outputs_keep_their_names_in_any_order_of_the_inputs(make_video: MakeVideo, tmp_path: Path) -> None:
+    planned, clips = plan(tmp_path / "out"), list[Path]()
+    for count, folder in enumerate(("a", "b", "c"), start=1):
+        (tmp_path / folder).mkdir()
+        clip = make_video("clip.mp4", height=SIZE[0], width=SIZE[1], count=count)
+        clips.append(Path(shutil.copy(clip, tmp_path / folder)))
+    for order in (clips[:2], clips[::-1]):
+        for one in map(planned.named, expand_inputs(map(str, order))):
+            with closing(one.open(Selection())) as source:
+                run(planned, source, clips.index(Path(one.location)) + 1)
+    assert [depths(tmp_path / "out", name) for name in ("clip", "clip_2", "clip_3")] == [1, 2, 3]
+    assert len(everything(tmp_path / "out")) == 9
+
+
+def test_hidden_files_as_inputs_and_beside_outputs(make_video: MakeVideo, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    clip = shutil.copy(make_video(height=SIZE[0], width=SIZE[1]), tmp_path / ".mp4")
+    (one,) = expand_inputs([str(clip)])
+    with closing(one.open(Selection())) as source:
+        run(plan(out), source, 3)
+    assert depths(out, ".mp4") == 3
+    (out / ".mp4_depths_exr" / ".DS_Store").touch()
+    assert plan(out).is_finished(one)
+    (out / ".mp4_depths_exr" / "frame_00001.exr").unlink()
+    assert not plan(out).is_finished(one)
 
 
 def test_what_tells_addresses_apart() -> None:

@@ -153,6 +153,12 @@ def test_a_part_of_an_input_is_that_of_the_whole(make_video: MakeVideo, tmp_path
     assert not list((tmp_path / "out").glob(".*_windows"))
 
 
+def test_nothing_is_left_where_nothing_is_saved(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:
+    video = make_video("long.mp4", count=60, height=14, width=28)
+    assert shared.run(2, [video], "--save", "none") == [0, 0]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_failing_rank_ends_the_run_with_its_reason(make_video: MakeVideo, tmp_path: Path, shared: Team) -> None:
     video = make_video("long.mp4", count=200, height=14, width=28)
     with pytest.raises(RankError, match=r"^rank 1 \(\S+\): device lost$"):

@@ -9,6 +9,7 @@ import os
 import re
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -197,9 +198,12 @@ def check_state_dict(state_dict: Mapping[str, Tensor], encoder: EncoderName, exp
             f"not a {encoder} checkpoint of Video Depth Anything: {differing} keys differ: {problems}"
         )
     for key, value in state_dict.items():
-        if value.is_meta or value.layout != torch.strided or not value.is_floating_point():
+        floats = value.is_floating_point() and value.element_size() > 1
+        if value.is_meta or value.layout != torch.strided or not floats:
             kind = "no values" if value.is_meta else str(value.dtype).removeprefix("torch.")
-            raise CheckpointError(f"{key} holds {kind}; weights must be plain floating-point tensors")
+            raise CheckpointError(
+                f"{key} holds {kind}; weights must be plain floating-point tensors of at least 16 bits"
+            )
         if not value.isfinite().all():
             raise CheckpointError(f"{key} holds values that are not finite (NaN or infinity); the weights are useless")
 
@@ -224,7 +228,10 @@ def load_checkpoint(
         _check_sums(path, data)
     state_dict = _tensors(path, data)
     del data
-    kind: str | None = getattr(state_dict, "_metadata", {}).get("", {}).get("depth")  # written by training
+    kind = None
+    with suppress(AttributeError, KeyError, TypeError):  # written by training; other files may hold anything there
+        kind = state_dict._metadata[""]["depth"]  # type: ignore[attr-defined]
+    kind = kind if kind in ("metric", "relative") else None
     if metric is None:
         metric = kind == "metric" if kind else "metric" in path.name.lower()
     if kind not in (None, "metric" if metric else "relative"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, is_dataclass, replace
 from typing import Any, TypeVar
@@ -105,6 +106,8 @@ def positive_int(text: str) -> int:
         value = 0
     if value < 1:
         raise BadValue(f"{text!r} is not a whole number above zero")
+    if value > sys.maxsize:
+        raise BadValue(f"{text} is more than {sys.maxsize}, the maximum")
     return value
 
 
@@ -138,9 +141,9 @@ def positive_float(text: str) -> float:
 
 
 def seconds(text: str) -> float:
-    """Parse a time, zero or above."""
+    """Parse a time, zero or above; decoders cannot seek much further than the maximum, 31 years."""
     value = number(text)
-    if not 0 <= value < math.inf:
+    if not 0 <= value <= 1e9:
         raise BadValue(f"{text!r} is not a time in seconds")
     return value
 

@@ -79,7 +79,7 @@ class VisRange:
         kinds: dict[tuple[str, ...], VisRange] = {(kind,): cls(kind) for kind in ("auto", "video", "percentile")}
         kinds["two-pass",] = cls("video")
         low, high = map(number, words) if len(words) == 2 else (0.0, 0.0)
-        if tuple(words) not in kinds and not low < high:
+        if tuple(words) not in kinds and not -math.inf < low < high < math.inf:
             raise BadValue(f"{' '.join(words)!r} is not 'video', 'percentile' or two rising numbers")
         return kinds.get(tuple(words)) or cls("fixed", low, high)
 

@@ -116,11 +116,14 @@ class OutputPlan:
 
     def is_finished(self, one: Input) -> bool:
         """Whether a run with these settings on this input has finished, and all its outputs still exist."""
-        source = source_of(one.location, one.images)
-        whole = record_of(self.folder, one.name, source)
-        state, settings = state_of(one.location, one.images), dict(self.settings)
-        part = RunRecord.read(self.folder, f"{whole.name}_part")
-        return any(record.is_finished(source, state, settings) for record in (whole, part))
+        records = (RunRecord.read(self.folder, name) for name in (one.name, f"{one.name}_part"))
+        what = source_of(one.location, one.images), state_of(one.location, one.images), dict(self.settings)
+        return any(record.is_finished(*what) for record in records)
+
+    def named(self, one: Input) -> Input:
+        """The input under the name that its outputs have from an earlier run, in whatever order inputs came then."""
+        record = record_of(self.folder, one.stem or one.name, source_of(one.location, one.images))
+        return replace(one, name=record.name) if record.source else one
 
     def check_inputs(self, inputs: Sequence[Input]) -> None:
         """Raise an OutputError that names both if outputs would replace an input of the run."""

@@ -138,15 +138,15 @@ def state_of(location: str, images: Sequence[Path] = ()) -> list[list[str | int]
     for path in images or (() if is_address(location) else (Path(location),)):
         try:
             found = path.stat()
-            state.append([str(path), found.st_size, found.st_mtime_ns])
+            state.append([str(path.absolute()), found.st_size, found.st_mtime_ns])
         except OSError:
             state.append([printable(path)])
     return state or [[printable(location)]]
 
 
 def count_files(path: Path) -> int:
-    """Number of files at a path: 1 for a file, 0 if there is nothing."""
-    return sum(1 for _ in path.iterdir()) if path.is_dir() else int(path.exists())
+    """Number of files at a path: 1 for a file, 0 if there is nothing; file managers' hidden files do not count."""
+    return sum(file.name[0] != "." for file in path.iterdir()) if path.is_dir() else int(path.exists())
 
 
 def is_output(name: str, path_name: str, formats: Iterable[str] = FORMATS) -> bool:

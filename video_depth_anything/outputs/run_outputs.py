@@ -45,6 +45,11 @@ class RunOutputs:
     def __exit__(self, *error: object) -> None:
         self.abort()
 
+    @property
+    def source(self) -> str:
+        """The input's file or address, for display."""
+        return self._run.source
+
     def add(self, writer: OutputWriter) -> None:
         """Add an output that is not a file, such as standard output or a window."""
         self._added.append(writer)

@@ -33,7 +33,7 @@ PATIENCE = 1.0
 NO_LOCKS = {errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS}
 MAPPING = "mapping.json"
 
-_HIDDEN = re.compile(r"\.(?P<name>.+)\.(run-lock|(?P<staged>partial-\d+-\w+))")
+_HIDDEN = re.compile(r"(?s)\.(?P<name>.+)\.(run-lock|(?P<staged>partial-\d+-\w+))")
 
 
 @contextlib.contextmanager
@@ -158,7 +158,7 @@ class Staging:
         Frame files of a part join those of the whole. Other outputs of a part never replace those of a larger part, and
         those of an interrupted run never replace complete ones: they are called NAME_part or NAME_interrupted.
         """
-        made = sorted(path for path in self.path.iterdir() if not path.name.startswith("."))
+        made = sorted(path for path in self.path.iterdir() if path.name.startswith(self.name))
         if not made:
             return {}
         old = self.earlier

@@ -72,6 +72,7 @@ class Batch:
 
         If the input breaks off, its outputs are closed like those of an interrupted run, then BrokenOffError is raised.
         """
+        one = self.plan.named(one)
         if self.options.resume and self.plan.is_finished(one):
             logger.info("%s: already finished, skipped", one.shown)
             return False
@@ -80,7 +81,7 @@ class Batch:
             self.plan.open(source) as outputs,
         ):
             summary = (process or self.compute)(source, outputs, label + source.name)
-        if outputs.files() and not summary.interrupted and summary.broken is None:
+        if (outputs.files() or process) and not summary.interrupted and summary.broken is None:
             WindowSpool(self.plan.folder, one).remove()
         self.say(closing_line(summary, outputs.written(), self.plan.provenance.get("checkpoint", "")))
         if summary.broken is not None:

@@ -60,6 +60,8 @@ def run_streaming(
     """Compute depth of videos, cameras and addresses frame by frame; arguments and errors as in `run_offline`."""
     with stop_on_signals() as stop:
         found = expand_inputs(inputs, cameras=True)
+        if streaming.raw is not None and len(found) > 1:
+            raise UsageError(f"--stdout carries the video of one input, not of {len(found)}")
         return _prepare(options, found, show, say, stop, streaming).run(found)
 
 
@@ -89,8 +91,7 @@ def _prepare(
         network = network.at_fast_size()
     if network.execution.openvino_device is not None:
         free_large_blocks()
-    settings = replace(options, model=network.named(options.model)).settings(streaming)
-    plan = replace(plan, provenance=network.provenance(), settings=settings)
+    plan = replace(plan, provenance=network.provenance(), settings=network.settings(options, streaming))
     return Batch(options, plan, network, stop, show, say, streaming)
 
 

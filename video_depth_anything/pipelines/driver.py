@@ -103,7 +103,7 @@ def run_video(
         finally:
             reading.close()  # type: ignore[attr-defined]
         if way.done > way.written == 0 and not interrupted:
-            raise InputError("the input has none of the frames given with --frames")
+            raise InputError(f"{outputs.source} has none of the frames given with --frames")
         writing.finish()
         outputs.close(interrupted or way.broken is not None)
     except BaseException:

@@ -133,7 +133,7 @@ def infer(
         network = network.at_fast_size()
     kinds = formats([save] if isinstance(save, str) else list(save))
     outputs = replace(chosen.outputs, save=kinds)
-    settings = replace(chosen, model=network.named(chosen.model), outputs=outputs).settings()
+    settings = network.settings(replace(chosen, outputs=outputs))
     selection = chosen.selection
     plan = OutputPlan(
         outputs, chosen.camera, network.metric, selection.start, network.provenance(), settings, selection.frames

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ..config import BACKENDS, DEVICES, ENCODERS, PRECISIONS
+from ..errors import UsageError
 from ..options import BadValue, input_size, option, positive_int, settings_of
 from ..outputs.options import CameraOptions, OutputOptions
 from ..video.options import USUAL_LIMITS, Limits, Selection
@@ -91,6 +92,10 @@ class StreamingOptions:
         metavar="FILE",
     )
     latency: bool = option(False, "print the latency in milliseconds at the end")
+
+    def __post_init__(self) -> None:
+        if self.times is not None and self.raw is None:
+            raise UsageError("--stdout_times needs --stdout")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from ..video.samples import sample_frames
 from ..video_depth_stream import DepthStream
 from ..weights import EXAMPLE, bundled
 from ..windows import INFER_LEN
-from .options import DEMO_INPUT_SIZE, INPUT_SIZE, ModelOptions
+from .options import DEMO_INPUT_SIZE, INPUT_SIZE, ModelOptions, RunOptions, StreamingOptions
 
 logger = logging.getLogger(__name__)
 
@@ -65,10 +65,10 @@ class LoadedNetwork:
         """
         return infer_depth(self.network, frames, self.input_size, self.execution, check)
 
-    def named(self, options: ModelOptions) -> ModelOptions:
-        """The options, with all choices made."""
-        size, metric = self.input_size, self.metric
-        return replace(options, encoder=self.encoder, metric=metric, checkpoint=self.checkpoint, input_size=size)
+    def settings(self, options: RunOptions, streaming: StreamingOptions | None = None) -> dict[str, str]:
+        """`RunOptions.settings` with all choices made; weights are compared by content, not by name."""
+        model = replace(options.model, encoder=self.encoder, metric=self.metric, input_size=self.input_size)
+        return {**replace(options, model=model).settings(streaming), "checkpoint": self.sha256}
 
     def provenance(self) -> dict[str, str]:
         """Origin of the depth, as written to outputs."""

@@ -39,7 +39,7 @@ class WindowSpool:
     def __init__(self, folder: Path, one: Input) -> None:
         # Different sources may have the same name.
         source = zlib.crc32(source_of(one.location, one.images).encode("utf-8", "surrogateescape"))
-        self.folder = folder / f".{one.name}-{source:08x}_windows"
+        self.folder = folder / f".{one.stem or one.name}-{source:08x}_windows"
 
     def begin(self, settings: Mapping[str, Any], keep: bool) -> list[int]:
         """Prepare the folder and return the intact windows in it, in order.
@@ -58,7 +58,7 @@ class WindowSpool:
                     there.append(index)
             return there
         self.remove()
-        self.folder.mkdir()
+        self.folder.mkdir(parents=True)  # with --save none, there are no outputs yet
         with whole_file(path) as partial:
             partial.write_bytes(content)
         return []

@@ -97,6 +97,7 @@ class Converter:
         self._to_rgb = VideoReformatter()
         self._to_deep_rgb = VideoReformatter()
         self._shown: tuple[int, int] | None = None
+        self._first: tuple[int, int] | None = None  # the first frame's stored size, until a change was told
         self._tone_mapper: ToneMapper | None = None
         self._told = False
         self.orientation: Orientation | None = None
@@ -116,6 +117,11 @@ class Converter:
         if self._shown is None:
             stored = square_size(frame.height, frame.width, self._pixel_aspect)
             self._shown = stored[::-1] if quarter else stored
+            self._first = frame.width, frame.height
+        elif self._first not in (None, (frame.width, frame.height)):
+            text = "%s: its frames change from %dx%d to %dx%d pixels; they are scaled to the first size"
+            logger.warning(text, self._location, *self._first, frame.width, frame.height)
+            self._first = None  # told once
         height, width = self._shown[::-1] if quarter else self._shown
         pixel_format = frame.format.name
         hdr = frame.color_trc in (PQ, HLG)

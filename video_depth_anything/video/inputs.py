@@ -44,6 +44,7 @@ class Input:
     images: tuple[Path, ...] = ()
     camera: bool = False
     fault: str = ""  # why it cannot be opened, if already known
+    stem: str = ""  # its name, before a number told it from other inputs
 
     @property
     def shown(self) -> str:
@@ -94,7 +95,7 @@ def expand_inputs(arguments: Iterable[str], cameras: bool = False) -> list[Input
             name, number = stem, 2
             while name in taken:
                 name, number = f"{stem}_{number}", number + 1
-            inputs.append(replace(found, name=name))
+            inputs.append(replace(found, name=name, stem=stem))
     if not inputs:
         raise InputError("no inputs: the list on standard input is empty")
     return inputs

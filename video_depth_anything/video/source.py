@@ -21,7 +21,7 @@ from .options import USUAL_LIMITS, Limits
 from .options import Selection as Selection
 from .reader import ArrayReader, CameraReader, Reader
 from .realtime import LiveReader
-from .sequences import is_image
+from .sequences import frame_numbers, is_image
 from .stream_clock import Joint
 from .timing import SAME_RATE, choose_frames
 
@@ -135,10 +135,16 @@ class VideoSource(Source):
         decoded = chain((first,), self._frames)
         hold = 0 if self.live else 2
         frames = choose_frames(decoded, float(self.source_fps), chosen.target_fps, chosen.start, chosen.end, hold)
+        told = False
         try:
             for frame in islice(frames, self._max_len):
                 if self.first_time is None:
                     self.first_time = frame.source_time
+                if frame.image.shape[:2] != self.source_size and not told:
+                    told = True
+                    text = "%s: its frames change from %dx%d to %dx%d pixels; they are scaled to the first size"
+                    sizes = (*self.source_size[::-1], *frame.image.shape[1::-1])
+                    logger.warning(text, printable(self.location), *sizes)
                 if frame.image.shape[:2] != self.size:
                     # Scaled here and not in the decoders, whose scalers differ.
                     resized = cv2.resize(frame.image, self.size[::-1], interpolation=cv2.INTER_AREA)
@@ -227,6 +233,10 @@ def open_images(
     limits: Limits = USUAL_LIMITS,
 ) -> VideoSource:
     """Open image files, in order, as one video; a single file may be an animation. Arguments as for `open_video`."""
+    numbers, chosen = frame_numbers(paths), selection.frames
+    if numbers and chosen is not None and not any(chosen.first <= number <= chosen.last for number in numbers):
+        found = f"{printable(location or paths[0])} has images {numbers[0]} to {numbers[-1]}"
+        raise InputError(f"{found}, none of the frames {chosen} given with --frames")
     reader = ImageReader(paths, selection.image_fps, selection.colorspace, limits)
     return VideoSource(location or str(paths[0]), selection, reader, name)
 
