@@ -14,13 +14,13 @@ from training.clips import Clip
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly clips are changed.
+    """Strength of the augmentation.
 
     Attributes:
-        flip: probability of a horizontal mirror image.
-        crop: the smallest share of the largest window's sides that a random crop keeps; 1 for the largest window.
-        colour: the largest relative change of brightness, contrast and saturation; 0 for none. The hue is turned by up
-            to a tenth of it, as a share of the colour circle.
+        flip: probability of mirroring a clip horizontally.
+        crop: smallest size of a random crop, as a share of the largest window's sides; 1 for the largest window.
+        colour: largest relative change of brightness, contrast and saturation; 0 for none. The hue shifts by up to a
+            tenth of it, as a share of the colour circle.
     """
 
     flip: float = 0.5
@@ -31,7 +31,7 @@ class Augmentation:
 def augment(clip: Clip, size: tuple[int, int], how: Augmentation, rng: np.random.Generator) -> Clip:
     """Draw a crop, a flip and a change of colours, and apply them to the whole clip, whose size becomes (H, W).
 
-    Both sides are scaled alike. Poses are dropped with a flip, since a mirrored camera is no rotation.
+    The aspect ratio stays. Poses are dropped after a flip, because a mirrored pose is not a rotation.
     """
     share = rng.uniform(how.crop, 1) if how.crop < 1 else 1.0
     clip = resize_clip(_crop(clip, size, share, rng), size)
@@ -51,7 +51,7 @@ def flip(clip: Clip) -> Clip:
 
 
 def _crop(clip: Clip, shape: tuple[int, int], share: float, rng: np.random.Generator) -> Clip:
-    """A random window with the ratio of `shape` (H, W), whose sides are `share` of those of the largest one."""
+    """Draw a window with the aspect ratio of `shape` (H, W) and sides of `share` times those of the largest one."""
     height, width = clip.images.shape[1:3]
     scale = share * min(height / shape[0], width / shape[1])
     h, w = (min(max(round(scale * side), 1), most) for side, most in zip(shape, (height, width)))
@@ -74,7 +74,7 @@ def change_colours(images: npt.NDArray[np.uint8], strength: float, rng: np.rando
 
 
 def resize_clip(clip: Clip, size: tuple[int, int]) -> Clip:
-    """Resize to (H, W): images over areas or bicubically, depth by nearest neighbour, which invents no surfaces."""
+    """Resize to (H, W): images by area or bicubically, depth by nearest neighbour, which invents no values."""
     height, width = clip.images.shape[1:3]
     if (height, width) == size:
         return clip
@@ -84,7 +84,7 @@ def resize_clip(clip: Clip, size: tuple[int, int]) -> Clip:
     depth = np.stack([cv2.resize(depth, shape, interpolation=cv2.INTER_NEAREST) for depth in clip.depth])
     fx, fy = size[1] / width, size[0] / height
     intrinsics = clip.intrinsics.copy()
-    # Pixel centres lie at whole numbers: x maps to (x + 0.5) f - 0.5.
+    # Pixel centres are at whole numbers: x maps to (x + 0.5) f - 0.5.
     intrinsics[0, :2] *= fx
     intrinsics[1, :2] *= fy
     intrinsics[:2, 2] = (clip.intrinsics[:2, 2] + 0.5) * (fx, fy) - 0.5

@@ -16,7 +16,7 @@ from training.sources import Source
 
 
 class Batch(NamedTuple):
-    """As `Sample`, with a leading dimension of clips."""
+    """Like `Sample`, with a leading dimension of clips."""
 
     inputs: tuple[Tensor, ...]
     target: Tensor
@@ -26,8 +26,8 @@ class Batch(NamedTuple):
 class Batches(Dataset[Batch]):
     """This process's share of the batch of each step, by the number of the step.
 
-    An epoch is one random order of all samples. What it leaves over for a whole batch is not used; an epoch smaller
-    than a batch is repeated to fill it.
+    An epoch is one random order of all samples. An incomplete last batch is dropped; if there are fewer samples than a
+    batch needs, they are repeated.
     """
 
     def __init__(self, source: Source, seed: int, batch_size: int, group: ProcessGroup) -> None:
@@ -45,7 +45,7 @@ class Batches(Dataset[Batch]):
         self._order.set_epoch(epoch)
         samples = []
         for offset, number in enumerate(islice(self._order, part * self._share, (part + 1) * self._share)):
-            # By its place among all samples: what a worker made before does not matter.
+            # Seeded by the sample's place in the whole order, so that it does not depend on the worker.
             place = (step * self._share + offset) * self._group.size + self._group.rank
             rng = np.random.default_rng([self._seed, 1, place])
             samples.append(self._source.sample(number % len(self._source), rng))
@@ -58,7 +58,7 @@ def _one_thread(_: int) -> None:
 
 
 def batches(data: Batches, first_step: int, workers: int, pin: bool) -> Iterator[Batch]:
-    """Batches from a step on, without end, made by `workers` processes ahead of time (0: in this one)."""
+    """Yield batches from a step on, endlessly, prepared by `workers` processes (0: in this one)."""
     loader = DataLoader(
         data,
         batch_size=None,
@@ -67,7 +67,7 @@ def batches(data: Batches, first_step: int, workers: int, pin: bool) -> Iterator
         pin_memory=pin,
         worker_init_fn=_one_thread if workers else None,
         multiprocessing_context="spawn" if workers else None,
-        # The base seed is all the loader would draw; a generator of its own leaves the global one alone.
+        # The loader would draw its base seed from the global generator; this one keeps it unchanged.
         generator=torch.Generator(),
     )
     return iter(loader)

@@ -1,4 +1,4 @@
-"""What a training or test clip is, wherever it comes from: rendered scenes or RGB-D folders."""
+"""Training and test clips, from rendered scenes or RGB-D folders."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class Clip:
     def disparity(self) -> npt.NDArray[np.float32]:
         """(T, H, W) float32: inverse depth seen by a camera whose focal length is the image's width; 0: sky or unknown.
 
-        In 1/metres for such a camera (53 degrees wide), times f / W for any other: what is twice as large in the
-        picture has twice the disparity, however the camera is zoomed. So an image alone tells it, where inverse metres
-        would need the focal length too (the canonical camera of Yin et al., arXiv:2307.10984).
+        In 1/metres for such a camera (53 degrees wide), times f / W for others: an object that appears twice as large
+        has twice the disparity, at any zoom. So it can be predicted from an image alone, while inverse metres would
+        also need the focal length (the canonical camera of Yin et al., arXiv:2307.10984).
         """
         focal = np.float32(self.intrinsics[0, 0] / self.images.shape[2])
         with np.errstate(divide="ignore"):

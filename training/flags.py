@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from video_depth_anything.cli.parser import positive_int
-from video_depth_anything.config import DEVICES, ENCODERS, MODEL_CONFIGS, PATCH_SIZE, PRECISIONS
+from video_depth_anything.config import DEVICES, ENCODERS, MODEL_CONFIGS, OPENVINO_DEVICES, PATCH_SIZE, PRECISIONS
 
 
 def side(text: str) -> int:
@@ -42,20 +42,24 @@ def whole(text: str) -> int:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser, default: Path | None = None) -> None:
-    """Weights to start from, and how to compute."""
+    """Add the arguments of starting weights, device and precision."""
     group = parser.add_argument_group("model")
-    group.add_argument("--encoder", choices=ENCODERS, default="vits")
-    what = "how many of the encoder's last blocks are trained instead of cached"
+    group.add_argument("--encoder", choices=ENCODERS, default="vits", help="encoder of --checkpoint")
+    what = "number of the encoder's last blocks to train; 0: all or none, by --encoder_lr"
     group.add_argument("--encoder_blocks", type=whole, default=0, metavar="N", help=what)
     what = "weights to start from"
     group.add_argument("--checkpoint", type=Path, required=default is None, default=default, help=what)
-    group.add_argument("--device", choices=DEVICES, default="auto")
-    group.add_argument("--precision", choices=PRECISIONS, default="auto", help="autocast type")
-    group.add_argument("--threads", type=positive_int, help="CPU threads of torch (default: torch's own choice)")
+    group.add_argument("--device", choices=[x for x in DEVICES if x not in OPENVINO_DEVICES], default="auto")
+    group.add_argument(
+        "--precision", choices=[x for x in PRECISIONS if x != "int8"], default="auto", help="autocast type"
+    )
+    group.add_argument(
+        "--threads", type=positive_int, help="number of PyTorch's CPU threads (default: PyTorch's choice)"
+    )
 
 
 def check_encoder_blocks(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Refuse more live blocks than leave one token map to the cache."""
+    """Reject more trained blocks than leave one token map for the cache."""
     config = MODEL_CONFIGS[args.encoder]
     most = config.depth - config.taps[0] - 2
     if args.encoder_blocks > most:

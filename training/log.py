@@ -1,4 +1,4 @@
-"""A training run's log: one JSON object a line, and the same numbers for TensorBoard."""
+"""A training run's log: one JSON object per line, and the same values for TensorBoard."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVENTS = "tensorboard"
 class TrainingLog:
     """Writes `log.jsonl` and, if wanted, TensorBoard events into a run's folder.
 
-    What an interrupted run logged beyond `step`, where this one goes on, is dropped.
+    Lines of an interrupted run after `step`, where this run continues, are removed.
     """
 
     def __init__(self, folder: Path, step: int, tensorboard: bool) -> None:
@@ -35,7 +35,7 @@ class TrainingLog:
         self._lines = path.open("a", buffering=1)
 
     def write(self, step: int, values: Mapping[str, float]) -> None:
-        """Log what was found after `step` steps."""
+        """Log values after `step` steps."""
         self._lines.write(json.dumps({"step": step, **{k: round(v, 8) for k, v in values.items()}}) + "\n")
         if self._events is not None:
             for name, value in values.items():
@@ -48,7 +48,7 @@ class TrainingLog:
 
 
 def _step_of(line: str) -> int:
-    """Step of a line, beyond any if the line was cut off."""
+    """Step of a line; infinite if the line is truncated."""
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):

@@ -1,9 +1,9 @@
-"""Peak memory of a training step, counted and not measured: on tensors that have a size, but no values.
+"""Peak memory of a training step, counted on fake tensors, which have a size but no values.
 
     python -m training.memory --encoder vitl --input_size 518 --frames 8 --activation_checkpointing
 
-What counts is what PyTorch's allocator is asked for: weights, gradients, optimizer, averages, activations. A device's
-own libraries take a few hundred MiB more.
+It counts what is requested from PyTorch's allocator: weights, gradients, optimizer, averages, activations. A device's
+libraries take a few hundred MiB more.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def step_peak(
     recompute: bool = False,
     dtype: torch.dtype | None = torch.bfloat16,
 ) -> int:
-    """Most bytes that are held in a step of one process; arguments as `Trainer` and `TrainingNetwork` take them."""
+    """Peak bytes of a step in one process; arguments are those of `Trainer` and `TrainingNetwork`."""
     with torch.device("meta"):
         model = VideoDepthAnything(encoder)
     shapes = {name: x.shape for name, x in model.state_dict().items()}

@@ -23,38 +23,40 @@ class Settings:
     stage: Stage = option(
         "image", "image: single frames, without the motion modules; clip: clips with them", choices=("image", "clip")
     )
-    steps: int = option(1000, "how many there are; the learning rate follows it", positive_int)
-    batch_size: int = option(8, "clips in a step, of all processes together (default: 8 images, 1 clip)", positive_int)
+    steps: int = option(1000, "number of steps; the learning rate's schedule depends on it", positive_int)
+    batch_size: int = option(8, "clips per step, over all processes (default: 8 images, 1 clip)", positive_int)
     frames: int = option(1, "frames per clip (default: 1 for images, 8 for clips)", positive_int)
-    render: int = option(0, "frames of a clip whose depth is computed, neighbours in time; 0: all", whole)
-    lr: float = option(1e-4, "of the head; 0: frozen", not_negative)
-    motion_lr: float = option(1e-4, "of the motion modules", not_negative)
+    render: int = option(0, "number of consecutive frames of a clip whose depth is computed; 0: all", whole)
+    lr: float = option(1e-4, "learning rate of the head; 0: frozen", not_negative)
+    motion_lr: float = option(1e-4, "learning rate of the motion modules", not_negative)
     encoder_lr: float = option(
         0.0,
-        "of the encoder, or of its live blocks; 0: frozen (default: 0; with live blocks a tenth of --lr)",
+        "learning rate of the encoder, or of its last blocks; 0: frozen (default: 0; with --encoder_blocks, --lr / 10)",
         not_negative,
     )
-    weight_decay: float = option(0.01, "of AdamW", not_negative)
-    warmup: int = option(100, "steps in which the learning rates rise", whole, metavar="STEPS")
-    clip_norm: float = option(1.0, "largest gradient norm; 0: any", not_negative)
+    weight_decay: float = option(0.01, "weight decay of AdamW", not_negative)
+    warmup: int = option(100, "number of steps over which the learning rates rise", whole, metavar="STEPS")
+    clip_norm: float = option(1.0, "maximum gradient norm; 0: no limit", not_negative)
     ema: float = option(0.999, "decay of the averaged weights", share)
     alpha: float = option(0.5, "weight of gradient matching", not_negative)
-    trim: float = option(0.0, "share of the largest errors left out", share)
-    formula: Literal["published", "paper"] = option("published", "of the temporal loss", choices=("published", "paper"))
-    stable_weight: float = option(10.0, "of the temporal loss", not_negative)
-    scale_weight: float = option(
-        0.05, "of the tie to the target's scale (default: 0.05; metric weights 0)", not_negative
+    trim: float = option(0.0, "share of the largest errors to ignore", share)
+    formula: Literal["published", "paper"] = option(
+        "published", "form of the temporal loss", choices=("published", "paper")
     )
-    log_weight: float = option(0.0, "of the difference of logarithms; 0: off", not_negative)
+    stable_weight: float = option(10.0, "weight of the temporal loss", not_negative)
+    scale_weight: float = option(0.05, "weight of the scale loss (default: 0.05; metric weights 0)", not_negative)
+    log_weight: float = option(0.0, "weight of the log loss", not_negative)
     log_gradient_weight: float = option(
         0.0,
-        "of the difference of the logarithms' gradients, which sharpens edges; 0: off",
+        "weight of the edge loss",
         not_negative,
         metavar="WEIGHT",
     )
-    boundary_weight: float = option(0.0, "how much more boundaries count in it", not_negative, metavar="WEIGHT")
-    keep_weight: float = option(4.0, "of the distances that --keep keeps", not_negative, metavar="WEIGHT")
-    coarse_share: float = option(
-        1.0, "learning rate of the head's coarser half as a share of --lr; 0: frozen", share, metavar="SHARE"
+    boundary_weight: float = option(
+        0.0, "additional weight of boundaries in the edge loss", not_negative, metavar="WEIGHT"
     )
-    seed: int = option(0, "decides what is drawn", whole)
+    keep_weight: float = option(4.0, "weight of --keep", not_negative, metavar="WEIGHT")
+    coarse_share: float = option(
+        1.0, "learning rate of the head's coarser half, as a share of --lr; 0: frozen", share, metavar="SHARE"
+    )
+    seed: int = option(0, "random seed", whole)

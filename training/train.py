@@ -26,7 +26,7 @@ from video_depth_anything.options import options_of
 if TYPE_CHECKING:
     from training.run import Run
 
-# Learning rate of the encoder's live blocks as a share of the head's: what is pretrained is to change slowly.
+# Learning rate of the encoder's last blocks as a share of the head's: pretrained weights should change slowly.
 LIVE_BLOCKS_RATE = 0.1
 
 
@@ -35,18 +35,18 @@ def parser() -> Parser:
     result = Parser(prog="python -m training.train", description=description)
     add_run_arguments(result)
     group = result.add_argument_group("data")
-    what = "folders with rgb/, depth/, intrinsics.txt"
+    what = "folders with rgb/, depth/ and intrinsics.txt"
     group.add_argument("--rgbd", type=Path, nargs="+", required=True, metavar="DIR", help=what)
-    what = "shorter side of the network's input, as in inference; the first recording gives the ratio"
+    what = "shorter side of the network's input, as in inference; the aspect ratio is that of the first recording"
     group.add_argument("--input_size", type=positive_int, default=518, help=what)
-    group.add_argument("--height", type=side, help="of the network's input in pixels, in place of --input_size")
-    group.add_argument("--width", type=side, help="likewise")
-    group.add_argument("--flip", type=share, default=0.5, help="probability of mirror images")
-    what = "smallest size of a random crop, as a share of the sides; 1: no crop (0.7; metric weights 1)"
+    group.add_argument("--height", type=side, help="input height in pixels; with --width, replaces --input_size")
+    group.add_argument("--width", type=side, help="input width in pixels")
+    group.add_argument("--flip", type=share, default=0.5, help="probability of mirroring a clip")
+    what = "smallest random crop, as a share of the sides; 1: none (default: 0.7; metric weights 1)"
     group.add_argument("--crop", type=share, help=what)
-    group.add_argument("--colour", type=share, default=0.3, help="strength of colour changes; 0: none")
+    group.add_argument("--colour", type=share, default=0.3, help="strength of random colour changes; 0: none")
     group = result.add_argument_group("validation")
-    what = "folders to validate on (default: the last of --rgbd, which is not trained on then, or its last frames)"
+    what = "folders for validation; default: the last of --rgbd, or its last frames, which are not used for training"
     group.add_argument("--val_rgbd", type=Path, nargs="*", metavar="DIR", help=what)
     add_validation_arguments(group)
     return result
@@ -55,19 +55,21 @@ def parser() -> Parser:
 def add_run_arguments(
     result: argparse.ArgumentParser, settings: type[Settings] = Settings, checkpoint: Path | None = None
 ) -> None:
-    """All that does not depend on where samples come from."""
+    """Add the arguments that do not depend on the source of samples."""
     result.add_argument("--output", type=Path, required=True, metavar="DIR", help="the run's folder")
     result.add_argument("--resume", action="store_true", help="continue the run in --output, if there is one")
     result.add_argument("--half", action="store_true", help="save model.pth in float16")
-    result.add_argument("--save_every", type=positive_int, default=500, metavar="STEPS")
-    result.add_argument("--log_every", type=positive_int, default=20, metavar="STEPS")
+    result.add_argument("--save_every", type=positive_int, default=500, metavar="STEPS", help="save every N steps")
+    result.add_argument("--log_every", type=positive_int, default=20, metavar="STEPS", help="log every N steps")
     result.add_argument("--max_minutes", type=positive_float, help="save and stop after this time; --resume continues")
     result.add_argument("--stop_after", type=positive_int, metavar="STEPS", help="save and stop after this many steps")
-    result.add_argument("--tensorboard", action=argparse.BooleanOptionalAction, default=True)
-    what = "processes that prepare batches"
+    result.add_argument(
+        "--tensorboard", action=argparse.BooleanOptionalAction, default=True, help="log for TensorBoard"
+    )
+    what = "processes that prepare batches; 0: none"
     result.add_argument("--workers", type=whole, default=0, help=what)
     add_model_arguments(result, checkpoint)
-    what = "whether the weights predict metres (default: what was written into the file, else what its name says)"
+    what = "whether the weights predict metres (default: as recorded in the file, else by its name)"
     result.add_argument("--metric", action=argparse.BooleanOptionalAction, help=what)
     group = result.add_argument_group("recipe")
     for setting in options_of(settings):
@@ -77,18 +79,18 @@ def add_run_arguments(
     group.add_argument("--accumulate", type=positive_int, default=1, metavar="N", help=what)
     what = "recompute activations in the backward pass: less memory, a third more time"
     group.add_argument("--activation_checkpointing", action="store_true", help=what)
-    what = "checkpoint whose distances, averaged over patches, are to be kept while edges are sharpened"
+    what = "checkpoint whose depth, averaged over patches, should not change while edges become sharper"
     group.add_argument("--keep", type=Path, metavar="FILE", help=what)
 
 
 def add_validation_arguments(group: argparse._ArgumentGroup) -> None:
-    """How much is validated on, and when."""
-    group.add_argument("--val_frames", type=positive_int, default=8, help="frames of each clip")
-    group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS")
+    """Add the arguments of validation."""
+    group.add_argument("--val_frames", type=positive_int, default=8, help="frames per recording")
+    group.add_argument("--val_every", type=positive_int, default=500, metavar="STEPS", help="validate every N steps")
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Arguments, with the defaults that depend on others."""
+    """Parse the arguments."""
     return complete(parser(), argv)
 
 
@@ -110,7 +112,7 @@ def complete(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> arg
 
 
 def train(kind: type[Run], args: argparse.Namespace) -> int:
-    """Train as a kind of run does; returns the exit code."""
+    """Train with a class of run; returns the exit code."""
     from training.processes import process_group
     from video_depth_anything.device import choose_execution
 
