@@ -232,6 +232,20 @@ def test_hidden_files_as_inputs_and_beside_outputs(make_video: MakeVideo, tmp_pa
     assert not plan(out).is_finished(one)
 
 
+def test_frames_of_a_changed_input_join_only_if_asked(
+    make_video: MakeVideo, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "out" / "clip_depths_exr"
+    for count in (6, 3):
+        with closing(open_video(make_video("clip.mp4", height=SIZE[0], width=SIZE[1], count=count))) as source:
+            run(plan(tmp_path / "out"), source, count)
+    assert (numbers(folder), numbers(tmp_path / "out" / "clip_part_depths_exr")) == ([*range(6)], [*range(3)])
+    assert "earlier version" not in caplog.text
+    run(replace(plan(tmp_path / "out"), settings={"frames": "0-1"}), source, 2)
+    assert len(numbers(folder)) == 6
+    assert f"{folder}: its other frames come from an earlier version of {tmp_path / 'clip.mp4'}" in caplog.text
+
+
 def test_what_tells_addresses_apart() -> None:
     one, other = (source_of(f"http://me:pass@host/video.mp4?id={number}") for number in (1, 2))
     assert one != other

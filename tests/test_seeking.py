@@ -47,6 +47,15 @@ def test_frames_are_those_of_decoding_everything(tmp_path: Path, name: str, monk
         assert found == right
 
 
+@pytest.mark.parametrize("start", [0.2, 3.0])
+def test_whole_files_are_not_called_damaged(tmp_path: Path, start: float, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "a.mp4"
+    run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=64x48:r=25:d=5", *X264, path)
+    with closing(open_video(path, Selection(start=start))) as source:
+        assert len(list(source)) == round((5 - start) * 25)
+    assert "truncated" not in caplog.text
+
+
 def test_a_late_start_costs_little(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     run_ffmpeg("-f", "lavfi", "-i", "testsrc2=s=320x240:r=25:d=60", *X264, path)

@@ -95,6 +95,10 @@ class RunRecord:
         same = (self.source, self.inputs, self.settings) == (source, list(inputs), settings)
         return same and self.finished and all(count_files(self.folder / n) == k for n, k in self.files.items())
 
+    def is_outdated(self, inputs: Sequence[list[str | int]]) -> bool:
+        """Whether these are the files that it read, changed since then."""
+        return self.inputs != inputs and [name for name, *_ in self.inputs] == [name for name, *_ in inputs]
+
     def same_depth(self, settings: Settings) -> bool:
         """Whether a run with these settings computes the same depth for a frame, apart from its window."""
         what = {*self.settings, *settings} - NOT_OF_DEPTH

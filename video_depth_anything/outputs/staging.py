@@ -155,8 +155,9 @@ class Staging:
     def publish(self, finished: bool, span: Span, ends: tuple[float, float] | None) -> dict[Path, int]:
         """Give the outputs their names and record them; return the final paths with their numbers of new files.
 
-        Frame files of a part join those of the whole. Other outputs of a part never replace those of a larger part, and
-        those of an interrupted run never replace complete ones: they are called NAME_part or NAME_interrupted.
+        Frame files of a part join those of the whole, but not those of an input that has changed, unless --frames was
+        given. Other outputs of a part never replace those of a larger part, and those of an interrupted run never
+        replace complete ones: they are called NAME_part or NAME_interrupted.
         """
         made = sorted(path for path in self.path.iterdir() if path.name.startswith(self.name))
         if not made:
@@ -168,6 +169,8 @@ class Staging:
         replaces = old.span is None or span.covers(old.span) or (finished and self._overwrite)
         if not same or (replaces and (finished or not old.finished)):
             return self._put(made, replace(new, files=old.files if same else {}), join)
+        outdated = old.is_outdated(new.inputs)
+        join &= not outdated or new.settings.get("frames", "None") != "None"
         of_frames = [name for name, entry in FORMATS.items() if entry.frame_files]
         merged = [path for path in made if join and finished and is_output(self.name, path.name, of_frames)]
         rest = [path for path in made if path not in merged]
@@ -177,6 +180,9 @@ class Staging:
             if settings != old.settings:
                 text = "%s: its other frames come from a run with different settings"
                 logger.warning(text, self._folder / merged[0].name)
+            if outdated:
+                text = "%s: its other frames come from an earlier version of %s"
+                logger.warning(text, self._folder / merged[0].name, new.source)
             put |= self._put(merged, replace(old, settings=settings), join)
         if rest:
             put |= self._put_beside(rest, replace(new, name=f"{self.name}_{'part' if finished else 'interrupted'}"))

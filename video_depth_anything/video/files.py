@@ -175,8 +175,9 @@ class FileReader(Reader):
             return
         if not self.joints and self._still_until > held.end:
             held.duration = self._still_until - held.time
+        end = held.end  # the receiver may shift the frame's time
         yield held
-        self._tell_of_damage(count, first, held.end)
+        self._tell_of_damage(count, first, end)
 
     def _sought(self, seconds: float) -> bool:
         """Seek to an earlier key frame, if decoding from there gives the same frames; return whether it does."""
@@ -300,7 +301,7 @@ class FileReader(Reader):
             claimed = (self._claimed - self._start) * float(self.fps)
             if missing > max(MISSING_FRAMES, MISSING_SHARE * claimed):
                 text = "%s ends after %d frames, but its header says %d: it is truncated or damaged"
-                logger.warning(text, name, count, round(claimed))
+                logger.warning(text, name, count if self._counts_all else round(claimed - missing), round(claimed))
                 return
         # Packets at the joint of two recordings are marked too, and nothing is missing there.
         holes = (
