@@ -45,8 +45,8 @@ def build_page(handlers: Handlers, networks: Networks, options: PageOptions, cli
 
 
 DEMO = (
-    "**Demo model**: small, and rough at edges. The person who runs this page can install a model of full quality; the "
-    "documents tell how."
+    "**Demo model**: small, with rough edges. The person who runs this page can install a full-quality model; the "
+    "documentation explains how."
 )
 
 
@@ -62,7 +62,7 @@ def _video_tab(handlers: Handlers, networks: Networks, options: PageOptions, ban
             cancel = gr.Button("Cancel", variant="stop", size="lg", elem_id="cancel", visible=False)
             status = gr.HTML(READY, elem_id="status")
             settings = _settings(networks, options, banner)
-            gr.Examples([[str(clip)]], [video], label="No video at hand? Take this one", elem_id="examples",
+            gr.Examples([[str(clip)]], [video], label="No video at hand? Try this one", elem_id="examples",
                         cache_examples=False)  # fmt: skip
             gr.HTML(_limits(options), elem_id="limits")
         with gr.Column(scale=3, min_width=320, elem_id="results"):
