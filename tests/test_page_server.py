@@ -11,6 +11,7 @@ import random
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -154,6 +155,20 @@ def test_uploads_at_the_same_time_share_the_visitors_room(server: Server) -> Non
     assert visitor.upload(bytes(900_000))[0] == 200  # an old one makes room
 
 
+def test_others_do_not_see_what_is_uploaded(server: Server) -> None:
+    visitor, other = Visitor(server), Visitor(server)
+    body, kind = form(bytes(500_000), "secret.mp4")
+    address = "/gradio_api/upload_progress?upload_id=one"
+    with socket.create_connection((visitor.host, visitor.port), 30) as connection:
+        lines = f"POST /gradio_api/upload?upload_id=one HTTP/1.1\r\nHost: {visitor.host}\r\n"
+        lines += f"Cookie: {visitor.headers['Cookie']}\r\nContent-Type: {kind['Content-Type']}\r\n"
+        connection.sendall(f"{lines}Content-Length: {len(body)}\r\n\r\n".encode() + body[:-9])
+        until(lambda: list(server.temporary.glob("depth_page_*/incoming/*")), "the upload does not begin")
+        assert other.ask("GET", address)[2] == b'data: {"msg": "done"}\n\n'
+        threading.Timer(1.0, connection.sendall, [body[-9:]]).start()
+        assert b"secret.mp4" in visitor.ask("GET", address)[2]
+
+
 def test_each_browser_has_a_cookie_of_its_own(server: Server) -> None:
     headers = [Visitor(server).ask("GET", "/", Cookie=cookie)[1] for cookie in ("", "depth_page=chosen by somebody")]
     cookies = {found["set-cookie"] for found in headers}
@@ -234,6 +249,15 @@ def test_malformed_requests_are_refused_in_a_line(server: Server) -> None:
     for path in ("/etc/passwd", "http://127.0.0.1:1/x.mp4", "../../etc/passwd", "\0", 3):
         status, answer = visitor.press("press", [{"path": path}, *good[1:]])
         assert (status, answer["error"]) == (404, "This video is no longer on the server. Upload it again.")
+    assert visitor.press("press", [*good[:5], 10**400, *good[6:]])[0] == 400
+    for function in ("load_example", "js_fn"):  # the second one is the script's alone
+        assert visitor.press(function, [None])[0] == 400
+    assert visitor.ask("GET", "/", Origin="http://[::1")[0] == 403
+    assert visitor.ask("GET", f"/assets/{'a' * 300}")[0] == 404
+    path = quote(json.loads(visitor.upload(bytes(9000))[2])[0])
+    assert visitor.ask("GET", f"/gradio_api/file={path}", Range="bytes=1-2")[2] == bytes(2)
+    many = ",".join(f"{place}-{place}" for place in range(3000))
+    assert visitor.ask("GET", f"/gradio_api/file={path}", Range=f"bytes={many}")[0] == 416
     assert visitor.ask("POST", PRESS, " " * 100_000, **JSON)[0] == 413
     visitor.headers["Cookie"] = login(server)  # and none of the page's own
     for function, data in (("press", good), ("cancel", []), ("show_relief", [0.5])):

@@ -134,6 +134,19 @@ def test_files_stay_for_a_while_after_the_last_sign_of_life(
     assert visitors.find(A) is None
 
 
+def test_whoever_makes_up_cookies_displaces_their_own_visitors_only(visitors: Visitors) -> None:
+    friend, neighbour = upload(visitors.get(A, "friend"), 10), upload(visitors.get(B, "flood"), 10)
+    visitors.get(B).job = job_of(visitors.get(B), neighbour)
+    visitors.get(B).job.state = "done"  # type: ignore[union-attr]
+    first = visitors.get("0", "flood")
+    kept = upload(first, 10)
+    for number in range(1, 1100):
+        visitors.get(str(number), "flood")
+    assert friend.exists() and neighbour.exists() and not kept.exists()
+    assert not visitors.reserve(first, 1)  # its folder would not be removed any more
+    assert visitors.get("new", "elsewhere")
+
+
 def test_a_dead_page_leaves_nothing_and_a_living_one_is_left_alone(tmp_path: Path) -> None:
     code = (
         "import time\nfrom video_depth_anything.web.visitors import Visitors\n"

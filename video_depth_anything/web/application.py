@@ -81,7 +81,8 @@ class Application:
         except (KeyError, ValueError) as error:
             raise HTTPException(400, "The camera's settings cannot be used.") from error
         self._networks.offer(words["encoder"], model.metric)
-        visitor, data = self._visitors.get(request.state.owner), await request.body()
+        data = await request.body()
+        visitor = self._visitors.get(request.state.owner, request.state.address)
         depth = await asyncio.to_thread(self._cameras.step, visitor, page, model, colormap, data)
         return Response(depth, media_type="image/jpeg", headers={"cache-control": "no-store"})
 

@@ -41,8 +41,8 @@ PRESS, UPLOAD, PICTURE, LOGIN = "/gradio_api/run/predict", "/gradio_api/upload",
 PROGRESS, ALIVE = "/gradio_api/upload_progress", "/alive"
 READS = re.compile(
     r"/|/(config|theme\.css|favicon\.ico|manifest\.json|robots\.txt|pwa_icon(/\d+)?|alive|logout)/?|"
-    r"/(assets|static|svelte)/.*|/gradio_api/(info|app_id|user|login_check|startup-events|upload_progress|theme\.css)/?|"
-    r"/gradio_api/file=.*",
+    r"/(assets|static|svelte)/.{1,200}|/gradio_api/file=.*|"
+    r"/gradio_api/(info|app_id|user|login_check|startup-events|upload_progress|theme\.css)/?",
     flags=re.DOTALL,
 )
 FILE = "/gradio_api/file="
@@ -100,6 +100,7 @@ class Gate:
         known = request.cookies.get(COOKIE, "")
         stranger = request.state.stranger = re.fullmatch(r"[0-9a-f]{64}", known) is None
         owner = request.state.owner = secrets.token_hex(32) if stranger else known
+        request.state.address = request.client.host if request.client else ""
         body, answer = Body(receive, self._most_body.get(path, 0)), _Answer(send, owner if stranger else None)
         try:
             self._check_request(request, path)
@@ -152,9 +153,11 @@ class Gate:
         reading = method in ("GET", "HEAD")
         if not (READS.fullmatch(whole) if reading else method == "POST" and path in self._most_body):
             raise HTTPException(404, "Not found.")
+        if not re.fullmatch(r"bytes=\d*-\d*", headers.get("range", "bytes=-")):  # browsers ask for one
+            raise HTTPException(416, "Ask for one range of bytes.")
         origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
         linked = reading and path == "/" and headers.get("sec-fetch-dest", "document") == "document"
-        foreign = origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+        foreign = origin is not None and origin.lower().partition("://")[2] != host.lower()
         if foreign or (site not in ("same-origin", "none") and not linked):
             raise HTTPException(403, "Other sites may not use this page.")
         if path in self._own and not self._signed_in(request.cookies):
@@ -163,7 +166,7 @@ class Gate:
             raise HTTPException(404, "Not found.")
 
     def _limits(self, request: Request, path: str) -> dict[str, tuple[int, int]]:
-        address = request.client.host if request.client else ""
+        address = request.state.address
         if request.method != "POST":
             return {}
         if path == LOGIN:

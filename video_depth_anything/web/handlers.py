@@ -91,7 +91,7 @@ class Handlers:
                 ),
                 camera=CameraOptions(fov=fov),
             )
-            self._add(Job(path, options, str(request.client.host) if request.client else ""), visitor)
+            self._add(Job(path, options, visitor.address), visitor)
             return self._view(visitor)
 
         return self._on(request, queue)
@@ -163,7 +163,7 @@ class Handlers:
     def _visitor(self, request: gr.Request) -> Visitor:
         if request.state.stranger:  # see `Gate`
             raise Refusal("This page needs its cookie. Allow cookies for this address, then reload the page.")
-        return self._visitors.get(request.state.owner)
+        return self._visitors.get(request.state.owner, request.state.address)
 
     def _view(self, visitor: Visitor, brief: bool = False) -> View:
         """All that a visitor sees; brief: only the status while a job is active."""

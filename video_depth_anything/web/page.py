@@ -195,8 +195,9 @@ def press_checker(page: gr.Blocks) -> Callable[[bytes, Callable[[str], bool]], b
         try:
             content = json.loads(body, parse_constant=_refuse_constant)
             index, data = content["fn_index"], content["data"]
-            inputs = page.fns[index].inputs
-            if type(index) is not int or not isinstance(data, list) or len(data) != len(inputs):
+            handler, inputs = page.fns[index].fn, page.fns[index].inputs
+            # Without a handler, the event is the script's.
+            if handler is None or type(index) is not int or not isinstance(data, list) or len(data) != len(inputs):
                 raise ValueError
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise HTTPException(400, "This is not a request of this page. Reload it.") from error
@@ -221,8 +222,10 @@ def _checked(block: Any, value: Any, may_read: Callable[[str], bool]) -> Any:
         # No other component takes files, but Gradio looks for them in all dictionaries and lists.
         if any(isinstance(part, (dict, list)) for part in (value if isinstance(value, list) else [value])):
             raise TypeError("no value of a setting")
-        if value is None and isinstance(block, (gr.Dropdown, gr.Radio)):
+        if value is None and isinstance(block, (gr.Dropdown, gr.Radio, gr.Dataset)):
             raise TypeError("nothing is chosen")
+        if isinstance(value, int):
+            float(value)  # raises if there is no such float
         block.preprocess(value)
         return value
     except HTTPException:

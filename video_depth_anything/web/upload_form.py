@@ -67,11 +67,11 @@ class Uploads:
     def __init__(self, visitors: Visitors, most: int) -> None:
         self._visitors = visitors
         self._most = most
-        self._forms: dict[str, _Form] = {}
+        self._forms: dict[tuple[str, str], _Form] = {}
 
     async def receive(self, request: Request) -> Response:
         """Store an upload and respond with its path; HTTPException carries a message for the visitor."""
-        visitor = self._visitors.get(request.state.owner)
+        visitor = self._visitors.get(request.state.owner, request.state.address)
         too_large = HTTPException(413, f"The file is larger than the maximum of {self._most // 1_000_000} MB.")
         length = request.headers.get("content-length", "")
         expected = int(length) if length.isdigit() else self._most + FORM_BYTES
@@ -83,7 +83,7 @@ class Uploads:
         if not await asyncio.to_thread(self._visitors.reserve, visitor, expected):
             raise HTTPException(413, NO_ROOM)
         part = self._visitors.root / INCOMING / os.urandom(12).hex()
-        number = request.query_params.get("upload_id", "")[:40]
+        number = self._number(request)
         try:
             with part.open("wb") as file:
                 form = self._forms[number] = _Form(b"\r\n--" + kind[1].encode(), file)
@@ -101,7 +101,7 @@ class Uploads:
 
     async def progress(self, request: Request) -> Response:
         """Events with the progress of one upload, until it ends."""
-        number = request.query_params.get("upload_id", "")
+        number = self._number(request)
 
         async def events() -> AsyncIterator[str]:
             told = 0
@@ -113,3 +113,7 @@ class Uploads:
             yield 'data: {"msg": "done"}\n\n'
 
         return StreamingResponse(events(), media_type="text/event-stream")
+
+    def _number(self, request: Request) -> tuple[str, str]:
+        """The name of an upload, which the visitor's browser chose: others may choose the same."""
+        return request.state.owner, request.query_params.get("upload_id", "")[:40]

@@ -25,7 +25,8 @@ KEPT_SECONDS = 600.0
 ABSENT_SECONDS = 120.0
 # Bytes that stay free on the disk.
 FLOOR = 1_000_000_000
-MOST_VISITORS = 1000
+# Maximum number of visitors: in total, and per address, where one with the least to lose gives way to a new one.
+MOST_VISITORS, MOST_OF_ADDRESS = 1000, 200
 
 
 @dataclass(eq=False)
@@ -33,6 +34,7 @@ class Visitor:
     """One browser: its folder, its latest job, the latest job with a result, and the bytes of uploads in progress."""
 
     folder: Path
+    address: str = ""
     job: Job | None = None
     result: Job | None = None
     uploading: float = 0
@@ -45,6 +47,9 @@ class Visitor:
 
     def active_job(self) -> Job | None:
         return self.job if self.job is not None and self.job.active() else None
+
+    def busy(self) -> bool:
+        return self.active_job() is not None or self.uploading > 0
 
     def keep(self, job: Job) -> None:
         """Keep a job's result and remove the previous one."""
@@ -92,16 +97,20 @@ class Visitors:
                 visitor.seen = time.monotonic()
             return visitor
 
-    def get(self, cookie: str) -> Visitor:
+    def get(self, cookie: str, address: str = "") -> Visitor:
         """The visitor with that cookie, new or known."""
         with self._lock:
             visitor = self.find(cookie)
             if visitor is None:
+                same = [(one.job is not None, one.seen, name) for name, one in self._known.items()
+                        if one.address == address and not one.busy()]  # fmt: skip
+                if len(same) >= MOST_OF_ADDRESS:
+                    self._forget(min(same)[2])
                 if len(self._known) >= MOST_VISITORS:
                     raise Refusal("Too many people use this page now. Try again in a few minutes.")
                 # Paths are shown to the visitor; the cookie is a secret.
                 name = hashlib.sha256(cookie.encode()).hexdigest()[:24]
-                visitor = self._known[cookie] = Visitor(self.root / name)
+                visitor = self._known[cookie] = Visitor(self.root / name, address)
                 visitor.folder.mkdir(exist_ok=True)
             return visitor
 
@@ -134,7 +143,7 @@ class Visitors:
             uploads.sort(key=lambda path: path.stat().st_mtime)
             while self.left(visitor) < size and uploads:
                 shutil.rmtree(uploads.pop(0), ignore_errors=True)
-            if self.left(visitor) < size:
+            if self.left(visitor) < size or visitor not in self._known.values():  # forgotten meanwhile
                 return False
             if job is None:
                 visitor.uploading += size
@@ -155,9 +164,11 @@ class Visitors:
                 gone = now - visitor.seen
                 if visitor.job is not None and gone > (ABSENT_SECONDS if others_wait else KEPT_SECONDS):
                     visitor.job.stop.set("the visitor left")
-                if gone > KEPT_SECONDS and not (visitor.active_job() or visitor.uploading):
-                    del self._known[cookie]
-                    shutil.rmtree(visitor.folder, ignore_errors=True)
+                if gone > KEPT_SECONDS and not visitor.busy():
+                    self._forget(cookie)
+
+    def _forget(self, cookie: str) -> None:
+        shutil.rmtree(self._known.pop(cookie).folder, ignore_errors=True)
 
     def close(self) -> None:
         self._held.release()
