@@ -8,6 +8,7 @@ import http.client
 import json
 import os
 import random
+import select
 import socket
 import subprocess
 import sys
@@ -28,7 +29,7 @@ from page_server import Server, serving
 from starlette.exceptions import HTTPException
 
 from video_depth_anything.cli.main import main
-from video_depth_anything.web.bounds import Body, Rates
+from video_depth_anything.web.bounds import MOST, Body, Rates
 from video_depth_anything.web.gate import PRESS
 from video_depth_anything.web.server import open_browser
 
@@ -293,6 +294,21 @@ def test_silent_connections_give_way(server: Server) -> None:
             connection.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-a: ")
     assert visitor.ask("GET", "/config")[0] == 200
     for connection in silent:
+        connection.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="this system has one loopback address")
+def test_addresses_with_many_busy_connections_give_way(server: Server) -> None:
+    visitor, busy = Visitor(server), []
+    lines = f"POST /gradio_api/upload HTTP/1.1\r\nHost: {visitor.host}\r\nContent-Length: 400000000\r\n\r\nx"
+    for number in range(320):
+        source = (f"127.0.0.{2 + number % 4}", 0)
+        with contextlib.suppress(OSError):
+            busy.append(socket.create_connection((visitor.host, visitor.port), 5, source))
+            busy[-1].sendall(lines.encode())
+    until(lambda: len(select.select(busy, [], [], 0)[0]) >= len(busy) - MOST, "the places are not all taken")
+    assert visitor.ask("GET", "/config")[0] == 200
+    for connection in busy:
         connection.close()
 
 

@@ -87,7 +87,11 @@ class Body:
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection with these limits. Beyond them, the longest idle connection is closed for a new one."""
+    """uvicorn's connection with these limits.
+
+    Beyond them, the longest idle connection is closed for a new one. If none is idle, an address with more connections
+    than the new one's gives up its oldest.
+    """
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -96,8 +100,12 @@ class Connection(H11Protocol):
         same = [other for other in others if self.client and other.client and other.client[0] == self.client[0]]
         for group, most in ((same, MOST_OF_ADDRESS), (others, MOST)):
             if len(group) >= most:
-                idle = [other for other in group if not other.answering()]
-                (min(idle, key=lambda other: other._since) if idle else self).drop()
+                out = [other for other in group if not other.answering()]
+                if not out:
+                    (address, held), *_ = Counter(other.client and other.client[0] for other in group).most_common(1)
+                    out = [other for other in group if (other.client and other.client[0]) == address]
+                    out *= held > len(same)
+                (min(out, key=lambda other: other._since) if out else self).drop()
         self._await_header()
 
     def data_received(self, data: bytes) -> None:
