@@ -23,7 +23,7 @@ from video_depth_anything.errors import CheckpointError, InputError, OutputError
 from video_depth_anything.pipelines.driver import READ_AHEAD
 from video_depth_anything.pipelines.options import ModelOptions, RunOptions
 from video_depth_anything.video.frame import Frame
-from video_depth_anything.web.camera import DECODER_BYTES, Cameras, stream_bytes
+from video_depth_anything.web.camera import DECODER_BYTES, MOST_OF_VISITOR, Cameras, stream_bytes
 from video_depth_anything.web.handlers import target_fps_of
 from video_depth_anything.web.jobs import Job
 from video_depth_anything.web.messages import Refusal, message_of
@@ -218,6 +218,16 @@ def test_cameras_share_one_budget(networks: Networks, visitor: Visitor) -> None:
         cameras.step(visitor, "one", ModelOptions("vits", input_size=196), "magma", picture())
     cameras.sweep(0)
     cameras.step(visitor, "three", *settings, picture())
+    cameras.sweep(0)
+
+
+def test_a_visitor_with_many_cameras_leaves_room(networks: Networks, visitor: Visitor, tmp_path: Path) -> None:
+    settings = ModelOptions("vits", input_size=56), "magma"
+    need = stream_bytes((*settings, (48, 64))) + DECODER_BYTES
+    cameras = Cameras(lambda model: networks.get(model).new_stream(), (MOST_OF_VISITOR + 1) * need)
+    for page in range(MOST_OF_VISITOR + 2):
+        cameras.step(visitor, str(page), *settings, picture())
+    cameras.step(Visitor(tmp_path), "one", *settings, picture())
     cameras.sweep(0)
 
 

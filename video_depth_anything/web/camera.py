@@ -28,6 +28,8 @@ from .visitors import Visitor
 SILENT_SECONDS = 20.0
 # Longer side of the images that are computed and shown.
 LONGEST_SIDE = 640
+# Maximum number of cameras per visitor; the one that has sent nothing for longest gives way.
+MOST_OF_VISITOR = 3
 # Maximum number of images computed at the same time, and memory of one camera's decoder.
 AT_ONCE, DECODER_BYTES = 4, 80_000_000
 # A camera runs for hours; the time-out is that of one image, including the start of its decoder.
@@ -113,6 +115,9 @@ class Cameras:
             camera = self._open.get(key)
             if camera is not None and camera.kind == kind:
                 return camera
+            own = [name for name in self._open if name[0] is key[0] and name != key]
+            if len(own) >= MOST_OF_VISITOR:
+                self._forget(min(own, key=lambda name: self._open[name].seen))
             others = sum(other.need for name, other in self._open.items() if name != key)
             need = stream_bytes(kind) + DECODER_BYTES
             if others + need > self._budget:
