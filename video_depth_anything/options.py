@@ -98,25 +98,22 @@ def settings_of(options: Any) -> dict[str, str]:
     return texts
 
 
-def positive_int(text: str) -> int:
-    """Parse a whole number above zero."""
+def positive_int(text: str, most: int = sys.maxsize) -> int:
+    """Parse a whole number above zero, up to `most`."""
     try:
         value = int(text)
     except ValueError:
         value = 0
     if value < 1:
         raise BadValue(f"{text!r} is not a whole number above zero")
-    if value > sys.maxsize:
-        raise BadValue(f"{text} is more than {sys.maxsize}, the maximum")
+    if value > most:
+        raise BadValue(f"{text} is more than {most}, the maximum")
     return value
 
 
 def input_size(text: str) -> int:
     """Parse a side of the network's input, in pixels."""
-    value = positive_int(text)
-    if value > LARGEST_INPUT:
-        raise BadValue(f"{value} is more than {LARGEST_INPUT}, the maximum")
-    return value
+    return positive_int(text, LARGEST_INPUT)
 
 
 def limit(text: str) -> int:
