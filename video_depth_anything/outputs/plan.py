@@ -185,14 +185,14 @@ class OutputPlan:
             raise
 
     def _range_of_whole(self, source: Source, whole: RunRecord) -> tuple[float, float] | None:
-        """The range of values of an earlier run, where this one does a part of it again."""
+        """An earlier run's value range, if this run recomputes part of it."""
         if not (self._late() and whole.finished and whole.same_depth(dict(self.settings))):
             return None
         if whole.span is None or whole.ends is None:
             return None
         numbers = [part.number for part in map(numbered, source.images) if part is not None]
         step = 1.0 if numbers else 1 / float(source.fps)
-        zero = 0 if numbers else self.start  # what frame 0 would have
+        zero = 0 if numbers else self.start  # the number or time of frame 0
         known = source.expected is not None and self.frames is None
         start, end = zero, zero + (source.expected or 0) * step if known else math.inf
         if numbers:

@@ -96,7 +96,7 @@ class RunRecord:
         return same and self.finished and all(count_files(self.folder / n) == k for n, k in self.files.items())
 
     def is_outdated(self, inputs: Sequence[list[str | int]]) -> bool:
-        """Whether these are the files that it read, changed since then."""
+        """Whether the inputs are the same files, but changed since that run."""
         return self.inputs != inputs and [name for name, *_ in self.inputs] == [name for name, *_ in inputs]
 
     def same_depth(self, settings: Settings) -> bool:

@@ -94,8 +94,7 @@ class RunOutputs:
 
         Args:
             interrupted: whether the run was cut short. Then nothing is kept if no frame was written, and the outputs
-            never replace
-                a complete result.
+                never replace a complete result.
 
         Raises:
             OutputError: if an output cannot be completed.

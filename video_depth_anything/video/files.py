@@ -72,7 +72,7 @@ class FileReader(Reader):
         self._chosen_live = live
         self._skipped = start
         self._limits = limits
-        # FFmpeg must not be closed while another thread reads: the last of reader and `close` closes it.
+        # Closing FFmpeg during a read is unsafe, so the reader or `close`, whichever finishes last, closes it.
         self._busy = threading.Lock()
         self._closing = False
         self._damaged = self._torn = False
